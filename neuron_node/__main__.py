@@ -1,0 +1,7 @@
+"""`python -m neuron_node` is `neuron-node`."""
+
+import sys
+
+from neuron_node.program import main
+
+sys.exit(main())

@@ -1,0 +1,77 @@
+"""The broker: everything that any program sends goes through it. It sees addresses, knows no neuron and keeps no state.
+
+It may die and come back: the programs make their connections anew and prove their links again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from pathlib import Path
+from types import FrameType
+
+from neuron_node import __version__
+from neuron_node.errors import UserError
+from neuron_node.wiring import PUB, PULL, Endpoints, bound_socket, check_endpoint, new_context, proxy
+
+DEFAULT_BIND = Endpoints("tcp://127.0.0.1:5571", "tcp://127.0.0.1:5572")
+DESCRIPTORS = 4_096
+
+
+class _Stop(BaseException):
+    pass
+
+
+def _on_signal(_number: int, _frame: FrameType | None) -> None:
+    raise _Stop
+
+
+def run_broker(endpoints: Endpoints, descriptors: int = DESCRIPTORS) -> int:
+    """Pass messages on until SIGTERM or SIGINT; leaves no socket file behind. Raises `UserError` if it can't listen."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, _on_signal)
+    context = new_context(descriptors)
+    sockets = []
+    try:
+        sockets.append(bound_socket(context, PULL, endpoints.inward))
+        sockets.append(bound_socket(context, PUB, endpoints.outward))
+        announce_health()
+        proxy(*sockets)
+    except _Stop:
+        pass
+    finally:
+        for socket in sockets:
+            socket.close(0)
+        context.term()
+        for endpoint in endpoints:
+            if endpoint.startswith("ipc://"):
+                Path(endpoint.removeprefix("ipc://")).unlink(missing_ok=True)
+    return 0
+
+
+def announce_health() -> None:
+    """Touch the file that EXMACHINA_HEALTH_FILE names, so that a container's health check costs one `test -e`."""
+    if path := os.environ.get("EXMACHINA_HEALTH_FILE"):
+        Path(path).touch()
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The console script `neuron-broker`. Exit codes: 0 stopped, 2 wrong usage or an endpoint in use."""
+    inward = os.environ.get("EXMACHINA_BIND_IN") or DEFAULT_BIND.inward
+    outward = os.environ.get("EXMACHINA_BIND_OUT") or DEFAULT_BIND.outward
+    parser = argparse.ArgumentParser(prog="neuron-broker", description="The broker of an Exmachina network.")
+    parser.add_argument("--bind-in", default=inward, metavar="ENDPOINT", help="where programs send to (default %(default)s)")
+    parser.add_argument("--bind-out", default=outward, metavar="ENDPOINT", help="where programs hear (default %(default)s)")
+    parser.add_argument("--version", action="version", version=f"neuron-broker {__version__}")
+    options = parser.parse_args(arguments)
+    try:
+        return run_broker(Endpoints(check_endpoint("--bind-in", options.bind_in), check_endpoint("--bind-out", options.bind_out)))
+    except UserError as fault:
+        print(f"neuron-broker: {fault}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,64 @@
+"""What a state machine takes and gives. Machines know no socket, clock, file, process or random source: all of it is here, as data."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+# Events.
+
+
+class Received(NamedTuple):
+    """A frame arrived: address and body, still encoded."""
+
+    frame: bytes
+
+
+class Tick(NamedTuple):
+    """Time has passed."""
+
+
+class LinkLost(NamedTuple):
+    """The connection to the broker broke and was made anew: every subscription is gone, whatever was under way may be lost."""
+
+
+class Interrupted(NamedTuple):
+    """The operating system or the person at the keyboard asks the program to end."""
+
+
+# Actions.
+
+
+class Send(NamedTuple):
+    """Send a body to an address."""
+
+    address: bytes
+    body: bytes
+
+
+class Subscribe(NamedTuple):
+    """Hear what is sent to an address, from now on."""
+
+    address: bytes
+
+
+class Unsubscribe(NamedTuple):
+    """Hear it no longer."""
+
+    address: bytes
+
+
+class Log(NamedTuple):
+    """A line for the program's log, at a level of the logging module."""
+
+    level: int
+    text: str
+
+
+class End(NamedTuple):
+    """End the program with this exit code."""
+
+    code: int
+
+
+Event = Received | Tick | LinkLost | Interrupted
+Action = Send | Subscribe | Unsubscribe | Log | End

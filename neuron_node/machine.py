@@ -1,0 +1,331 @@
+"""The node as a state machine: events in, actions out. It hosts the groups it is granted and knows no socket, clock or file.
+
+What a message does in which state stands in `TRANSITIONS`, below. Before the table every frame is decoded and filtered:
+malformed, stale and foreign messages are counted, logged once a sender, and dropped. They never end a node.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+from neuron_node.addresses import ADDRESS_LENGTH, COORDINATOR, error_address, group_address, node_address, probe_address
+from neuron_node.codec import decode, encode, sender_of
+from neuron_node.errors import InternalError, PeerError, Stale, Unexpected, WrongVersion
+from neuron_node.events import Action, End, Event, Interrupted, LinkLost, Log, Received, Send, Subscribe, Tick, Unsubscribe
+from neuron_node.messages import (
+    IDENTITY_LENGTH,
+    NOBODY,
+    Data,
+    Enquire,
+    Error,
+    Fetch,
+    Grant,
+    GroupState,
+    Header,
+    Heartbeat,
+    Input,
+    Message,
+    Probe,
+    Ready,
+    Refuse,
+    Register,
+    Signal,
+    Stop,
+    Stopped,
+    Target,
+    Traffic,
+    Welcome,
+)
+from neuron_node.worker import Worker
+
+REGISTER_AGAIN_MS = 250
+REGISTER_AGAIN_AT_MOST_MS = 4_000
+PROBE_AGAIN_MS = 250
+LOGGED_SENDERS = 256
+
+
+class NodeState(Enum):
+    """Where a node is in its life."""
+
+    SEEKING = "seeking"
+    """Registers, ever more slowly, until the coordinator answers."""
+    SPARE = "spare"
+    """Known to the coordinator; hosts no group."""
+    WIRING = "wiring"
+    """Has groups; proves its links."""
+    WORKING = "working"
+    """Takes part in passes."""
+    ENDED = "ended"
+
+
+@dataclass(frozen=True)
+class Self:
+    """What a node is born with. The incarnation is drawn by the shell, after the fork."""
+
+    incarnation: bytes
+    host: str
+    process: int
+    software: str
+    fingerprint: str
+
+
+class NodeMachine:
+    """`handle` takes an event and the time in milliseconds, and returns what is to be done."""
+
+    def __init__(self, born: Self) -> None:
+        self.born = born
+        self.state = NodeState.SEEKING
+        self.run = NOBODY
+        self.generation = 0
+        self.workers: dict[int, Worker] = {}
+        self.subscriptions: list[bytes] = [node_address(born.incarnation)]
+        self.traffic = Counter[str](sent=0, received=0)
+        self.dropped = Counter[str]()
+        self._hearers: dict[bytes, list[Worker]] = {}
+        self._address = b""
+        self._logged: set[bytes] = set()
+        self._actions: list[Action] = []
+        self._now_ms = 0.0
+        self._heartbeat_interval_ms = 1_000
+        self._register_wait_ms = REGISTER_AGAIN_MS
+        self._due_ms = float("-inf")
+        self._probe = b""
+        self._probes = 0
+
+    def handle(self, event: Event, now_ms: float) -> list[Action]:
+        """Take one event; the actions must be performed in order."""
+        self._now_ms = now_ms
+        self._actions = []
+        match event:
+            case Received(frame):
+                self._receive(frame)
+            case Tick():
+                self._tick()
+            case LinkLost():
+                self._link_lost()
+            case Interrupted():
+                self._end(0)
+            case _:
+                raise InternalError(f"a node takes no {event!r}")
+        return self._actions
+
+    def start(self, now_ms: float) -> list[Action]:
+        """The first actions of a life."""
+        return self.handle(LinkLost(), now_ms)
+
+    # Messages.
+
+    def _receive(self, frame: bytes) -> None:
+        if self.state is NodeState.ENDED:
+            return
+        self.traffic["received"] += 1
+        self._address = frame[:ADDRESS_LENGTH]
+        try:
+            message = decode(frame)
+            self._filter(message)
+            transition = TRANSITIONS.get((self.state, type(message)))
+            if transition is None:
+                raise Unexpected(f"{type(message).__name__} while {self.state.value}")
+            transition(self, message)
+        except PeerError as fault:
+            self._drop(fault, frame)
+
+    def _filter(self, message: Message) -> None:
+        """Only a grant, a welcome, a refusal, a stop or an inquiry to this very incarnation may name another run or generation."""
+        header = message.header
+        if isinstance(message, OF_ANY_GENERATION):
+            if isinstance(message, Grant) and header.run == self.run and header.generation < self.generation:
+                raise Stale(f"a grant of generation {header.generation}, this is {self.generation}")
+            return
+        if header.run != self.run or header.generation != self.generation:
+            raise Stale(f"generation {header.generation}, this is {self.generation}")
+
+    def _drop(self, fault: PeerError, frame: bytes) -> None:
+        self.dropped[fault.reason] += 1
+        if isinstance(fault, Stale):
+            return
+        sender = fault.sender if isinstance(fault, WrongVersion) else sender_of(frame)
+        if sender not in self._logged and len(self._logged) < LOGGED_SENDERS:
+            self._logged.add(sender)
+            self._log(logging.WARNING, f"dropped a message ({fault.reason}): {fault}; more like it are only counted")
+
+    def _welcomed(self, message: Welcome) -> None:
+        self.run = message.header.run
+        self.generation = message.header.generation
+        self._heartbeat_interval_ms = message.heartbeat_interval_ms
+        self._register_wait_ms = REGISTER_AGAIN_MS
+        self._host([])
+        self._enter(NodeState.SPARE, self._heartbeat_interval_ms)
+
+    def _refused(self, message: Refuse) -> None:
+        self._log(logging.ERROR, f"the coordinator refused this node: {message.reason}")
+        self._enter(NodeState.ENDED, 0)
+        self._actions.append(End(1))
+
+    def _granted(self, message: Grant) -> None:
+        header = message.header
+        if (header.run, header.generation) == (self.run, self.generation) and self.workers:
+            # A repeated grant asks: are you ready? While the links are not proved the probe's return will answer.
+            if self.state is NodeState.WORKING:
+                self._send(COORDINATOR, Ready(self._header()))
+            return
+        self.run, self.generation = header.run, header.generation
+        self._host([Worker(place, self.run, self.generation, self.born.incarnation) for place in message.placements])
+        if not self.workers:
+            self._enter(NodeState.SPARE, self._heartbeat_interval_ms)
+            return
+        self._prove()
+
+    def _proved(self, message: Probe) -> None:
+        if message.header.pass_number != self._probes:
+            raise Stale("an earlier probe")
+        self._actions.append(Unsubscribe(self._probe))
+        self._enter(NodeState.WORKING, self._heartbeat_interval_ms)
+        self._send(COORDINATOR, Ready(self._header()))
+
+    def _late(self, message: Message) -> None:
+        raise Stale(f"a late {type(message).__name__}")
+
+    def _enquired(self, _message: Enquire) -> None:
+        self._seek()
+
+    def _data(self, message: Data) -> None:
+        for worker in self._hearers.get(self._address, ()):
+            sends = worker.hear(message)
+            self.traffic["sent"] += len(sends)
+            self._actions.extend(sends)
+
+    def _fetched(self, message: Fetch) -> None:
+        worker = self.workers.get(message.group)
+        state = worker.state_after(message.step) if worker else None
+        if worker is None or state is None:
+            raise Unexpected(f"no state of group {message.group} after step {message.step}")
+        answer = GroupState(
+            self._header(), message.group, message.step, state, worker.last_activity, worker.last_error, self._traffic()
+        )
+        self._send(COORDINATOR, answer)
+
+    def _stopped(self, _message: Stop) -> None:
+        self._end(0)
+
+    # Time and links.
+
+    def _tick(self) -> None:
+        if self._now_ms < self._due_ms or self.state is NodeState.ENDED:
+            return
+        PERIODIC[self.state](self)
+
+    def _register(self) -> None:
+        born = self.born
+        self._send(COORDINATOR, Register(self._header(), born.host, born.process, born.software, born.fingerprint))
+        self._due_ms = self._now_ms + self._register_wait_ms
+        self._register_wait_ms = min(2 * self._register_wait_ms, REGISTER_AGAIN_AT_MOST_MS)
+
+    def _beat(self) -> None:
+        self._send(COORDINATOR, Heartbeat(self._header(), self.state.value, self._traffic()))
+        self._due_ms = self._now_ms + self._heartbeat_interval_ms
+
+    def _probe_again(self) -> None:
+        self._send(self._probe, Probe(self._header(self._probes)))
+        self._due_ms = self._now_ms + PROBE_AGAIN_MS
+
+    def _link_lost(self) -> None:
+        """New sockets: subscribe to everything again, prove the links again, and tell the coordinator that there was a gap."""
+        if self.state is NodeState.ENDED:
+            return
+        self._actions.extend(Subscribe(address) for address in self.subscriptions)
+        if self.workers:
+            self._prove()
+        else:
+            self._seek()
+
+    def _seek(self) -> None:
+        self._host([])
+        self._register_wait_ms = REGISTER_AGAIN_MS
+        self._enter(NodeState.SEEKING, 0)
+        self._register()
+
+    def _prove(self) -> None:
+        """Subscribe, last, to a fresh address; what is sent there comes back only once all earlier subscriptions hold."""
+        self._probes += 1
+        name = hashlib.sha256(self.born.incarnation + self._probes.to_bytes(8, "big")).digest()[:IDENTITY_LENGTH]
+        self._probe = probe_address(name)
+        self._actions.append(Subscribe(self._probe))
+        self._enter(NodeState.WIRING, 0)
+        self._probe_again()
+
+    # Small hands.
+
+    def _host(self, workers: list[Worker]) -> None:
+        self.workers = {worker.role.group: worker for worker in workers}
+        self._hearers = {}
+        for worker in workers:
+            for address in (group_address(worker.role.group), *(error_address(block.receiver) for block in worker.role.blocks)):
+                self._hearers.setdefault(address, []).append(worker)
+        wanted = [node_address(self.born.incarnation), *self._hearers]
+        known, kept = set(self.subscriptions), set(wanted)
+        self._actions.extend(Subscribe(address) for address in wanted if address not in known)
+        self._actions.extend(Unsubscribe(address) for address in self.subscriptions if address not in kept)
+        self.subscriptions = wanted
+
+    def _enter(self, state: NodeState, next_in_ms: float) -> None:
+        if state is not self.state:
+            self._log(logging.INFO, f"{self.state.value} → {state.value}" + self._hosted())
+        self.state = state
+        self._due_ms = self._now_ms + next_in_ms
+
+    def _hosted(self) -> str:
+        names = [name for worker in self.workers.values() for name in worker.role.names]
+        return f": {names[0]}{f' … {names[-1]}' if len(names) > 1 else ''}, generation {self.generation}" if names else ""
+
+    def _end(self, code: int) -> None:
+        if self.state is NodeState.ENDED:
+            return
+        self._send(COORDINATOR, Stopped(self._header(), self._traffic()))
+        self._enter(NodeState.ENDED, 0)
+        self._actions.append(End(code))
+
+    def _send(self, address: bytes, message: Message) -> None:
+        self.traffic["sent"] += 1
+        self._actions.append(Send(address, encode(message)))
+
+    def _log(self, level: int, text: str) -> None:
+        self._actions.append(Log(level, text))
+
+    def _header(self, pass_number: int = 0) -> Header:
+        return Header(self.run, self.generation, pass_number, self.born.incarnation)
+
+    def _traffic(self) -> Traffic:
+        return Traffic(self.traffic["sent"], self.traffic["received"], sum(self.dropped.values()))
+
+
+OF_ANY_GENERATION = (Welcome, Refuse, Grant, Enquire, Stop)
+
+_ALIVE = (NodeState.SEEKING, NodeState.SPARE, NodeState.WIRING, NodeState.WORKING)
+_HOSTING = (NodeState.WIRING, NodeState.WORKING)
+
+TRANSITIONS: dict[tuple[NodeState, type], Callable[[NodeMachine, Any], None]] = {
+    **{(NodeState.SEEKING, Welcome): NodeMachine._welcomed},
+    **{(state, Welcome): NodeMachine._late for state in _ALIVE if state is not NodeState.SEEKING},
+    **{(state, Grant): NodeMachine._granted for state in _ALIVE},
+    **{(state, Refuse): NodeMachine._refused for state in _ALIVE},
+    **{(state, Enquire): NodeMachine._enquired for state in _ALIVE},
+    **{(state, Stop): NodeMachine._stopped for state in _ALIVE},
+    **{(NodeState.WIRING, Probe): NodeMachine._proved},
+    **{(state, Probe): NodeMachine._late for state in _ALIVE if state is not NodeState.WIRING},
+    **{(state, kind): NodeMachine._data for state in _HOSTING for kind in (Input, Target, Signal, Error)},
+    **{(state, Fetch): NodeMachine._fetched for state in _HOSTING},
+}
+
+PERIODIC: dict[NodeState, Callable[[NodeMachine], None]] = {
+    NodeState.SEEKING: NodeMachine._register,
+    NodeState.SPARE: NodeMachine._beat,
+    NodeState.WIRING: NodeMachine._probe_again,
+    NodeState.WORKING: NodeMachine._beat,
+}

@@ -1,0 +1,291 @@
+"""Every kind of message, on one page: its number, its fields, their types and bounds. `docs/protocol.md` tells who sends what when.
+
+A message is one frame: a 9-byte address, then a msgpack array `version, kind, run, generation, pass, incarnation, fields…`.
+Old numbers are never given to new kinds. `Refuse` keeps its layout in every version, so that a stranger can be told why.
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Annotated, NamedTuple
+
+from neuron_node.activations import Array
+from neuron_node.fields import MAX_BATCH, MAX_GROUP, Blob, Flag, Many, Matrix, Maybe, Record, Text, Whole, record_of
+from neuron_node.role import Role
+
+PROTOCOL_VERSION = 1
+MAX_FRAME_BYTES = 256 * 1024 * 1024
+MAX_HOSTED = 4096
+IDENTITY_LENGTH = 8
+
+Identity = Annotated[bytes, Blob(IDENTITY_LENGTH)]
+Count = Annotated[int, Whole()]
+GroupNumber = Annotated[int, Whole(0, 2**32)]
+NOBODY = bytes(IDENTITY_LENGTH)
+
+
+class Mode(IntEnum):
+    """What a pass is for; it travels with every signal, because hidden groups hear it from nobody else."""
+
+    FORWARD = 0
+    TRAIN = 1
+    TRAIN_AND_COPY = 2
+    """Train, and keep a copy of the group as it is when the step ends: the snapshot's part."""
+
+
+class Header(NamedTuple):
+    """Who speaks, and of what: messages of another run, generation, pass or life count for nothing."""
+
+    run: Identity
+    generation: Count
+    pass_number: Count
+    incarnation: Identity
+
+
+Attempt = Annotated[int, Whole(0, 1_000_000)]
+PassMode = Annotated[int, Whole(0, max(Mode))]
+Values = Annotated[Array, Matrix()]
+
+
+class State(NamedTuple):
+    """A group's learned numbers: bias (1, neurons) and weights (neurons, synapses)."""
+
+    bias: Annotated[Array, Matrix(1)]
+    weights: Annotated[Array, Matrix(MAX_GROUP, 2**32)]
+
+
+class Placement(NamedTuple):
+    """A group for a node: its role, the step it stands at, and its state (none: draw the initial one)."""
+
+    role: Annotated[Role, record_of(Role)]
+    step: Count
+    state: Annotated[State | None, Maybe(record_of(State))]
+
+
+class Traffic(NamedTuple):
+    """What a node has counted since it was born."""
+
+    sent: Count
+    received: Count
+    dropped: Count
+
+
+# Control: cheap and verbose, idempotent, repeated until answered.
+
+
+class Register(NamedTuple):
+    """Node → coordinator: here I am. Repeated, ever more slowly, until it is answered."""
+
+    header: Header
+    host: Annotated[str, Text(255)]
+    process: Count
+    software: Annotated[str, Text(64)]
+    fingerprint: Annotated[str, Text(512)]
+
+
+class Welcome(NamedTuple):
+    """Coordinator → node: you are a spare of this run."""
+
+    header: Header
+    heartbeat_interval_ms: Annotated[int, Whole(1, 3_600_000)]
+
+
+class Refuse(NamedTuple):
+    """Coordinator → node: you can't take part, and why. The node says so and ends."""
+
+    header: Header
+    reason: Annotated[str, Text(1024)]
+
+
+class Grant(NamedTuple):
+    """Coordinator → node: from this generation on, host these groups (none: be a spare)."""
+
+    header: Header
+    placements: Annotated[tuple[Placement, ...], Many(record_of(Placement), MAX_HOSTED)]
+
+
+class Ready(NamedTuple):
+    """Node → coordinator: my groups are in place and my links are proved, in the header's generation."""
+
+    header: Header
+
+
+class Heartbeat(NamedTuple):
+    """Node → coordinator, at the interval of the welcome."""
+
+    header: Header
+    state: Annotated[str, Text(32)]
+    traffic: Annotated[Traffic, record_of(Traffic)]
+
+
+class Enquire(NamedTuple):
+    """Coordinator → node: I hear you but don't know you; register."""
+
+    header: Header
+
+
+class Fetch(NamedTuple):
+    """Coordinator → group: send me your state as it was after this step."""
+
+    header: Header
+    group: GroupNumber
+    step: Count
+
+
+class GroupState(NamedTuple):
+    """Group → coordinator: my state after that step; activity and own error of the last pass, empty if there was none."""
+
+    header: Header
+    group: GroupNumber
+    step: Count
+    state: Annotated[State, record_of(State)]
+    activity: Values
+    error: Values
+    traffic: Annotated[Traffic, record_of(Traffic)]
+
+
+class Diverged(NamedTuple):
+    """Group → coordinator: my own numbers are no longer finite; the run can't go on."""
+
+    header: Header
+    group: GroupNumber
+    neuron: Annotated[str, Text(64)]
+    step: Count
+
+
+class Stop(NamedTuple):
+    """Coordinator → node: end yourself, cleanly."""
+
+    header: Header
+
+
+class Stopped(NamedTuple):
+    """Node → coordinator: I am about to end (asked to, or by a signal)."""
+
+    header: Header
+    traffic: Annotated[Traffic, record_of(Traffic)]
+
+
+class Probe(NamedTuple):
+    """A program → itself: if this comes back, all earlier subscriptions hold."""
+
+    header: Header
+
+
+# Data: terse; never acknowledged one by one. The outputs' activities and the inputs' errors acknowledge a whole step.
+
+
+class Input(NamedTuple):
+    """Coordinator → input group: the values of its neurons, (batch, neurons)."""
+
+    header: Header
+    attempt: Attempt
+    mode: PassMode
+    sender: GroupNumber
+    values: Values
+
+
+class Target(NamedTuple):
+    """Coordinator → output group: what its activities should be, (batch, neurons)."""
+
+    header: Header
+    attempt: Attempt
+    mode: PassMode
+    sender: GroupNumber
+    values: Values
+
+
+class Signal(NamedTuple):
+    """Group → group below: weight × activity, (batch, the receiver's neurons)."""
+
+    header: Header
+    attempt: Attempt
+    mode: PassMode
+    sender: GroupNumber
+    values: Values
+
+
+class Error(NamedTuple):
+    """Group → all groups that sent it signals: its own error, (batch, the sender's neurons)."""
+
+    header: Header
+    attempt: Attempt
+    mode: PassMode
+    sender: GroupNumber
+    values: Values
+
+
+class Output(NamedTuple):
+    """Output group → coordinator: its activities."""
+
+    header: Header
+    attempt: Attempt
+    mode: PassMode
+    sender: GroupNumber
+    values: Values
+
+
+class InputError(NamedTuple):
+    """Input group → coordinator: its own errors. With all outputs and all of these the step is done."""
+
+    header: Header
+    attempt: Attempt
+    mode: PassMode
+    sender: GroupNumber
+    values: Values
+
+
+# Command line ↔ coordinator.
+
+
+class Request(NamedTuple):
+    """Client → coordinator: a command with JSON arguments, and rows of numbers where it needs some."""
+
+    header: Header
+    client: Identity
+    command: Annotated[str, Text(32)]
+    arguments: Annotated[str, Text(65_536)]
+    rows: Annotated[Array, Matrix(MAX_BATCH, MAX_GROUP)]
+    targets: Annotated[Array, Matrix(MAX_BATCH, MAX_GROUP)]
+
+
+class Reply(NamedTuple):
+    """Coordinator → client: a JSON result and rows of numbers, or one line that says what was wrong."""
+
+    header: Header
+    good: Annotated[bool, Flag()]
+    result: Annotated[str, Text(64 * 1024 * 1024)]
+    rows: Annotated[Array, Matrix(MAX_BATCH, MAX_GROUP)]
+
+
+Data = Input | Target | Signal | Error | Output | InputError
+Message = (
+    Register | Welcome | Refuse | Grant | Ready | Heartbeat | Enquire | Fetch | GroupState | Diverged | Stop | Stopped | Probe
+    | Data | Request | Reply
+)  # fmt: skip
+
+KINDS: dict[int, type[Message]] = {
+    1: Register,
+    2: Welcome,
+    3: Refuse,
+    4: Grant,
+    5: Ready,
+    6: Heartbeat,
+    7: Enquire,
+    8: Fetch,
+    9: GroupState,
+    10: Diverged,
+    11: Stop,
+    12: Stopped,
+    13: Probe,
+    20: Input,
+    21: Target,
+    22: Signal,
+    23: Error,
+    24: Output,
+    25: InputError,
+    30: Request,
+    31: Reply,
+}
+
+RECORDS: dict[int, Record] = {number: record_of(kind) for number, kind in KINDS.items()}

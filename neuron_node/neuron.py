@@ -1,0 +1,113 @@
+"""The nine steps of a neuron, for a group of n of them. A group of one is one neuron; the arithmetic is the same.
+
+    dendrites                    neuron                       axon
+    signal ─┐                                              ┌─ × weight ─ signal → neuron below
+    signal ─┼─ Σ + bias ── activation ── activity ─────────┼─ × weight ─ signal → neuron below
+    signal ─┘                                              └─ × weight ─ signal → neuron below
+          ◀── own error (the same to all senders) ◀── Σ weight × their error ◀── errors
+
+Weights live on the axon, at the sending neuron. Every array carries a batch: a group's signals, activities and errors
+are float64 of shape (batch, neurons). Nothing here knows a message, a socket or a clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from neuron_node.activations import ACTIVATIONS, Array
+from neuron_node.losses import LOSSES
+from neuron_node.role import OUTSIDE, Role
+
+
+@dataclass(slots=True)
+class Memory:
+    """What a group remembers of one pass: who sent what, what it made of it, and what came back."""
+
+    batch: int
+    signals: dict[int, Array] = field(default_factory=dict)
+    activity: Array | None = None
+    errors: dict[int, Array] = field(default_factory=dict)
+    own_error: Array | None = None
+
+
+class Neurons:
+    """A group's bias (neurons,), its axons' weights (neurons, synapses), and the nine steps."""
+
+    def __init__(self, role: Role, bias: Array, weights: Array) -> None:
+        self.role = role
+        self.bias = _one_layout(bias, (role.size,))
+        self.weights = _one_layout(weights, (role.size, role.fan_out))
+        self.activation = ACTIVATIONS[role.activation]
+        self.senders = tuple(sender.group for sender in role.senders) or (OUTSIDE,)
+        self.receivers = tuple(block.receiver for block in role.blocks) or (OUTSIDE,)
+        edges = np.cumsum([0, *(block.size for block in role.blocks)]).tolist()
+        self.columns = tuple(slice(start, stop) for start, stop in zip(edges, edges[1:], strict=False))
+
+    # 1. Wait until every dendrite has received its signal (remember who sent it).
+    def receive_signal(self, memory: Memory, sender: int, signal: Array) -> bool:
+        """Remember one sender's signal; whether every dendrite has received its own."""
+        memory.signals[sender] = signal
+        return len(memory.signals) == len(self.senders)
+
+    # 2. Activity = activation(sum of the signals + bias).
+    def activate(self, memory: Memory) -> Array:
+        """Add up in synapse order, never in arrival order: the sum's last bits depend on it."""
+        total = memory.signals[self.senders[0]]
+        for sender in self.senders[1:]:
+            total = total + memory.signals[sender]
+        memory.activity = self.activation.activity(total + self.bias)
+        return memory.activity
+
+    # 3. At every synapse of the axon, signal = weight × activity.
+    # 4. Send each signal to the neuron at the other end of its synapse.
+    def fire(self, memory: Memory) -> list[tuple[int, Array]]:
+        """(receiver, signal of shape (batch, receiver's neurons)) for each block of synapses."""
+        assert memory.activity is not None
+        with np.errstate(over="ignore", invalid="ignore"):
+            signals = memory.activity @ self.weights
+        return [(block.receiver, signals[:, columns]) for block, columns in zip(self.role.blocks, self.columns, strict=True)]
+
+    # 5. Wait for the error of each of those neurons.
+    def receive_error(self, memory: Memory, sender: int, error: Array) -> bool:
+        """Remember one receiver's error (for an output group: the target); whether all have come."""
+        memory.errors[sender] = error
+        return len(memory.errors) == len(self.receivers)
+
+    # 6. Own error = Σ(weight × their error) × activation'(own activity), with the weights as they were when sent.
+    # 7. Send the own error back to every sender of step 1: the same value to all.
+    def reply(self, memory: Memory) -> Array:
+        """The own error, (batch, neurons): d loss / d (sum of signals + bias)."""
+        assert memory.activity is not None
+        with np.errstate(over="ignore", invalid="ignore"):
+            if self.role.is_output:
+                error = LOSSES[self.role.loss](memory.activity, memory.errors[OUTSIDE], self.role.activation)
+            else:
+                error = (self._errors(memory) @ self.weights.T) * self.activation.derivative(memory.activity)
+        memory.own_error = error
+        return error
+
+    # 8. Gradient of each synapse = their error × own activity; of the bias = own error (mean over the batch).
+    # 9. Update weights and bias.
+    def learn(self, memory: Memory) -> bool:
+        """Take one step down the gradient; whether all of the group's numbers are still finite."""
+        assert memory.activity is not None and memory.own_error is not None
+        rate = self.role.learning_rate / memory.batch
+        with np.errstate(over="ignore", invalid="ignore"):
+            if not self.role.is_output:
+                self.weights = self.weights - rate * (memory.activity.T @ self._errors(memory))
+            if self.role.bias_learned:
+                self.bias = self.bias - rate * memory.own_error.sum(axis=0)
+        return bool(np.isfinite(self.weights).all() and np.isfinite(self.bias).all())
+
+    def _errors(self, memory: Memory) -> Array:
+        """Everybody's errors side by side in synapse order, (batch, synapses)."""
+        if len(self.receivers) == 1:
+            return memory.errors[self.receivers[0]]
+        return np.concatenate([memory.errors[receiver] for receiver in self.receivers], axis=1)
+
+
+def _one_layout(array: Array, shape: tuple[int, ...]) -> Array:
+    """C order and native float64: another memory layout would change the last bits of a product."""
+    return np.ascontiguousarray(array, dtype=np.float64).reshape(shape).copy()

@@ -1,0 +1,73 @@
+"""The console script `neuron-node`: one neuron program."""
+
+from __future__ import annotations
+
+import os
+
+# One BLAS thread: another count gives other bits, and 86 programs would fight for the cores. Before NumPy is imported.
+for _variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
+    os.environ.setdefault(_variable, "1")
+
+import argparse
+import logging
+import secrets
+import socket
+import sys
+from collections.abc import Callable
+
+from neuron_node import __version__
+from neuron_node.errors import UserError
+from neuron_node.fingerprint import fingerprint
+from neuron_node.machine import NodeMachine, Self
+from neuron_node.messages import IDENTITY_LENGTH
+from neuron_node.shell import Shell
+from neuron_node.wiring import DEFAULT_ENDPOINTS, Endpoints, Link, check_endpoint
+
+TICK_MS = 250
+LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
+
+
+def run_node(endpoints: Endpoints, arithmetic: str, orphaned: Callable[[], bool] = lambda: False) -> int:
+    """Live one life as a node: draw an incarnation, connect, and serve until told to stop. The exit code."""
+    born = Self(
+        incarnation=secrets.token_bytes(IDENTITY_LENGTH),
+        host=socket.gethostname()[:255],
+        process=os.getpid(),
+        software=__version__,
+        fingerprint=arithmetic,
+    )
+    link = Link(endpoints, TICK_MS)
+    try:
+        return Shell(NodeMachine(born), link, TICK_MS, orphaned=orphaned).run()
+    finally:
+        link.close()
+
+
+def endpoints_from_environment() -> Endpoints:
+    """The broker's endpoints from EXMACHINA_BROKER_IN and EXMACHINA_BROKER_OUT, else its default ports on this machine."""
+    return Endpoints(
+        os.environ.get("EXMACHINA_BROKER_IN") or DEFAULT_ENDPOINTS.inward,
+        os.environ.get("EXMACHINA_BROKER_OUT") or DEFAULT_ENDPOINTS.outward,
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Parse the command line and live. Exit codes: 0 stopped cleanly, 1 refused by the coordinator, 2 wrong usage."""
+    default = endpoints_from_environment()
+    parser = argparse.ArgumentParser(prog="neuron-node", description="One neuron of an Exmachina network, as a program of its own.")
+    parser.add_argument("--broker-in", default=default.inward, metavar="ENDPOINT", help="where to send (default %(default)s)")
+    parser.add_argument("--broker-out", default=default.outward, metavar="ENDPOINT", help="where to hear (default %(default)s)")
+    parser.add_argument("--verbose", action="store_true", help="log every change of state")
+    parser.add_argument("--version", action="version", version=f"neuron-node {__version__}")
+    options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, format=LOG_FORMAT, stream=sys.stderr)
+    try:
+        endpoints = Endpoints(check_endpoint("--broker-in", options.broker_in), check_endpoint("--broker-out", options.broker_out))
+        return run_node(endpoints, fingerprint())
+    except UserError as fault:
+        print(f"neuron-node: {fault}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

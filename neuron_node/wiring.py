@@ -1,0 +1,166 @@
+"""The wire: one PUSH to the broker and one SUB from it. Besides the broker, the only file that imports zmq.
+
+A message is one frame, `address | body`. Every bound and timeout is set here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import resource
+from typing import NamedTuple
+
+import zmq
+
+from neuron_node.errors import UserError
+from neuron_node.messages import MAX_FRAME_BYTES
+
+QUEUED_MESSAGES = 100_000
+"""High-water mark. A step has at most two messages a synapse in flight, far fewer than this for one program."""
+SEND_TIMEOUT_MS = 1_000
+LINGER_MS = 500
+HEARTBEAT_INTERVAL_MS = 2_000
+HEARTBEAT_TIMEOUT_MS = 6_000
+RECONNECT_INTERVAL_MS = 50
+RECONNECT_INTERVAL_AT_MOST_MS = 2_000
+RECEIVED_AT_ONCE = 1_000
+DESCRIPTORS_A_PROGRAM = 64
+LONGEST_IPC_PATH = 107
+
+
+class Endpoints(NamedTuple):
+    """Where the broker listens: `inward` takes messages, `outward` gives them."""
+
+    inward: str
+    outward: str
+
+
+DEFAULT_ENDPOINTS = Endpoints("tcp://127.0.0.1:5571", "tcp://127.0.0.1:5572")
+
+
+def check_endpoint(name: str, endpoint: str) -> str:
+    """The endpoint, if ZeroMQ can use it here. Raises `UserError`."""
+    transport, _, rest = endpoint.partition("://")
+    if transport not in ("tcp", "ipc") or not rest:
+        raise UserError(f"{name}: {endpoint!r} is no endpoint; right would be tcp://HOST:PORT or ipc:///PATH")
+    if transport == "ipc" and len(rest.encode()) > LONGEST_IPC_PATH:
+        raise UserError(f"{name}: the path of {endpoint!r} is longer than the {LONGEST_IPC_PATH} bytes that a socket's may have")
+    if transport == "tcp":
+        port = rest.rpartition(":")[2]
+        if not (port.isdigit() and 0 < int(port) < 65536):
+            raise UserError(f"{name}: {endpoint!r} has no port from 1 to 65535")
+    return endpoint
+
+
+def new_context(descriptors: int = DESCRIPTORS_A_PROGRAM) -> zmq.Context[zmq.Socket[bytes]]:
+    """A ZeroMQ context, created only if so many file descriptors may be open: libzmq would abort the process."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < descriptors:
+        if hard != resource.RLIM_INFINITY and hard < descriptors:
+            raise UserError(f"{descriptors} open files are needed, {hard} are allowed; raise the limit (ulimit -n {descriptors})")
+        resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, hard))
+    return zmq.Context()
+
+
+def bound_socket(context: zmq.Context[zmq.Socket[bytes]], kind: int, endpoint: str) -> zmq.Socket[bytes]:
+    """One of the broker's sockets. Raises `UserError` where the endpoint can't be had."""
+    socket = context.socket(kind)
+    _set_bounds(socket)
+    try:
+        socket.bind(endpoint)
+    except zmq.ZMQError as fault:
+        socket.close(0)
+        raise UserError(f"can't listen on {endpoint}: {fault.strerror or fault}; is another broker using it?") from None
+    return socket
+
+
+def proxy(inward: zmq.Socket[bytes], outward: zmq.Socket[bytes]) -> None:
+    """Pass everything on, inside ZeroMQ, until the context ends or a signal handler raises."""
+    zmq.proxy(inward, outward)
+
+
+PULL, PUB = zmq.PULL, zmq.PUB
+
+
+class Link:
+    """A program's connection to the broker. After a break both sockets are made anew: see `renew`."""
+
+    def __init__(self, endpoints: Endpoints, receive_timeout_ms: int) -> None:
+        self.endpoints = endpoints
+        self.lost_sends = 0
+        self._context = new_context()
+        self._receive_timeout_ms = receive_timeout_ms
+        self._connect()
+
+    def send(self, address: bytes, body: bytes) -> bool:
+        """Hand one frame to ZeroMQ; False if the broker took none for a second. Only a finished step proves arrival."""
+        try:
+            self._push.send(address + body)
+        except zmq.Again:
+            self.lost_sends += 1
+            return False
+        return True
+
+    def subscribe(self, address: bytes) -> None:
+        """Hear an address; holds only once a later probe has come back."""
+        self._sub.setsockopt(zmq.SUBSCRIBE, address)
+
+    def unsubscribe(self, address: bytes) -> None:
+        """Hear it no longer."""
+        self._sub.setsockopt(zmq.UNSUBSCRIBE, address)
+
+    def receive(self) -> list[bytes]:
+        """All frames that have arrived, up to a bound; waits for the first one no longer than the receive timeout."""
+        receive = self._sub.recv
+        try:
+            frames = [receive()]
+        except zmq.Again:
+            return []
+        try:
+            while len(frames) < RECEIVED_AT_ONCE:
+                frames.append(receive(zmq.DONTWAIT))
+        except zmq.Again:
+            pass
+        return frames
+
+    def broken(self) -> bool:
+        """Whether a connection has broken since it was made."""
+        return any(monitor.poll(0) for monitor in self._monitors)
+
+    def renew(self) -> None:
+        """New sockets: a reconnected SUB renews its subscriptions in an order of its own, so a probe would prove nothing."""
+        self._disconnect(0)
+        self._connect()
+
+    def close(self) -> None:
+        """Give what was sent half a second to leave, then let go."""
+        self._disconnect(LINGER_MS)
+        self._context.term()
+
+    def _connect(self) -> None:
+        self._push = self._context.socket(zmq.PUSH)
+        self._sub = self._context.socket(zmq.SUB)
+        self._monitors = []
+        for socket, endpoint in ((self._push, self.endpoints.inward), (self._sub, self.endpoints.outward)):
+            _set_bounds(socket)
+            socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_INTERVAL_MS)
+            socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_INTERVAL_AT_MOST_MS)
+            self._monitors.append(socket.get_monitor_socket(zmq.EVENT_DISCONNECTED))
+            socket.connect(endpoint)
+        self._push.setsockopt(zmq.IMMEDIATE, 1)
+        self._push.setsockopt(zmq.SNDTIMEO, SEND_TIMEOUT_MS)
+        self._sub.setsockopt(zmq.RCVTIMEO, self._receive_timeout_ms)
+
+    def _disconnect(self, linger_ms: int) -> None:
+        for socket in (self._push, self._sub):
+            socket.disable_monitor()
+            socket.close(linger_ms)
+
+
+def _set_bounds(socket: zmq.Socket[bytes]) -> None:
+    socket.setsockopt(zmq.LINGER, 0)
+    socket.setsockopt(zmq.SNDHWM, QUEUED_MESSAGES)
+    socket.setsockopt(zmq.RCVHWM, QUEUED_MESSAGES)
+    socket.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME_BYTES)
+    socket.setsockopt(zmq.HANDSHAKE_IVL, 10_000)
+    socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_INTERVAL_MS)
+    socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)
+    socket.setsockopt(zmq.HEARTBEAT_TTL, HEARTBEAT_TIMEOUT_MS)
