@@ -22,7 +22,9 @@ class LinkLost(NamedTuple):
 
 
 class Interrupted(NamedTuple):
-    """The operating system or the person at the keyboard asks the program to end."""
+    """The person at the keyboard (`by_hand`) or the operating system asks the program to end."""
+
+    by_hand: bool = False
 
 
 # Actions.

@@ -20,6 +20,7 @@ from neuron_node.errors import InternalError, PeerError, Stale, Unexpected, Wron
 from neuron_node.events import Action, End, Event, Interrupted, LinkLost, Log, Received, Send, Subscribe, Tick, Unsubscribe
 from neuron_node.messages import (
     IDENTITY_LENGTH,
+    LATEST_STEP,
     NOBODY,
     Data,
     Enquire,
@@ -38,6 +39,7 @@ from neuron_node.messages import (
     Signal,
     Stop,
     Stopped,
+    Superseded,
     Target,
     Traffic,
     Welcome,
@@ -48,6 +50,8 @@ REGISTER_AGAIN_MS = 250
 REGISTER_AGAIN_AT_MOST_MS = 4_000
 PROBE_AGAIN_MS = 250
 LOGGED_SENDERS = 256
+BEGIN_AGAIN = -1
+"""The code of a machine that has ended while its program is to begin another life, under another incarnation."""
 
 
 class NodeState(Enum):
@@ -69,6 +73,7 @@ class Self:
     """What a node is born with. The incarnation is drawn by the shell, after the fork."""
 
     incarnation: bytes
+    name: str
     host: str
     process: int
     software: str
@@ -109,7 +114,7 @@ class NodeMachine:
                 self._tick()
             case LinkLost():
                 self._link_lost()
-            case Interrupted():
+            case Interrupted(_):
                 self._end(0)
             case _:
                 raise InternalError(f"a node takes no {event!r}")
@@ -173,7 +178,7 @@ class NodeMachine:
         if (header.run, header.generation) == (self.run, self.generation) and self.workers:
             # A repeated grant asks: are you ready? While the links are not proved the probe's return will answer.
             if self.state is NodeState.WORKING:
-                self._send(COORDINATOR, Ready(self._header()))
+                self._send(COORDINATOR, Ready(self._header(), self._traffic()))
             return
         self.run, self.generation = header.run, header.generation
         self._host([Worker(place, self.run, self.generation, self.born.incarnation) for place in message.placements])
@@ -187,10 +192,15 @@ class NodeMachine:
             raise Stale("an earlier probe")
         self._actions.append(Unsubscribe(self._probe))
         self._enter(NodeState.WORKING, self._heartbeat_interval_ms)
-        self._send(COORDINATOR, Ready(self._header()))
+        self._send(COORDINATOR, Ready(self._header(), self._traffic()))
 
     def _late(self, message: Message) -> None:
         raise Stale(f"a late {type(message).__name__}")
+
+    def _superseded(self, _message: Superseded) -> None:
+        self._log(logging.WARNING, "another node has taken this one's place; beginning a new life as a spare")
+        self._enter(NodeState.ENDED, 0)
+        self._actions.append(End(BEGIN_AGAIN))
 
     def _enquired(self, _message: Enquire) -> None:
         self._seek()
@@ -203,13 +213,14 @@ class NodeMachine:
 
     def _fetched(self, message: Fetch) -> None:
         worker = self.workers.get(message.group)
-        state = worker.state_after(message.step) if worker else None
-        if worker is None or state is None:
-            raise Unexpected(f"no state of group {message.group} after step {message.step}")
-        answer = GroupState(
-            self._header(), message.group, message.step, state, worker.last_activity, worker.last_error, self._traffic()
-        )
-        self._send(COORDINATOR, answer)
+        if worker is None:
+            raise Unexpected(f"group {message.group} does not live here")
+        step = worker.step if message.step == LATEST_STEP else message.step
+        state = worker.state_after(step)
+        if state is None:
+            raise Unexpected(f"no state of group {message.group} after step {step}")
+        last = (worker.last_activity, worker.last_error)
+        self._send(COORDINATOR, GroupState(self._header(), message.group, step, state, *last, self._traffic()))
 
     def _stopped(self, _message: Stop) -> None:
         self._end(0)
@@ -223,7 +234,8 @@ class NodeMachine:
 
     def _register(self) -> None:
         born = self.born
-        self._send(COORDINATOR, Register(self._header(), born.host, born.process, born.software, born.fingerprint))
+        register = Register(self._header(), born.name, born.host, born.process, born.software, born.fingerprint)
+        self._send(COORDINATOR, register)
         self._due_ms = self._now_ms + self._register_wait_ms
         self._register_wait_ms = min(2 * self._register_wait_ms, REGISTER_AGAIN_AT_MOST_MS)
 
@@ -305,7 +317,7 @@ class NodeMachine:
         return Traffic(self.traffic["sent"], self.traffic["received"], sum(self.dropped.values()))
 
 
-OF_ANY_GENERATION = (Welcome, Refuse, Grant, Enquire, Stop)
+OF_ANY_GENERATION = (Welcome, Refuse, Grant, Enquire, Stop, Superseded)
 
 _ALIVE = (NodeState.SEEKING, NodeState.SPARE, NodeState.WIRING, NodeState.WORKING)
 _HOSTING = (NodeState.WIRING, NodeState.WORKING)
@@ -316,6 +328,7 @@ TRANSITIONS: dict[tuple[NodeState, type], Callable[[NodeMachine, Any], None]] = 
     **{(state, Grant): NodeMachine._granted for state in _ALIVE},
     **{(state, Refuse): NodeMachine._refused for state in _ALIVE},
     **{(state, Enquire): NodeMachine._enquired for state in _ALIVE},
+    **{(state, Superseded): NodeMachine._superseded for state in _ALIVE},
     **{(state, Stop): NodeMachine._stopped for state in _ALIVE},
     **{(NodeState.WIRING, Probe): NodeMachine._proved},
     **{(state, Probe): NodeMachine._late for state in _ALIVE if state is not NodeState.WIRING},

@@ -10,7 +10,7 @@ from enum import IntEnum
 from typing import Annotated, NamedTuple
 
 from neuron_node.activations import Array
-from neuron_node.fields import MAX_BATCH, MAX_GROUP, Blob, Flag, Many, Matrix, Maybe, Record, Text, Whole, record_of
+from neuron_node.fields import MAX_BATCH, MAX_GROUP, MAX_NUMBER, Blob, Flag, Many, Matrix, Maybe, Record, Text, Whole, record_of
 from neuron_node.role import Role
 
 PROTOCOL_VERSION = 1
@@ -22,6 +22,7 @@ Identity = Annotated[bytes, Blob(IDENTITY_LENGTH)]
 Count = Annotated[int, Whole()]
 GroupNumber = Annotated[int, Whole(0, 2**32)]
 NOBODY = bytes(IDENTITY_LENGTH)
+LATEST_STEP = MAX_NUMBER
 
 
 class Mode(IntEnum):
@@ -74,9 +75,13 @@ class Traffic(NamedTuple):
 
 
 class Register(NamedTuple):
-    """Node → coordinator: here I am. Repeated, ever more slowly, until it is answered."""
+    """Node → coordinator: here I am. Repeated, ever more slowly, until it is answered.
+
+    The name outlives a life: a second registration under it, by another incarnation, says that the first one is dead.
+    """
 
     header: Header
+    name: Annotated[str, Text(255)]
     host: Annotated[str, Text(255)]
     process: Count
     software: Annotated[str, Text(64)]
@@ -108,6 +113,7 @@ class Ready(NamedTuple):
     """Node → coordinator: my groups are in place and my links are proved, in the header's generation."""
 
     header: Header
+    traffic: Annotated[Traffic, record_of(Traffic)]
 
 
 class Heartbeat(NamedTuple):
@@ -124,8 +130,14 @@ class Enquire(NamedTuple):
     header: Header
 
 
+class Superseded(NamedTuple):
+    """Coordinator → node: another has taken your place; this life counts for nothing. Begin another one."""
+
+    header: Header
+
+
 class Fetch(NamedTuple):
-    """Coordinator → group: send me your state as it was after this step."""
+    """Coordinator → group: send me your state as it was after this step (`LATEST_STEP`: as it is now)."""
 
     header: Header
     group: GroupNumber
@@ -246,7 +258,6 @@ class Request(NamedTuple):
     command: Annotated[str, Text(32)]
     arguments: Annotated[str, Text(65_536)]
     rows: Annotated[Array, Matrix(MAX_BATCH, MAX_GROUP)]
-    targets: Annotated[Array, Matrix(MAX_BATCH, MAX_GROUP)]
 
 
 class Reply(NamedTuple):
@@ -260,7 +271,7 @@ class Reply(NamedTuple):
 
 Data = Input | Target | Signal | Error | Output | InputError
 Message = (
-    Register | Welcome | Refuse | Grant | Ready | Heartbeat | Enquire | Fetch | GroupState | Diverged | Stop | Stopped | Probe
+    Register | Welcome | Refuse | Grant | Ready | Heartbeat | Enquire | Fetch | GroupState | Diverged | Stop | Stopped | Probe | Superseded
     | Data | Request | Reply
 )  # fmt: skip
 
@@ -278,6 +289,7 @@ KINDS: dict[int, type[Message]] = {
     11: Stop,
     12: Stopped,
     13: Probe,
+    14: Superseded,
     20: Input,
     21: Target,
     22: Signal,

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from neuron_node import __version__
 from neuron_node.errors import UserError
 from neuron_node.fingerprint import fingerprint
-from neuron_node.machine import NodeMachine, Self
+from neuron_node.machine import BEGIN_AGAIN, NodeMachine, Self
 from neuron_node.messages import IDENTITY_LENGTH
 from neuron_node.shell import Shell
 from neuron_node.wiring import DEFAULT_ENDPOINTS, Endpoints, Link, check_endpoint
@@ -27,11 +27,19 @@ TICK_MS = 250
 LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
 
-def run_node(endpoints: Endpoints, arithmetic: str, orphaned: Callable[[], bool] = lambda: False) -> int:
-    """Live one life as a node: draw an incarnation, connect, and serve until told to stop. The exit code."""
+def run_node(endpoints: Endpoints, arithmetic: str, name: str = "", orphaned: Callable[[], bool] = lambda: False) -> int:
+    """Serve until told to stop; the exit code. A node whose place was taken begins another life, as a spare."""
+    while (code := _live(endpoints, arithmetic, name, orphaned)) == BEGIN_AGAIN:
+        pass
+    return code
+
+
+def _live(endpoints: Endpoints, arithmetic: str, name: str, orphaned: Callable[[], bool]) -> int:
+    host = socket.gethostname()[:64]
     born = Self(
         incarnation=secrets.token_bytes(IDENTITY_LENGTH),
-        host=socket.gethostname()[:255],
+        name=name or f"{host}:{os.getpid()}",
+        host=host,
         process=os.getpid(),
         software=__version__,
         fingerprint=arithmetic,
@@ -57,13 +65,14 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="neuron-node", description="One neuron of an Exmachina network, as a program of its own.")
     parser.add_argument("--broker-in", default=default.inward, metavar="ENDPOINT", help="where to send (default %(default)s)")
     parser.add_argument("--broker-out", default=default.outward, metavar="ENDPOINT", help="where to hear (default %(default)s)")
+    parser.add_argument("--name", default="", help="a name that outlives a restart (default: host and process)")
     parser.add_argument("--verbose", action="store_true", help="log every change of state")
     parser.add_argument("--version", action="version", version=f"neuron-node {__version__}")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, format=LOG_FORMAT, stream=sys.stderr)
     try:
         endpoints = Endpoints(check_endpoint("--broker-in", options.broker_in), check_endpoint("--broker-out", options.broker_out))
-        return run_node(endpoints, fingerprint())
+        return run_node(endpoints, fingerprint(), options.name[:255])
     except UserError as fault:
         print(f"neuron-node: {fault}", file=sys.stderr)
         return 2

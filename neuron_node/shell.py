@@ -48,7 +48,7 @@ class Shell:
         self._perform_other = perform
         self._orphaned = orphaned
         self._waiting = False
-        self._interrupted = False
+        self._interrupted = 0
         self._code: int | None = None
 
     def run(self) -> int:
@@ -63,8 +63,8 @@ class Shell:
                 if self._code is not None:
                     break
             if self._interrupted:
-                self._interrupted = False
-                self._handle(Interrupted())
+                by_hand, self._interrupted = self._interrupted == signal.SIGINT, 0
+                self._handle(Interrupted(by_hand))
             if _now_ms() - ticked_ms >= self._tick_ms:
                 ticked_ms = _now_ms()
                 if self._orphaned():
@@ -90,8 +90,8 @@ class Shell:
         finally:
             self._waiting = False
 
-    def _on_signal(self, _number: int, _frame: FrameType | None) -> None:
-        self._interrupted = True
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        self._interrupted = number
         if self._waiting:
             raise Interruption
 

@@ -150,8 +150,9 @@ class Link:
         self._sub.setsockopt(zmq.RCVTIMEO, self._receive_timeout_ms)
 
     def _disconnect(self, linger_ms: int) -> None:
-        for socket in (self._push, self._sub):
+        for socket, monitor in zip((self._push, self._sub), self._monitors, strict=True):
             socket.disable_monitor()
+            monitor.close(0)
             socket.close(linger_ms)
 
 

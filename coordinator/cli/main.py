@@ -1,0 +1,63 @@
+"""The `coordinator` command: what it can do, and what every way of ending means.
+
+Exit codes: 0 fine, 1 the job failed, 2 wrong usage, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+
+# One BLAS thread, before NumPy is imported: another count gives other bits.
+for _variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
+    os.environ.setdefault(_variable, "1")
+
+import logging
+import signal
+import sys
+
+import click
+
+from coordinator.cli.learn import learn, verify
+from coordinator.cli.output import errors
+from coordinator.errors import JobError, UserError
+from neuron_node import __version__
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="coordinator")
+@click.option("--verbose", is_flag=True, help="Say more on stderr.")
+def cli(verbose: bool) -> None:
+    """A neural network in which every neuron is a program of its own."""
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
+
+
+for _command in (learn, verify):
+    cli.add_command(_command)
+
+
+def _terminated(_number: int, _frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Carry out a command line; the exit code. No fault of the user's or of the job's ends in a traceback."""
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        code = cli.main(arguments, prog_name="coordinator", standalone_mode=False)
+    except click.ClickException as fault:
+        fault.show()
+        return 2
+    except UserError as fault:
+        errors.print(f"coordinator: {fault}", markup=False)
+        return 2
+    except JobError as fault:
+        errors.print(f"coordinator: {fault}", markup=False)
+        return 1
+    except (KeyboardInterrupt, click.Abort):
+        errors.print("coordinator: interrupted", markup=False)
+        return 130
+    except BrokenPipeError:
+        # The reader of our output has gone, as `head` does; there is nobody left to tell.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code if isinstance(code, int) else 0

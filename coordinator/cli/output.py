@@ -1,0 +1,47 @@
+"""What is printed: results on stdout, everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+errors = Console(stderr=True, highlight=False, soft_wrap=True)
+results = Console(highlight=False)
+
+
+def print_json(value: Any) -> None:
+    """One JSON object on a line of its own."""
+    sys.stdout.write(json.dumps(value) + "\n")
+    sys.stdout.flush()
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> None:
+    """A table; numbers to the right, None as a dash."""
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    lines = [list(row) for row in rows]
+    for index, column in enumerate(columns):
+        numeric = any(isinstance(line[index], int | float) for line in lines)
+        table.add_column(column, justify="right" if numeric else "left", no_wrap=True)
+    for line in lines:
+        table.add_row(*(shown(value) for value in line))
+    if not results.is_terminal:
+        # A pipe has no width: nothing is cut off.
+        Console(highlight=False, width=max(80, results.measure(table, options=results.options.update(max_width=10_000)).maximum)).print(table)
+        return
+    results.print(table)
+
+
+def shown(value: Any) -> str:
+    """A value as people read it."""
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        return f"{value:,}"
+    return str(value)

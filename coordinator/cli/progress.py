@@ -1,0 +1,122 @@
+"""A run as it goes on: a progress bar on a terminal, plain lines elsewhere. Always on stderr."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Any, Protocol
+
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from coordinator.cli.output import errors, shown
+
+
+class Watcher(Protocol):
+    """Is told every event of a run."""
+
+    def __call__(self, event: str, facts: dict[str, Any]) -> None:
+        """Take one event."""
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f} %"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:,.0f}"
+
+
+def _waiting(facts: dict[str, Any]) -> str:
+    missing = facts["need"] - facts["have"]
+    return f"waiting for nodes: {facts['have']} of {facts['need']} are here; start {missing} more to go on"
+
+
+def _recovery(facts: dict[str, Any]) -> str:
+    return f"recovering: {facts['reason']}; generation {facts['generation']} goes on after step {facts['step']}"
+
+
+def _epoch(facts: dict[str, Any]) -> str:
+    held_out = f"held out: loss {shown(facts['test_loss'])}, accuracy {_percent(facts['test_accuracy'])}"
+    return f"epoch {facts['epoch']}: loss {shown(facts['loss'])}, accuracy {_percent(facts['accuracy'])}; {held_out}"
+
+
+LINES = {
+    "wired": lambda facts: f"wired: {facts['nodes']} nodes proved their links in {facts['seconds']:.1f} s",
+    "recovery": _recovery,
+    "epoch": _epoch,
+    "ended": lambda facts: f"{facts['program']} (process {facts['process']}) ended with {facts['code']}; starting it again",
+    "put_aside": lambda facts: f"{facts['program']} keeps ending and is put aside; its log is {facts['log']}",
+}
+"""What is said of an event, by its name. Those that are not here are not for people, or have a place of their own."""
+
+
+class PlainLines:
+    """A line for what matters; `waiting` only when it has not changed for a while, so that a start is not a page long."""
+
+    def __init__(self, say_waiting: bool = False) -> None:
+        self._say_waiting = say_waiting
+
+    def __enter__(self) -> PlainLines:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def __call__(self, event: str, facts: dict[str, Any]) -> None:
+        """Say one event."""
+        if event == "waiting" and self._say_waiting:
+            errors.print(_waiting(facts), markup=False)
+        elif event in LINES:
+            errors.print(LINES[event](facts), markup=False)
+
+
+class ProgressBar:
+    """One bar over all steps, and a line above it for what matters."""
+
+    def __init__(self) -> None:
+        columns = "epoch {task.fields[epoch]}", "accuracy {task.fields[accuracy]}", "loss {task.fields[loss]}"
+        rates = "{task.fields[samples]} samples/s", "{task.fields[messages]} messages/s"
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            *(TextColumn(text) for text in (*columns, *rates)),
+            TimeRemainingColumn(compact=True),
+            console=errors,
+            transient=True,
+            # No thread of its own: the bar moves when the run does.
+            auto_refresh=False,
+        )
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> ProgressBar:
+        self._progress.start()
+        self._task = self._progress.add_task("starting", total=None, epoch="-", accuracy="-", loss="-", samples="-", messages="-")
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None) -> None:
+        self._progress.stop()
+
+    def __call__(self, event: str, facts: dict[str, Any]) -> None:
+        """Show one event."""
+        assert self._task is not None
+        if event == "waiting":
+            self._progress.update(self._task, description=f"{facts['have']} of {facts['need']} nodes")
+        elif event == "progress":
+            self._progress.update(
+                self._task,
+                description=f"step {facts['step']}",
+                total=facts["steps"],
+                completed=facts["step"],
+                epoch=f"{facts['epoch']}/{facts['epochs']}",
+                accuracy=_percent(facts["accuracy"]),
+                loss=shown(facts["loss"]),
+                samples=_number(facts["samples_per_second"]),
+                messages=_number(facts["messages_per_second"]),
+            )
+        elif event in LINES:
+            self._progress.console.print(LINES[event](facts), markup=False)
+        self._progress.refresh()
+
+
+def watcher(*, quiet: bool = False) -> PlainLines | ProgressBar:
+    """What suits where stderr goes."""
+    return ProgressBar() if errors.is_terminal and not quiet else PlainLines()

@@ -1,0 +1,110 @@
+"""Bounds on everything that comes from outside, and the one place that opens it."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import TextIO
+
+from coordinator.errors import UserError
+
+FILE_BYTES = 1 << 30
+"""The largest file, and the largest array inside a compressed one, that is read at all."""
+ROWS = 10_000_000
+COLUMNS = 100_000
+CLASSES = 1_000
+NUMBERS = 1 << 28
+"""Rows times columns: 2 GiB as float64."""
+LINE_CHARACTERS = 1 << 23
+"""More than 100,000 columns of 25 characters take; it keeps a file without line ends from being held twice."""
+
+
+def shown(value: object, longest: int = 40) -> str:
+    """`value` for an error message: quoted, on one line, and cut where it is longer than `longest` characters."""
+    text = str(value)
+    return repr(text if len(text) <= longest else text[: longest - 3] + "...")
+
+
+def shown_path(path: Path) -> str:
+    """The path as the user wrote it, unless it would break the one line that an error message has."""
+    text = str(path)
+    return text if text.isprintable() else repr(text)
+
+
+def read_file(path: Path) -> bytes:
+    """The whole contents of `path`, at most `FILE_BYTES` bytes: read once, so that hash and numbers can't differ.
+
+    Raises:
+        UserError: no such file, a folder, not readable, empty, too large.
+    """
+    place = shown_path(path)
+    try:
+        with path.open("rb") as file:
+            content = file.read(FILE_BYTES + 1)
+    except FileNotFoundError:
+        raise UserError(f"{place}: no such file") from None
+    except IsADirectoryError:
+        raise UserError(f"{place}: is a folder, a file is needed") from None
+    except PermissionError:
+        raise UserError(f"{place}: may not be read by this user (permission denied)") from None
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"{place}: can't be read ({reason})") from None
+    if not content:
+        raise UserError(f"{place}: is empty, rows of data are needed")
+    if len(content) > FILE_BYTES:
+        raise UserError(f"{place}: is larger than {FILE_BYTES:,} bytes, the most that is read")
+    return content
+
+
+def decode_text(content: bytes, place: str) -> str:
+    """UTF-8 (with or without a byte order mark) as text.
+
+    Raises:
+        UserError: other bytes, with the line that holds the first of them.
+    """
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise UserError(f"{place}, line {line}: is not UTF-8 text; save the file as UTF-8") from None
+
+
+def read_stream(stream: TextIO, place: str) -> str:
+    """All the text of a stream such as standard input, at most `FILE_BYTES` characters.
+
+    Raises:
+        UserError: empty, too long, not text.
+    """
+    try:
+        text = stream.read(FILE_BYTES + 1)
+    except UnicodeDecodeError:
+        raise UserError(f"{place}: is not UTF-8 text") from None
+    if not text.strip():
+        raise UserError(f"{place}: is empty, rows of numbers are needed")
+    if len(text) > FILE_BYTES:
+        raise UserError(f"{place}: is longer than {FILE_BYTES:,} characters, the most that is read")
+    return text
+
+
+def check_size(rows: int, columns: int, place: str) -> None:
+    """Refuse what would not fit.
+
+    Raises:
+        UserError: more rows, columns or numbers than the bounds above.
+    """
+    for count, most, what in (
+        (rows, ROWS, "rows"),
+        (columns, COLUMNS, "columns"),
+        (rows * columns, NUMBERS, "numbers"),
+    ):
+        if count > most:
+            raise UserError(f"{place}: has more than {most:,} {what}, the most that are read")
+
+
+def sha256_of(*parts: bytes) -> str:
+    """The SHA-256 of the parts one after another, in hexadecimal."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(part)
+    return digest.hexdigest()

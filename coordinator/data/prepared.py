@@ -1,0 +1,217 @@
+"""A data set made ready for a network: split, scaled, encoded."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coordinator.data.dataset import Dataset
+from coordinator.data.encoding import SCALINGS, Encoding, outputs_fit
+from coordinator.data.limits import read_file, shown, shown_path
+from coordinator.data.npz_file import NpzArrays
+from coordinator.data.splitting import split
+from coordinator.data.table import Floats
+from coordinator.data.targets import Labels
+from coordinator.errors import UserError
+
+METADATA = "metadata"
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedData:
+    """What the coordinator sends to the neurons.
+
+    Inputs (samples, features) and targets (samples, outputs) are scaled and encoded, float64 in C order; labels
+    (samples,) are class indices where the targets are classes. `sha256` identifies the data set's contents.
+    """
+
+    dataset: str
+    sha256: str
+    encoding: Encoding
+    train_inputs: Floats
+    train_targets: Floats
+    test_inputs: Floats
+    test_targets: Floats
+    train_labels: Labels | None
+    test_labels: Labels | None
+
+    def save(self, path: Path) -> None:
+        """Write everything as an NPZ file that needs no pickle.
+
+        Raises:
+            UserError: the file can't be written.
+        """
+        metadata = json.dumps({"dataset": self.dataset, "sha256": self.sha256, "encoding": self.encoding.to_json()})
+        arrays = {name: getattr(self, name) for name in (*_ARRAYS, *_LABELS) if getattr(self, name) is not None}
+        try:
+            with path.open("wb") as file:
+                np.savez(file, allow_pickle=False, **{METADATA: np.array(metadata)}, **arrays)
+        except OSError as error:
+            raise UserError(f"{shown_path(path)}: can't be written ({error.strerror})") from None
+
+    @classmethod
+    def load(cls, path: Path) -> PreparedData:
+        """What `save` wrote.
+
+        Raises:
+            UserError: no such file, or not one of ours.
+        """
+        place = shown_path(path)
+        stored = NpzArrays(read_file(path), place)
+        if not {METADATA, *_ARRAYS} <= set(stored.names):
+            raise UserError(f"{place}: is not a file of prepared data")
+        try:
+            metadata = json.loads(str(stored.read(METADATA)))
+            encoding = Encoding.from_json(metadata["encoding"])
+            dataset, sha256 = str(metadata["dataset"]), str(metadata["sha256"])
+        except (ValueError, KeyError, TypeError):
+            raise UserError(f"{place}: is not a file of prepared data") from None
+        arrays: dict[str, Any] = {name: _as(stored.read(name), np.float64, "fiu", place) for name in _ARRAYS}
+        labels: dict[str, Any] = {
+            name: _as(stored.read(name), np.int64, "iu", place) if name in stored.names else None for name in _LABELS
+        }
+        prepared = cls(dataset=dataset, sha256=sha256, encoding=encoding, **arrays, **labels)
+        prepared._check_fit(place)
+        return prepared
+
+    def _check_fit(self, place: str) -> None:
+        for inputs, targets, labels in (
+            (self.train_inputs, self.train_targets, self.train_labels),
+            (self.test_inputs, self.test_targets, self.test_labels),
+        ):
+            rows = len(inputs)
+            fits = (
+                inputs.shape == (rows, self.encoding.features)
+                and targets.shape == (rows, self.encoding.outputs)
+                and rows > 0
+                and bool(np.isfinite(inputs).all() and np.isfinite(targets).all())
+                and _labels_fit(labels, rows, self.encoding)
+            )
+            if not fits:
+                raise UserError(f"{place}: is damaged, its arrays don't fit one another")
+
+
+def _labels_fit(labels: Labels | None, rows: int, encoding: Encoding) -> bool:
+    if labels is None or encoding.classes is None:
+        return labels is None and encoding.classes is None
+    return labels.shape == (rows,) and labels.min() >= 0 and labels.max() < len(encoding.classes)
+
+
+def _as(array: NDArray[Any], dtype: type[np.generic], kinds: str, place: str) -> NDArray[Any]:
+    if array.dtype.kind not in kinds:
+        raise UserError(f"{place}: is damaged, it holds {array.dtype} where numbers belong")
+    return np.ascontiguousarray(array, dtype=dtype)
+
+
+_ARRAYS = ("train_inputs", "train_targets", "test_inputs", "test_targets")
+_LABELS = ("train_labels", "test_labels")
+
+
+def prepare(
+    dataset: Dataset, *, seed: int, test_fraction: float, outputs: int | None = None, scaling: str | None = None
+) -> PreparedData:
+    """Split by `seed`, derive scaling from the training rows alone, and encode.
+
+    Args:
+        dataset: the raw data.
+        seed: decides which rows are held out, and nothing else does.
+        test_fraction: the share of rows held out, 0 <= test_fraction < 1; 0 tests on the training rows.
+        outputs: how many output neurons there are to be; the data set's own number by default.
+        scaling: one of `SCALINGS`; the data set's own rule by default.
+
+    Raises:
+        UserError: the outputs don't fit the targets, or numbers are too large to be scaled.
+    """
+    train, test = split(dataset.samples, dataset.labels, seed=seed, test_fraction=test_fraction)
+    encoding = _encoding(dataset, dataset.inputs[train], train, outputs, scaling)
+    if dataset.labels is not None:
+        targets = encoding.encode_labels(dataset.labels)
+    else:
+        assert dataset.numbers is not None
+        targets = encoding.encode_numbers(dataset.numbers)
+    inputs = encoding.scale_inputs(dataset.inputs)
+    return PreparedData(
+        dataset=dataset.name,
+        sha256=dataset.sha256,
+        encoding=encoding,
+        train_inputs=np.ascontiguousarray(inputs[train]),
+        train_targets=np.ascontiguousarray(targets[train]),
+        test_inputs=np.ascontiguousarray(inputs[test]),
+        test_targets=np.ascontiguousarray(targets[test]),
+        train_labels=None if dataset.labels is None else dataset.labels[train],
+        test_labels=None if dataset.labels is None else dataset.labels[test],
+    )
+
+
+def _encoding(
+    dataset: Dataset, train_inputs: Floats, train: Labels, outputs: int | None, scaling: str | None
+) -> Encoding:
+    rule = scaling or dataset.default_scaling
+    if rule not in SCALINGS:
+        raise UserError(f"no scaling {shown(rule)}; known are {', '.join(SCALINGS)}")
+    count = dataset.default_outputs if outputs is None else outputs
+    _check_outputs(dataset, count)
+    if rule == "range" and dataset.value_range is not None:
+        low, high = dataset.value_range
+        offset, scale = (low,) * dataset.features, (high - low,) * dataset.features
+    else:
+        offset, scale = _RULES[rule](train_inputs)
+    target_offset, target_scale = ((), ()) if dataset.numbers is None else _standard(dataset.numbers[train])
+    for values, names in ((offset + scale, dataset.feature_names * 2), (target_offset + target_scale, ())):
+        if not np.isfinite(values).all():
+            what = f"input {shown(names[int(np.argmin(np.isfinite(values)))])}" if names else "the target"
+            raise UserError(f"{dataset.name}: {what} has numbers too large to be scaled")
+    return Encoding(
+        dataset=dataset.name,
+        feature_names=dataset.feature_names,
+        target_name=dataset.target_name,
+        scaling=rule,
+        input_offset=offset,
+        input_scale=scale,
+        classes=dataset.classes,
+        outputs=count,
+        target_offset=target_offset,
+        target_scale=target_scale,
+    )
+
+
+def _check_outputs(dataset: Dataset, outputs: int) -> None:
+    if dataset.classes is None:
+        if outputs != dataset.default_outputs:
+            right = f"{dataset.default_outputs} target{'s' if dataset.default_outputs > 1 else ''}"
+            raise UserError(f"{outputs} outputs don't fit {dataset.name}: it has {right}, and each takes one")
+    elif not outputs_fit(dataset.classes, outputs):
+        count = len(dataset.classes)
+        right = "1 or 2" if count == 2 else str(count)
+        raise UserError(f"{outputs} outputs don't fit the {count} classes of {dataset.name}: {right} are needed")
+
+
+def _standard(rows: Floats) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    from sklearn.preprocessing import StandardScaler  # noqa: PLC0415
+
+    with np.errstate(over="ignore", invalid="ignore"):
+        scaler = StandardScaler().fit(rows)
+    # The scaler takes a variance beyond float64 for that of a constant.
+    return tuple(scaler.mean_.tolist()), tuple(np.where(np.isfinite(scaler.var_), scaler.scale_, np.inf).tolist())
+
+
+def _range(rows: Floats) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    from sklearn.preprocessing import MinMaxScaler  # noqa: PLC0415
+
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        scaler = MinMaxScaler().fit(rows)
+    # The scaler takes a feature that (nearly) never varies as it is.
+    ranges = np.where(scaler.scale_ == 1.0, 1.0, scaler.data_range_)
+    return tuple(scaler.data_min_.tolist()), tuple(ranges.tolist())
+
+
+def _none(rows: Floats) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    return (0.0,) * rows.shape[1], (1.0,) * rows.shape[1]
+
+
+_RULES = {"standard": _standard, "range": _range, "none": _none}

@@ -1,0 +1,113 @@
+"""The Semeion handwritten digits: 1,593 images of 16 x 16 black or white pixels.
+
+The file of the UCI repository has a line a sample: 256 pixels, 0 or 1, then ten columns of which one, the digit's,
+is 1. It is what ExMachina reads. Without a file the set is fetched from OpenML.
+"""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import warnings
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coordinator.data.limits import ROWS, decode_text, read_file, sha256_of, shown, shown_path
+from coordinator.data.table import Floats, Table
+from coordinator.data.targets import parse_number
+from coordinator.errors import UserError
+
+NAME = "semeion"
+PIXELS = 256
+DIGITS = 10
+FETCH_TIMEOUT_SECONDS = 30.0
+
+_HOW_TO_GET_IT = "download semeion.data from the UCI Machine Learning Repository and pass --data FILE"
+
+
+def read_semeion(path: Path) -> Table:
+    """The table in a file of the UCI repository's format.
+
+    Raises:
+        UserError: a line that is not 256 pixels and a one-hot digit.
+    """
+    content = read_file(path)
+    place = shown_path(path)
+    rows: list[Floats] = []
+    lines: list[int] = []
+    for number, line in enumerate(decode_text(content, place).splitlines(), start=1):
+        cells = line.split()
+        if cells:
+            rows.append(_row(cells, f"{place}, line {number}"))
+            lines.append(number)
+        if len(rows) > ROWS:
+            raise UserError(f"{place}: has more than {ROWS:,} rows, the most that are read")
+    if not rows:
+        raise UserError(f"{place}: holds no rows of data")
+    values = np.stack(rows)
+    labels = np.argmax(values[:, PIXELS:], axis=1)
+    return _table(values[:, :PIXELS], labels, place, sha256_of(content), lines)
+
+
+def fetch_semeion() -> Table:
+    """The table from OpenML, through scikit-learn, which keeps a copy on the disk.
+
+    Raises:
+        UserError: it can't be had, with the way to get it otherwise.
+    """
+    from sklearn.datasets import fetch_openml  # noqa: PLC0415
+
+    timeout_before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(FETCH_TIMEOUT_SECONDS)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            bunch = fetch_openml(NAME, version=1, as_frame=False, parser="liac-arff", n_retries=1)
+        inputs = np.ascontiguousarray(bunch.data, dtype=np.float64)
+        labels = np.array([int(target) for target in bunch.target], dtype=np.int64) - 1
+        if inputs.shape != (len(labels), PIXELS) or not 0 <= labels.min() <= labels.max() < DIGITS:
+            raise ValueError("another data set than expected")
+    except (OSError, ValueError, TypeError, ImportError, http.client.HTTPException) as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"semeion can't be fetched from OpenML ({reason[:100]}); {_HOW_TO_GET_IT}") from None
+    finally:
+        socket.setdefaulttimeout(timeout_before)
+    sha256 = sha256_of(inputs.astype("<f8").tobytes(), labels.astype("<i8").tobytes())
+    return _table(inputs, labels, NAME, sha256, None)
+
+
+def _row(cells: list[str], place: str) -> Floats:
+    """The 266 numbers of a line, checked."""
+    if len(cells) != PIXELS + DIGITS:
+        raise UserError(f"{place}: has {len(cells)} columns, {PIXELS} pixels and {DIGITS} for the digit are needed")
+    try:
+        values = np.array(cells, dtype=np.float64)
+    except ValueError:
+        values = None
+    if values is None or not np.isin(values, (0.0, 1.0)).all():
+        column, cell = next((i, cell) for i, cell in enumerate(cells, 1) if parse_number(cell) not in (0.0, 1.0))
+        raise UserError(f"{place}, column {column}: {shown(cell)} where 0 or 1 belongs")
+    if values[PIXELS:].sum() != 1.0:
+        ones = int(values[PIXELS:].sum())
+        raise UserError(f"{place}: the last {DIGITS} columns hold {ones} ones, exactly one (the digit's) is right")
+    return values
+
+
+def _table(
+    inputs: NDArray[np.float64], labels: NDArray[np.int64], place: str, sha256: str, lines: list[int] | None
+) -> Table:
+    classes = tuple(str(digit) for digit in range(DIGITS))
+    return Table(
+        name=NAME,
+        place=place,
+        inputs=np.ascontiguousarray(inputs),
+        feature_names=tuple(f"pixel {index // 16},{index % 16}" for index in range(PIXELS)),
+        target_name="digit",
+        targets=[classes[label] for label in labels],
+        sha256=sha256,
+        lines=lines,
+        classes=classes,
+        default_scaling="none",
+    )

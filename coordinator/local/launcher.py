@@ -1,0 +1,140 @@
+"""Starts a local run and tells what happens in it. The command line's end of the supervisor."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import resource
+import selectors
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from coordinator.errors import JobError, UserError
+from coordinator.local.supervisor import Order
+from coordinator.run_directory import RunDirectory
+from neuron_node.wiring import LONGEST_IPC_PATH
+
+DESCRIPTORS_BESIDES = 128
+DESCRIPTORS_A_NODE = 2
+STOPPING_AT_MOST_SECONDS = 20.0
+
+
+def descriptors_needed(nodes: int) -> int:
+    """Open files that the broker of so many nodes needs: two connections a program, and its own."""
+    return DESCRIPTORS_A_NODE * nodes + DESCRIPTORS_BESIDES
+
+
+def check_machine(nodes: int) -> None:
+    """Whether this machine allows as many open files as the network needs. Raises `UserError`."""
+    needed = descriptors_needed(nodes)
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < needed:
+        raise UserError(
+            f"{nodes} nodes need {needed} open files, this machine allows {hard}; "
+            f"raise the limit (ulimit -n {needed}) or take a larger --group-size"
+        )
+
+
+class LocalRun:
+    """A supervisor and its programs. As a context manager it leaves no process and no socket file behind."""
+
+    def __init__(self, directory: RunDirectory, nodes: int, *, verify: bool = False) -> None:
+        self._directory = directory
+        self._nodes = nodes
+        self._verify = verify
+        self._sockets = ""
+        self._supervisor: subprocess.Popen[str] | None = None
+        self._events = -1
+
+    def __enter__(self) -> LocalRun:
+        self._sockets = tempfile.mkdtemp(prefix="exmachina-")
+        if len(f"{self._sockets}/out".encode()) > LONGEST_IPC_PATH:
+            shutil.rmtree(self._sockets)
+            raise UserError(f"the path of temporary files {self._sockets!r} is too long for a socket; set TMPDIR to a shorter one")
+        endpoints = (f"ipc://{self._sockets}/in", f"ipc://{self._sockets}/out")
+        self._directory.write_json("endpoints", endpoints)
+        self._events, theirs = os.pipe()
+        order = Order(
+            run=str(self._directory.path.resolve()),
+            endpoints=endpoints,
+            nodes=self._nodes,
+            events=theirs,
+            launcher=os.getpid(),
+            verify=self._verify,
+            descriptors=descriptors_needed(self._nodes),
+        )
+        log = (self._directory.logs / "supervisor.log").open("ab")
+        with log:
+            # A session of its own: Ctrl-C reaches the command line, which then ends the run in order.
+            self._supervisor = subprocess.Popen(
+                [sys.executable, "-m", "coordinator.local.supervisor"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                pass_fds=(theirs,),
+                start_new_session=True,
+            )
+        os.close(theirs)
+        assert self._supervisor.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            print(order.to_json(), file=self._supervisor.stdin, flush=True)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None) -> None:
+        supervisor = self._supervisor
+        assert supervisor is not None and supervisor.stdin is not None and supervisor.stdout is not None
+        # One Ctrl-C is enough; a second must not leave half a network behind.
+        previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            with contextlib.suppress(BrokenPipeError):
+                supervisor.stdin.close()
+            try:
+                supervisor.wait(STOPPING_AT_MOST_SECONDS)
+            except subprocess.TimeoutExpired:
+                # Its children die with it.
+                supervisor.kill()
+                supervisor.wait()
+            supervisor.stdout.close()
+            os.close(self._events)
+            shutil.rmtree(self._sockets, ignore_errors=True)
+            self._directory.forget("endpoints")
+        finally:
+            signal.signal(signal.SIGINT, previous)
+
+    def events(self) -> Iterator[dict[str, Any]]:
+        """What coordinator and supervisor report, as it comes, until both have ended."""
+        assert self._supervisor is not None and self._supervisor.stdout is not None
+        buffers = {self._events: b"", self._supervisor.stdout.fileno(): b""}
+        with selectors.DefaultSelector() as selector:
+            for descriptor in buffers:
+                selector.register(descriptor, selectors.EVENT_READ)
+            while buffers:
+                for key, _ in selector.select():
+                    chunk = os.read(key.fd, 65_536)
+                    if not chunk:
+                        selector.unregister(key.fd)
+                        del buffers[key.fd]
+                        continue
+                    *lines, buffers[key.fd] = (buffers[key.fd] + chunk).split(b"\n")
+                    yield from (json.loads(line) for line in lines)
+
+    def exit_code(self) -> int:
+        """The coordinator's exit code, once the events have ended. Raises `JobError` if the supervisor itself failed."""
+        assert self._supervisor is not None
+        code = self._supervisor.wait()
+        if code < 0:
+            raise JobError(f"the supervisor was ended by signal {-code}; its log is {self.log('supervisor')}")
+        return code
+
+    def log(self, name: str) -> Path:
+        """A program's log."""
+        return self._directory.logs / f"{name}.log"

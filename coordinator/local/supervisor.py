@@ -1,0 +1,254 @@
+"""The supervisor of a local run, a program of its own: `python -m coordinator.local.supervisor`, driven by `launcher`.
+
+It imports once what all programs need and then forks them: a neuron costs 1 to 2 ms and 1.5 MB that way. It restarts a
+node or a broker that dies, ends when the coordinator has ended, and takes everything with it, however it ends.
+
+Standard input: one line of JSON (`Order`), then nothing; its end means stop. Standard output: a line of JSON an event.
+"""
+
+from __future__ import annotations
+
+import os
+
+for _variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
+    os.environ.setdefault(_variable, "1")
+
+import contextlib
+import gc
+import json
+import logging
+import selectors
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections import deque
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from coordinator.local.family import die_with_parent, name_process
+from coordinator.run_directory import RunDirectory
+from coordinator.service import Service
+from coordinator.verify.watching import watch_steps
+from neuron_node.broker import run_broker
+from neuron_node.errors import JobError, UserError
+from neuron_node.fingerprint import fingerprint
+from neuron_node.program import LOG_FORMAT, run_node
+from neuron_node.wiring import Endpoints
+
+STOPPING_AT_MOST_SECONDS = 5.0
+RESTARTS_AT_MOST = 5
+RESTARTS_WITHIN_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class Order:
+    """What to start. `events` is the file descriptor on which the coordinator reports, a line of JSON an event."""
+
+    run: str
+    endpoints: tuple[str, str]
+    nodes: int
+    events: int
+    launcher: int
+    verify: bool
+    descriptors: int
+
+    def to_json(self) -> str:
+        """One line."""
+        return json.dumps(asdict(self))
+
+    @classmethod
+    def from_json(cls, line: str) -> Order:
+        """What `to_json` made."""
+        fields = json.loads(line)
+        return cls(**{**fields, "endpoints": tuple(fields["endpoints"])})
+
+
+@dataclass
+class Program:
+    """One program under supervision, and when it was started lately."""
+
+    name: str
+    run: Callable[[Callable[[], bool]], int]
+    death: signal.Signals = signal.SIGKILL
+    process: int = 0
+
+
+class Supervisor:
+    """Starts, restarts and ends the programs of one run."""
+
+    def __init__(self, order: Order) -> None:
+        self.order = order
+        self._directory = RunDirectory(Path(order.run))
+        self._endpoints = Endpoints(*order.endpoints)
+        self._arithmetic = fingerprint()
+        self._by_process: dict[int, Program] = {}
+        self._starts: dict[str, deque[float]] = {}
+        self._stopping = False
+        self._code = 1
+        self._wake, self._wakeup = socket.socketpair()
+        for end in (self._wake, self._wakeup):
+            end.setblocking(False)
+
+    def run(self) -> int:
+        """Until the coordinator has ended or the launcher lets go; the exit code."""
+        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._on_signal)
+        signal.set_wakeup_fd(self._wakeup.fileno(), warn_on_full_buffer=False)
+        # Objects that live for ever are never looked at again, so their pages stay shared with the children.
+        gc.collect()
+        gc.freeze()
+        try:
+            self._start(Program("broker", self._broker, signal.SIGTERM))
+            self._start(Program("coordinator", self._coordinator))
+            for number in range(1, self.order.nodes + 1):
+                self._start(Program(f"node-{number}", self._node(f"node-{number}")))
+            self._watch()
+        finally:
+            self._end_all()
+        return self._code
+
+    def _watch(self) -> None:
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._wake, selectors.EVENT_READ)
+            selector.register(sys.stdin, selectors.EVENT_READ)
+            while not self._stopping:
+                for key, _ in selector.select():
+                    if key.fileobj is sys.stdin:
+                        # Nothing but the end ever comes: the launcher has let go.
+                        self._stopping = True
+                    else:
+                        with contextlib.suppress(BlockingIOError):
+                            self._wake.recv(4096)
+                self._reap()
+
+    def _on_signal(self, number: int, _frame: object) -> None:
+        if number != signal.SIGCHLD:
+            self._stopping = True
+
+    # Children.
+
+    def _start(self, program: Program) -> None:
+        starts = self._starts.setdefault(program.name, deque(maxlen=RESTARTS_AT_MOST))
+        if len(starts) == RESTARTS_AT_MOST and time.monotonic() - starts[0] < RESTARTS_WITHIN_SECONDS:
+            self._tell("put_aside", program=program.name, log=str(self._log(program.name)))
+            return
+        starts.append(time.monotonic())
+        parent = os.getpid()
+        program.process = os.fork()
+        if program.process == 0:
+            self._live(program, parent)
+        self._by_process[program.process] = program
+
+    def _live(self, program: Program, parent: int) -> None:
+        """The rest of a child's life; never returns."""
+        code = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
+                signal.signal(number, signal.SIG_DFL)
+            orphaned = die_with_parent(parent, program.death)
+            name_process({"broker": "neuron-broker", "coordinator": "coordinator"}.get(program.name, "neuron-node"))
+            self._wake.close()
+            self._wakeup.close()
+            log = os.open(self._log(program.name), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            nothing = os.open(os.devnull, os.O_RDONLY)
+            for source, target in ((nothing, 0), (log, 1), (log, 2)):
+                os.dup2(source, target)
+            os.close(log)
+            os.close(nothing)
+            if program.name != "coordinator":
+                os.close(self.order.events)
+            logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr, force=True)
+            code = program.run(orphaned)
+        except UserError as fault:
+            logging.getLogger("exmachina").error("%s", fault)
+            code = 2
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stderr.flush()
+            os._exit(code)
+
+    def _broker(self, _orphaned: Callable[[], bool]) -> int:
+        code = run_broker(self._endpoints, self.order.descriptors)
+        with contextlib.suppress(OSError):
+            Path(self._endpoints.inward.removeprefix("ipc://")).parent.rmdir()
+        return code
+
+    def _coordinator(self, orphaned: Callable[[], bool]) -> int:
+        with os.fdopen(self.order.events, "w", buffering=1) as events:
+
+            def observe(event: str, facts: dict[str, Any]) -> None:
+                print(json.dumps({"event": event, **facts}), file=events)
+
+            try:
+                inspect = watch_steps if self.order.verify else None
+                service = Service(self._directory, observe, stop_when_finished=True, inspect=inspect)
+                return service.run(self._endpoints, orphaned)
+            except (UserError, JobError) as fault:
+                observe("failed", {"reason": str(fault)})
+                return 2 if isinstance(fault, UserError) else 1
+
+    def _node(self, name: str) -> Callable[[Callable[[], bool]], int]:
+        return lambda orphaned: run_node(self._endpoints, self._arithmetic, name, orphaned)
+
+    def _reap(self) -> None:
+        while self._by_process:
+            process, status = os.waitpid(-1, os.WNOHANG)
+            if process == 0:
+                return
+            program = self._by_process.pop(process)
+            code = os.waitstatus_to_exitcode(status)
+            if program.name == "coordinator":
+                if code < 0:
+                    self._tell("failed", reason=f"the coordinator was ended by signal {-code}; its log is {self._log('coordinator')}")
+                self._code = code if code >= 0 else 1
+                self._stopping = True
+            elif not self._stopping and not (code == 0 and program.name != "broker"):
+                # A node that ends with 0 was asked to; whatever else ends is needed and starts again.
+                self._tell("ended", program=program.name, process=process, code=code)
+                self._start(program)
+
+    def _end_all(self) -> None:
+        """Nodes and coordinator first, politely; then, for those that don't hear it, the kernel."""
+        self._stopping = True
+        deadline = time.monotonic() + STOPPING_AT_MOST_SECONDS
+        self._signal_and_wait([p for p in self._by_process.values() if p.name == "coordinator"], signal.SIGTERM, deadline)
+        self._signal_and_wait([p for p in self._by_process.values() if p.name != "broker"], signal.SIGTERM, deadline)
+        self._signal_and_wait(list(self._by_process.values()), signal.SIGTERM, deadline)
+        self._signal_and_wait(list(self._by_process.values()), signal.SIGKILL, deadline + 60)
+
+    def _signal_and_wait(self, programs: list[Program], number: signal.Signals, deadline: float) -> None:
+        for program in programs:
+            os.kill(program.process, number)
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._wake, selectors.EVENT_READ)
+            self._reap()
+            while any(p.process in self._by_process for p in programs) and time.monotonic() < deadline:
+                selector.select(max(0.0, deadline - time.monotonic()))
+                with contextlib.suppress(BlockingIOError):
+                    self._wake.recv(4096)
+                self._reap()
+
+    def _log(self, name: str) -> Path:
+        return self._directory.logs / f"{name}.log"
+
+    def _tell(self, event: str, **facts: Any) -> None:
+        with contextlib.suppress(BrokenPipeError):
+            print(json.dumps({"event": event, **facts}), flush=True)
+
+
+def main() -> int:
+    """Read the order from standard input and carry it out."""
+    order = Order.from_json(sys.stdin.readline())
+    die_with_parent(order.launcher, signal.SIGTERM)
+    name_process("supervisor")
+    return Supervisor(order).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,39 @@
+"""Collecting every group's state after one step: whole or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from coordinator.topology import Topology
+from neuron_node.addresses import group_address
+from neuron_node.codec import encode
+from neuron_node.errors import WrongShape
+from neuron_node.events import Send
+from neuron_node.messages import LATEST_STEP, Fetch, GroupState, Header
+
+
+@dataclass
+class Collection:
+    """The states that are wanted, and those that have come. Of `LATEST_STEP` any step's will do."""
+
+    topology: Topology
+    step: int
+    wanted: set[int]
+    states: dict[int, GroupState] = field(default_factory=dict)
+
+    def ask(self, header: Header) -> Iterator[Send]:
+        """Ask all groups whose state is still missing, in order."""
+        for number in sorted(self.wanted - self.states.keys()):
+            yield Send(group_address(number), encode(Fetch(header, number, self.step)))
+
+    def hear(self, message: GroupState) -> bool:
+        """Take a state if it is wanted; whether all have come with it. Raises `PeerError`."""
+        if message.group not in self.wanted or message.group in self.states or self.step not in (message.step, LATEST_STEP):
+            return False
+        group = self.topology.groups[message.group]
+        fan_out = sum(self.topology.groups[below].size for below in self.topology.receivers[message.group])
+        if message.state.bias.shape != (1, group.size) or message.state.weights.shape != (group.size, fan_out):
+            raise WrongShape(f"the state of {group.names[0]}")
+        self.states[message.group] = message
+        return self.states.keys() == self.wanted

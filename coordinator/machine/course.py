@@ -1,0 +1,166 @@
+"""What a run does once its network is wired: steps, snapshots, measurements, and the end. In the order they come.
+
+It starts whatever may start now: forward passes first (a person waits for them), then what an epoch's end asks for, then
+the next training step. Training steps never overlap with anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from coordinator.machine.collecting import Collection
+from coordinator.machine.events import Inspected, Keep, Snapshot
+from coordinator.machine.outbox import Outbox
+from coordinator.machine.passes import Flight, ForwardJob
+from coordinator.machine.plan import Plan
+from coordinator.machine.training import LOSSES, Epoch, Progress, Training
+from coordinator.machine.under_way import UnderWay
+from coordinator.topology import Topology
+from neuron_node.activations import Array
+from neuron_node.messages import GroupState, InputError, Mode, Output
+
+MEASURED_ROWS_AT_ONCE = 256
+
+
+class Course:
+    """The run's progress. `done` once the trained network has been measured and its final snapshot is whole."""
+
+    def __init__(self, plan: Plan, topology: Topology, outbox: Outbox) -> None:
+        self.plan = plan
+        self.topology = topology
+        self.outbox = outbox
+        self.under_way = UnderWay(topology, outbox.header, outbox.act)
+        data = plan.data
+        self.training = Training(
+            plan.schedule(),
+            data.train_inputs,
+            data.train_targets,
+            data.encoding,
+            LOSSES[plan.network.loss],
+            plan.network.running_accuracy_window or 0,
+        )
+        self.snapshot: Snapshot | None = plan.trained
+        self.held_out_activities: Array | None = None
+        self.train_measured: Epoch | None = None
+        self.training_ms = 0.0
+        self.steps_done = 0
+        self.done = plan.trained is not None
+        self.now_ms = 0.0
+        self._collection: Collection | None = None
+        self._progress_at_copy = Progress()
+        self._inspection: Collection | None = None
+
+    def advance(self, now_ms: float) -> None:
+        """Start whatever may start now."""
+        self.now_ms = now_ms
+        if self.under_way.training or self._inspection:
+            return
+        self.under_way.launch_forward(now_ms)
+        if self.under_way.flights or self.done:
+            return
+        training = self.training
+        if training.epoch_to_measure:
+            self._measure(self.plan.data.test_inputs, self._epoch_measured)
+        elif training.progress.step < training.schedule.steps:
+            self._launch_step()
+        elif self.train_measured is None:
+            self._measure(self.plan.data.train_inputs, self._train_set_measured)
+        elif self._collection is None:
+            self.done = True
+
+    def result(self, message: Output | InputError, now_ms: float) -> None:
+        """Take a result of a pass. Raises `PeerError`."""
+        self.now_ms = now_ms
+        flight = self.under_way.hear(message, now_ms)
+        if flight is not None and flight.targets is not None:
+            self._stepped(flight, flight.targets)
+
+    def state(self, message: GroupState) -> None:
+        """Take a group's state, if a snapshot or an inspection wants it. Raises `PeerError`."""
+        if self._inspection and self._inspection.hear(message):
+            self.outbox.act(Inspected(self._inspection.step, self._inspection.states))
+            self._inspection = None
+        if self._collection and self._collection.hear(message):
+            states = {number: answer.state for number, answer in sorted(self._collection.states.items())}
+            # The steps that followed while the parts came in are not in this snapshot, so neither are their metrics.
+            self.snapshot = Snapshot(self._collection.step, states, self._progress_at_copy)
+            self._collection = None
+            self.outbox.act(Keep(self.snapshot, self.snapshot.step == self.training.schedule.steps))
+
+    def ask_again(self) -> None:
+        """Ask again for the states that have not come."""
+        for collection in (self._collection, self._inspection):
+            if collection:
+                self.outbox.act_all(collection.ask(self.outbox.header()))
+
+    def roll_back(self) -> None:
+        """The network goes back to the last snapshot, and so do the schedule and the metrics."""
+        self.training.progress = self.snapshot.progress if self.snapshot else Progress()
+        self.under_way.restart()
+        self._collection = self._inspection = None
+
+    def held_out(self, done: Callable[[Array], None]) -> None:
+        """Send the held-out samples forward, as soon as the present step is over."""
+        self.forward(self.plan.data.test_inputs, done)
+
+    def forward(self, rows: Array, done: Callable[[Array], None]) -> None:
+        """Send rows forward, as soon as the present step is over; `done` gets the activities."""
+        self.under_way.add(ForwardJob(rows, MEASURED_ROWS_AT_ONCE, done))
+
+    def _launch_step(self) -> None:
+        inputs, targets = self.training.batch()
+        step, last = self.training.progress.step + 1, self.training.schedule.steps
+        if step == last:
+            self._collection = None
+        due = step == last or step % self.plan.snapshot_interval_steps == 0
+        mode = Mode.TRAIN_AND_COPY if due and self._collection is None else Mode.TRAIN
+        self.under_way.launch_step(inputs, targets, mode, self.now_ms)
+
+    def _stepped(self, flight: Flight, targets: Array) -> None:
+        self.training_ms += self.now_ms - flight.started_ms
+        self.steps_done += 1
+        self.training.learned(flight.activities(self.topology), targets)
+        step, everybody = self.training.progress.step, set(self.topology.groups)
+        if flight.mode is Mode.TRAIN_AND_COPY:
+            self._progress_at_copy = self.training.progress
+            self._collection = Collection(self.topology, step, everybody)
+            self.outbox.act_all(self._collection.ask(self.outbox.header()))
+        if self.plan.inspect_every_step:
+            self._inspection = Collection(self.topology, step, everybody)
+            self.outbox.act_all(self._inspection.ask(self.outbox.header()))
+
+    def _measure(self, rows: Array, done: Callable[[Array], None]) -> None:
+        self.forward(rows, done)
+        self.under_way.launch_forward(self.now_ms)
+
+    def _epoch_measured(self, activities: Array) -> None:
+        self.held_out_activities = activities
+        epoch = self.training.measured(activities, self.plan.data.test_targets)
+        self.outbox.report("epoch", **epoch._asdict())
+
+    def _train_set_measured(self, activities: Array) -> None:
+        targets = self.plan.data.train_targets
+        loss, accuracy = self.training.loss(activities, targets), self.training.accuracy(activities, targets)
+        last = self.training.progress.epochs[-1]
+        self.train_measured = Epoch(last.epoch, loss, accuracy, last.test_loss, last.test_accuracy)
+
+    def facts(self) -> dict[str, Any]:
+        """Where the training stands, for progress and status."""
+        training, schedule = self.training, self.training.schedule
+        step = training.progress.step
+        last = training.progress.epochs[-1] if training.progress.epochs else None
+        seconds = self.training_ms / 1000.0
+        return {
+            "epoch": schedule.epoch_of(min(step, schedule.steps - 1)),
+            "epochs": schedule.epochs,
+            "step": step,
+            "steps": schedule.steps,
+            "loss": training.running_loss if training.running_loss is not None else (last.loss if last else None),
+            "accuracy": training.running_accuracy if training.progress.seen else (last.accuracy if last else None),
+            "test_loss": last.test_loss if last else None,
+            "test_accuracy": last.test_accuracy if last else None,
+            "seconds_training": seconds,
+            "steps_per_second": self.steps_done / seconds if seconds else None,
+            "samples_per_second": self.steps_done * schedule.samples / schedule.steps_per_epoch / seconds if seconds else None,
+        }

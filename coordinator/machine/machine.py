@@ -1,0 +1,430 @@
+"""The coordinator as a state machine. What a message does in which state stands in `TRANSITIONS`, at the end.
+
+    gathering ── enough nodes ──▶ wiring ── all links proved ──▶ training ── all measured ──▶ idle
+        ▲                           │                               │                          │
+        └───────── a node is lost: generation + 1, back to the last snapshot ─────────────────┘
+    any ── stop, interrupted, diverged ──▶ stopping ── all nodes have ended ──▶ ended
+
+Before the table every frame is decoded and filtered: what is malformed, of another run or generation, or from a life
+that is over is counted and dropped.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable
+from enum import Enum
+from typing import Any
+
+from coordinator.machine.course import Course
+from coordinator.machine.outbox import Outbox
+from coordinator.machine.plan import Plan
+from coordinator.machine.requests import Requests
+from coordinator.machine.roster import Member, Roster
+from coordinator.machine.summary import Account, summary
+from neuron_node.addresses import COORDINATOR, node_address, probe_address
+from neuron_node.codec import decode
+from neuron_node.errors import InternalError, PeerError, Stale, Unexpected, WrongVersion
+from neuron_node.events import End, Interrupted, LinkLost, Received, Subscribe, Tick, Unsubscribe
+from neuron_node.messages import (
+    IDENTITY_LENGTH,
+    PROTOCOL_VERSION,
+    Diverged,
+    Enquire,
+    Grant,
+    GroupState,
+    Header,
+    Heartbeat,
+    InputError,
+    Message,
+    Output,
+    Placement,
+    Probe,
+    Ready,
+    Refuse,
+    Register,
+    Request,
+    Stop,
+    Stopped,
+    Superseded,
+    Welcome,
+)
+
+CONTROL_AGAIN_MS = 500
+STOPPING_AT_MOST_MS = 3_000
+CLOCK_JUMP_MS = 3_000
+REPORT_INTERVAL_MS = 200
+STALLS_IN_A_ROW = 3
+
+
+class CoordinatorState(Enum):
+    """Where a run stands."""
+
+    GATHERING = "gathering"
+    WIRING = "wiring"
+    TRAINING = "training"
+    IDLE = "idle"
+    STOPPING = "stopping"
+    ENDED = "ended"
+
+
+class CoordinatorMachine:
+    """`handle` takes an event and the time in milliseconds, and returns what is to be done, in order."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self.state = CoordinatorState.GATHERING
+        self.topology = plan.topology()
+        self.outbox = Outbox(plan.run, plan.incarnation)
+        self.roster = Roster()
+        self.course = Course(plan, self.topology, self.outbox)
+        self.requests = Requests(self)
+        self.account = Account()
+        self.finished: dict[str, Any] | None = None
+        self.failure: str | None = None
+        self.recoveries = 0
+        self.dropped = Counter[str]()
+        self.now_ms = 0.0
+        self._roles = plan.roles(self.topology)
+        self._stalls = 0
+        self._stalled_step = -1
+        self._linked = False
+        self._probes = 0
+        self._probe = b""
+        self._control_due_ms = 0.0
+        self._report_due_ms = 0.0
+        self._ticked_ms: float | None = None
+        self._stop_by_ms = float("inf")
+        self._exit_code = 0
+        self._waiting: tuple[int, int] | None = None
+
+    def start(self, now_ms: float) -> list[Any]:
+        """The first actions of a life."""
+        self.account.started_ms = now_ms
+        return self.handle(LinkLost(), now_ms)
+
+    def handle(self, event: Any, now_ms: float) -> list[Any]:
+        """Take one event; the actions must be performed in order."""
+        self.now_ms = now_ms
+        match event:
+            case Received(frame):
+                self._receive(frame)
+            case Tick():
+                self._tick()
+            case LinkLost():
+                self._subscribe_and_prove()
+            case Interrupted(by_hand):
+                self.stop(130 if by_hand else 0)
+            case _:
+                raise InternalError(f"a coordinator takes no {event!r}")
+        self._proceed()
+        return self.outbox.take()
+
+    # Messages.
+
+    def _receive(self, frame: bytes) -> None:
+        try:
+            message = decode(frame)
+            self._filter(message)
+            transition = TRANSITIONS.get((self.state, type(message)))
+            if transition is None:
+                raise Unexpected(f"{type(message).__name__} while {self.state.value}")
+            transition(self, message)
+        except PeerError as fault:
+            self.dropped[fault.reason] += 1
+            if isinstance(fault, WrongVersion) and fault.sender:
+                self._refuse(fault.sender, f"it speaks protocol version {fault.version}, this run {PROTOCOL_VERSION}")
+            elif not isinstance(fault, Stale) and self.dropped[fault.reason] == 1:
+                self.outbox.warn(f"dropped a message ({fault.reason}): {fault}; more like it are only counted")
+
+    def _filter(self, message: Message) -> None:
+        """Nothing of another run, generation or life gets past this, but a registration, a request and the own probe."""
+        header = message.header
+        if isinstance(message, Request | Probe):
+            return
+        if header.incarnation in self.roster.gone:
+            self.outbox.send(node_address(header.incarnation), Superseded(self.outbox.header()))
+            raise Stale("of a life that is over")
+        if isinstance(message, Register):
+            return
+        member = self.roster.members.get(header.incarnation)
+        if member is None:
+            self.outbox.send(node_address(header.incarnation), Enquire(self.outbox.header()))
+            raise Stale("from nobody of this run")
+        member.heard_ms = self.now_ms
+        if isinstance(message, Heartbeat | Stopped):
+            return
+        if (header.run, header.generation) != (self.plan.run, self.outbox.generation):
+            raise Stale(f"generation {header.generation}, this is {self.outbox.generation}")
+
+    def _register(self, message: Register) -> None:
+        incarnation = message.header.incarnation
+        if message.fingerprint != self.plan.fingerprint and not self.plan.mixed_arithmetic:
+            self._refuse(incarnation, f"its arithmetic is {message.fingerprint!r}, this run's {self.plan.fingerprint!r}")
+            return
+        member, earlier = self.roster.register(message, self.now_ms)
+        welcome = Welcome(Header(self.plan.run, 0, 0, self.plan.incarnation), self.plan.heartbeat_interval_ms)
+        self.outbox.send(node_address(incarnation), welcome)
+        if earlier and earlier.groups:
+            self._recover(f"{earlier.name} ended and came back")
+        elif member.groups and self.state in _RUNNING:
+            self._recover(f"{member.name} has lost its groups")
+        else:
+            member.ready = False
+
+    def _register_late(self, message: Register) -> None:
+        self.outbox.send(node_address(message.header.incarnation), Stop(self.outbox.header()))
+
+    def _refuse(self, incarnation: bytes, reason: str) -> None:
+        self.outbox.send(node_address(incarnation), Refuse(self.outbox.header(), reason))
+        self.outbox.warn(f"refused node {incarnation.hex()}: {reason}")
+
+    def _heartbeat(self, message: Heartbeat) -> None:
+        member = self.roster.members[message.header.incarnation]
+        member.state = message.state
+        member.count(message.traffic, self.now_ms)
+
+    def _ready(self, message: Ready) -> None:
+        member = self.roster.members[message.header.incarnation]
+        member.count(message.traffic, self.now_ms)
+        member.state = "working"
+        member.ready = True
+        hosting = self.roster.hosting()
+        if self.state is not CoordinatorState.WIRING or not all(host.ready for host in hosting):
+            return
+        self.account.wired(self.now_ms, self.messages, [(host.host, host.process) for host in hosting])
+        self._enter(CoordinatorState.IDLE if self.course.done else CoordinatorState.TRAINING)
+        self.outbox.report("wired", nodes=len(hosting), seconds=self.account.seconds_starting)
+
+    def _result(self, message: Output | InputError) -> None:
+        self.course.result(message, self.now_ms)
+
+    def _group_state(self, message: GroupState) -> None:
+        self.roster.members[message.header.incarnation].count(message.traffic, self.now_ms)
+        self.requests.hear(message)
+        self.course.state(message)
+
+    def _diverged(self, message: Diverged) -> None:
+        rate = self.plan.network.learning_rate
+        self.fail(
+            f"diverged: the numbers of neuron {message.neuron} were no longer finite at step {message.step}; "
+            f"try a smaller learning rate (it is {rate:g}), or inputs scaled to a smaller range"
+        )
+
+    def _node_stopped(self, message: Stopped) -> None:
+        member = self.roster.members[message.header.incarnation]
+        member.count(message.traffic, self.now_ms)
+        self._lose(member, "was stopped")
+
+    def _request(self, message: Request) -> None:
+        self.requests.take(message)
+
+    def _probed(self, message: Probe) -> None:
+        if message.header.pass_number != self._probes or self._linked:
+            raise Stale("an earlier probe")
+        self._linked = True
+        self.outbox.act(Unsubscribe(self._probe))
+        self.course.under_way.repeat(self.now_ms, all_of_them=True)
+
+    def _late(self, message: Message) -> None:
+        raise Stale(f"a late {type(message).__name__}")
+
+    # The run.
+
+    def _proceed(self) -> None:
+        if not self._linked:
+            return
+        if self.state is CoordinatorState.GATHERING:
+            self._gather()
+        if self.state in (CoordinatorState.TRAINING, CoordinatorState.IDLE):
+            self.course.advance(self.now_ms)
+            if self.course.done and self.state is CoordinatorState.TRAINING:
+                self._finish()
+
+    def _gather(self) -> None:
+        groups = list(self.topology.groups)
+        if self.roster.place(groups):
+            self._enter(CoordinatorState.WIRING)
+            for member in self.roster.members.values():
+                member.ready = False
+            self._grant()
+            return
+        counts = (len(self.roster.members), len(groups))
+        if counts != self._waiting:
+            self._waiting = counts
+            self.outbox.report("waiting", have=counts[0], need=counts[1])
+
+    def _grant(self) -> None:
+        """Give every node that has not said that it is ready its groups, at the last snapshot."""
+        snapshot = self.course.snapshot
+        for member in self.roster.hosting():
+            if member.ready:
+                continue
+            placements = tuple(
+                Placement(self._roles[group], snapshot.step, snapshot.states[group])
+                if snapshot
+                else Placement(self._roles[group], 0, None)
+                for group in member.groups
+            )
+            self.outbox.send(node_address(member.incarnation), Grant(self.outbox.header(), placements))
+        self._control_due_ms = self.now_ms + CONTROL_AGAIN_MS
+
+    def _finish(self) -> None:
+        self.finished = summary(self)
+        self.outbox.report("finished", **self.finished)
+        self._enter(CoordinatorState.IDLE)
+        if self.plan.stop_when_finished:
+            self.stop(0)
+
+    def _lose(self, member: Member, how: str) -> None:
+        self.roster.lose(member)
+        if member.groups and self.state is not CoordinatorState.STOPPING:
+            self._recover(f"{member.name} {how}")
+
+    def _recover(self, reason: str) -> None:
+        """Another generation: whatever was under way counts for nothing, and the steps since the last snapshot come again."""
+        if self.state is CoordinatorState.STOPPING:
+            return
+        self.outbox.generation += 1
+        self.recoveries += 1
+        self.course.roll_back()
+        self.requests.roll_back()
+        self._enter(CoordinatorState.GATHERING)
+        self.outbox.report("recovery", reason=reason, generation=self.outbox.generation, step=self.course.training.progress.step)
+
+    def fail(self, line: str) -> None:
+        """The run can't go on: say why in one line, and stop with exit 1."""
+        if self.failure is None:
+            self.failure = line
+            self.outbox.report("failed", reason=line)
+            self.stop(1)
+
+    def stop(self, code: int) -> None:
+        """Ask every node to end, and end when they have."""
+        if self.state in (CoordinatorState.STOPPING, CoordinatorState.ENDED):
+            return
+        self._exit_code = code
+        self._stop_by_ms = self.now_ms + STOPPING_AT_MOST_MS
+        self._enter(CoordinatorState.STOPPING)
+        self._ask_to_stop()
+
+    def _ask_to_stop(self) -> None:
+        for member in self.roster.in_order():
+            self.outbox.send(node_address(member.incarnation), Stop(self.outbox.header()))
+        self._control_due_ms = self.now_ms + CONTROL_AGAIN_MS
+
+    # Time and links.
+
+    def _tick(self) -> None:
+        jumped = self._ticked_ms is not None and self.now_ms - self._ticked_ms > CLOCK_JUMP_MS
+        self._ticked_ms = self.now_ms
+        if jumped:
+            # We were asleep, not they: give everybody their time again.
+            for member in self.roster.members.values():
+                member.heard_ms = self.now_ms
+        control_due = self.now_ms >= self._control_due_ms
+        if not self._linked and control_due:
+            self._probe_again()
+        PERIODIC[self.state](self, control_due)
+
+    def _tick_gathering(self, _control_due: bool) -> None:
+        self._lose_the_silent()
+
+    def _tick_wiring(self, control_due: bool) -> None:
+        if control_due:
+            self._grant()
+        self._lose_the_silent()
+
+    def _tick_running(self, control_due: bool) -> None:
+        if control_due:
+            self.course.ask_again()
+            self.requests.ask_again()
+            self._control_due_ms = self.now_ms + CONTROL_AGAIN_MS
+        if self.now_ms >= self._report_due_ms and self.state is CoordinatorState.TRAINING:
+            self._report_due_ms = self.now_ms + REPORT_INTERVAL_MS
+            self.outbox.report("progress", **self.course.facts(), messages_per_second=self.messages_per_second)
+        self._lose_the_silent()
+        if self._linked and (stalled := self.course.under_way.repeat(self.now_ms)):
+            self._stall(stalled.missing(self.topology))
+
+    def _stall(self, missing: list[str]) -> None:
+        step = self.course.training.progress.step
+        self._stalls = self._stalls + 1 if step == self._stalled_step else 1
+        self._stalled_step = step
+        named = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
+        if self._stalls >= STALLS_IN_A_ROW:
+            self.fail(f"step {step + 1} did not finish in {self._stalls} generations, though nobody died; no answer from {named}")
+        else:
+            self._recover(f"step {step + 1} did not finish; no answer from {named}")
+
+    def _tick_stopping(self, control_due: bool) -> None:
+        if not self.roster.members or self.now_ms >= self._stop_by_ms:
+            self._enter(CoordinatorState.ENDED)
+            self.outbox.act(End(self._exit_code))
+        elif control_due:
+            self._ask_to_stop()
+
+    def _nothing(self, _control_due: bool) -> None:
+        pass
+
+    def _lose_the_silent(self) -> None:
+        for member in self.roster.in_order():
+            silent_ms = self.now_ms - member.heard_ms
+            if silent_ms > self.plan.silence_ms:
+                self._lose(member, f"was not heard for {silent_ms / 1000:.1f} s")
+
+    def _subscribe_and_prove(self) -> None:
+        self._linked = False
+        self._probes += 1
+        name = hashlib.sha256(self.plan.incarnation + self._probes.to_bytes(8, "big")).digest()[:IDENTITY_LENGTH]
+        self._probe = probe_address(name)
+        self.outbox.act(Subscribe(COORDINATOR))
+        self.outbox.act(Subscribe(self._probe))
+        self._probe_again()
+
+    def _probe_again(self) -> None:
+        self.outbox.send(self._probe, Probe(self.outbox.header(self._probes)))
+        self._control_due_ms = self.now_ms + CONTROL_AGAIN_MS
+
+    def _enter(self, state: CoordinatorState) -> None:
+        self.state = state
+        self.outbox.report("state", state=state.value)
+
+    @property
+    def messages(self) -> int:
+        """Messages that all programs of the run have sent, as last counted."""
+        return self.outbox.messages_sent + self.roster.sent
+
+    @property
+    def messages_per_second(self) -> float:
+        """Messages that all nodes send a second, by their last two heartbeats; each message is sent once and received by some."""
+        return sum(member.rate for member in self.roster.members.values())
+
+
+_RUNNING = (CoordinatorState.TRAINING, CoordinatorState.IDLE)
+_OPEN = (CoordinatorState.GATHERING, CoordinatorState.WIRING, *_RUNNING)
+_ALIVE = (*_OPEN, CoordinatorState.STOPPING)
+
+TRANSITIONS: dict[tuple[CoordinatorState, type], Callable[[CoordinatorMachine, Any], None]] = {
+    **{(state, Register): CoordinatorMachine._register for state in _OPEN},
+    **{(CoordinatorState.STOPPING, Register): CoordinatorMachine._register_late},
+    **{(state, Heartbeat): CoordinatorMachine._heartbeat for state in _ALIVE},
+    **{(state, Ready): CoordinatorMachine._ready for state in _OPEN},
+    **{(state, kind): CoordinatorMachine._result for state in _RUNNING for kind in (Output, InputError)},
+    **{(state, GroupState): CoordinatorMachine._group_state for state in _RUNNING},
+    **{(state, Diverged): CoordinatorMachine._diverged for state in _RUNNING},
+    **{(state, Stopped): CoordinatorMachine._node_stopped for state in _ALIVE},
+    **{(state, Request): CoordinatorMachine._request for state in _ALIVE},
+    **{(state, Probe): CoordinatorMachine._probed for state in _ALIVE},
+    **{(CoordinatorState.STOPPING, kind): CoordinatorMachine._late for kind in (Ready, Output, InputError, GroupState, Diverged)},
+}
+
+PERIODIC: dict[CoordinatorState, Callable[[CoordinatorMachine, bool], None]] = {
+    CoordinatorState.GATHERING: CoordinatorMachine._tick_gathering,
+    CoordinatorState.WIRING: CoordinatorMachine._tick_wiring,
+    CoordinatorState.TRAINING: CoordinatorMachine._tick_running,
+    CoordinatorState.IDLE: CoordinatorMachine._tick_running,
+    CoordinatorState.STOPPING: CoordinatorMachine._tick_stopping,
+    CoordinatorState.ENDED: CoordinatorMachine._nothing,
+}

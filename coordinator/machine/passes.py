@@ -1,0 +1,115 @@
+"""Passes under way, from the coordinator's side: what is sent into the network, and who has still to answer."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from coordinator.topology import Topology
+from neuron_node.activations import Array
+from neuron_node.addresses import group_address
+from neuron_node.codec import encode
+from neuron_node.errors import Stale, Unexpected, WrongShape
+from neuron_node.events import Send
+from neuron_node.messages import Header, Input, InputError, Mode, Output, Target
+from neuron_node.role import OUTSIDE
+
+
+@dataclass(slots=True)
+class ForwardJob:
+    """Rows to be sent forward through the network, a batch a pass; `done` gets the activities, (rows, outputs), in order."""
+
+    rows: Array
+    batch_size: int
+    done: Callable[[Array], None]
+    waiting: deque[int] = field(default_factory=deque)
+    activities: dict[int, Array] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.restart()
+
+    @property
+    def batches(self) -> int:
+        """How many passes the job takes."""
+        return -(-len(self.rows) // self.batch_size)
+
+    def restart(self) -> None:
+        """Begin again: the network was rolled back."""
+        self.waiting = deque(range(self.batches))
+        self.activities = {}
+
+    def next_batch(self) -> tuple[int, Array]:
+        """The next batch that is not under way: its number and rows."""
+        number = self.waiting.popleft()
+        return number, self.rows[number * self.batch_size : (number + 1) * self.batch_size]
+
+    def finish_batch(self, number: int, activities: Array) -> bool:
+        """Take a batch's activities; whether the job is complete, in which case `done` was called."""
+        self.activities[number] = activities
+        if len(self.activities) < self.batches:
+            return False
+        self.done(np.concatenate([self.activities[batch] for batch in range(self.batches)]))
+        return True
+
+
+@dataclass(slots=True)
+class Flight:
+    """One pass under way."""
+
+    number: int
+    mode: Mode
+    inputs: Array
+    targets: Array | None
+    sent_ms: float
+    started_ms: float
+    job: ForwardJob | None = None
+    batch: int = 0
+    attempt: int = 0
+    outputs: dict[int, Array] = field(default_factory=dict)
+    input_errors: set[int] = field(default_factory=set)
+
+    def launch(self, topology: Topology, header: Header) -> Iterator[Send]:
+        """The messages that start the pass, or with a higher attempt make it repeat itself."""
+        for group in topology.inputs:
+            values = np.ascontiguousarray(self.inputs[:, group.columns])
+            yield Send(group_address(group.number), encode(Input(header, self.attempt, self.mode, OUTSIDE, values)))
+        if self.targets is None:
+            return
+        for group in topology.outputs:
+            values = np.ascontiguousarray(self.targets[:, group.columns])
+            yield Send(group_address(group.number), encode(Target(header, self.attempt, self.mode, OUTSIDE, values)))
+
+    def hear(self, message: Output | InputError, topology: Topology) -> bool:
+        """Take a result, each once; whether the pass is complete. Raises `PeerError`."""
+        group = topology.groups.get(message.sender)
+        expected = topology.outputs if isinstance(message, Output) else topology.inputs
+        if group is None or group not in expected:
+            raise Unexpected(f"{type(message).__name__} from group {message.sender}")
+        if message.values.shape != (len(self.inputs), group.size):
+            raise WrongShape(f"{message.values.shape} from {group.names[0]}")
+        if message.attempt > self.attempt:
+            raise Stale("a result of an attempt that was never made")
+        if isinstance(message, Output):
+            self.outputs.setdefault(message.sender, message.values)
+        else:
+            self.input_errors.add(message.sender)
+        return self.complete(topology)
+
+    def complete(self, topology: Topology) -> bool:
+        """Whether all outputs and, when training, all input errors have come."""
+        errors_due = 0 if self.mode is Mode.FORWARD else len(topology.inputs)
+        return len(self.outputs) == len(topology.outputs) and len(self.input_errors) == errors_due
+
+    def activities(self, topology: Topology) -> Array:
+        """The outputs' activities, (batch, outputs)."""
+        return np.concatenate([self.outputs[group.number] for group in topology.outputs], axis=1)
+
+    def missing(self, topology: Topology) -> list[str]:
+        """Whose results have not come, by name of their first neuron."""
+        groups = [group for group in topology.outputs if group.number not in self.outputs]
+        if self.mode is not Mode.FORWARD:
+            groups += [group for group in topology.inputs if group.number not in self.input_errors]
+        return [group.names[0] for group in groups]

@@ -1,0 +1,46 @@
+"""What a coordinator is to do, as data: the network, the samples and the habits of one run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from coordinator.data.prepared import PreparedData
+from coordinator.machine.events import Snapshot
+from coordinator.presets import NetworkSettings
+from coordinator.schedule import Schedule
+from coordinator.topology import Topology
+from neuron_node.role import Role
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run. `run` and `incarnation` are random names drawn by the shell."""
+
+    run: bytes
+    incarnation: bytes
+    seed: int
+    network: NetworkSettings
+    data: PreparedData
+    group_size: int
+    fingerprint: str
+    snapshot_interval_steps: int = 50
+    steps_at_most: int | None = None
+    heartbeat_interval_ms: int = 1_000
+    silence_ms: int = 10_000
+    mixed_arithmetic: bool = False
+    inspect_every_step: bool = False
+    stop_when_finished: bool = True
+    trained: Snapshot | None = None
+    """A network that has learned already: nothing is trained, it only answers."""
+
+    def topology(self) -> Topology:
+        """Groups and synapse blocks."""
+        return Topology(self.network.layers, self.group_size)
+
+    def roles(self, topology: Topology) -> dict[int, Role]:
+        """What each group is told to be."""
+        return {number: topology.role(number, self.network, self.seed) for number in topology.groups}
+
+    def schedule(self) -> Schedule:
+        """Which samples each step holds."""
+        return Schedule(self.seed, len(self.data.train_inputs), self.network.batch_size, self.network.epochs, self.steps_at_most)

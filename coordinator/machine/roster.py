@@ -1,0 +1,97 @@
+"""Who is there: one member for each life of a node, and which groups it hosts."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+from neuron_node.messages import Register, Traffic
+
+
+@dataclass
+class Member:
+    """One life of one node."""
+
+    incarnation: bytes
+    name: str
+    host: str
+    process: int
+    fingerprint: str
+    heard_ms: float
+    state: str = "spare"
+    groups: list[int] = field(default_factory=list)
+    ready: bool = False
+    traffic: Traffic = Traffic(0, 0, 0)
+    rate: float = 0.0
+    """Messages a second, sent and received, between the last two counts."""
+    counted_ms: float = 0.0
+
+    def count(self, traffic: Traffic, now_ms: float) -> None:
+        """Take a new count of the node's messages."""
+        passed_ms = now_ms - self.counted_ms
+        if self.counted_ms and passed_ms >= 500:
+            earlier = self.traffic.sent + self.traffic.received
+            self.rate = max(0.0, (traffic.sent + traffic.received - earlier) * 1000.0 / passed_ms)
+        if not self.counted_ms or passed_ms >= 500:
+            self.counted_ms = now_ms
+        self.traffic = traffic
+
+
+class Roster:
+    """Members by incarnation. One that was superseded or lost is never readmitted under the same incarnation."""
+
+    def __init__(self) -> None:
+        self.members: dict[bytes, Member] = {}
+        self.gone: set[bytes] = set()
+        self.sent_by_the_gone = 0
+
+    def register(self, message: Register, now_ms: float) -> tuple[Member, Member | None]:
+        """Take in a node: its member, and the earlier life under the same name that it supersedes, if there was one."""
+        incarnation = message.header.incarnation
+        if known := self.members.get(incarnation):
+            known.heard_ms = now_ms
+            return known, None
+        earlier = next((member for member in self.members.values() if member.name == message.name), None)
+        if earlier:
+            self.lose(earlier)
+        member = Member(incarnation, message.name, message.host, message.process, message.fingerprint, now_ms)
+        self.members[incarnation] = member
+        return member, earlier
+
+    def lose(self, member: Member) -> None:
+        """Forget a life for good."""
+        self.sent_by_the_gone += member.traffic.sent
+        self.gone.add(member.incarnation)
+        del self.members[member.incarnation]
+
+    def in_order(self) -> list[Member]:
+        """Members by name, numbers in names counted as numbers: the order does not depend on who came first."""
+        return sorted(self.members.values(), key=lambda member: (_natural(member.name), member.incarnation))
+
+    def host_of(self, group: int) -> Member | None:
+        """The member that hosts a group."""
+        return next((member for member in self.members.values() if group in member.groups), None)
+
+    def hosting(self) -> list[Member]:
+        """The members that host groups, by name."""
+        return [member for member in self.in_order() if member.groups]
+
+    def place(self, groups: list[int]) -> bool:
+        """Give every group a member, keeping those in place; False, and nothing changed, if there are too few."""
+        placed = {group for member in self.members.values() for group in member.groups}
+        spares = [member for member in self.in_order() if not member.groups]
+        homeless = [group for group in groups if group not in placed]
+        if len(spares) < len(homeless):
+            return False
+        for group, member in zip(homeless, spares, strict=False):
+            member.groups = [group]
+        return True
+
+    @property
+    def sent(self) -> int:
+        """Messages that all nodes of the run have sent, as last counted."""
+        return self.sent_by_the_gone + sum(member.traffic.sent for member in self.members.values())
+
+
+def _natural(name: str) -> tuple[tuple[int, str], ...]:
+    return tuple((int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name))

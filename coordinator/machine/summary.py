@@ -1,0 +1,70 @@
+"""The figures of a run, under the same keys while it goes on and when it has finished."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from coordinator.machine.machine import CoordinatorMachine
+
+
+@dataclass
+class Account:
+    """When things happened, how many messages had been sent by then, and which processes have hosted neurons."""
+
+    started_ms: float = 0.0
+    wired_ms: float | None = None
+    messages_before_training: int = 0
+    processes: set[tuple[str, int]] = field(default_factory=set)
+
+    def wired(self, now_ms: float, messages: int, processes: list[tuple[str, int]]) -> None:
+        """The network stands, for the first time or again."""
+        self.processes.update(processes)
+        if self.wired_ms is None:
+            self.wired_ms = now_ms
+            self.messages_before_training = messages
+
+    @property
+    def seconds_starting(self) -> float | None:
+        """From the coordinator's start until every link was proved."""
+        return None if self.wired_ms is None else (self.wired_ms - self.started_ms) / 1000.0
+
+
+def summary(machine: CoordinatorMachine) -> dict[str, Any]:
+    """Every figure of a run; None where it is not known yet."""
+    plan, topology, course, account = machine.plan, machine.topology, machine.course, machine.account
+    schedule, facts, measured = course.training.schedule, course.facts(), course.train_measured
+    seconds = facts["seconds_training"]
+    training_messages = machine.messages - account.messages_before_training
+    final = course.snapshot if course.done else None
+    return {
+        "dataset": plan.data.dataset,
+        "layers": list(topology.layers),
+        "neurons": topology.neurons,
+        "synapses": topology.synapses,
+        "groups": len(topology.groups),
+        "nodes": len(machine.roster.members),
+        "processes": len(account.processes),
+        "epochs": schedule.epochs,
+        "epoch": facts["epoch"],
+        "steps": schedule.steps,
+        "step": facts["step"],
+        "batch_size": schedule.batch_size,
+        "learning_rate": plan.network.learning_rate,
+        "seed": plan.seed,
+        "train_accuracy": measured.accuracy if measured else facts["accuracy"],
+        "train_loss": measured.loss if measured else facts["loss"],
+        "test_accuracy": facts["test_accuracy"],
+        "test_loss": facts["test_loss"],
+        "running_accuracy": course.training.progress.epochs[-1].accuracy if measured else facts["accuracy"],
+        "seconds_starting": account.seconds_starting,
+        "seconds_training": seconds,
+        "steps_per_second": facts["steps_per_second"],
+        "samples_per_second": facts["samples_per_second"],
+        "messages": machine.messages,
+        "messages_per_second": training_messages / seconds if seconds else None,
+        "weights_sha256": topology.assemble(final.states).sha256() if final else None,
+        "recoveries": machine.recoveries,
+        "generation": machine.outbox.generation,
+    }

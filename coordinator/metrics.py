@@ -1,0 +1,76 @@
+"""How good the network's answers are.
+
+What is needed every epoch uses NumPy alone; scikit-learn takes a second to import, and is, when a report is asked for.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coordinator.data.encoding import Encoding
+from coordinator.data.table import Floats
+
+
+def batch_correct(encoding: Encoding, activities: Floats, targets: Floats) -> NDArray[np.bool_] | None:
+    """Whether each row's class is the right one (rows,); None where the targets are numbers.
+
+    `activities` and `targets` (rows, outputs) are the output neurons' and what they should be.
+    """
+    if encoding.classes is None:
+        return None
+    return np.asarray(encoding.decode_labels(activities) == encoding.decode_labels(targets), dtype=np.bool_)
+
+
+def accuracy(encoding: Encoding, activities: Floats, targets: Floats) -> float | None:
+    """The share of rows whose class is the right one; None where the targets are numbers."""
+    correct = batch_correct(encoding, activities, targets)
+    return None if correct is None else float(np.mean(correct))
+
+
+def score(encoding: Encoding, activities: Floats, targets: Floats) -> dict[str, Any]:
+    """Everything that is reported of an evaluation, ready for json.
+
+    `accuracy` and `classes` (name, precision, recall, f1 and support of each) where the targets are classes; `r2` and
+    `mean_absolute_error`, in the targets' own units, where they are numbers; the others are None. With several
+    outputs both are means over the outputs. R² is None where there are fewer than two rows.
+    """
+    report: dict[str, Any] = {
+        "accuracy": accuracy(encoding, activities, targets),
+        "classes": None,
+        "r2": None,
+        "mean_absolute_error": None,
+    }
+    if encoding.classes is not None:
+        report["classes"] = _class_report(encoding, activities, targets)
+    else:
+        report |= _number_report(encoding, activities, targets)
+    return report
+
+
+def _class_report(encoding: Encoding, activities: Floats, targets: Floats) -> list[dict[str, Any]]:
+    from sklearn.metrics import precision_recall_fscore_support  # noqa: PLC0415
+
+    assert encoding.classes is not None
+    columns = precision_recall_fscore_support(
+        encoding.decode_labels(targets),
+        encoding.decode_labels(activities),
+        labels=range(len(encoding.classes)),
+        zero_division=0.0,
+    )
+    return [
+        {"name": name, "precision": float(precision), "recall": float(recall), "f1": float(f1), "support": int(support)}
+        for name, precision, recall, f1, support in zip(encoding.classes, *columns, strict=True)
+    ]
+
+
+def _number_report(encoding: Encoding, activities: Floats, targets: Floats) -> dict[str, float | None]:
+    from sklearn.metrics import mean_absolute_error, r2_score  # noqa: PLC0415
+
+    right, given = encoding.decode_numbers(targets), encoding.decode_numbers(activities)
+    return {
+        "r2": float(r2_score(right, given)) if len(right) > 1 else None,
+        "mean_absolute_error": float(mean_absolute_error(right, given)),
+    }

@@ -1,0 +1,79 @@
+"""A trained network as a file that others read too: safetensors, with what is needed to use it in its metadata."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from coordinator.data.encoding import Encoding
+from coordinator.errors import UserError
+from coordinator.presets import NetworkSettings
+from coordinator.run_directory import write_atomically
+from coordinator.topology import Parameters
+
+FORMAT = "exmachina-model-1"
+LARGEST_MODEL_BYTES = 8 * 1024**3
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained network: its learned numbers, how it computes, and how rows become inputs and outputs become answers."""
+
+    parameters: Parameters
+    network: NetworkSettings
+    encoding: Encoding
+    seed: int
+    step: int
+
+
+def save_model(path: Path, model: Model) -> None:
+    """Write `layerN.bias` (neurons,) and `layerN.weight` (neurons, neurons below) for each layer. Raises `UserError`."""
+    tensors = {}
+    for layer, bias in enumerate(model.parameters.biases):
+        tensors[f"layer{layer}.bias"] = np.ascontiguousarray(bias)
+        if layer < len(model.parameters.weights):
+            tensors[f"layer{layer}.weight"] = np.ascontiguousarray(model.parameters.weights[layer])
+    facts = {"network": model.network.to_json(), "encoding": model.encoding.to_json(), "seed": model.seed, "step": model.step}
+    metadata = {"format": FORMAT, "exmachina": json.dumps(facts), "weights_sha256": model.parameters.sha256()}
+    try:
+        write_atomically(path, save(tensors, metadata))
+    except OSError as fault:
+        raise UserError(f"can't write the model to {path}: {fault.strerror or fault}") from None
+
+
+def load_model(path: Path) -> Model:
+    """Read a model, and check that it is whole. Raises `UserError`."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; right would be a model that `coordinator learn --save` wrote")
+    if path.stat().st_size > LARGEST_MODEL_BYTES:
+        raise UserError(f"{path}: larger than any model of ours")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+        if metadata.get("format") != FORMAT:
+            raise UserError(f"{path}: not a model of Exmachina (its format is {metadata.get('format')!r}, not {FORMAT!r})")
+        facts = json.loads(metadata["exmachina"])
+        network, encoding = NetworkSettings.from_json(facts["network"]), Encoding.from_json(facts["encoding"])
+        parameters = _parameters(path, tensors, network.layers)
+        model = Model(parameters, network, encoding, int(facts["seed"]), int(facts["step"]))
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError) as fault:
+        raise UserError(f"{path}: not a whole model ({type(fault).__name__}: {fault})") from None
+    if metadata.get("weights_sha256") != parameters.sha256():
+        raise UserError(f"{path}: damaged, its numbers do not match their checksum")
+    return model
+
+
+def _parameters(path: Path, tensors: dict[str, np.ndarray], layers: tuple[int, ...]) -> Parameters:
+    biases = tuple(tensors[f"layer{layer}.bias"] for layer in range(len(layers)))
+    weights = tuple(tensors[f"layer{layer}.weight"] for layer in range(len(layers) - 1))
+    shapes = [array.shape for array in (*biases, *weights)]
+    expected = [(size,) for size in layers] + list(zip(layers, layers[1:], strict=False))
+    if shapes != expected or any(array.dtype != np.float64 for array in (*biases, *weights)):
+        raise UserError(f"{path}: its numbers do not have the shape of a {'-'.join(map(str, layers))} network")
+    return Parameters(biases, weights)

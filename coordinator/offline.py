@@ -1,0 +1,40 @@
+"""A saved network at work without any process: the node machines run in memory, and rows go through them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from coordinator.data.prepared import PreparedData
+from coordinator.machine.events import Snapshot
+from coordinator.machine.machine import CoordinatorState
+from coordinator.machine.plan import Plan
+from coordinator.machine.training import Progress
+from coordinator.memory_network import network_of
+from coordinator.model_file import Model
+from coordinator.topology import Topology
+from neuron_node.activations import Array
+from neuron_node.fingerprint import fingerprint
+from neuron_node.messages import IDENTITY_LENGTH
+
+
+def forward(model: Model, rows: Array) -> Array:
+    """The outputs' activities, (rows, outputs), for scaled rows, (rows, inputs). Every neuron is a machine of its own."""
+    nothing = np.empty((0, model.network.layers[0])), np.empty((0, model.network.layers[-1]))
+    data = PreparedData(model.encoding.dataset, "", model.encoding, *nothing, *nothing, None, None)
+    states = Topology(model.network.layers, 1).divide(model.parameters)
+    plan = Plan(
+        run=b"m" * IDENTITY_LENGTH,
+        incarnation=b"c" * IDENTITY_LENGTH,
+        seed=model.seed,
+        network=model.network,
+        data=data,
+        group_size=1,
+        fingerprint=fingerprint(),
+        trained=Snapshot(model.step, states, Progress()),
+    )
+    network, coordinator = network_of(plan)
+    network.run_until(lambda: coordinator.state is CoordinatorState.IDLE)
+    answers: list[Array] = []
+    coordinator.course.forward(rows, answers.append)
+    network.run_until(lambda: bool(answers))
+    return answers[0]

@@ -1,0 +1,110 @@
+"""The coordinator's program: one run, from its folder, over the broker. The command line starts it, and so does Compose.
+
+It needs neither the data sets' library nor the command line's, so that it starts, and starts again, in no time.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+from coordinator.data.prepared import PreparedData
+from coordinator.machine.events import Inspected, Keep, Report
+from coordinator.machine.machine import CoordinatorMachine
+from coordinator.machine.plan import Plan
+from coordinator.metrics import score
+from coordinator.model_file import Model, save_model
+from coordinator.presets import NetworkSettings
+from coordinator.run_directory import RunDirectory
+from neuron_node.broker import announce_health
+from neuron_node.events import Event
+from neuron_node.fingerprint import fingerprint
+from neuron_node.messages import IDENTITY_LENGTH
+from neuron_node.shell import Shell
+from neuron_node.wiring import Endpoints, Link
+
+TICK_MS = 50
+Observer = Callable[[str, dict[str, Any]], None]
+"""Called with the name of an event and its facts, which are plain JSON data."""
+
+
+class Service:
+    """One life of the coordinator."""
+
+    def __init__(
+        self,
+        directory: RunDirectory,
+        observe: Observer,
+        *,
+        stop_when_finished: bool,
+        inspect: Callable[[Plan], Callable[[Inspected], dict[str, Any] | None]] | None = None,
+    ) -> None:
+        """`inspect` makes, from the plan, what looks at every group after every step; what it returns last is reported."""
+        config = directory.config()
+        self._directory = directory
+        self._observe = observe
+        self.plan = Plan(
+            run=secrets.token_bytes(IDENTITY_LENGTH),
+            incarnation=secrets.token_bytes(IDENTITY_LENGTH),
+            seed=config["seed"],
+            network=NetworkSettings.from_json(config["network"]),
+            data=PreparedData.load(directory.data),
+            group_size=config["group_size"],
+            fingerprint=fingerprint(),
+            snapshot_interval_steps=config["snapshot_interval_steps"],
+            steps_at_most=config["steps_at_most"],
+            mixed_arithmetic=config["mixed_arithmetic"],
+            inspect_every_step=inspect is not None,
+            stop_when_finished=stop_when_finished,
+        )
+        self.machine = CoordinatorMachine(self.plan)
+        self._inspect = inspect(self.plan) if inspect else None
+
+    def run(self, endpoints: Endpoints, orphaned: Callable[[], bool] = lambda: False) -> int:
+        """Until the run has ended; the exit code."""
+        link = Link(endpoints, TICK_MS)
+        try:
+            announce_health()
+            return Shell(self.machine, link, TICK_MS, perform=self._perform, orphaned=orphaned).run()
+        finally:
+            link.close()
+
+    def _perform(self, action: Any) -> list[Event]:
+        match action:
+            case Report(event, facts):
+                self._report(event, facts)
+            case Keep(snapshot, True):
+                parameters = self.machine.topology.assemble(snapshot.states)
+                encoding = self.plan.data.encoding
+                model = Model(parameters, self.plan.network, encoding, self.plan.seed, snapshot.step)
+                save_model(self._directory.model, model)
+            case Inspected():
+                assert self._inspect is not None
+                if facts := self._inspect(action):
+                    self._observe("compared", facts)
+        return []
+
+    def _report(self, event: str, facts: dict[str, Any]) -> None:
+        if event == "wired":
+            self._directory.write_json("placements", self._placements())
+        if event == "finished":
+            facts = {**facts, **self._regression(), "model_path": str(self._directory.model)}
+            self._directory.write_json("result", facts)
+        self._observe(event, facts)
+
+    def _regression(self) -> dict[str, Any]:
+        """R² and mean absolute error on the held-out samples, where targets are numbers."""
+        data, activities = self.plan.data, self.machine.course.held_out_activities
+        if data.encoding.classes is not None or activities is None:
+            return {}
+        figures = score(data.encoding, activities, data.test_targets)
+        return {"test_r2": figures["r2"], "test_mean_absolute_error": figures["mean_absolute_error"]}
+
+    def _placements(self) -> dict[str, dict[str, Any]]:
+        return {
+            name: {"node": member.name, "host": member.host, "process": member.process}
+            for member in self.machine.roster.hosting()
+            for group in member.groups
+            for name in self.machine.topology.groups[group].names
+        }

@@ -1,0 +1,163 @@
+"""Which neurons there are, in which groups, and which synapse blocks join them.
+
+Layers are how people name a network; what is stored is groups and blocks between any two of them, so any feed-forward
+graph fits. Names do not depend on the group size: `input.0`, `hidden.3` (`hidden2.3` where there are several), `output.9`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from coordinator.presets import NetworkSettings
+from neuron_node.activations import Array
+from neuron_node.messages import State
+from neuron_node.role import Block, Role, Sender
+
+
+@dataclass(frozen=True)
+class Group:
+    """Neurons `first` to `first + size - 1` of a layer, which live, move and compute together."""
+
+    number: int
+    layer: int
+    first: int
+    names: tuple[str, ...]
+
+    @property
+    def size(self) -> int:
+        """How many neurons."""
+        return len(self.names)
+
+    @property
+    def columns(self) -> slice:
+        """Where the group's neurons stand in an array of its whole layer."""
+        return slice(self.first, self.first + self.size)
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """All learned numbers of a network: a bias (neurons,) for every layer, weights (neurons, neurons below) for all but the last."""
+
+    biases: tuple[Array, ...]
+    weights: tuple[Array, ...]
+
+    def sha256(self) -> str:
+        """The digest over every layer's bias, then its weights, from the inputs down, as little-endian float64 in C order."""
+        digest = hashlib.sha256()
+        for layer, bias in enumerate(self.biases):
+            digest.update(bias.astype("<f8").tobytes())
+            if layer < len(self.weights):
+                digest.update(self.weights[layer].astype("<f8").tobytes())
+        return digest.hexdigest()
+
+
+class Topology:
+    """Groups, numbered from 1 in layer order, and the synapse blocks (sender's number, receiver's number) between them."""
+
+    def __init__(self, layers: tuple[int, ...], group_size: int) -> None:
+        self.layers = layers
+        self.groups: dict[int, Group] = {}
+        for layer, size in enumerate(layers):
+            names = layer_names(layers, layer)
+            for first in range(0, size, group_size):
+                number = len(self.groups) + 1
+                self.groups[number] = Group(number, layer, first, names[first : first + group_size])
+        by_layer = [[g.number for g in self.groups.values() if g.layer == layer] for layer in range(len(layers))]
+        self.blocks = tuple(
+            (sender, receiver)
+            for above, below in zip(by_layer, by_layer[1:], strict=False)
+            for sender in above
+            for receiver in below
+        )
+        self.inputs = [self.groups[number] for number in by_layer[0]]
+        self.outputs = [self.groups[number] for number in by_layer[-1]]
+        self.senders: dict[int, list[int]] = {number: [] for number in self.groups}
+        self.receivers: dict[int, list[int]] = {number: [] for number in self.groups}
+        for sender, receiver in self.blocks:
+            self.senders[receiver].append(sender)
+            self.receivers[sender].append(receiver)
+        self.group_of = {name: group.number for group in self.groups.values() for name in group.names}
+
+    @property
+    def neurons(self) -> int:
+        """How many neurons."""
+        return sum(self.layers)
+
+    @property
+    def synapses(self) -> int:
+        """How many weights."""
+        return sum(self.groups[a].size * self.groups[b].size for a, b in self.blocks)
+
+    def role(self, number: int, network: NetworkSettings, seed: int) -> Role:
+        """What the node that hosts a group is told."""
+        group = self.groups[number]
+        is_input = group.layer == 0
+        bias_low, bias_high = network.biases if not is_input or network.input_bias else (0.0, 0.0)
+        return Role(
+            group=number,
+            names=group.names,
+            senders=tuple(Sender(sender, self.groups[sender].size) for sender in self.senders[number]),
+            blocks=tuple(self._block(group, self.groups[receiver], network) for receiver in self.receivers[number]),
+            activation=network.activations[group.layer],
+            loss=network.loss,
+            learning_rate=network.learning_rate,
+            bias_low=bias_low,
+            bias_high=bias_high,
+            bias_learned=network.bias_learned and (not is_input or network.input_bias),
+            seed=seed,
+        )
+
+    def _block(self, sender: Group, receiver: Group, network: NetworkSettings) -> Block:
+        low, high = weight_range(network, self.layers[sender.layer], self.layers[receiver.layer])
+        return Block(receiver.number, receiver.size, low, high)
+
+    def assemble(self, states: Mapping[int, State]) -> Parameters:
+        """The whole network's numbers from its groups' states: the same arrays whatever the group size."""
+        biases = [np.zeros(size) for size in self.layers]
+        weights = [np.zeros((above, below)) for above, below in zip(self.layers, self.layers[1:], strict=False)]
+        for number, state in states.items():
+            group = self.groups[number]
+            biases[group.layer][group.columns] = state.bias[0]
+            column = 0
+            for receiver in (self.groups[below] for below in self.receivers[number]):
+                weights[group.layer][group.columns, receiver.columns] = state.weights[:, column : column + receiver.size]
+                column += receiver.size
+        return Parameters(tuple(biases), tuple(weights))
+
+    def divide(self, parameters: Parameters) -> dict[int, State]:
+        """The groups' states from the whole network's numbers: what `assemble` undoes."""
+        states = {}
+        for number, group in self.groups.items():
+            axon = [
+                parameters.weights[group.layer][group.columns, self.groups[below].columns] for below in self.receivers[number]
+            ]
+            weights = np.concatenate(axon, axis=1) if axon else np.empty((group.size, 0))
+            states[number] = State(np.ascontiguousarray(parameters.biases[group.layer][None, group.columns]), weights)
+        return states
+
+
+def layer_names(layers: tuple[int, ...], layer: int) -> tuple[str, ...]:
+    """The names of a layer's neurons, in order."""
+    if layer == 0:
+        word = "input"
+    elif layer == len(layers) - 1:
+        word = "output"
+    else:
+        word = "hidden" if len(layers) == 3 else f"hidden{layer}"
+    return tuple(f"{word}.{index}" for index in range(layers[layer]))
+
+
+def weight_range(network: NetworkSettings, fan_in: int, fan_out: int) -> tuple[float, float]:
+    """The range of the first weights between two layers.
+
+    Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks" (2010):
+    ±sqrt(6 / (fan in + fan out)).
+    """
+    if network.weights != "glorot":
+        return network.weights
+    limit = float(np.sqrt(6.0 / (fan_in + fan_out)))
+    return -limit, limit

@@ -1,0 +1,97 @@
+"""Compares what every group says of itself after a step with what the textbook computed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from coordinator.topology import Group, Topology
+from coordinator.verify.textbook import Matrix, Trace
+from neuron_node.messages import GroupState
+
+TOLERANCE = 1e-12
+"""Of the largest magnitude of its kind (activities, errors, weights or biases) in that step."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How far a neuron is from the textbook, relative to the largest magnitude of that kind of number."""
+
+    relative: float
+    kind: str
+    neuron: str
+    step: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {"difference": self.relative, "kind": self.kind, "neuron": self.neuron, "step": self.step}
+
+
+class Comparison:
+    """The largest difference so far, and the first neuron beyond the tolerance."""
+
+    def __init__(self, topology: Topology) -> None:
+        self.topology = topology
+        self.steps = 0
+        self.numbers = 0
+        self.largest = Difference(0.0, "none", "none", 0)
+        self.first_beyond: Difference | None = None
+
+    def compare(self, step: int, states: Mapping[int, GroupState], trace: Trace) -> None:
+        """Take one step's states, all of them, and the textbook's trace of the same step."""
+        self.steps += 1
+        largest = _largest_magnitudes(trace)
+        for number, state in sorted(states.items()):
+            group = self.topology.groups[number]
+            for kind, theirs, ours in _pairs(group, self.topology, state, trace):
+                self.numbers += theirs.size
+                self._note(step, kind, group, theirs, ours, largest[kind])
+
+    def _note(self, step: int, kind: str, group: Group, theirs: Matrix, ours: Matrix, largest: float) -> None:
+        if theirs.shape != ours.shape:
+            difference = Difference(float("inf"), kind, group.names[0], step)
+        elif not theirs.size:
+            return
+        else:
+            # (neurons, numbers): whose difference is the largest?
+            apart = np.abs(theirs - ours).max(axis=1) / (largest or 1.0)
+            row = int(np.argmax(apart))
+            # argmax finds a NaN first; no comparison with it would be true, so it counts as infinitely far.
+            difference = Difference(float(np.nan_to_num(apart[row], nan=np.inf, posinf=np.inf)), kind, group.names[row], step)
+        if difference.relative > self.largest.relative:
+            self.largest = difference
+        if difference.relative > TOLERANCE and self.first_beyond is None:
+            self.first_beyond = difference
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "steps": self.steps,
+            "numbers": self.numbers,
+            "largest": self.largest.to_json(),
+            "first_beyond": self.first_beyond.to_json() if self.first_beyond else None,
+        }
+
+
+def _pairs(group: Group, topology: Topology, state: GroupState, trace: Trace) -> Iterator[tuple[str, Matrix, Matrix]]:
+    """(kind, the group's numbers, the textbook's), one row a neuron."""
+    layer, columns = group.layer, group.columns
+    yield "activity", state.activity.T, trace.activities[layer][:, columns].T
+    yield "error", state.error.T, trace.errors[layer][:, columns].T
+    yield "bias", state.state.bias.T, trace.parameters.biases[layer][columns, None]
+    if receivers := topology.receivers[group.number]:
+        axon = [trace.parameters.weights[layer][columns, topology.groups[below].columns] for below in receivers]
+        yield "weight", state.state.weights, np.concatenate(axon, axis=1)
+
+
+def _largest_magnitudes(trace: Trace) -> dict[str, float]:
+    kinds: dict[str, tuple[Matrix, ...]] = {
+        "activity": trace.activities,
+        "error": trace.errors,
+        "bias": trace.parameters.biases,
+        "weight": trace.parameters.weights,
+    }
+    return {kind: max((float(np.abs(array).max()) for array in arrays), default=0.0) for kind, arrays in kinds.items()}

@@ -1,0 +1,26 @@
+"""Follows a run step by step with the textbook beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from coordinator.machine.events import Inspected
+from coordinator.machine.plan import Plan
+from coordinator.verify.comparison import Comparison
+from coordinator.verify.textbook import Textbook
+
+
+def watch_steps(plan: Plan) -> Callable[[Inspected], dict[str, Any]]:
+    """What takes each inspected step of the plan's run, takes the same step in the textbook, and tells how they differ."""
+    textbook = Textbook(plan.network, plan.seed)
+    comparison = Comparison(plan.topology())
+    schedule, data = plan.schedule(), plan.data
+
+    def look(inspected: Inspected) -> dict[str, Any]:
+        samples = schedule.samples_of(inspected.step - 1)
+        trace = textbook.step(data.train_inputs[samples], data.train_targets[samples])
+        comparison.compare(inspected.step, inspected.states, trace)
+        return comparison.to_json()
+
+    return look

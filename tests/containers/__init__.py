@@ -1,0 +1,1 @@
+"""The real thing: images, Compose, a container a neuron."""

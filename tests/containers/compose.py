@@ -1,0 +1,163 @@
+"""A Compose project of a test's own: another name than a user's, ports that the engine chooses, nothing left behind."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import selectors
+import subprocess
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import IO, Any
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+COMMAND_SECONDS = 300
+STATE_SECONDS = 120
+LOOK_AGAIN_SECONDS = 2.0
+OF_THE_USER = ("EXMACHINA_", "COMPOSE_", "NEURONS")
+LABEL = "label=com.docker.compose.project="
+_numbers = itertools.count(1)
+
+
+class Project:
+    """The services of compose.yaml under a name of their own, with the given settings."""
+
+    def __init__(self, settings: Mapping[str, str], folder: Path) -> None:
+        """`folder` takes the settings' file and is /config in the coordinator's container."""
+        self.name = f"exmachina-test-{os.getpid()}-{next(_numbers)}"
+        self.config = folder
+        self.said: list[str] = []
+        # Port 0: the engine takes a free one. The container's user has to be able to read the folder.
+        values = {
+            "EXMACHINA_PORT_IN": "0",
+            "EXMACHINA_PORT_OUT": "0",
+            "EXMACHINA_CONFIG_FOLDER": str(folder),
+            **settings,
+        }
+        folder.chmod(0o755)
+        env_file = folder / "test.env"
+        env_file.write_text("".join(f"{name}={value}\n" for name, value in values.items()), encoding="utf-8")
+        self._base = ["docker", "compose", "--ansi", "never", "--progress", "plain", "--project-name", self.name]
+        self._base += ["--file", str(CHECKOUT / "compose.yaml"), "--env-file", str(env_file)]
+        self._environment = {name: value for name, value in os.environ.items() if not name.startswith(OF_THE_USER)}
+
+    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
+        """Begin a `docker compose` command."""
+        return subprocess.Popen(
+            [*self._base, *arguments],
+            env=self._environment,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            cwd=CHECKOUT,
+            **options,
+        )
+
+    def run(self, *arguments: str, text: str | None = None) -> subprocess.CompletedProcess[str]:
+        """Run a `docker compose` command to its end, with `text` on its standard input."""
+        return subprocess.run(
+            [*self._base, *arguments],
+            env=self._environment,
+            input=text or "",
+            capture_output=True,
+            text=True,
+            timeout=COMMAND_SECONDS,
+            check=False,
+            cwd=CHECKOUT,
+        )
+
+    def must(self, *arguments: str, text: str | None = None) -> str:
+        """Run a command that has to succeed; its standard output."""
+        done = self.run(*arguments, text=text)
+        assert done.returncode == 0, f"docker compose {' '.join(arguments)}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def ask(self, *arguments: str, text: str | None = None) -> dict[str, Any]:
+        """What `coordinator ... --json` answers inside the coordinator's container."""
+        answer = self.must("exec", "-T", "coordinator", "coordinator", *arguments, "--json", text=text)
+        parsed: dict[str, Any] = json.loads(answer)
+        return parsed
+
+    def await_state(self, *wanted: str) -> dict[str, Any]:
+        """The status, once its state is one of `wanted`; looks whenever the coordinator has said something."""
+        status = None
+        for _ in self._heard(STATE_SECONDS):
+            done = self.run("exec", "-T", "coordinator", "coordinator", "status", "--json")
+            if done.returncode == 0:
+                status = json.loads(done.stdout)
+                if status["state"] in wanted:
+                    return dict(status)
+                assert status["state"] != "failed", status
+            elif not self.must("ps", "--quiet", "coordinator"):
+                break
+        logs = self.run("logs", "--tail", "20", "broker", "coordinator").stdout
+        raise AssertionError(f"never {' or '.join(wanted)}; last: {status}\n{logs}")
+
+    def line_with(self, process: subprocess.Popen[str], text: str) -> str:
+        """The first line with `text` that a command started with a pipe writes; all lines go into `said`."""
+        assert process.stdout
+        patience = threading.Timer(STATE_SECONDS, process.kill)
+        patience.start()
+        try:
+            for line in process.stdout:
+                self.said.append(line)
+                if text in line:
+                    return line
+        finally:
+            patience.cancel()
+        raise AssertionError(f"no line with {text!r} in {STATE_SECONDS} s:\n{''.join(self.said)}")
+
+    def containers(self) -> list[dict[str, Any]]:
+        """What the engine knows of every container of this project."""
+        names = self.must("ps", "--all", "--quiet").split()
+        done = subprocess.run(
+            ["docker", "inspect", *names], capture_output=True, text=True, check=True, timeout=COMMAND_SECONDS
+        )
+        return list(json.loads(done.stdout))
+
+    def endpoint(self, port: int) -> str:
+        """Where on this machine the broker's port is."""
+        return f"tcp://{self.must('port', 'broker', str(port)).strip()}"
+
+    def down(self) -> None:
+        """Stop everything and remove it, volumes too."""
+        self.must("down", "--volumes", "--remove-orphans", "--timeout", "5")
+
+    def left_behind(self) -> dict[str, list[str]]:
+        """Containers, volumes and networks of this project that still exist."""
+        kinds = {"containers": ["ps", "--all"], "volumes": ["volume", "ls"], "networks": ["network", "ls"]}
+        found = {
+            kind: subprocess.run(
+                ["docker", *command, "--quiet", "--filter", LABEL + self.name],
+                capture_output=True,
+                text=True,
+                check=True,
+            ).stdout.split()
+            for kind, command in kinds.items()
+        }
+        return {kind: names for kind, names in found.items() if names}
+
+    def _heard(self, seconds: float) -> Iterator[None]:
+        """Once now, then whenever the coordinator writes a line or has been silent for a while, for so many seconds."""
+        logs = self.start(
+            "logs", "--follow", "--tail", "0", "coordinator", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        assert logs.stdout
+        try:
+            yield from _lines_or_silences(logs.stdout, time.monotonic() + seconds)
+        finally:
+            logs.kill()
+            logs.wait()
+            logs.stdout.close()
+
+
+def _lines_or_silences(stream: IO[str], deadline: float) -> Iterator[None]:
+    with selectors.DefaultSelector() as selector:
+        selector.register(stream, selectors.EVENT_READ)
+        while time.monotonic() < deadline:
+            yield
+            # A log that has ended stays readable for ever: from then on there are only silences.
+            if selector.select(LOOK_AGAIN_SECONDS) and not os.read(stream.fileno(), 1 << 16):
+                selector.unregister(stream)

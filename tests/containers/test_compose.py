@@ -1,0 +1,143 @@
+"""compose.yaml with a real engine: a network of containers learns, answers, is confined, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from .compose import CHECKOUT, Project
+from .conftest import Projects
+
+pytestmark = pytest.mark.containers
+
+FLOWERS = "5.1,3.5,1.4,0.2\n6.0,2.9,4.5,1.5\n6.9,3.1,5.4,2.1\n"
+HOME = {"broker": "exmachina-node", "coordinator": "exmachina-coordinator", "neuron": "exmachina-node"}
+
+
+def service_of(container: dict[str, Any]) -> str:
+    return str(container["Config"]["Labels"]["com.docker.compose.service"])
+
+
+def test_a_network_of_containers_learns(network: Project) -> None:
+    """Twelve neurons in twelve containers learn iris, through the broker, to what one process would reach."""
+    status = network.ask("status")
+    assert (status["dataset"], status["layers"], status["seed"]) == ("iris", [4, 5, 3], 1)
+    assert status["groups"] == 12
+    assert status["test_accuracy"] >= 0.85
+    assert status["weights_sha256"]
+
+
+def test_every_neuron_has_a_container_of_its_own(network: Project) -> None:
+    """The table of neurons names twelve hosts, and they are the neuron service's containers."""
+    rows = network.ask("neurons")["neurons"]
+    containers = {
+        container["Config"]["Hostname"] for container in network.containers() if service_of(container) == "neuron"
+    }
+    assert len(rows) == 12
+    assert {row["host"] for row in rows} == containers
+    assert len(containers) == 12
+
+
+def test_it_predicts_rows_from_standard_input(network: Project) -> None:
+    """One flower of each kind, asked of the running containers, is recognised by name."""
+    answer = network.ask("predict", "-", text=FLOWERS)
+    assert [row["prediction"] for row in answer["predictions"]] == ["setosa", "versicolor", "virginica"]
+
+
+def test_the_host_reaches_it_too(network: Project) -> None:
+    """`coordinator status` outside the containers, through the published ports, gives the same account."""
+    endpoints = {"EXMACHINA_BROKER_IN": network.endpoint(5571), "EXMACHINA_BROKER_OUT": network.endpoint(5572)}
+    done = subprocess.run(
+        [sys.executable, "-m", "coordinator", "status", "--json"],
+        env={**os.environ, **endpoints},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+        cwd=CHECKOUT,
+    )
+    inside = network.ask("status")
+    outside = json.loads(done.stdout)
+    assert outside["weights_sha256"] == inside["weights_sha256"]
+
+
+def test_the_programs_are_confined(network: Project) -> None:
+    """Every container: another user than root, no capability, no way to more of them, a read-only root, an init."""
+    for container in network.containers():
+        host, config = container["HostConfig"], container["Config"]
+        assert config["User"] == "exmachina"
+        assert host["ReadonlyRootfs"] is True
+        assert host["CapDrop"] == ["ALL"]
+        assert host["SecurityOpt"] == ["no-new-privileges"]
+        assert host["Init"] is True
+        assert host["Memory"] > 0
+        assert host["PidsLimit"] > 0
+        assert config["Image"] == HOME[service_of(container)]
+
+
+@pytest.mark.parametrize("service", ["broker", "coordinator", "neuron"])
+def test_the_kernel_agrees(network: Project, service: str) -> None:
+    """Seen from inside: the user is not root, holds no capability, and can't write to the image."""
+    assert int(network.must("exec", "-T", service, "id", "-u")) > 0
+    state = network.must("exec", "-T", service, "cat", "/proc/1/status")
+    assert "CapEff:\t0000000000000000" in state
+    assert "NoNewPrivs:\t1" in state
+    refused = network.run("exec", "-T", service, "touch", "/opt/exmachina/new")
+    assert "Read-only file system" in refused.stderr
+
+
+def test_only_the_broker_has_ports_and_only_on_loopback(network: Project) -> None:
+    """Nothing listens on another address of the host than 127.0.0.1."""
+    addresses = {
+        (service_of(container), binding["HostIp"])
+        for container in network.containers()
+        for bindings in container["NetworkSettings"]["Ports"].values()
+        for binding in bindings or ()
+    }
+    assert addresses == {("broker", "127.0.0.1")}
+
+
+def test_health_checks_are_no_programs_of_ours(network: Project) -> None:
+    """Neurons have no health check; the other two are a file test."""
+    for container in network.containers():
+        check = container["Config"].get("Healthcheck")
+        expected = None if service_of(container) == "neuron" else ["CMD", "test", "-e", "/tmp/healthy"]
+        assert (check and check["Test"]) == expected
+
+
+def test_a_wrong_setting_is_told_in_one_line(projects: Projects) -> None:
+    """The coordinator names the variable, says what would be right, and exits with 2."""
+    project = projects({"EXMACHINA_EPOCHS": "0"})
+    done = project.run("run", "--rm", "--no-deps", "-T", "coordinator")
+    [line] = [line for line in done.stderr.splitlines() if line.startswith("coordinator:")]
+    assert done.returncode == 2
+    assert "EXMACHINA_EPOCHS" in line
+    assert "Traceback" not in done.stderr
+
+
+def test_too_few_neurons_and_what_then(projects: Projects) -> None:
+    """`docker compose up` with ten containers for twelve groups says so, shows nothing but the coordinator, and goes on
+    when two more are added; settings and data come from mounted files; `down -v` leaves nothing.
+    """
+    project = projects({"NEURONS": "10", "EXMACHINA_CONFIG": "/config/network.toml"})
+    rows = [f"{x / 8},{y / 8},{'abcd'[2 * (x > y) + (x + y > 8)]}" for x in range(9) for y in range(9)]
+    project.config.joinpath("plane.csv").write_text("\n".join(["x,y,quarter", *rows]) + "\n", encoding="utf-8")
+    settings = 'dataset = "plane.csv"\nhidden = [6]\nepochs = 2\n'
+    project.config.joinpath("network.toml").write_text(settings, encoding="utf-8")
+    up = project.start("up", "--no-build", stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    try:
+        assert "start 2 more" in project.line_with(up, "10 of 12 are here")
+        project.must("up", "--detach", "--no-build", "--no-recreate", "--scale", "neuron=12")
+        status = project.await_state("idle")
+        assert (status["layers"], status["epochs"]) == ([2, 6, 4], 2)
+    finally:
+        project.down()
+        project.said += up.communicate(timeout=60)[0].splitlines()
+    speakers = {line.partition("|")[0].strip() for line in project.said if "|" in line}
+    assert speakers == {"coordinator-1"}
+    assert project.left_behind() == {}
