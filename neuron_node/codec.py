@@ -14,7 +14,7 @@ import numpy as np
 from neuron_node.activations import Array
 from neuron_node.addresses import ADDRESS_LENGTH
 from neuron_node.errors import Malformed, Oversized, WrongVersion
-from neuron_node.messages import IDENTITY_LENGTH, KINDS, MAX_FRAME_BYTES, PROTOCOL_VERSION, RECORDS, Message, Refuse
+from neuron_node.messages import IDENTITY_LENGTH, KINDS, MAX_FRAME_BYTES, PROTOCOL_VERSION, RECORDS, Data, Message, Refuse
 
 _NUMBERS: dict[type, int] = {kind: number for number, kind in KINDS.items()}
 _REFUSE = _NUMBERS[Refuse]
@@ -42,6 +42,35 @@ _packer = msgpack.Packer(default=_pack_array)
 def encode(message: Message) -> bytes:
     """The body of a message: a msgpack array that starts with version, kind and the header's four fields."""
     return cast("bytes", _packer.pack((PROTOCOL_VERSION, _NUMBERS[type(message)], *message.header, *message[1:])))
+
+
+def data_prefix(kind: type[Data], run: bytes, generation: int, pass_number: int) -> bytes:
+    """How the body of every data message of a kind begins in one pass, whoever sends it."""
+    fields = (PROTOCOL_VERSION, _NUMBERS[kind], run, generation, pass_number)
+    return _array_header(len(RECORDS[_NUMBERS[kind]].fields) - 1 + _FIRST_FIELD) + b"".join(map(_packer.pack, fields))
+
+
+def data_middle(incarnation: bytes, attempt: int, mode: int, sender: int, rows: int, columns: int) -> bytes:
+    """What stands between that prefix and the numbers: who sends, and in what shape. The same in every pass.
+
+    `data_prefix + data_middle + numbers` is what `encode` makes of the message: a sender writes the first two once a
+    pass instead of once a message, and a receiver compares them as bytes with what it has decoded in full before.
+    """
+    fields = b"".join(map(_packer.pack, (incarnation, attempt, mode, sender)))
+    return fields + _array_header(3) + b"".join(map(_packer.pack, (rows, columns))) + _binary_header(8 * rows * columns)
+
+
+def _array_header(length: int) -> bytes:
+    return cast("bytes", _packer.pack_array_header(length))
+
+
+def _binary_header(length: int) -> bytes:
+    """The msgpack specification's bin 8, bin 16 and bin 32."""
+    if length < 2**8:
+        return b"\xc4" + length.to_bytes(1, "big")
+    if length < 2**16:
+        return b"\xc5" + length.to_bytes(2, "big")
+    return b"\xc6" + length.to_bytes(4, "big")
 
 
 def decode(frame: bytes) -> Message:

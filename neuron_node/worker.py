@@ -14,15 +14,16 @@ a repeat, not a rollback.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import math
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import NamedTuple
 
 import numpy as np
 
 from neuron_node.activations import Array
-from neuron_node.addresses import COORDINATOR, error_address, group_address
-from neuron_node.codec import encode
+from neuron_node.addresses import ADDRESS_LENGTH, COORDINATOR, error_address, group_address
+from neuron_node.codec import data_middle, data_prefix, encode
 from neuron_node.errors import Stale, Unexpected, WrongShape
 from neuron_node.events import Send
 from neuron_node.initial import initial_bias_and_weights
@@ -33,7 +34,6 @@ from neuron_node.messages import (
     Header,
     Input,
     InputError,
-    Message,
     Mode,
     Output,
     Placement,
@@ -45,6 +45,7 @@ from neuron_node.neuron import Memory, Neurons
 from neuron_node.role import OUTSIDE
 
 FORWARD_PASSES_KEPT = 64
+MIDDLES_A_SENDER = 8
 
 
 class PassState(Enum):
@@ -55,13 +56,26 @@ class PassState(Enum):
     DONE = "done"
 
 
+class Middle(NamedTuple):
+    """What the middle of a data message says: see `codec.data_middle`."""
+
+    sender: int
+    attempt: int
+    mode: int
+    batch: int
+    columns: int
+
+
 @dataclass(slots=True)
 class Pass:
-    """One pass of one group."""
+    """One pass of one group. The prefixes are how messages of this pass begin, from above and from below."""
 
+    number: int
     mode: int
     attempt: int
     memory: Memory
+    downward_prefix: bytes
+    upward_prefix: bytes
     state: PassState = PassState.LISTENING
     signals: list[tuple[int, Array]] = field(default_factory=list)
 
@@ -83,43 +97,82 @@ class Worker:
         self._run, self._generation, self._incarnation = run, generation, incarnation
         self._signal_sizes = {sender.group: sender.size for sender in self.role.senders} or {OUTSIDE: self.role.size}
         self._error_sizes = {block.receiver: block.size for block in self.role.blocks} or {OUTSIDE: self.role.size}
+        self._newest: Pass | None = None
+        self._addresses = [group_address(block.receiver) for block in self.role.blocks]
+        self._downward_widths = (self.role.size,)
+        self._upward_widths = tuple(sorted(set(self._error_sizes.values())))
+        self._middles: dict[bytes, Middle] = {}
+        self._downward_kind: type[Data] = Input if self.role.is_input else Signal
+        self._upward_kind: type[Data] = Target if self.role.is_output else Error
+
+    def hear_again(self, frame: bytes) -> list[Send] | None:
+        """The short way for a frame that is, but for its numbers, what `hear` has accepted before; None if it is not.
+
+        It compares bytes instead of decoding them, so it accepts nothing that the long way would not.
+        """
+        record = self._newest
+        if record is None:
+            return None
+        if frame.startswith(record.downward_prefix, ADDRESS_LENGTH):
+            upward, start, widths = False, ADDRESS_LENGTH + len(record.downward_prefix), self._downward_widths
+        elif frame.startswith(record.upward_prefix, ADDRESS_LENGTH):
+            upward, start, widths = True, ADDRESS_LENGTH + len(record.upward_prefix), self._upward_widths
+        else:
+            return None
+        batch = record.memory.batch
+        for columns in widths:
+            size = 8 * batch * columns
+            known = self._middles.get(frame[start:-size])
+            if known is None or known.columns != columns:
+                continue
+            if (known.batch, known.attempt, known.mode) != (batch, record.attempt, record.mode):
+                return None
+            values = np.frombuffer(frame[-size:], dtype="<f8").astype(np.float64, copy=False)
+            if not math.isfinite(values.dot(values)):
+                return None
+            return self._take(record, upward, known.sender, values.reshape(batch, columns))
+        return None
 
     def hear(self, message: Data) -> list[Send]:
         """Take an input, target, signal or error; what to send because of it. Raises `PeerError` if it can't be used."""
         number, values = message.header.pass_number, message.values
         upward = isinstance(message, Error | Target)
         expected = (self._error_sizes if upward else self._signal_sizes).get(message.sender)
-        columns = self.role.size if not upward else expected
         if expected is None:
             raise Unexpected(f"{self.role.names[0]} has no synapse with group {message.sender}")
         if isinstance(message, Input | Target) != (message.sender == OUTSIDE):
             raise Unexpected("inputs and targets come from the coordinator, signals and errors from groups")
         if number < self.oldest_pass:
             raise Stale(f"pass {number} is over")
+        columns = expected if upward else self.role.size
         record = self.passes.get(number)
         if values.shape != (record.memory.batch if record else len(values), columns) or not len(values):
             raise WrongShape(f"{values.shape[0]} x {values.shape[1]} for {self.role.names[0]}")
         if record is None:
             record = self._open(number, message)
-        again = self._repeat(number, record, message.attempt) if message.attempt > record.attempt else []
-        known = record.memory.errors if upward else record.memory.signals
-        if message.sender in known:
-            return again
-        if upward:
-            complete = self.neurons.receive_error(record.memory, message.sender, values)
-        else:
-            complete = self.neurons.receive_signal(record.memory, message.sender, values)
-        if record.state is PassState.LISTENING and complete and not upward:
-            again.extend(self._fire(number, record))
-        if record.state is PassState.FIRED and len(record.memory.errors) == len(self._error_sizes):
-            again.extend(self._reply(number, record))
-        return again
+        self._remember(message)
+        again = self._repeat(record, message.attempt) if message.attempt > record.attempt else []
+        return again + self._take(record, upward, message.sender, values)
 
     def state_after(self, step: int) -> State | None:
         """The group's state after a step, if it stands there or kept a copy; None otherwise."""
         if step in self.copies:
             return self.copies[step]
         return self._copy() if step == self.step else None
+
+    def _take(self, record: Pass, upward: bool, sender: int, values: Array) -> list[Send]:
+        """Remember what came, once, and do what has become possible."""
+        memory = record.memory
+        if sender in (memory.errors if upward else memory.signals):
+            return []
+        sends: list[Send] = []
+        if upward:
+            self.neurons.receive_error(memory, sender, values)
+        elif self.neurons.receive_signal(memory, sender, values) and record.state is PassState.LISTENING:
+            sends = self._fire(record)
+        if record.state is PassState.FIRED and len(memory.errors) == len(self._error_sizes):
+            sends += self._reply(record)
+        return sends
 
     def _open(self, number: int, message: Data) -> Pass:
         # A training step begins only when everything before it is over; forward passes may overlap.
@@ -129,65 +182,79 @@ class Worker:
             self.oldest_pass = max(self.oldest_pass, number - FORWARD_PASSES_KEPT)
         for old in [known for known in self.passes if known < self.oldest_pass]:
             del self.passes[old]
-        record = Pass(message.mode, message.attempt, Memory(len(message.values)))
-        self.passes[number] = record
+        record = Pass(
+            number,
+            message.mode,
+            message.attempt,
+            Memory(len(message.values)),
+            data_prefix(self._downward_kind, self._run, self._generation, number),
+            data_prefix(self._upward_kind, self._run, self._generation, number),
+        )
+        self.passes[number] = self._newest = record
         return record
 
-    def _fire(self, number: int, record: Pass) -> Iterator[Send]:
+    def _remember(self, message: Data) -> None:
+        middle = Middle(message.sender, message.attempt, message.mode, *message.values.shape)
+        key = data_middle(message.header.incarnation, middle.attempt, middle.mode, middle.sender, middle.batch, middle.columns)
+        if len(self._middles) >= MIDDLES_A_SENDER * (len(self._signal_sizes) + len(self._error_sizes)):
+            self._middles.clear()
+        self._middles[key] = middle
+
+    def _fire(self, record: Pass) -> list[Send]:
         """Steps 2 to 4."""
-        activity = self.neurons.activate(record.memory)
+        self.last_activity = activity = self.neurons.activate(record.memory)
         record.signals = self.neurons.fire(record.memory)
         record.state = PassState.DONE if record.mode == Mode.FORWARD else PassState.FIRED
-        self.last_activity = activity
-        healthy = all(np.isfinite(signal).all() for _, signal in record.signals) and np.isfinite(activity).all()
-        if not healthy:
-            return iter(self._diverge(number))
-        return self._outgoing_signals(number, record)
+        finite = np.isfinite(activity).all() and all(np.isfinite(signal).all() for _, signal in record.signals)
+        return self._outgoing_signals(record) if finite else self._diverge(record)
 
-    def _reply(self, number: int, record: Pass) -> Iterator[Send]:
+    def _reply(self, record: Pass) -> list[Send]:
         """Steps 6 to 9; the copy for a snapshot is taken in the same breath as the step ends."""
         error = self.last_error = self.neurons.reply(record.memory)
-        healthy = self.neurons.learn(record.memory) and bool(np.isfinite(error).all())
+        finite = self.neurons.learn(record.memory) and bool(np.isfinite(error).all())
         record.state = PassState.DONE
         self.step += 1
         if record.mode == Mode.TRAIN_AND_COPY:
-            self.copies = {step: state for step, state in sorted(self.copies.items())[-1:]} | {self.step: self._copy()}
-        if not healthy:
-            return iter(self._diverge(number))
-        return iter([self._outgoing_error(number, record)])
+            self.copies = dict([*self.copies.items()][-1:]) | {self.step: self._copy()}
+        return [self._outgoing_error(record)] if finite else self._diverge(record)
 
-    def _repeat(self, number: int, record: Pass, attempt: int) -> list[Send]:
+    def _repeat(self, record: Pass, attempt: int) -> list[Send]:
         record.attempt = attempt
         if self.diverged:
-            return self._diverge(number)
+            return self._diverge(record)
         sends: list[Send] = []
         if record.state is not PassState.LISTENING:
-            sends.extend(self._outgoing_signals(number, record))
+            sends += self._outgoing_signals(record)
         if record.memory.own_error is not None:
-            sends.append(self._outgoing_error(number, record))
+            sends.append(self._outgoing_error(record))
         return sends
 
-    def _outgoing_signals(self, number: int, record: Pass) -> Iterator[Send]:
-        header = self._header(number)
+    def _outgoing_signals(self, record: Pass) -> list[Send]:
         if self.role.is_output:
             assert record.memory.activity is not None
-            output = Output(header, record.attempt, record.mode, self.role.group, record.memory.activity)
-            yield Send(COORDINATOR, encode(output))
-        for receiver, values in record.signals:
-            signal = Signal(header, record.attempt, record.mode, self.role.group, values)
-            yield Send(group_address(receiver), encode(signal))
+            fields = (self._header(record), record.attempt, record.mode, self.role.group)
+            return [Send(COORDINATOR, encode(Output(*fields, record.memory.activity)))]
+        prefix = data_prefix(Signal, self._run, self._generation, record.number)
+        begin: dict[int, bytes] = {}
+        sends = []
+        for (_, values), address in zip(record.signals, self._addresses, strict=True):
+            rows, columns = values.shape
+            if columns not in begin:
+                middle = data_middle(self._incarnation, record.attempt, record.mode, self.role.group, rows, columns)
+                begin[columns] = prefix + middle
+            sends.append(Send(address, begin[columns] + values.astype("<f8", copy=False).tobytes()))
+        return sends
 
-    def _outgoing_error(self, number: int, record: Pass) -> Send:
+    def _outgoing_error(self, record: Pass) -> Send:
         assert record.memory.own_error is not None
-        fields = (self._header(number), record.attempt, record.mode, self.role.group, record.memory.own_error)
+        fields = (self._header(record), record.attempt, record.mode, self.role.group, record.memory.own_error)
         if self.role.is_input:
             return Send(COORDINATOR, encode(InputError(*fields)))
         return Send(error_address(self.role.group), encode(Error(*fields)))
 
-    def _diverge(self, number: int) -> list[Send]:
+    def _diverge(self, record: Pass) -> list[Send]:
         self.diverged = self.diverged or self._first_broken_neuron()
-        message: Message = Diverged(self._header(number), self.role.group, self.diverged, self.step)
-        return [Send(COORDINATOR, encode(message))]
+        return [Send(COORDINATOR, encode(Diverged(self._header(record), self.role.group, self.diverged, self.step)))]
 
     def _first_broken_neuron(self) -> str:
         columns = [self.neurons.bias[:, None], self.neurons.weights, self.last_activity.T, self.last_error.T]
@@ -195,8 +262,8 @@ class Worker:
         # With every number finite, it was a product weight × activity that overflowed.
         return self.role.names[int(np.argmin(finite))]
 
-    def _header(self, number: int) -> Header:
-        return Header(self._run, self._generation, number, self._incarnation)
+    def _header(self, record: Pass) -> Header:
+        return Header(self._run, self._generation, record.number, self._incarnation)
 
     def _copy(self) -> State:
         # `learn` makes new arrays and never changes old ones, so a reference is a copy.
