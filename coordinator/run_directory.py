@@ -38,15 +38,15 @@ class RunDirectory:
         self.logs = path / "logs"
 
     @classmethod
-    def create(cls, base: Path, name: str | None, label: str) -> RunDirectory:
-        """A new folder under `base`: `name`, or one made of the label and the date. Raises `UserError`."""
+    def create(cls, base: Path, name: str | None, label: str, *, numbered: bool = False) -> RunDirectory:
+        """A new folder under `base`: `name` (`numbered`: or name-2, …), else the date and the label. Raises `UserError`."""
         try:
             base.mkdir(parents=True, exist_ok=True)
-            for path in _candidates(base, name, label):
+            for path in _candidates(base, name, label, numbered):
                 try:
                     path.mkdir()
                 except FileExistsError:
-                    if name:
+                    if name and not numbered:
                         raise UserError(f"the run {path} exists already; take another --name, or remove it") from None
                     continue
                 directory = cls(path)
@@ -104,10 +104,10 @@ class RunDirectory:
         (self.path / f"{name}.json").unlink(missing_ok=True)
 
 
-def _candidates(base: Path, name: str | None, label: str) -> list[Path]:
-    if name:
+def _candidates(base: Path, name: str | None, label: str, numbered: bool) -> list[Path]:
+    if name and not numbered:
         return [base / name]
-    stem = f"{time.strftime('%Y%m%d-%H%M%S')}-{label}"
+    stem = name or f"{time.strftime('%Y%m%d-%H%M%S')}-{label}"
     return [base / (stem if attempt == 0 else f"{stem}-{attempt + 1}") for attempt in range(NAMES_TRIED)]
 
 

@@ -13,7 +13,6 @@ from coordinator.data.prepared import PreparedData
 from coordinator.machine.events import Inspected, Keep, Report
 from coordinator.machine.machine import CoordinatorMachine
 from coordinator.machine.plan import Plan
-from coordinator.metrics import score
 from coordinator.model_file import Model, save_model
 from coordinator.presets import NetworkSettings
 from coordinator.run_directory import RunDirectory
@@ -57,6 +56,7 @@ class Service:
             mixed_arithmetic=config["mixed_arithmetic"],
             inspect_every_step=inspect is not None,
             stop_when_finished=stop_when_finished,
+            model_path=str(directory.model),
         )
         self.machine = CoordinatorMachine(self.plan)
         self._inspect = inspect(self.plan) if inspect else None
@@ -89,17 +89,8 @@ class Service:
         if event == "wired":
             self._directory.write_json("placements", self._placements())
         if event == "finished":
-            facts = {**facts, **self._regression(), "model_path": str(self._directory.model)}
             self._directory.write_json("result", facts)
         self._observe(event, facts)
-
-    def _regression(self) -> dict[str, Any]:
-        """R² and mean absolute error on the held-out samples, where targets are numbers."""
-        data, activities = self.plan.data, self.machine.course.held_out_activities
-        if data.encoding.classes is not None or activities is None:
-            return {}
-        figures = score(data.encoding, activities, data.test_targets)
-        return {"test_r2": figures["r2"], "test_mean_absolute_error": figures["mean_absolute_error"]}
 
     def _placements(self) -> dict[str, dict[str, Any]]:
         return {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,56 +14,10 @@ import click
 from coordinator.cli.options import json_option, runs_option, settings_options
 from coordinator.cli.output import print_json, print_table, shown
 from coordinator.cli.progress import watcher
-from coordinator.data.prepared import PreparedData
+from coordinator.cli.job import Job
 from coordinator.errors import JobError, UserError
 from coordinator.local.launcher import LocalRun, check_machine
-from coordinator.presets import NetworkSettings, resolve_network
 from coordinator.run_directory import RunDirectory, write_atomically
-from coordinator.settings import LearnSettings, prepare_data, resolve_settings
-from coordinator.topology import Topology
-
-
-@dataclass(frozen=True)
-class Job:
-    """Settings with everything that follows from them and the data."""
-
-    settings: LearnSettings
-    data: PreparedData
-    network: NetworkSettings
-
-    @classmethod
-    def from_flags(cls, flags: Mapping[str, Any], config: Path | None) -> Job:
-        """Raises `UserError`."""
-        settings = resolve_settings(flags, os.environ, config)
-        data = prepare_data(settings)
-        return cls(settings, data, resolve_network(settings, data))
-
-    @property
-    def group_size(self) -> int:
-        """Neurons a group; a whole layer is as many as the largest one has."""
-        return max(self.network.layers) if self.settings.group_size == "layer" else self.settings.group_size
-
-    @property
-    def nodes(self) -> int:
-        """Programs that the network takes, one a group."""
-        return sum(math.ceil(size / self.group_size) for size in self.network.layers)
-
-    def create_run(self, runs: Path, *, steps_at_most: int | None = None, mixed_arithmetic: bool = False) -> RunDirectory:
-        """The run's folder, with all that the coordinator's program needs. Raises `UserError`."""
-        directory = RunDirectory.create(runs, self.settings.name, self.data.dataset)
-        config = {
-            "seed": self.settings.seed,
-            "group_size": self.group_size,
-            "snapshot_interval_steps": self.settings.snapshot_interval_steps,
-            "steps_at_most": steps_at_most,
-            "mixed_arithmetic": mixed_arithmetic,
-            "settings": self.settings.model_dump(mode="json"),
-        }
-        try:
-            directory.prepare(config, self.network, self.data)
-        except OSError as fault:
-            raise UserError(f"{directory.path} can't be written: {fault.strerror or fault}") from None
-        return directory
 
 
 def check_save(path: Path | None) -> None:

@@ -17,8 +17,11 @@ import sys
 
 import click
 
+from coordinator.cli.ask import logs, neuron, neurons, status, stop
 from coordinator.cli.learn import learn, verify
 from coordinator.cli.output import errors
+from coordinator.cli.predict import evaluate, predict
+from coordinator.cli.serve import serve
 from coordinator.errors import JobError, UserError
 from neuron_node import __version__
 
@@ -31,7 +34,7 @@ def cli(verbose: bool) -> None:
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
 
 
-for _command in (learn, verify):
+for _command in (learn, serve, verify, status, neurons, neuron, logs, predict, evaluate, stop):
     cli.add_command(_command)
 
 

@@ -37,15 +37,21 @@ def settings_options(command: Command) -> Command:
     for name in reversed(SETTINGS):
         description = LearnSettings.model_fields[name].description or ""
         command = click.option(flag_of(name), name, metavar=name.rpartition("_")[2].upper(), help=f"{description[0].upper()}{description[1:]}.")(command)
-    return click.option("--config", type=click.Path(path_type=Path), help="A TOML file with settings; flags win.")(command)
+    config = click.Path(path_type=Path)
+    return click.option("--config", type=config, envvar="EXMACHINA_CONFIG", help="A TOML file with settings; flags win.")(command)
+
+
+def broker_endpoint_options(command: Command) -> Command:
+    """Where the broker is."""
+    command = click.option("--broker-out", metavar="ENDPOINT", help="Where the broker gives messages.  [default: $EXMACHINA_BROKER_OUT or port 5572 here]")(command)
+    return click.option("--broker-in", metavar="ENDPOINT", help="Where the broker takes messages.  [default: $EXMACHINA_BROKER_IN or port 5571 here]")(command)
 
 
 def broker_options(command: Command) -> Command:
     """Where a running service is."""
     command = click.option("--patience", type=click.FloatRange(0.1, 3600), default=10.0, show_default=True, help="Seconds to wait for an answer.")(command)
     command = click.option("--run", "run_name", metavar="NAME", help="Ask the local run of this name instead.")(command)
-    command = click.option("--broker-out", metavar="ENDPOINT", help="Where the broker gives messages.")(command)
-    return click.option("--broker-in", metavar="ENDPOINT", help="Where the broker takes messages.")(command)
+    return broker_endpoint_options(command)
 
 
 def endpoints(runs: Path, run_name: str | None, broker_in: str | None, broker_out: str | None) -> Endpoints:

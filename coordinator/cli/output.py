@@ -22,7 +22,7 @@ def print_json(value: Any) -> None:
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> None:
     """A table; numbers to the right, None as a dash."""
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False)
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, show_header=any(columns))
     lines = [list(row) for row in rows]
     for index, column in enumerate(columns):
         numeric = any(isinstance(line[index], int | float) for line in lines)

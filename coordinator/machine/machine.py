@@ -56,6 +56,7 @@ STOPPING_AT_MOST_MS = 3_000
 CLOCK_JUMP_MS = 3_000
 REPORT_INTERVAL_MS = 200
 STALLS_IN_A_ROW = 3
+WAITING_UNCHANGED_MS = 1_000
 
 
 class CoordinatorState(Enum):
@@ -97,7 +98,8 @@ class CoordinatorMachine:
         self._ticked_ms: float | None = None
         self._stop_by_ms = float("inf")
         self._exit_code = 0
-        self._waiting: tuple[int, int] | None = None
+        self._waiting_have = -1
+        self._waiting_since_ms: float | None = None
 
     def start(self, now_ms: float) -> list[Any]:
         """The first actions of a life."""
@@ -250,10 +252,9 @@ class CoordinatorMachine:
                 member.ready = False
             self._grant()
             return
-        counts = (len(self.roster.members), len(groups))
-        if counts != self._waiting:
-            self._waiting = counts
-            self.outbox.report("waiting", have=counts[0], need=counts[1])
+        have = len(self.roster.members)
+        if have != self._waiting_have:
+            self._waiting_have, self._waiting_since_ms = have, self.now_ms
 
     def _grant(self) -> None:
         """Give every node that has not said that it is ready its groups, at the last snapshot."""
@@ -330,6 +331,10 @@ class CoordinatorMachine:
 
     def _tick_gathering(self, _control_due: bool) -> None:
         self._lose_the_silent()
+        # While nodes keep coming there is nothing to say.
+        if self._waiting_since_ms is not None and self.now_ms - self._waiting_since_ms >= WAITING_UNCHANGED_MS:
+            self._waiting_since_ms = None
+            self.outbox.report("waiting", have=len(self.roster.members), need=len(self.topology.groups))
 
     def _tick_wiring(self, control_due: bool) -> None:
         if control_due:

@@ -30,6 +30,8 @@ class Plan:
     mixed_arithmetic: bool = False
     inspect_every_step: bool = False
     stop_when_finished: bool = True
+    model_path: str | None = None
+    """Where the shell keeps the trained network; the machine only tells."""
     trained: Snapshot | None = None
     """A network that has learned already: nothing is trained, it only answers."""
 

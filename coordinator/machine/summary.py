@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from coordinator.metrics import score
+
 if TYPE_CHECKING:
     from coordinator.machine.machine import CoordinatorMachine
 
@@ -38,6 +40,9 @@ def summary(machine: CoordinatorMachine) -> dict[str, Any]:
     seconds = facts["seconds_training"]
     training_messages = machine.messages - account.messages_before_training
     final = course.snapshot if course.done else None
+    figures: dict[str, Any] = {"r2": None, "mean_absolute_error": None}
+    if plan.data.encoding.classes is None and course.held_out_activities is not None:
+        figures = score(plan.data.encoding, course.held_out_activities, plan.data.test_targets)
     return {
         "dataset": plan.data.dataset,
         "layers": list(topology.layers),
@@ -57,6 +62,8 @@ def summary(machine: CoordinatorMachine) -> dict[str, Any]:
         "train_loss": measured.loss if measured else facts["loss"],
         "test_accuracy": facts["test_accuracy"],
         "test_loss": facts["test_loss"],
+        "test_r2": figures["r2"],
+        "test_mean_absolute_error": figures["mean_absolute_error"],
         "running_accuracy": course.training.progress.epochs[-1].accuracy if measured else facts["accuracy"],
         "seconds_starting": account.seconds_starting,
         "seconds_training": seconds,
@@ -64,6 +71,7 @@ def summary(machine: CoordinatorMachine) -> dict[str, Any]:
         "samples_per_second": facts["samples_per_second"],
         "messages": machine.messages,
         "messages_per_second": training_messages / seconds if seconds else None,
+        "model_path": plan.model_path if final else None,
         "weights_sha256": topology.assemble(final.states).sha256() if final else None,
         "recoveries": machine.recoveries,
         "generation": machine.outbox.generation,

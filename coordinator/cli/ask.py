@@ -1,0 +1,147 @@
+"""`status`, `neurons`, `neuron`, `logs` and `stop`: questions to a running service, and its logs."""
+
+from __future__ import annotations
+
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import click
+
+from coordinator.cli.options import broker_options, endpoints, json_option, runs_option
+from coordinator.cli.output import print_json, print_table, results, shown
+from coordinator.client import Client
+from coordinator.errors import UserError
+from coordinator.run_directory import RunDirectory
+
+STATUS_LINES = (
+    ("state", "state"),
+    ("data set", "dataset"),
+    ("layers", "layers"),
+    ("nodes registered", "nodes_registered"),
+    ("nodes needed", "nodes_needed"),
+    ("epoch", "epoch"),
+    ("epochs", "epochs"),
+    ("step", "step"),
+    ("steps", "steps"),
+    ("training accuracy", "train_accuracy"),
+    ("held-out accuracy", "test_accuracy"),
+    ("held-out loss", "test_loss"),
+    ("steps/s", "steps_per_second"),
+    ("samples/s", "samples_per_second"),
+    ("messages", "messages"),
+    ("recoveries", "recoveries"),
+    ("weights sha256", "weights_sha256"),
+    ("failure", "failure"),
+)
+
+
+def ask(runs: Path, where: dict[str, Any], command: str, **arguments: Any) -> dict[str, Any]:
+    """One question to the service that the options name. Raises `UserError` and `JobError`."""
+    patience = where.pop("patience")
+    with Client(endpoints(runs, **where), patience) as client:
+        return client.ask(command, **arguments)[0]
+
+
+@click.command()
+@broker_options
+@runs_option
+@json_option
+def status(runs: Path, as_json: bool, **where: Any) -> None:
+    """Where the run stands, and its figures so far."""
+    facts = ask(runs, where, "status")
+    if as_json:
+        print_json(facts)
+        return
+    lines = [(label, "-".join(map(str, value)) if isinstance(value := facts[key], list) else shown(value)) for label, key in STATUS_LINES]
+    print_table(("", ""), [line for line in lines if line[1] != "-"])
+
+
+@click.command()
+@broker_options
+@runs_option
+@json_option
+def neurons(runs: Path, as_json: bool, **where: Any) -> None:
+    """Every neuron: its layer, its state, and where it runs."""
+    facts = ask(runs, where, "neurons")
+    if as_json:
+        print_json(facts)
+        return
+    columns = ("neuron", "layer", "state", "host", "process", "messages_per_second")
+    titles = ("neuron", "layer", "state", "host", "process", "messages/s")
+    # A process's number is a name, not a quantity.
+    rows = [[str(row[key]) if key == "process" and row[key] else row[key] for key in columns] for row in facts["neurons"]]
+    print_table(titles, rows)
+
+
+@click.command()
+@click.argument("name")
+@broker_options
+@runs_option
+@json_option
+def neuron(name: str, runs: Path, as_json: bool, **where: Any) -> None:
+    """One neuron: its bias, activation, every synapse's weight, and its last activity and error.
+
+    NAME is, for example, input.5, hidden.3 (hidden2.3 where there are several hidden layers) or output.7.
+    """
+    facts = ask(runs, where, "neuron", neuron=name)
+    if as_json:
+        print_json(facts)
+        return
+    print_table(
+        ("", ""),
+        [
+            ("neuron", facts["neuron"]),
+            ("activation", facts["activation"]),
+            ("bias", f"{facts['bias']:.6f}"),
+            ("after step", facts["step"]),
+            ("last activity", _few(facts["last_activity"])),
+            ("last error", _few(facts["last_error"])),
+        ],
+    )
+    for title, key in (("axon: signal = weight × activity, to", "axon"), ("dendrites: signals from", "dendrites")):
+        if facts[key]:
+            print_table((title, "weight"), [(synapse["neuron"], f"{synapse['weight']:+.6f}") for synapse in facts[key]])
+
+
+def _few(numbers: list[float], most: int = 6) -> str:
+    if not numbers:
+        return "none yet"
+    rest = f" … ({len(numbers)} samples in the batch)" if len(numbers) > most else ""
+    return ", ".join(f"{number:.6f}" for number in numbers[:most]) + rest
+
+
+@click.command()
+@click.argument("name", default="coordinator")
+@click.option("--run", "run_name", metavar="NAME", help="The run; by default the latest.")
+@click.option("--lines", type=click.IntRange(1, 100_000), default=50, show_default=True, help="How many of the last lines.")
+@runs_option
+def logs(name: str, run_name: str | None, lines: int, runs: Path) -> None:
+    """The log of a program of a local run: coordinator (the default), broker, supervisor, node-7, or a neuron's name."""
+    directory = RunDirectory.existing(runs, run_name) if run_name else RunDirectory.latest(runs)
+    if directory is None:
+        raise UserError(f"there is no run in {runs}; containers keep their own logs: docker compose logs neuron")
+    placements = directory.read_json("placements") if (directory.path / "placements.json").is_file() else {}
+    placement = placements.get(name)
+    program = placement["node"] if placement else name
+    known = sorted(path.stem for path in directory.logs.glob("*.log"))
+    if program not in known:
+        if placement:
+            raise UserError(f"{name} runs on host {placement['host']}, which keeps its log: docker logs {placement['host']}")
+        raise UserError(f"the run {directory.path.name} has no program or neuron {name!r}; it has the programs {', '.join(known[:6])} …")
+    with (directory.logs / f"{program}.log").open(encoding="utf-8", errors="replace") as file:
+        for line in deque(file, maxlen=lines):
+            results.print(line.rstrip("\n"), markup=False, soft_wrap=True)
+
+
+@click.command()
+@broker_options
+@runs_option
+@json_option
+def stop(runs: Path, as_json: bool, **where: Any) -> None:
+    """End the service and all its nodes, cleanly."""
+    facts = ask(runs, where, "stop")
+    if as_json:
+        print_json(facts)
+    else:
+        results.print(facts["state"])

@@ -1,0 +1,117 @@
+"""Small networks and their data, made of nothing but a key: no data set's library, no random stream."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from coordinator.data.encoding import Encoding
+from coordinator.data.prepared import PreparedData
+from coordinator.machine.machine import CoordinatorMachine
+from coordinator.machine.plan import Plan
+from coordinator.memory_network import network_of
+from coordinator.presets import PRESETS, SEED_ARITHMETIC, NetworkSettings
+from coordinator.topology import Parameters
+from neuron_node.activations import Array
+from neuron_node.initial import uniform
+
+FINGERPRINT = "arithmetic of the tests"
+RUN = b"the-run."
+COORDINATOR_LIFE = b"coordin."
+
+
+def numbers(key: str, rows: int, columns: int, low: float = -1.0, high: float = 1.0) -> Array:
+    """Numbers in [low, high) that depend on the key alone, (rows, columns)."""
+    return low + (high - low) * uniform(0, key, rows * columns).reshape(rows, columns)
+
+
+def encoding_of(features: int, outputs: int, *, classes: bool) -> Encoding:
+    """Inputs as they are; one output is for two classes."""
+    names = tuple(f"feature {index}" for index in range(features))
+    known = tuple(f"class {index}" for index in range(max(2, outputs))) if classes else None
+    scales = () if classes else (0.0,) * outputs, () if classes else (1.0,) * outputs
+    return Encoding("made", names, "target", "none", (0.0,) * features, (1.0,) * features, known, outputs, *scales)
+
+
+def data_of(inputs: Array, targets: Array, *, classes: bool = True, held_out: tuple[Array, Array] | None = None) -> PreparedData:
+    """Prepared data; without held-out samples the training samples are looked at."""
+    encoding = encoding_of(inputs.shape[1], targets.shape[1], classes=classes)
+    test_inputs, test_targets = held_out or (inputs, targets)
+    labels = (encoding.decode_labels(targets), encoding.decode_labels(test_targets)) if classes else (None, None)
+    return PreparedData("made", "", encoding, inputs, targets, test_inputs, test_targets, *labels)
+
+
+def made_data(samples: int, features: int, outputs: int, *, classes: bool = True) -> PreparedData:
+    """Samples whose numbers mean nothing, but never change."""
+    inputs = numbers("inputs", samples, features)
+    if classes:
+        labels = (uniform(0, "labels", samples) * max(2, outputs)).astype(np.int64)
+        targets = encoding_of(features, outputs, classes=True).encode_labels(labels)
+    else:
+        targets = numbers("targets", samples, outputs)
+    return data_of(inputs, targets, classes=classes)
+
+
+def xor_data() -> PreparedData:
+    """The four rows of exclusive or, one output."""
+    inputs = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+    return data_of(inputs, np.array([[0.0], [1.0], [1.0], [0.0]]))
+
+
+def settings_of(layers: tuple[int, ...], **changes: Any) -> NetworkSettings:
+    """A network of logistic neurons with a learning rate of 0.5, batches of 4 and 2 epochs, unless said otherwise."""
+    usual: dict[str, Any] = {
+        "input_activation": "identity",
+        "hidden_activation": "logistic",
+        "output_activation": "logistic",
+        "loss": "squared_error",
+        "learning_rate": 0.5,
+        "batch_size": 4,
+        "epochs": 2,
+    }
+    return NetworkSettings(layers=layers, **{**usual, **changes})
+
+
+def seed_settings(layers: tuple[int, ...], epochs: int = 1) -> NetworkSettings:
+    """The arithmetic of bigfive/ExMachina."""
+    preset = PRESETS["exmachina"]
+    return settings_of(
+        layers, learning_rate=preset["learning_rate"], batch_size=preset["batch_size"], epochs=epochs, **SEED_ARITHMETIC["exmachina"]
+    )
+
+
+def plan_of(network: NetworkSettings, data: PreparedData | None = None, **changes: Any) -> Plan:
+    """A run of the network, one neuron a group, on made data unless other is given."""
+    usual: dict[str, Any] = {
+        "run": RUN,
+        "incarnation": COORDINATOR_LIFE,
+        "seed": 1,
+        "network": network,
+        "data": data or made_data(22, network.layers[0], network.layers[-1]),
+        "group_size": 1,
+        "fingerprint": FINGERPRINT,
+    }
+    return Plan(**{**usual, **changes})
+
+
+def trained(plan: Plan, choose: Callable[[int], int] = lambda _waiting: 0) -> CoordinatorMachine:
+    """The coordinator of a run that has finished, in memory, undisturbed."""
+    network, coordinator = network_of(plan, choose)
+    network.run_until(lambda: coordinator.finished is not None)
+    return coordinator
+
+
+def weights_sha256(coordinator: CoordinatorMachine) -> str:
+    """Of a run that has finished."""
+    assert coordinator.finished is not None
+    return str(coordinator.finished["weights_sha256"])
+
+
+def parameters(coordinator: CoordinatorMachine) -> Parameters:
+    """The final weights and biases of a run that has finished."""
+    assert coordinator.finished is not None and coordinator.course.snapshot is not None
+    return coordinator.topology.assemble(coordinator.course.snapshot.states)
+
+
