@@ -50,7 +50,9 @@ class Client:
         deadline = time.monotonic() + self._patience_seconds
         # Once the own probe comes back, the reply will too.
         if self._await(address, encode(Probe(header)), Probe, address, deadline) is None:
-            raise JobError(f"no broker answers at {self._endpoints.inward}; start the service, or name it with --run or --broker-in")
+            raise JobError(
+                f"no broker answers at {self._endpoints.inward}; start the service, or name it with --run or --broker-in"
+            )
         request = Request(header, name, command, json.dumps(arguments), rows)
         reply = self._await(COORDINATOR, encode(request), Reply, address, deadline)
         self._link.unsubscribe(address)

@@ -108,7 +108,9 @@ class _Listener:
         return []
 
 
-def network_of(plan: Plan, choose: Callable[[int], int] = lambda _waiting: 0) -> tuple[MemoryNetwork, CoordinatorMachine]:
+def network_of(
+    plan: Plan, choose: Callable[[int], int] = lambda _waiting: 0
+) -> tuple[MemoryNetwork, CoordinatorMachine]:
     """A coordinator and a node for each group of its plan, on one network."""
     network = MemoryNetwork(choose)
     coordinator = CoordinatorMachine(plan)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +39,12 @@ def save_model(path: Path, model: Model) -> None:
         tensors[f"layer{layer}.bias"] = np.ascontiguousarray(bias)
         if layer < len(model.parameters.weights):
             tensors[f"layer{layer}.weight"] = np.ascontiguousarray(model.parameters.weights[layer])
-    facts = {"network": model.network.to_json(), "encoding": model.encoding.to_json(), "seed": model.seed, "step": model.step}
+    facts = {
+        "network": model.network.to_json(),
+        "encoding": model.encoding.to_json(),
+        "seed": model.seed,
+        "step": model.step,
+    }
     metadata = {"format": FORMAT, "exmachina": json.dumps(facts), "weights_sha256": model.parameters.sha256()}
     try:
         write_atomically(path, save(tensors, metadata))
@@ -57,7 +63,9 @@ def load_model(path: Path) -> Model:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
         if metadata.get("format") != FORMAT:
-            raise UserError(f"{path}: not a model of Exmachina (its format is {metadata.get('format')!r}, not {FORMAT!r})")
+            raise UserError(
+                f"{path}: not a model of Exmachina (its format is {metadata.get('format')!r}, not {FORMAT!r})"
+            )
         facts = json.loads(metadata["exmachina"])
         network, encoding = NetworkSettings.from_json(facts["network"]), Encoding.from_json(facts["encoding"])
         parameters = _parameters(path, tensors, network.layers)
@@ -73,7 +81,7 @@ def _parameters(path: Path, tensors: dict[str, np.ndarray], layers: tuple[int, .
     biases = tuple(tensors[f"layer{layer}.bias"] for layer in range(len(layers)))
     weights = tuple(tensors[f"layer{layer}.weight"] for layer in range(len(layers) - 1))
     shapes = [array.shape for array in (*biases, *weights)]
-    expected = [(size,) for size in layers] + list(zip(layers, layers[1:], strict=False))
+    expected = [(size,) for size in layers] + list(itertools.pairwise(layers))
     if shapes != expected or any(array.dtype != np.float64 for array in (*biases, *weights)):
         raise UserError(f"{path}: its numbers do not have the shape of a {'-'.join(map(str, layers))} network")
     return Parameters(biases, weights)

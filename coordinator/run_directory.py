@@ -1,12 +1,12 @@
 """The folder of one run: what it was asked, the data it learns, every program's log, and what came of it.
 
-    runs/NAME/config.json        settings, network, and who made it
-    runs/NAME/data.npz           the samples, split, scaled and encoded
-    runs/NAME/placements.json    which node hosted which neuron, last
-    runs/NAME/endpoints.json     where its broker listens, while it runs
-    runs/NAME/model.safetensors  the trained network
-    runs/NAME/result.json        the figures of `learn --json`
-    runs/NAME/logs/PROGRAM.log
+runs/NAME/config.json        settings, network, and who made it
+runs/NAME/data.npz           the samples, split, scaled and encoded
+runs/NAME/placements.json    which node hosted which neuron, last
+runs/NAME/endpoints.json     where its broker listens, while it runs
+runs/NAME/model.safetensors  the trained network
+runs/NAME/result.json        the figures of `learn --json`
+runs/NAME/logs/PROGRAM.log
 """
 
 from __future__ import annotations
@@ -54,7 +54,9 @@ class RunDirectory:
                 return directory
         except OSError as fault:
             reason = fault.strerror or fault
-            raise UserError(f"{base} can't hold a run ({reason}); right would be a writable folder, with --runs") from None
+            raise UserError(
+                f"{base} can't hold a run ({reason}); right would be a writable folder, with --runs"
+            ) from None
         raise UserError(f"{base} holds too many runs of one second")
 
     @classmethod
@@ -62,7 +64,11 @@ class RunDirectory:
         """The folder of a run that was made before. Raises `UserError`."""
         path = base / name
         if not (path / "config.json").is_file():
-            known = sorted(entry.name for entry in base.glob("*") if (entry / "config.json").is_file()) if base.is_dir() else []
+            known = (
+                sorted(entry.name for entry in base.glob("*") if (entry / "config.json").is_file())
+                if base.is_dir()
+                else []
+            )
             names = f"there are {', '.join(known[-5:])}" if known else "there is none"
             raise UserError(f"no run {name!r} in {base}; {names}")
         return cls(path)
@@ -81,7 +87,10 @@ class RunDirectory:
 
     def config(self) -> dict[str, Any]:
         """What the run was asked to do. Raises `UserError`."""
-        return self.read_json("config")
+        config = self.read_json("config")
+        if not isinstance(config, dict):
+            raise UserError(f"{self.path}/config.json is not one of ours")
+        return config
 
     def write_json(self, name: str, value: Any) -> None:
         """Write `name`.json whole or not at all."""

@@ -81,8 +81,8 @@ class Service:
                 save_model(self._directory.model, model)
             case Inspected():
                 assert self._inspect is not None
-                if facts := self._inspect(action):
-                    self._observe("compared", facts)
+                if compared := self._inspect(action):
+                    self._observe("compared", compared)
         return []
 
     def _report(self, event: str, facts: dict[str, Any]) -> None:

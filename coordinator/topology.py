@@ -7,6 +7,7 @@ graph fits. Names do not depend on the group size: `input.0`, `hidden.3` (`hidde
 from __future__ import annotations
 
 import hashlib
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -69,7 +70,7 @@ class Topology:
         by_layer = [[g.number for g in self.groups.values() if g.layer == layer] for layer in range(len(layers))]
         self.blocks = tuple(
             (sender, receiver)
-            for above, below in zip(by_layer, by_layer[1:], strict=False)
+            for above, below in itertools.pairwise(by_layer)
             for sender in above
             for receiver in below
         )
@@ -124,7 +125,9 @@ class Topology:
             biases[group.layer][group.columns] = state.bias[0]
             column = 0
             for receiver in (self.groups[below] for below in self.receivers[number]):
-                weights[group.layer][group.columns, receiver.columns] = state.weights[:, column : column + receiver.size]
+                weights[group.layer][group.columns, receiver.columns] = state.weights[
+                    :, column : column + receiver.size
+                ]
                 column += receiver.size
         return Parameters(tuple(biases), tuple(weights))
 
@@ -133,7 +136,8 @@ class Topology:
         states = {}
         for number, group in self.groups.items():
             axon = [
-                parameters.weights[group.layer][group.columns, self.groups[below].columns] for below in self.receivers[number]
+                parameters.weights[group.layer][group.columns, self.groups[below].columns]
+                for below in self.receivers[number]
             ]
             weights = np.concatenate(axon, axis=1) if axon else np.empty((group.size, 0))
             states[number] = State(np.ascontiguousarray(parameters.biases[group.layer][None, group.columns]), weights)

@@ -62,12 +62,18 @@ def main(arguments: list[str] | None = None) -> int:
     inward = os.environ.get("EXMACHINA_BIND_IN") or DEFAULT_BIND.inward
     outward = os.environ.get("EXMACHINA_BIND_OUT") or DEFAULT_BIND.outward
     parser = argparse.ArgumentParser(prog="neuron-broker", description="The broker of an Exmachina network.")
-    parser.add_argument("--bind-in", default=inward, metavar="ENDPOINT", help="where programs send to (default %(default)s)")
-    parser.add_argument("--bind-out", default=outward, metavar="ENDPOINT", help="where programs hear (default %(default)s)")
+    parser.add_argument(
+        "--bind-in", default=inward, metavar="ENDPOINT", help="where programs send to (default %(default)s)"
+    )
+    parser.add_argument(
+        "--bind-out", default=outward, metavar="ENDPOINT", help="where programs hear (default %(default)s)"
+    )
     parser.add_argument("--version", action="version", version=f"neuron-broker {__version__}")
     options = parser.parse_args(arguments)
     try:
-        return run_broker(Endpoints(check_endpoint("--bind-in", options.bind_in), check_endpoint("--bind-out", options.bind_out)))
+        return run_broker(
+            Endpoints(check_endpoint("--bind-in", options.bind_in), check_endpoint("--bind-out", options.bind_out))
+        )
     except UserError as fault:
         print(f"neuron-broker: {fault}", file=sys.stderr)
         return 2

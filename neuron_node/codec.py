@@ -14,7 +14,16 @@ import numpy as np
 from neuron_node.activations import Array
 from neuron_node.addresses import ADDRESS_LENGTH
 from neuron_node.errors import Malformed, Oversized, WrongVersion
-from neuron_node.messages import IDENTITY_LENGTH, KINDS, MAX_FRAME_BYTES, PROTOCOL_VERSION, RECORDS, Data, Message, Refuse
+from neuron_node.messages import (
+    IDENTITY_LENGTH,
+    KINDS,
+    MAX_FRAME_BYTES,
+    PROTOCOL_VERSION,
+    RECORDS,
+    Data,
+    Message,
+    Refuse,
+)
 
 _NUMBERS: dict[type, int] = {kind: number for number, kind in KINDS.items()}
 _REFUSE = _NUMBERS[Refuse]

@@ -102,8 +102,7 @@ class Matrix(NamedTuple):
         if not (0 <= rows <= self.max_rows and 0 <= columns <= self.max_columns) or len(numbers) != 8 * rows * columns:
             raise Malformed(f"the numbers do not fill {rows} x {columns}")
         flat = np.frombuffer(numbers, dtype="<f8").astype(np.float64, copy=False)
-        # A sum of squares is finite only if every number is; it may overflow where all are, so look again then.
-        if not math.isfinite(flat.dot(flat)) and not np.isfinite(flat).all():
+        if not np.isfinite(flat).all():
             raise NotFinite("the numbers hold a NaN or an infinity")
         return flat.reshape(rows, columns)
 

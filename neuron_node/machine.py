@@ -17,7 +17,19 @@ from typing import Any
 from neuron_node.addresses import ADDRESS_LENGTH, COORDINATOR, error_address, group_address, node_address, probe_address
 from neuron_node.codec import decode, encode, sender_of
 from neuron_node.errors import InternalError, PeerError, Stale, Unexpected, WrongVersion
-from neuron_node.events import Action, End, Event, Interrupted, LinkLost, Log, Received, Send, Subscribe, Tick, Unsubscribe
+from neuron_node.events import (
+    Action,
+    End,
+    Event,
+    Interrupted,
+    LinkLost,
+    Log,
+    Received,
+    Send,
+    Subscribe,
+    Tick,
+    Unsubscribe,
+)
 from neuron_node.messages import (
     IDENTITY_LENGTH,
     LATEST_STEP,
@@ -159,6 +171,9 @@ class NodeMachine:
         """Only a grant, a welcome, a refusal, a stop or an inquiry to this very incarnation may name another run or generation."""
         header = message.header
         if isinstance(message, OF_ANY_GENERATION):
+            if self._address != node_address(self.born.incarnation):
+                # At a group's address a node that was replaced may still be listening.
+                raise Unexpected(f"{type(message).__name__} that is not addressed to this node alone")
             if isinstance(message, Grant) and header.run == self.run and header.generation < self.generation:
                 raise Stale(f"a grant of generation {header.generation}, this is {self.generation}")
             return
@@ -292,7 +307,10 @@ class NodeMachine:
         self.workers = {worker.role.group: worker for worker in workers}
         self._hearers = {}
         for worker in workers:
-            for address in (group_address(worker.role.group), *(error_address(block.receiver) for block in worker.role.blocks)):
+            for address in (
+                group_address(worker.role.group),
+                *(error_address(block.receiver) for block in worker.role.blocks),
+            ):
                 self._hearers.setdefault(address, []).append(worker)
         wanted = [node_address(self.born.incarnation), *self._hearers]
         known, kept = set(self.subscriptions), set(wanted)
@@ -308,7 +326,9 @@ class NodeMachine:
 
     def _hosted(self) -> str:
         names = [name for worker in self.workers.values() for name in worker.role.names]
-        return f": {names[0]}{f' … {names[-1]}' if len(names) > 1 else ''}, generation {self.generation}" if names else ""
+        return (
+            f": {names[0]}{f' … {names[-1]}' if len(names) > 1 else ''}, generation {self.generation}" if names else ""
+        )
 
     def _end(self, code: int) -> None:
         if self.state is NodeState.ENDED:

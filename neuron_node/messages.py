@@ -10,7 +10,20 @@ from enum import IntEnum
 from typing import Annotated, NamedTuple
 
 from neuron_node.activations import Array
-from neuron_node.fields import MAX_BATCH, MAX_GROUP, MAX_NUMBER, Blob, Flag, Many, Matrix, Maybe, Record, Text, Whole, record_of
+from neuron_node.fields import (
+    MAX_BATCH,
+    MAX_GROUP,
+    MAX_NUMBER,
+    Blob,
+    Flag,
+    Many,
+    Matrix,
+    Maybe,
+    Record,
+    Text,
+    Whole,
+    record_of,
+)
 from neuron_node.role import Role
 
 PROTOCOL_VERSION = 1

@@ -12,6 +12,7 @@ are float64 of shape (batch, neurons). Nothing here knows a message, a socket or
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -43,7 +44,7 @@ class Neurons:
         self.senders = tuple(sender.group for sender in role.senders) or (OUTSIDE,)
         self.receivers = tuple(block.receiver for block in role.blocks) or (OUTSIDE,)
         edges = np.cumsum([0, *(block.size for block in role.blocks)]).tolist()
-        self.columns = tuple(slice(start, stop) for start, stop in zip(edges, edges[1:], strict=False))
+        self.columns = tuple(slice(start, stop) for start, stop in itertools.pairwise(edges))
 
     # 1. Wait until every dendrite has received its signal (remember who sent it).
     def receive_signal(self, memory: Memory, sender: int, signal: Array) -> bool:
@@ -55,9 +56,10 @@ class Neurons:
     def activate(self, memory: Memory) -> Array:
         """Add up in synapse order, never in arrival order: the sum's last bits depend on it."""
         total = memory.signals[self.senders[0]]
-        for sender in self.senders[1:]:
-            total = total + memory.signals[sender]
-        memory.activity = self.activation.activity(total + self.bias)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for sender in self.senders[1:]:
+                total = total + memory.signals[sender]
+            memory.activity = self.activation.activity(total + self.bias)
         return memory.activity
 
     # 3. At every synapse of the axon, signal = weight × activity.
@@ -67,7 +69,9 @@ class Neurons:
         assert memory.activity is not None
         with np.errstate(over="ignore", invalid="ignore"):
             signals = memory.activity @ self.weights
-        return [(block.receiver, signals[:, columns]) for block, columns in zip(self.role.blocks, self.columns, strict=True)]
+        return [
+            (block.receiver, signals[:, columns]) for block, columns in zip(self.role.blocks, self.columns, strict=True)
+        ]
 
     # 5. Wait for the error of each of those neurons.
     def receive_error(self, memory: Memory, sender: int, error: Array) -> bool:

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import os
-
-# One BLAS thread: another count gives other bits, and 86 programs would fight for the cores. Before NumPy is imported.
-for _variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
-    os.environ.setdefault(_variable, "1")
-
 import argparse
 import logging
+import os
 import secrets
 import socket
 import sys
@@ -27,7 +22,9 @@ TICK_MS = 250
 LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
 
-def run_node(endpoints: Endpoints, arithmetic: str, name: str = "", orphaned: Callable[[], bool] = lambda: False) -> int:
+def run_node(
+    endpoints: Endpoints, arithmetic: str, name: str = "", orphaned: Callable[[], bool] = lambda: False
+) -> int:
     """Serve until told to stop; the exit code. A node whose place was taken begins another life, as a spare."""
     while (code := _live(endpoints, arithmetic, name, orphaned)) == BEGIN_AGAIN:
         pass
@@ -62,16 +59,26 @@ def endpoints_from_environment() -> Endpoints:
 def main(arguments: list[str] | None = None) -> int:
     """Parse the command line and live. Exit codes: 0 stopped cleanly, 1 refused by the coordinator, 2 wrong usage."""
     default = endpoints_from_environment()
-    parser = argparse.ArgumentParser(prog="neuron-node", description="One neuron of an Exmachina network, as a program of its own.")
-    parser.add_argument("--broker-in", default=default.inward, metavar="ENDPOINT", help="where to send (default %(default)s)")
-    parser.add_argument("--broker-out", default=default.outward, metavar="ENDPOINT", help="where to hear (default %(default)s)")
+    parser = argparse.ArgumentParser(
+        prog="neuron-node", description="One neuron of an Exmachina network, as a program of its own."
+    )
+    parser.add_argument(
+        "--broker-in", default=default.inward, metavar="ENDPOINT", help="where to send (default %(default)s)"
+    )
+    parser.add_argument(
+        "--broker-out", default=default.outward, metavar="ENDPOINT", help="where to hear (default %(default)s)"
+    )
     parser.add_argument("--name", default="", help="a name that outlives a restart (default: host and process)")
     parser.add_argument("--verbose", action="store_true", help="log every change of state")
     parser.add_argument("--version", action="version", version=f"neuron-node {__version__}")
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO if options.verbose else logging.WARNING, format=LOG_FORMAT, stream=sys.stderr)
+    logging.basicConfig(
+        level=logging.INFO if options.verbose else logging.WARNING, format=LOG_FORMAT, stream=sys.stderr
+    )
     try:
-        endpoints = Endpoints(check_endpoint("--broker-in", options.broker_in), check_endpoint("--broker-out", options.broker_out))
+        endpoints = Endpoints(
+            check_endpoint("--broker-in", options.broker_in), check_endpoint("--broker-out", options.broker_out)
+        )
         return run_node(endpoints, fingerprint(), options.name[:255])
     except UserError as fault:
         print(f"neuron-node: {fault}", file=sys.stderr)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Any, Protocol
 
-from neuron_node.events import Action, End, Event, Interrupted, LinkLost, Log, Received, Send, Subscribe, Tick, Unsubscribe
+from neuron_node.events import End, Event, Interrupted, LinkLost, Log, Received, Send, Subscribe, Tick, Unsubscribe
 from neuron_node.wiring import Link
 
 logger = logging.getLogger("exmachina")
@@ -57,11 +57,9 @@ class Shell:
             signal.signal(number, self._on_signal)
         self._perform(self._machine.start(_now_ms()))
         ticked_ms = _now_ms()
-        while self._code is None:
+        while not self._ended():
             for frame in self._wait():
-                self._perform(self._machine.handle(Received(frame), _now_ms()))
-                if self._code is not None:
-                    break
+                self._handle(Received(frame))
             if self._interrupted:
                 by_hand, self._interrupted = self._interrupted == signal.SIGINT, 0
                 self._handle(Interrupted(by_hand))
@@ -75,7 +73,10 @@ class Shell:
                     self._link.renew()
                     self._handle(LinkLost())
                 self._handle(Tick())
-        return self._code
+        return 0 if self._code is None else self._code
+
+    def _ended(self) -> bool:
+        return self._code is not None
 
     def _handle(self, event: Event) -> None:
         if self._code is None:
@@ -95,7 +96,7 @@ class Shell:
         if self._waiting:
             raise Interruption
 
-    def _perform(self, actions: list[Action]) -> None:
+    def _perform(self, actions: list[Any]) -> None:
         for action in actions:
             match action:
                 case Send(address, body):

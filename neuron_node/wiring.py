@@ -42,7 +42,9 @@ def check_endpoint(name: str, endpoint: str) -> str:
     if transport not in ("tcp", "ipc") or not rest:
         raise UserError(f"{name}: {endpoint!r} is no endpoint; right would be tcp://HOST:PORT or ipc:///PATH")
     if transport == "ipc" and len(rest.encode()) > LONGEST_IPC_PATH:
-        raise UserError(f"{name}: the path of {endpoint!r} is longer than the {LONGEST_IPC_PATH} bytes that a socket's may have")
+        raise UserError(
+            f"{name}: the path of {endpoint!r} is longer than the {LONGEST_IPC_PATH} bytes that a socket's may have"
+        )
     if transport == "tcp":
         port = rest.rpartition(":")[2]
         if not (port.isdigit() and 0 < int(port) < 65536):
@@ -55,7 +57,9 @@ def new_context(descriptors: int = DESCRIPTORS_A_PROGRAM) -> zmq.Context[zmq.Soc
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < descriptors:
         if hard != resource.RLIM_INFINITY and hard < descriptors:
-            raise UserError(f"{descriptors} open files are needed, {hard} are allowed; raise the limit (ulimit -n {descriptors})")
+            raise UserError(
+                f"{descriptors} open files are needed, {hard} are allowed; raise the limit (ulimit -n {descriptors})"
+            )
         resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, hard))
     return zmq.Context()
 

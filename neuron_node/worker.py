@@ -14,7 +14,6 @@ a repeat, not a rollback.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import NamedTuple
@@ -99,7 +98,7 @@ class Worker:
         self._error_sizes = {block.receiver: block.size for block in self.role.blocks} or {OUTSIDE: self.role.size}
         self._newest: Pass | None = None
         self._addresses = [group_address(block.receiver) for block in self.role.blocks]
-        self._downward_widths = (self.role.size,)
+        self._downward_widths: tuple[int, ...] = (self.role.size,)
         self._upward_widths = tuple(sorted(set(self._error_sizes.values())))
         self._middles: dict[bytes, Middle] = {}
         self._downward_kind: type[Data] = Input if self.role.is_input else Signal
@@ -128,7 +127,7 @@ class Worker:
             if (known.batch, known.attempt, known.mode) != (batch, record.attempt, record.mode):
                 return None
             values = np.frombuffer(frame[-size:], dtype="<f8").astype(np.float64, copy=False)
-            if not math.isfinite(values.dot(values)):
+            if not np.isfinite(values).all():
                 return None
             return self._take(record, upward, known.sender, values.reshape(batch, columns))
         return None
@@ -195,7 +194,9 @@ class Worker:
 
     def _remember(self, message: Data) -> None:
         middle = Middle(message.sender, message.attempt, message.mode, *message.values.shape)
-        key = data_middle(message.header.incarnation, middle.attempt, middle.mode, middle.sender, middle.batch, middle.columns)
+        key = data_middle(
+            message.header.incarnation, middle.attempt, middle.mode, middle.sender, middle.batch, middle.columns
+        )
         if len(self._middles) >= MIDDLES_A_SENDER * (len(self._signal_sizes) + len(self._error_sizes)):
             self._middles.clear()
         self._middles[key] = middle

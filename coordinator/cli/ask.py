@@ -53,7 +53,10 @@ def status(runs: Path, as_json: bool, **where: Any) -> None:
     if as_json:
         print_json(facts)
         return
-    lines = [(label, "-".join(map(str, value)) if isinstance(value := facts[key], list) else shown(value)) for label, key in STATUS_LINES]
+    lines = [
+        (label, "-".join(map(str, value)) if isinstance(value := facts[key], list) else shown(value))
+        for label, key in STATUS_LINES
+    ]
     print_table(("", ""), [line for line in lines if line[1] != "-"])
 
 
@@ -70,7 +73,9 @@ def neurons(runs: Path, as_json: bool, **where: Any) -> None:
     columns = ("neuron", "layer", "state", "host", "process", "messages_per_second")
     titles = ("neuron", "layer", "state", "host", "process", "messages/s")
     # A process's number is a name, not a quantity.
-    rows = [[str(row[key]) if key == "process" and row[key] else row[key] for key in columns] for row in facts["neurons"]]
+    rows = [
+        [str(row[key]) if key == "process" and row[key] else row[key] for key in columns] for row in facts["neurons"]
+    ]
     print_table(titles, rows)
 
 
@@ -114,7 +119,9 @@ def _few(numbers: list[float], most: int = 6) -> str:
 @click.command()
 @click.argument("name", default="coordinator")
 @click.option("--run", "run_name", metavar="NAME", help="The run; by default the latest.")
-@click.option("--lines", type=click.IntRange(1, 100_000), default=50, show_default=True, help="How many of the last lines.")
+@click.option(
+    "--lines", type=click.IntRange(1, 100_000), default=50, show_default=True, help="How many of the last lines."
+)
 @runs_option
 def logs(name: str, run_name: str | None, lines: int, runs: Path) -> None:
     """The log of a program of a local run: coordinator (the default), broker, supervisor, node-7, or a neuron's name."""
@@ -127,8 +134,12 @@ def logs(name: str, run_name: str | None, lines: int, runs: Path) -> None:
     known = sorted(path.stem for path in directory.logs.glob("*.log"))
     if program not in known:
         if placement:
-            raise UserError(f"{name} runs on host {placement['host']}, which keeps its log: docker logs {placement['host']}")
-        raise UserError(f"the run {directory.path.name} has no program or neuron {name!r}; it has the programs {', '.join(known[:6])} …")
+            raise UserError(
+                f"{name} runs on host {placement['host']}, which keeps its log: docker logs {placement['host']}"
+            )
+        raise UserError(
+            f"the run {directory.path.name} has no program or neuron {name!r}; it has the programs {', '.join(known[:6])} …"
+        )
     with (directory.logs / f"{program}.log").open(encoding="utf-8", errors="replace") as file:
         for line in deque(file, maxlen=lines):
             results.print(line.rstrip("\n"), markup=False, soft_wrap=True)

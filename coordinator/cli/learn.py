@@ -11,10 +11,10 @@ from typing import Any
 
 import click
 
+from coordinator.cli.job import Job
 from coordinator.cli.options import json_option, runs_option, settings_options
 from coordinator.cli.output import print_json, print_table, shown
 from coordinator.cli.progress import watcher
-from coordinator.cli.job import Job
 from coordinator.errors import JobError, UserError
 from coordinator.local.launcher import LocalRun, check_machine
 from coordinator.run_directory import RunDirectory, write_atomically
@@ -26,7 +26,9 @@ def check_save(path: Path | None) -> None:
         return
     folder = path.parent
     if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise UserError(f"--save: can't write a model to {path}; right would be a file's path in a folder that exists and is writable")
+        raise UserError(
+            f"--save: can't write a model to {path}; right would be a file's path in a folder that exists and is writable"
+        )
 
 
 @click.command()
@@ -35,8 +37,7 @@ def check_save(path: Path | None) -> None:
 @click.option("--save", type=click.Path(path_type=Path), help="Write the trained model to this file (safetensors).")
 @runs_option
 @json_option
-@click.pass_context
-def learn(context: click.Context, dataset: str | None, config: Path | None, save: Path | None, runs: Path, as_json: bool, **flags: Any) -> None:
+def learn(dataset: str | None, config: Path | None, save: Path | None, runs: Path, as_json: bool, **flags: Any) -> None:
     """Train a network on this machine: one process a group, by default one a neuron.
 
     DATASET is digits (the default), iris, wine, breast_cancer, xor, semeion, or the path of a CSV or NPZ file.
@@ -45,9 +46,7 @@ def learn(context: click.Context, dataset: str | None, config: Path | None, save
     check_save(save)
     check_machine(job.nodes)
     directory = job.create_run(runs)
-    code = _watch(directory, job.nodes)
-    if code:
-        context.exit(code)
+    _watch(directory, job.nodes)
     result = directory.read_json("result")
     if save:
         write_atomically(save, directory.model.read_bytes())
@@ -59,8 +58,8 @@ def learn(context: click.Context, dataset: str | None, config: Path | None, save
         _print_result(result)
 
 
-def _watch(directory: RunDirectory, nodes: int, *, verify: bool = False) -> int:
-    """Show a run until it has ended; its exit code. Raises `JobError` with the run's own line if it failed."""
+def _watch(directory: RunDirectory, nodes: int, *, verify: bool = False) -> None:
+    """Show a run until it has ended. Raises `JobError` with the run's own line if it failed."""
     failure: str | None = None
     with LocalRun(directory, nodes, verify=verify) as run:
         with watcher() as watch:
@@ -74,7 +73,8 @@ def _watch(directory: RunDirectory, nodes: int, *, verify: bool = False) -> int:
         code = run.exit_code()
     if failure is not None:
         raise JobError(failure)
-    return code
+    if code:
+        raise JobError(f"the run ended with {code} and no word; its logs are in {directory.logs}")
 
 
 def _print_result(result: Mapping[str, Any]) -> None:
@@ -82,7 +82,10 @@ def _print_result(result: Mapping[str, Any]) -> None:
     print_table(
         ("", ""),
         [
-            ("network", f"{result['dataset']} {layers}: {shown(result['neurons'])} neurons, {shown(result['synapses'])} synapses"),
+            (
+                "network",
+                f"{result['dataset']} {layers}: {shown(result['neurons'])} neurons, {shown(result['synapses'])} synapses",
+            ),
             ("processes", f"{result['processes']} hosted neurons, started in {result['seconds_starting']:.1f} s"),
             ("training", f"{result['epochs']} epochs, {result['step']} steps in {result['seconds_training']:.1f} s"),
             (
@@ -110,12 +113,22 @@ def _quality(result: Mapping[str, Any]) -> list[tuple[str, str]]:
 @click.argument("dataset", required=False)
 @settings_options
 @click.option("--steps", type=click.IntRange(1, 100_000), default=20, show_default=True, help="Steps to compare.")
-@click.option("--group-sizes", default="1,4,layer", show_default=True, help="The group sizes to compare, one after the other.")
+@click.option(
+    "--group-sizes", default="1,4,layer", show_default=True, help="The group sizes to compare, one after the other."
+)
 @runs_option
 @json_option
 @click.pass_context
 def verify(
-    context: click.Context, dataset: str | None, config: Path | None, steps: int, group_sizes: str, runs: Path, as_json: bool, **flags: Any
+    context: click.Context,
+    /,
+    dataset: str | None,
+    config: Path | None,
+    steps: int,
+    group_sizes: str,
+    runs: Path,
+    as_json: bool,
+    **flags: Any,
 ) -> None:
     """Train the same network as programs and as textbook matrices, and compare every number of every step.
 
@@ -130,13 +143,20 @@ def verify(
         job = replace(job, network=replace(job.network, epochs=math.ceil(steps / length)))
         check_machine(job.nodes)
         directory = job.create_run(runs, steps_at_most=steps)
-        if code := _watch(directory, job.nodes, verify=True):
-            context.exit(code)
+        _watch(directory, job.nodes, verify=True)
         comparisons.append({"group_size": group_size, "nodes": job.nodes, **directory.read_json("comparison")})
     good = all(comparison["first_beyond"] is None and comparison["steps"] == steps for comparison in comparisons)
     layers = list(job.network.layers)
     if as_json:
-        print_json({"verified": good, "dataset": job.data.dataset, "layers": layers, "seed": job.settings.seed, "comparisons": comparisons})
+        print_json(
+            {
+                "verified": good,
+                "dataset": job.data.dataset,
+                "layers": layers,
+                "seed": job.settings.seed,
+                "comparisons": comparisons,
+            }
+        )
     else:
         _print_comparisons(comparisons, f"{job.data.dataset} {'-'.join(map(str, layers))}, {steps} steps")
     context.exit(0 if good else 1)
@@ -152,9 +172,11 @@ def _print_comparisons(comparisons: list[dict[str, Any]], title: str) -> None:
                 comparison["nodes"],
                 comparison["numbers"],
                 f"{largest['difference']:.1e} ({largest['kind']} of {largest['neuron']}, step {largest['step']})",
-                f"{beyond['kind']} of {beyond['neuron']}, step {beyond['step']}: {beyond['difference']:.1e}" if beyond else None,
+                f"{beyond['kind']} of {beyond['neuron']}, step {beyond['step']}: {beyond['difference']:.1e}"
+                if beyond
+                else None,
             )
         )
-    print_table(("group size", "processes", "numbers", "largest relative difference", "first beyond 1e-12"), rows, title)
-
-
+    print_table(
+        ("group size", "processes", "numbers", "largest relative difference", "first beyond 1e-12"), rows, title
+    )

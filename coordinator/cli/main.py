@@ -5,13 +5,8 @@ Exit codes: 0 fine, 1 the job failed, 2 wrong usage, 130 interrupted.
 
 from __future__ import annotations
 
-import os
-
-# One BLAS thread, before NumPy is imported: another count gives other bits.
-for _variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
-    os.environ.setdefault(_variable, "1")
-
 import logging
+import os
 import signal
 import sys
 
@@ -31,7 +26,9 @@ from neuron_node import __version__
 @click.option("--verbose", is_flag=True, help="Say more on stderr.")
 def cli(verbose: bool) -> None:
     """A neural network in which every neuron is a program of its own."""
-    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr)
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING, format="%(levelname)s %(message)s", stream=sys.stderr
+    )
 
 
 for _command in (learn, serve, verify, status, neurons, neuron, logs, predict, evaluate, stop):

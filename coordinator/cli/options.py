@@ -23,7 +23,9 @@ SETTINGS = (
 )  # fmt: skip
 """Every setting but the data set, which is an argument. `coordinator.settings` checks the values, whatever they come from."""
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout, all else on stderr.")
+json_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object on stdout, all else on stderr."
+)
 runs_option = click.option(
     "--runs",
     type=click.Path(path_type=Path),
@@ -36,20 +38,41 @@ def settings_options(command: Command) -> Command:
     """One option a setting, and --config."""
     for name in reversed(SETTINGS):
         description = LearnSettings.model_fields[name].description or ""
-        command = click.option(flag_of(name), name, metavar=name.rpartition("_")[2].upper(), help=f"{description[0].upper()}{description[1:]}.")(command)
+        command = click.option(
+            flag_of(name),
+            name,
+            metavar=name.rpartition("_")[2].upper(),
+            help=f"{description[0].upper()}{description[1:]}.",
+        )(command)
     config = click.Path(path_type=Path)
-    return click.option("--config", type=config, envvar="EXMACHINA_CONFIG", help="A TOML file with settings; flags win.")(command)
+    return click.option(
+        "--config", type=config, envvar="EXMACHINA_CONFIG", help="A TOML file with settings; flags win."
+    )(command)
 
 
 def broker_endpoint_options(command: Command) -> Command:
     """Where the broker is."""
-    command = click.option("--broker-out", metavar="ENDPOINT", help="Where the broker gives messages.  [default: $EXMACHINA_BROKER_OUT or port 5572 here]")(command)
-    return click.option("--broker-in", metavar="ENDPOINT", help="Where the broker takes messages.  [default: $EXMACHINA_BROKER_IN or port 5571 here]")(command)
+    command = click.option(
+        "--broker-out",
+        metavar="ENDPOINT",
+        help="Where the broker gives messages.  [default: $EXMACHINA_BROKER_OUT or port 5572 here]",
+    )(command)
+    return click.option(
+        "--broker-in",
+        metavar="ENDPOINT",
+        help="Where the broker takes messages.  [default: $EXMACHINA_BROKER_IN or port 5571 here]",
+    )(command)
 
 
 def broker_options(command: Command) -> Command:
     """Where a running service is."""
-    command = click.option("--patience", type=click.FloatRange(0.1, 3600), default=10.0, show_default=True, help="Seconds to wait for an answer.")(command)
+    command = click.option(
+        "--patience",
+        type=click.FloatRange(0.1, 3600),
+        default=10.0,
+        show_default=True,
+        help="Seconds to wait for an answer.",
+    )(command)
     command = click.option("--run", "run_name", metavar="NAME", help="Ask the local run of this name instead.")(command)
     return broker_endpoint_options(command)
 
@@ -58,10 +81,13 @@ def endpoints(runs: Path, run_name: str | None, broker_in: str | None, broker_ou
     """Where to find the service: a local run's broker, or the given endpoints, or the environment's. Raises `UserError`."""
     if run_name:
         stored = RunDirectory.existing(runs, run_name).read_json("endpoints")
-        if not (isinstance(stored, list) and len(stored) == 2 and all(isinstance(endpoint, str) for endpoint in stored)):
+        if not (
+            isinstance(stored, list) and len(stored) == 2 and all(isinstance(endpoint, str) for endpoint in stored)
+        ):
             raise UserError(f"the run {run_name} does not say where its broker listens")
         return Endpoints(*stored)
     default = endpoints_from_environment()
     return Endpoints(
-        check_endpoint("--broker-in", broker_in or default.inward), check_endpoint("--broker-out", broker_out or default.outward)
+        check_endpoint("--broker-in", broker_in or default.inward),
+        check_endpoint("--broker-out", broker_out or default.outward),
     )

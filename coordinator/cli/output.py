@@ -31,7 +31,10 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: st
         table.add_row(*(shown(value) for value in line))
     if not results.is_terminal:
         # A pipe has no width: nothing is cut off.
-        Console(highlight=False, width=max(80, results.measure(table, options=results.options.update(max_width=10_000)).maximum)).print(table)
+        Console(
+            highlight=False,
+            width=max(80, results.measure(table, options=results.options.update(max_width=10_000)).maximum),
+        ).print(table)
         return
     results.print(table)
 

@@ -27,7 +27,9 @@ from neuron_node.activations import Array
 ROWS_A_REQUEST = 4_096
 
 model_option = click.option(
-    "--model", type=click.Path(path_type=Path), help="A saved model to use instead of a running service; its neurons run in memory."
+    "--model",
+    type=click.Path(path_type=Path),
+    help="A saved model to use instead of a running service; its neurons run in memory.",
 )
 
 
@@ -53,7 +55,10 @@ def network(model: Path | None, runs: Path, where: dict[str, Any]) -> Iterator[N
         facts, _ = client.ask("describe")
 
         def through(rows: Array) -> Array:
-            parts = [client.ask("forward", rows[start : start + ROWS_A_REQUEST])[1] for start in range(0, len(rows), ROWS_A_REQUEST)]
+            parts = [
+                client.ask("forward", rows[start : start + ROWS_A_REQUEST])[1]
+                for start in range(0, len(rows), ROWS_A_REQUEST)
+            ]
             return np.concatenate(parts)
 
         def held_out() -> tuple[Array, Array]:
@@ -78,10 +83,16 @@ def predict(source: str, model: Path | None, runs: Path, as_json: bool, **where:
     if as_json:
         print_json({"rows": len(predictions), "predictions": predictions})
     elif net.encoding.classes is not None:
-        body = [(index + 1, p["class"], *(f"{a:.4f}" for a in p["activities"].values())) for index, p in enumerate(predictions)]
+        body = [
+            (index + 1, p["class"], *(f"{a:.4f}" for a in p["activities"].values()))
+            for index, p in enumerate(predictions)
+        ]
         print_table(("row", "class", *net.encoding.classes), body)
     else:
-        print_table(("row", "value"), [(index + 1, ", ".join(f"{v:.6g}" for v in p["values"])) for index, p in enumerate(predictions)])
+        print_table(
+            ("row", "value"),
+            [(index + 1, ", ".join(f"{v:.6g}" for v in p["values"])) for index, p in enumerate(predictions)],
+        )
 
 
 def _predictions(encoding: Encoding, activities: Array) -> list[dict[str, Any]]:
@@ -103,7 +114,13 @@ def _predictions(encoding: Encoding, activities: Array) -> list[dict[str, Any]]:
 @runs_option
 @json_option
 def evaluate(
-    dataset: str | None, data: Path | None, target: str | None, model: Path | None, runs: Path, as_json: bool, **where: Any
+    dataset: str | None,
+    data: Path | None,
+    target: str | None,
+    model: Path | None,
+    runs: Path,
+    as_json: bool,
+    **where: Any,
 ) -> None:
     """How good the network is: on DATASET (a name or a file, all of its rows), or on a service's held-out samples."""
     with network(model, runs, where) as net:
@@ -111,10 +128,16 @@ def evaluate(
             rows = read_labelled(dataset, net.encoding, data=data, target=target)
             activities, targets = net.forward(rows.inputs), rows.targets
         elif net.held_out is None:
-            raise UserError("a saved model has no held-out samples with it; name a data set or a file: evaluate DATASET --model …")
+            raise UserError(
+                "a saved model has no held-out samples with it; name a data set or a file: evaluate DATASET --model …"
+            )
         else:
             activities, targets = net.held_out()
-    report = {"samples": len(targets), "loss": LOSSES[net.loss](activities, targets), **score(net.encoding, activities, targets)}
+    report = {
+        "samples": len(targets),
+        "loss": LOSSES[net.loss](activities, targets),
+        **score(net.encoding, activities, targets),
+    }
     if as_json:
         print_json(report)
         return
@@ -124,5 +147,8 @@ def evaluate(
         figures = [("accuracy", report["accuracy"])]
     print_table(("", ""), [("samples", report["samples"]), *figures, ("loss", report["loss"])])
     if report["classes"] is not None:
-        body = [(c["name"], *(f"{c[key]:.3f}" for key in ("precision", "recall", "f1")), c["support"]) for c in report["classes"]]
+        body = [
+            (c["name"], *(f"{c[key]:.3f}" for key in ("precision", "recall", "f1")), c["support"])
+            for c in report["classes"]
+        ]
         print_table(("class", "precision", "recall", "f1", "samples"), body)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Protocol
 
@@ -39,11 +40,13 @@ def _epoch(facts: dict[str, Any]) -> str:
     return f"epoch {facts['epoch']}: loss {shown(facts['loss'])}, accuracy {_percent(facts['accuracy'])}; {held_out}"
 
 
-LINES = {
+LINES: dict[str, Callable[[dict[str, Any]], str]] = {
     "wired": lambda facts: f"wired: {facts['nodes']} nodes proved their links in {facts['seconds']:.1f} s",
     "recovery": _recovery,
     "epoch": _epoch,
-    "ended": lambda facts: f"{facts['program']} (process {facts['process']}) ended with {facts['code']}; starting it again",
+    "ended": lambda facts: (
+        f"{facts['program']} (process {facts['process']}) ended with {facts['code']}; starting it again"
+    ),
     "put_aside": lambda facts: f"{facts['program']} keeps ending and is put aside; its log is {facts['log']}",
 }
 """What is said of an event, by its name. Those that are not here are not for people, or have a place of their own."""
@@ -89,10 +92,14 @@ class ProgressBar:
 
     def __enter__(self) -> ProgressBar:
         self._progress.start()
-        self._task = self._progress.add_task("starting", total=None, epoch="-", accuracy="-", loss="-", samples="-", messages="-")
+        self._task = self._progress.add_task(
+            "starting", total=None, epoch="-", accuracy="-", loss="-", samples="-", messages="-"
+        )
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._progress.stop()
 
     def __call__(self, event: str, facts: dict[str, Any]) -> None:

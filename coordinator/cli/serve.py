@@ -20,12 +20,17 @@ from neuron_node.program import LOG_FORMAT
 @click.command()
 @click.argument("dataset", required=False)
 @settings_options
-@click.option("--allow-mixed", is_flag=True, help="Let nodes of another CPU type or NumPy take part; weights are then not exactly repeatable.")
+@click.option(
+    "--allow-mixed",
+    is_flag=True,
+    help="Let nodes of another CPU type or NumPy take part; weights are then not exactly repeatable.",
+)
 @broker_endpoint_options
 @runs_option
 @click.pass_context
 def serve(
     context: click.Context,
+    /,
     dataset: str | None,
     config: Path | None,
     allow_mixed: bool,
@@ -46,7 +51,8 @@ def serve(
     logging.getLogger("exmachina").addHandler(log)
     layers = "-".join(map(str, job.network.layers))
     errors.print(
-        f"{job.data.dataset} {layers}: {job.nodes} nodes wanted at {where.inward}; run {directory.path.name}", markup=False
+        f"{job.data.dataset} {layers}: {job.nodes} nodes wanted at {where.inward}; run {directory.path.name}",
+        markup=False,
     )
     watch = _Watch()
     code = Service(directory, watch, stop_when_finished=False).run(where)
@@ -68,5 +74,8 @@ class _Watch:
         elif event == "finished":
             accuracy = facts["test_accuracy"]
             figure = f"R² {facts['test_r2']:.3f}" if accuracy is None else f"accuracy {100 * accuracy:.1f} %"
-            errors.print(f"trained: {figure} held out, weights sha256 {facts['weights_sha256']}; ready for questions", markup=False)
+            errors.print(
+                f"trained: {figure} held out, weights sha256 {facts['weights_sha256']}; ready for questions",
+                markup=False,
+            )
         self._lines(event, facts)

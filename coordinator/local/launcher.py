@@ -58,7 +58,9 @@ class LocalRun:
         self._sockets = tempfile.mkdtemp(prefix="exmachina-")
         if len(f"{self._sockets}/out".encode()) > LONGEST_IPC_PATH:
             shutil.rmtree(self._sockets)
-            raise UserError(f"the path of temporary files {self._sockets!r} is too long for a socket; set TMPDIR to a shorter one")
+            raise UserError(
+                f"the path of temporary files {self._sockets!r} is too long for a socket; set TMPDIR to a shorter one"
+            )
         endpoints = (f"ipc://{self._sockets}/in", f"ipc://{self._sockets}/out")
         self._directory.write_json("endpoints", endpoints)
         self._events, theirs = os.pipe()
@@ -89,7 +91,9 @@ class LocalRun:
             print(order.to_json(), file=self._supervisor.stdin, flush=True)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
         supervisor = self._supervisor
         assert supervisor is not None and supervisor.stdin is not None and supervisor.stdout is not None
         # One Ctrl-C is enough; a second must not leave half a network behind.

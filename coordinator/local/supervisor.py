@@ -8,15 +8,11 @@ Standard input: one line of JSON (`Order`), then nothing; its end means stop. St
 
 from __future__ import annotations
 
-import os
-
-for _variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS"):
-    os.environ.setdefault(_variable, "1")
-
 import contextlib
 import gc
 import json
 import logging
+import os
 import selectors
 import signal
 import socket
@@ -104,8 +100,8 @@ class Supervisor:
         try:
             self._start(Program("broker", self._broker, signal.SIGTERM))
             self._start(Program("coordinator", self._coordinator))
-            for number in range(1, self.order.nodes + 1):
-                self._start(Program(f"node-{number}", self._node(f"node-{number}")))
+            for node in range(1, self.order.nodes + 1):
+                self._start(Program(f"node-{node}", self._node(f"node-{node}")))
             self._watch()
         finally:
             self._end_all()
@@ -148,8 +144,8 @@ class Supervisor:
         code = 1
         try:
             signal.set_wakeup_fd(-1)
-            for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
-                signal.signal(number, signal.SIG_DFL)
+            for ours in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
+                signal.signal(ours, signal.SIG_DFL)
             orphaned = die_with_parent(parent, program.death)
             name_process({"broker": "neuron-broker", "coordinator": "coordinator"}.get(program.name, "neuron-node"))
             self._wake.close()
@@ -205,7 +201,10 @@ class Supervisor:
             code = os.waitstatus_to_exitcode(status)
             if program.name == "coordinator":
                 if code < 0:
-                    self._tell("failed", reason=f"the coordinator was ended by signal {-code}; its log is {self._log('coordinator')}")
+                    self._tell(
+                        "failed",
+                        reason=f"the coordinator was ended by signal {-code}; its log is {self._log('coordinator')}",
+                    )
                 self._code = code if code >= 0 else 1
                 self._stopping = True
             elif not self._stopping and not (code == 0 and program.name != "broker"):
@@ -217,7 +216,9 @@ class Supervisor:
         """Nodes and coordinator first, politely; then, for those that don't hear it, the kernel."""
         self._stopping = True
         deadline = time.monotonic() + STOPPING_AT_MOST_SECONDS
-        self._signal_and_wait([p for p in self._by_process.values() if p.name == "coordinator"], signal.SIGTERM, deadline)
+        self._signal_and_wait(
+            [p for p in self._by_process.values() if p.name == "coordinator"], signal.SIGTERM, deadline
+        )
         self._signal_and_wait([p for p in self._by_process.values() if p.name != "broker"], signal.SIGTERM, deadline)
         self._signal_and_wait(list(self._by_process.values()), signal.SIGTERM, deadline)
         self._signal_and_wait(list(self._by_process.values()), signal.SIGKILL, deadline + 60)

@@ -29,11 +29,20 @@ class Collection:
 
     def hear(self, message: GroupState) -> bool:
         """Take a state if it is wanted; whether all have come with it. Raises `PeerError`."""
-        if message.group not in self.wanted or message.group in self.states or self.step not in (message.step, LATEST_STEP):
+        if (
+            message.group not in self.wanted
+            or message.group in self.states
+            or self.step not in (message.step, LATEST_STEP)
+        ):
             return False
         group = self.topology.groups[message.group]
         fan_out = sum(self.topology.groups[below].size for below in self.topology.receivers[message.group])
-        if message.state.bias.shape != (1, group.size) or message.state.weights.shape != (group.size, fan_out):
+        columns = (message.state.bias.shape[1], message.activity.shape[1], message.error.shape[1])
+        if (
+            columns != (group.size,) * 3
+            or len(message.state.bias) != 1
+            or message.state.weights.shape != (group.size, fan_out)
+        ):
             raise WrongShape(f"the state of {group.names[0]}")
         self.states[message.group] = message
         return self.states.keys() == self.wanted

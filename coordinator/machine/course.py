@@ -50,6 +50,7 @@ class Course:
         self._collection: Collection | None = None
         self._progress_at_copy = Progress()
         self._inspection: Collection | None = None
+        self._measuring: ForwardJob | None = None
 
     def advance(self, now_ms: float) -> None:
         """Start whatever may start now."""
@@ -97,7 +98,12 @@ class Course:
     def roll_back(self) -> None:
         """The network goes back to the last snapshot, and so do the schedule and the metrics."""
         self.training.progress = self.snapshot.progress if self.snapshot else Progress()
+        if self._measuring is not None and self._measuring in self.under_way.jobs:
+            # It measured weights that are gone; the replayed steps will ask for it again.
+            self.under_way.jobs.remove(self._measuring)
         self.under_way.restart()
+        if not self.done:
+            self.train_measured = None
         self._collection = self._inspection = None
 
     def held_out(self, done: Callable[[Array], None]) -> None:
@@ -131,7 +137,8 @@ class Course:
             self.outbox.act_all(self._inspection.ask(self.outbox.header()))
 
     def _measure(self, rows: Array, done: Callable[[Array], None]) -> None:
-        self.forward(rows, done)
+        self._measuring = ForwardJob(rows, MEASURED_ROWS_AT_ONCE, done)
+        self.under_way.add(self._measuring)
         self.under_way.launch_forward(self.now_ms)
 
     def _epoch_measured(self, activities: Array) -> None:
@@ -162,5 +169,7 @@ class Course:
             "test_accuracy": last.test_accuracy if last else None,
             "seconds_training": seconds,
             "steps_per_second": self.steps_done / seconds if seconds else None,
-            "samples_per_second": self.steps_done * schedule.samples / schedule.steps_per_epoch / seconds if seconds else None,
+            "samples_per_second": self.steps_done * schedule.samples / schedule.steps_per_epoch / seconds
+            if seconds
+            else None,
         }

@@ -24,7 +24,7 @@ from coordinator.machine.requests import Requests
 from coordinator.machine.roster import Member, Roster
 from coordinator.machine.summary import Account, summary
 from neuron_node.addresses import COORDINATOR, node_address, probe_address
-from neuron_node.codec import decode
+from neuron_node.codec import decode, sender_of
 from neuron_node.errors import InternalError, PeerError, Stale, Unexpected, WrongVersion
 from neuron_node.events import End, Interrupted, LinkLost, Received, Subscribe, Tick, Unsubscribe
 from neuron_node.messages import (
@@ -57,6 +57,7 @@ CLOCK_JUMP_MS = 3_000
 REPORT_INTERVAL_MS = 200
 STALLS_IN_A_ROW = 3
 WAITING_UNCHANGED_MS = 1_000
+WARNED_SENDERS = 256
 
 
 class CoordinatorState(Enum):
@@ -86,6 +87,7 @@ class CoordinatorMachine:
         self.failure: str | None = None
         self.recoveries = 0
         self.dropped = Counter[str]()
+        self._warned: set[bytes] = set()
         self.now_ms = 0.0
         self._roles = plan.roles(self.topology)
         self._stalls = 0
@@ -137,8 +139,10 @@ class CoordinatorMachine:
             self.dropped[fault.reason] += 1
             if isinstance(fault, WrongVersion) and fault.sender:
                 self._refuse(fault.sender, f"it speaks protocol version {fault.version}, this run {PROTOCOL_VERSION}")
-            elif not isinstance(fault, Stale) and self.dropped[fault.reason] == 1:
-                self.outbox.warn(f"dropped a message ({fault.reason}): {fault}; more like it are only counted")
+            elif not isinstance(fault, Stale):
+                self._warn_once(
+                    sender_of(frame), f"dropped a message ({fault.reason}): {fault}; more like it are only counted"
+                )
 
     def _filter(self, message: Message) -> None:
         """Nothing of another run, generation or life gets past this, but a registration, a request and the own probe."""
@@ -163,7 +167,9 @@ class CoordinatorMachine:
     def _register(self, message: Register) -> None:
         incarnation = message.header.incarnation
         if message.fingerprint != self.plan.fingerprint and not self.plan.mixed_arithmetic:
-            self._refuse(incarnation, f"its arithmetic is {message.fingerprint!r}, this run's {self.plan.fingerprint!r}")
+            self._refuse(
+                incarnation, f"its arithmetic is {message.fingerprint!r}, this run's {self.plan.fingerprint!r}"
+            )
             return
         member, earlier = self.roster.register(message, self.now_ms)
         welcome = Welcome(Header(self.plan.run, 0, 0, self.plan.incarnation), self.plan.heartbeat_interval_ms)
@@ -180,7 +186,12 @@ class CoordinatorMachine:
 
     def _refuse(self, incarnation: bytes, reason: str) -> None:
         self.outbox.send(node_address(incarnation), Refuse(self.outbox.header(), reason))
-        self.outbox.warn(f"refused node {incarnation.hex()}: {reason}")
+        self._warn_once(incarnation, f"refused node {incarnation.hex()}: {reason}")
+
+    def _warn_once(self, sender: bytes, line: str) -> None:
+        if sender not in self._warned and len(self._warned) < WARNED_SENDERS:
+            self._warned.add(sender)
+            self.outbox.warn(line)
 
     def _heartbeat(self, message: Heartbeat) -> None:
         member = self.roster.members[message.header.incarnation]
@@ -292,7 +303,9 @@ class CoordinatorMachine:
         self.course.roll_back()
         self.requests.roll_back()
         self._enter(CoordinatorState.GATHERING)
-        self.outbox.report("recovery", reason=reason, generation=self.outbox.generation, step=self.course.training.progress.step)
+        self.outbox.report(
+            "recovery", reason=reason, generation=self.outbox.generation, step=self.course.training.progress.step
+        )
 
     def fail(self, line: str) -> None:
         """The run can't go on: say why in one line, and stop with exit 1."""
@@ -359,7 +372,9 @@ class CoordinatorMachine:
         self._stalled_step = step
         named = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
         if self._stalls >= STALLS_IN_A_ROW:
-            self.fail(f"step {step + 1} did not finish in {self._stalls} generations, though nobody died; no answer from {named}")
+            self.fail(
+                f"step {step + 1} did not finish in {self._stalls} generations, though nobody died; no answer from {named}"
+            )
         else:
             self._recover(f"step {step + 1} did not finish; no answer from {named}")
 
@@ -422,7 +437,10 @@ TRANSITIONS: dict[tuple[CoordinatorState, type], Callable[[CoordinatorMachine, A
     **{(state, Stopped): CoordinatorMachine._node_stopped for state in _ALIVE},
     **{(state, Request): CoordinatorMachine._request for state in _ALIVE},
     **{(state, Probe): CoordinatorMachine._probed for state in _ALIVE},
-    **{(CoordinatorState.STOPPING, kind): CoordinatorMachine._late for kind in (Ready, Output, InputError, GroupState, Diverged)},
+    **{
+        (CoordinatorState.STOPPING, kind): CoordinatorMachine._late
+        for kind in (Ready, Output, InputError, GroupState, Diverged)
+    },
 }
 
 PERIODIC: dict[CoordinatorState, Callable[[CoordinatorMachine, bool], None]] = {

@@ -18,7 +18,7 @@ from neuron_node.messages import Header, Input, InputError, Mode, Output, Target
 from neuron_node.role import OUTSIDE
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class ForwardJob:
     """Rows to be sent forward through the network, a batch a pass; `done` gets the activities, (rows, outputs), in order."""
 

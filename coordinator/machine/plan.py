@@ -45,4 +45,6 @@ class Plan:
 
     def schedule(self) -> Schedule:
         """Which samples each step holds."""
-        return Schedule(self.seed, len(self.data.train_inputs), self.network.batch_size, self.network.epochs, self.steps_at_most)
+        return Schedule(
+            self.seed, len(self.data.train_inputs), self.network.batch_size, self.network.epochs, self.steps_at_most
+        )

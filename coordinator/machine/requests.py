@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from coordinator.machine.collecting import Collection
+from coordinator.machine.roster import Member
 from coordinator.machine.summary import summary
 from neuron_node.activations import Array
 from neuron_node.addresses import client_address
@@ -92,26 +93,18 @@ class Requests:
         facts = machine.finished or summary(machine)
         waiting = {"nodes_registered": len(machine.roster.members), "nodes_needed": len(machine.topology.groups)}
         dropped = {"dropped": dict(machine.dropped)}
-        self._answer(message.client, {"state": machine.state.value, **facts, **waiting, **dropped, "failure": machine.failure})
+        self._answer(
+            message.client, {"state": machine.state.value, **facts, **waiting, **dropped, "failure": machine.failure}
+        )
 
     def _neurons(self, message: Request) -> None:
         machine = self._machine
         hosts = {group: member for member in machine.roster.members.values() for group in member.groups}
-        rows = []
-        for group in machine.topology.groups.values():
-            member = hosts.get(group.number)
-            for name in group.names:
-                rows.append(
-                    {
-                        "neuron": name,
-                        "layer": group.layer,
-                        "state": member.state if member else "waiting for a node",
-                        "host": member.host if member else None,
-                        "process": member.process if member else None,
-                        "node": member.name if member else None,
-                        "messages_per_second": round(member.rate, 1) if member else None,
-                    }
-                )
+        rows = [
+            describe_place(name, group.layer, hosts.get(group.number))
+            for group in machine.topology.groups.values()
+            for name in group.names
+        ]
         self._answer(message.client, {"neurons": rows})
 
     def _neuron(self, message: Request) -> None:
@@ -120,7 +113,9 @@ class Requests:
         group = machine.topology.group_of.get(name) if isinstance(name, str) else None
         if group is None or not isinstance(name, str):
             names = list(machine.topology.group_of)
-            raise UserError(f"there is no neuron {name!r}; they are named {names[0]} to {names[-1]}, as `coordinator neurons` lists")
+            raise UserError(
+                f"there is no neuron {name!r}; they are named {names[0]} to {names[-1]}, as `coordinator neurons` lists"
+            )
         wanted = {group, *machine.topology.senders[group]}
         view = View(message.client, name, Collection(machine.topology, LATEST_STEP, wanted))
         self._views.append(view)
@@ -129,7 +124,10 @@ class Requests:
     def _describe(self, message: Request) -> None:
         machine = self._machine
         encoding = machine.plan.data.encoding.to_json()
-        self._answer(message.client, {"encoding": encoding, "layers": list(machine.topology.layers), "loss": machine.plan.network.loss})
+        self._answer(
+            message.client,
+            {"encoding": encoding, "layers": list(machine.topology.layers), "loss": machine.plan.network.loss},
+        )
 
     def _forward(self, message: Request) -> None:
         inputs = self._machine.topology.layers[0]
@@ -160,6 +158,19 @@ def _arguments(message: Request) -> dict[str, Any]:
     return arguments
 
 
+def describe_place(neuron: str, layer: int, host: Member | None) -> dict[str, Any]:
+    """Where a neuron lives, if it does."""
+    return {
+        "neuron": neuron,
+        "layer": layer,
+        "state": host.state if host else "waiting for a node",
+        "host": host.host if host else None,
+        "process": host.process if host else None,
+        "node": host.name if host else None,
+        "messages_per_second": round(host.rate, 1) if host else None,
+    }
+
+
 def describe_neuron(machine: CoordinatorMachine, view: View) -> dict[str, Any]:
     """All there is to know of one neuron: what it is, its synapses with their weights, and its last activity and error."""
     topology, number = machine.topology, machine.topology.group_of[view.neuron]
@@ -171,7 +182,8 @@ def describe_neuron(machine: CoordinatorMachine, view: View) -> dict[str, Any]:
         first = sum(topology.groups[other].size for other in topology.receivers[above] if other < number)
         weights = view.collection.states[above].state.weights[:, first + row]
         dendrites += [
-            {"neuron": name, "weight": float(weight)} for name, weight in zip(topology.groups[above].names, weights, strict=True)
+            {"neuron": name, "weight": float(weight)}
+            for name, weight in zip(topology.groups[above].names, weights, strict=True)
         ]
     return {
         "neuron": view.neuron,
@@ -182,7 +194,8 @@ def describe_neuron(machine: CoordinatorMachine, view: View) -> dict[str, Any]:
         "last_activity": answer.activity[:, row].tolist(),
         "last_error": answer.error[:, row].tolist(),
         "axon": [
-            {"neuron": name, "weight": float(weight)} for name, weight in zip(receivers, answer.state.weights[row], strict=True)
+            {"neuron": name, "weight": float(weight)}
+            for name, weight in zip(receivers, answer.state.weights[row], strict=True)
         ],
         "dendrites": dendrites,
     }

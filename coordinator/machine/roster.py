@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 from neuron_node.messages import Register, Traffic
 
+NOTHING_YET = Traffic(0, 0, 0)
+
 
 @dataclass
 class Member:
@@ -21,7 +23,7 @@ class Member:
     state: str = "spare"
     groups: list[int] = field(default_factory=list)
     ready: bool = False
-    traffic: Traffic = Traffic(0, 0, 0)
+    traffic: Traffic = NOTHING_YET
     rate: float = 0.0
     """Messages a second, sent and received, between the last two counts."""
     counted_ms: float = 0.0

@@ -78,7 +78,11 @@ class Training:
         """The epoch's held-out samples have been looked at: begin the next epoch's sums."""
         now = self.progress
         epoch = Epoch(
-            len(now.epochs) + 1, now.loss_sum / now.seen, self.running_accuracy, self.loss(activities, targets), self.accuracy(activities, targets)
+            len(now.epochs) + 1,
+            now.loss_sum / now.seen,
+            self.running_accuracy,
+            self.loss(activities, targets),
+            self.accuracy(activities, targets),
         )
         self.progress = replace(now, loss_sum=0.0, correct=0, seen=0, epochs=(*now.epochs, epoch))
         return epoch

@@ -70,7 +70,9 @@ class UnderWay:
 
     def repeat(self, now_ms: float, *, all_of_them: bool = False) -> Flight | None:
         """Send late passes into the network again; one that was repeated too often is returned instead."""
-        patience_ms = FIRST_PATIENCE_MS if self.recent_ms is None else max(LEAST_PATIENCE_MS, PATIENCE_IN_STEPS * self.recent_ms)
+        patience_ms = (
+            FIRST_PATIENCE_MS if self.recent_ms is None else max(LEAST_PATIENCE_MS, PATIENCE_IN_STEPS * self.recent_ms)
+        )
         for flight in self.flights.values():
             if not all_of_them and now_ms - flight.sent_ms < patience_ms * 2**flight.attempt:
                 continue

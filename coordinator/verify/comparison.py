@@ -60,7 +60,9 @@ class Comparison:
             apart = np.abs(theirs - ours).max(axis=1) / (largest or 1.0)
             row = int(np.argmax(apart))
             # argmax finds a NaN first; no comparison with it would be true, so it counts as infinitely far.
-            difference = Difference(float(np.nan_to_num(apart[row], nan=np.inf, posinf=np.inf)), kind, group.names[row], step)
+            difference = Difference(
+                float(np.nan_to_num(apart[row], nan=np.inf, posinf=np.inf)), kind, group.names[row], step
+            )
         if difference.relative > self.largest.relative:
             self.largest = difference
         if difference.relative > TOLERANCE and self.first_beyond is None:

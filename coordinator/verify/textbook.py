@@ -33,7 +33,12 @@ class Textbook:
         self.network = network
         layers = network.layers
         draws = [
-            np.stack([uniform(seed, name, 1 + (layers[layer + 1] if layer + 1 < len(layers) else 0)) for name in layer_names(layers, layer)])
+            np.stack(
+                [
+                    uniform(seed, name, 1 + (layers[layer + 1] if layer + 1 < len(layers) else 0))
+                    for name in layer_names(layers, layer)
+                ]
+            )
             for layer in range(len(layers))
         ]
         low, high = network.biases
@@ -60,7 +65,8 @@ class Textbook:
             errors.insert(0, errors[0] @ self.weights[layer].T * self._slope(layer, activities[layer]))
         rate, batch = self.network.learning_rate, len(inputs)
         self.weights = [
-            weights - rate * activities[layer].T @ errors[layer + 1] / batch for layer, weights in enumerate(self.weights)
+            weights - rate * activities[layer].T @ errors[layer + 1] / batch
+            for layer, weights in enumerate(self.weights)
         ]
         if self.network.bias_learned:
             first = 0 if self.network.input_bias else 1

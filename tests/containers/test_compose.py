@@ -46,7 +46,7 @@ def test_every_neuron_has_a_container_of_its_own(network: Project) -> None:
 def test_it_predicts_rows_from_standard_input(network: Project) -> None:
     """One flower of each kind, asked of the running containers, is recognised by name."""
     answer = network.ask("predict", "-", text=FLOWERS)
-    assert [row["prediction"] for row in answer["predictions"]] == ["setosa", "versicolor", "virginica"]
+    assert [row["class"] for row in answer["predictions"]] == ["setosa", "versicolor", "virginica"]
 
 
 def test_the_host_reaches_it_too(network: Project) -> None:

@@ -22,7 +22,7 @@ SEMEION = Path(__file__).resolve().parents[3] / "shared" / "data" / "semeion.dat
 def first_weights(network: NetworkSettings, seed: int) -> list[Array]:
     weights = []
     for layer, (above, below) in enumerate(zip(network.layers, network.layers[1:], strict=False)):
-        low, high = weight_range(network, above, below, layer + 1)
+        low, high = weight_range(network, above, below)
         draws = np.stack([uniform(seed, name, 1 + below)[1:] for name in layer_names(network.layers, layer)])
         weights.append(low + (high - low) * draws)
     return weights

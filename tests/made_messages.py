@@ -1,0 +1,69 @@
+"""Messages of every kind, made by hypothesis from the bounds that stand in `neuron_node.messages`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from hypothesis import strategies as st
+
+from neuron_node.fields import Blob, Flag, Many, Matrix, Maybe, Real, Record, Text, Whole
+from neuron_node.messages import KINDS, RECORDS, Message
+
+SMALL = 3
+
+
+def values_of(field: Any) -> st.SearchStrategy[Any]:
+    """Values within the bounds of a field, and not much larger than needed."""
+    made: st.SearchStrategy[Any]
+    match field:
+        case Whole(low, high):
+            made = st.one_of(st.integers(low, high), st.sampled_from([low, high]))
+        case Real(low, high):
+            made = st.floats(low, high)
+        case Flag():
+            made = st.booleans()
+        case Text(max_length, choices):
+            made = st.sampled_from(choices) if choices else st.text(max_size=min(max_length, 20))
+        case Blob(length):
+            made = st.binary(min_size=length, max_size=length)
+        case Matrix(max_rows, max_columns):
+            made = matrices(min(max_rows, SMALL), min(max_columns, SMALL))
+        case Many(item, max_count):
+            made = st.lists(values_of(item), max_size=min(max_count, SMALL)).map(tuple)
+        case Maybe(item):
+            made = st.one_of(st.none(), values_of(item))
+        case Record(build, fields):
+            made = st.tuples(*map(values_of, fields)).map(lambda values: build(*values))
+        case _:
+            raise TypeError(f"a field of a new kind: {field!r}")
+    return made
+
+
+@st.composite
+def matrices(draw: st.DrawFn, most_rows: int, most_columns: int) -> np.ndarray:
+    """Finite float64, now and then in Fortran order, big-endian or empty."""
+    shape = draw(st.integers(0, most_rows)), draw(st.integers(0, most_columns))
+    count = shape[0] * shape[1]
+    flat = draw(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=count, max_size=count))
+    array = np.array(flat, dtype=draw(st.sampled_from(["<f8", ">f8"]))).reshape(shape)
+    return np.asfortranarray(array) if draw(st.booleans()) else array
+
+
+def messages_of(kind: int) -> st.SearchStrategy[Message]:
+    """Messages of one kind, by its number."""
+    return values_of(RECORDS[kind])
+
+
+any_message: st.SearchStrategy[Message] = st.sampled_from(sorted(KINDS)).flatmap(messages_of)
+
+
+def alike(one: Any, other: Any) -> bool:
+    """Whether two messages say the same: the same types, and numbers equal bit for bit."""
+    if isinstance(one, np.ndarray):
+        return isinstance(other, np.ndarray) and one.shape == other.shape and one.astype("<f8").tobytes() == other.astype("<f8").tobytes()
+    if isinstance(one, tuple):
+        return type(one) is type(other) and len(one) == len(other) and all(map(alike, one, other))
+    if isinstance(one, float):
+        return isinstance(other, float) and np.float64(one).tobytes() == np.float64(other).tobytes()
+    return bool(one == other)
