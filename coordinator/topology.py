@@ -84,6 +84,11 @@ class Topology:
         self.group_of = {name: group.number for group in self.groups.values() for name in group.names}
 
     @property
+    def last_layer(self) -> int:
+        """The outputs' layer, counted from 0."""
+        return len(self.layers) - 1
+
+    @property
     def neurons(self) -> int:
         """How many neurons."""
         return sum(self.layers)

@@ -143,8 +143,10 @@ class NodeMachine:
             return
         self.traffic["received"] += 1
         self._address = frame[:ADDRESS_LENGTH]
-        if self._hear_again(frame):
-            return
+        if not self._hear_again(frame):
+            self._receive_in_full(frame)
+
+    def _receive_in_full(self, frame: bytes) -> None:
         try:
             message = decode(frame)
             self._filter(message)
@@ -160,11 +162,15 @@ class NodeMachine:
         hearers = self._hearers.get(self._address)
         if hearers is None or len(hearers) != 1:
             return False
-        sends = hearers[0].hear_again(frame)
+        worker = hearers[0]
+        sends = worker.hear_again(frame)
         if sends is None:
             return False
-        self.traffic["sent"] += len(sends)
-        self._actions.extend(sends)
+        if sends:
+            self.traffic["sent"] += len(sends)
+            self._actions.extend(sends)
+        for refused in worker.give_back():
+            self._receive_in_full(refused)
         return True
 
     def _filter(self, message: Message) -> None:

@@ -16,8 +16,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import NamedTuple
-
 import numpy as np
 
 from neuron_node.activations import Array
@@ -45,6 +43,9 @@ from neuron_node.role import OUTSIDE
 
 FORWARD_PASSES_KEPT = 64
 MIDDLES_A_SENDER = 8
+NOTHING: list[Send] = []
+NEVER = b"\xc1"
+"""A byte that begins no msgpack value, so no message begins with it."""
 
 
 class PassState(Enum):
@@ -55,26 +56,33 @@ class PassState(Enum):
     DONE = "done"
 
 
-class Middle(NamedTuple):
-    """What the middle of a data message says: see `codec.data_middle`."""
+@dataclass(slots=True)
+class Way:
+    """One direction of one pass: how its messages begin, who has been heard, and whose numbers still wait to be read."""
 
-    sender: int
-    attempt: int
-    mode: int
-    batch: int
+    prefix: bytes
     columns: int
+    size: int
+    expected: int
+    heard: dict[int, Array]
+    waiting: dict[int, bytes] = field(default_factory=dict)
+
+    @property
+    def complete(self) -> bool:
+        """Whether everybody has sent."""
+        return len(self.heard) + len(self.waiting) == self.expected
 
 
 @dataclass(slots=True)
 class Pass:
-    """One pass of one group. The prefixes are how messages of this pass begin, from above and from below."""
+    """One pass of one group."""
 
     number: int
     mode: int
     attempt: int
     memory: Memory
-    downward_prefix: bytes
-    upward_prefix: bytes
+    down: Way
+    up: Way
     state: PassState = PassState.LISTENING
     signals: list[tuple[int, Array]] = field(default_factory=list)
 
@@ -96,41 +104,40 @@ class Worker:
         self._run, self._generation, self._incarnation = run, generation, incarnation
         self._signal_sizes = {sender.group: sender.size for sender in self.role.senders} or {OUTSIDE: self.role.size}
         self._error_sizes = {block.receiver: block.size for block in self.role.blocks} or {OUTSIDE: self.role.size}
-        self._newest: Pass | None = None
         self._addresses = [group_address(block.receiver) for block in self.role.blocks]
-        self._downward_widths: tuple[int, ...] = (self.role.size,)
-        self._upward_widths = tuple(sorted(set(self._error_sizes.values())))
-        self._middles: dict[bytes, Middle] = {}
-        self._downward_kind: type[Data] = Input if self.role.is_input else Signal
-        self._upward_kind: type[Data] = Target if self.role.is_output else Error
+        self._newest: Pass | None = None
+        # What has been accepted in full, by the bytes between a message's prefix and its numbers; see `hear_again`.
+        self._middles: dict[bytes, tuple[int, int, int]] = {}
+        self._given_back: list[bytes] = []
 
     def hear_again(self, frame: bytes) -> list[Send] | None:
         """The short way for a frame that is, but for its numbers, what `hear` has accepted before; None if it is not.
 
-        It compares bytes instead of decoding them, so it accepts nothing that the long way would not.
+        It compares bytes instead of decoding them, so it accepts nothing that the long way would not. The numbers are
+        looked at once all have come, in one piece; until then the frame waits as it is.
         """
         record = self._newest
         if record is None:
             return None
-        if frame.startswith(record.downward_prefix, ADDRESS_LENGTH):
-            upward, start, widths = False, ADDRESS_LENGTH + len(record.downward_prefix), self._downward_widths
-        elif frame.startswith(record.upward_prefix, ADDRESS_LENGTH):
-            upward, start, widths = True, ADDRESS_LENGTH + len(record.upward_prefix), self._upward_widths
+        if frame.startswith(record.down.prefix, ADDRESS_LENGTH):
+            way = record.down
+        elif frame.startswith(record.up.prefix, ADDRESS_LENGTH):
+            way = record.up
         else:
             return None
-        batch = record.memory.batch
-        for columns in widths:
-            size = 8 * batch * columns
-            known = self._middles.get(frame[start:-size])
-            if known is None or known.columns != columns:
-                continue
-            if (known.batch, known.attempt, known.mode) != (batch, record.attempt, record.mode):
-                return None
-            values = np.frombuffer(frame[-size:], dtype="<f8").astype(np.float64, copy=False)
-            if not np.isfinite(values).all():
-                return None
-            return self._take(record, upward, known.sender, values.reshape(batch, columns))
-        return None
+        known = self._middles.get(frame[ADDRESS_LENGTH + len(way.prefix) : -way.size])
+        if known is None or known[1] != record.attempt or known[2] != record.mode:
+            return None
+        sender = known[0]
+        if sender in way.heard or sender in way.waiting:
+            return NOTHING
+        way.waiting[sender] = frame
+        return self._go_on(record) if way.complete else NOTHING
+
+    def give_back(self) -> list[bytes]:
+        """Frames whose numbers turned out not to be finite, or whose pass is over: the long way tells which are at fault."""
+        frames, self._given_back = self._given_back, []
+        return frames
 
     def hear(self, message: Data) -> list[Send]:
         """Take an input, target, signal or error; what to send because of it. Raises `PeerError` if it can't be used."""
@@ -151,7 +158,15 @@ class Worker:
             record = self._open(number, message)
         self._remember(message)
         again = self._repeat(record, message.attempt) if message.attempt > record.attempt else []
-        return again + self._take(record, upward, message.sender, values)
+        way = record.up if upward else record.down
+        if message.sender in way.heard:
+            return again
+        way.waiting.pop(message.sender, None)
+        if upward:
+            self.neurons.receive_error(record.memory, message.sender, values)
+        else:
+            self.neurons.receive_signal(record.memory, message.sender, values)
+        return [*again, *self._go_on(record)]
 
     def state_after(self, step: int) -> State | None:
         """The group's state after a step, if it stands there or kept a copy; None otherwise."""
@@ -159,19 +174,29 @@ class Worker:
             return self.copies[step]
         return self._copy() if step == self.step else None
 
-    def _take(self, record: Pass, upward: bool, sender: int, values: Array) -> list[Send]:
-        """Remember what came, once, and do what has become possible."""
-        memory = record.memory
-        if sender in (memory.errors if upward else memory.signals):
-            return []
+    def _go_on(self, record: Pass) -> list[Send]:
+        """Do what has become possible: the table at the head of this file."""
         sends: list[Send] = []
-        if upward:
-            self.neurons.receive_error(memory, sender, values)
-        elif self.neurons.receive_signal(memory, sender, values) and record.state is PassState.LISTENING:
+        if record.state is PassState.LISTENING and record.down.complete and self._read_waiting(record.down, record):
             sends = self._fire(record)
-        if record.state is PassState.FIRED and len(memory.errors) == len(self._error_sizes):
-            sends += self._reply(record)
+        if record.state is PassState.FIRED and record.up.complete and self._read_waiting(record.up, record):
+            sends = [*sends, *self._reply(record)]
         return sends
+
+    def _read_waiting(self, way: Way, record: Pass) -> bool:
+        """Read the numbers of all waiting frames in one piece; whether they are finite, and so have been received."""
+        if not way.waiting:
+            return True
+        numbers = b"".join([frame[-way.size :] for frame in way.waiting.values()])
+        block = np.frombuffer(numbers, dtype="<f8").astype(np.float64, copy=False)
+        frames, way.waiting = way.waiting, {}
+        if not np.isfinite(block).all():
+            self._given_back = list(frames.values())
+            return False
+        receive = self.neurons.receive_error if way is record.up else self.neurons.receive_signal
+        for sender, values in zip(frames, block.reshape(len(frames), record.memory.batch, way.columns), strict=True):
+            receive(record.memory, sender, values)
+        return True
 
     def _open(self, number: int, message: Data) -> Pass:
         # A training step begins only when everything before it is over; forward passes may overlap.
@@ -181,25 +206,26 @@ class Worker:
             self.oldest_pass = max(self.oldest_pass, number - FORWARD_PASSES_KEPT)
         for old in [known for known in self.passes if known < self.oldest_pass]:
             del self.passes[old]
-        record = Pass(
-            number,
-            message.mode,
-            message.attempt,
-            Memory(len(message.values)),
-            data_prefix(self._downward_kind, self._run, self._generation, number),
-            data_prefix(self._upward_kind, self._run, self._generation, number),
-        )
+        memory = Memory(len(message.values))
+        down = self._way(Input if self.role.is_input else Signal, number, memory, self._signal_sizes, memory.signals)
+        up = self._way(Target if self.role.is_output else Error, number, memory, self._error_sizes, memory.errors)
+        record = Pass(number, message.mode, message.attempt, memory, down, up)
         self.passes[number] = self._newest = record
         return record
 
+    def _way(self, kind: type[Data], number: int, memory: Memory, sizes: dict[int, int], heard: dict[int, Array]) -> Way:
+        columns = self.role.size if heard is memory.signals else next(iter(sizes.values()))
+        uniform = heard is memory.signals or len(set(sizes.values())) == 1
+        prefix = data_prefix(kind, self._run, self._generation, number) if uniform else NEVER
+        return Way(prefix, columns, 8 * memory.batch * columns, len(sizes), heard)
+
     def _remember(self, message: Data) -> None:
-        middle = Middle(message.sender, message.attempt, message.mode, *message.values.shape)
-        key = data_middle(
-            message.header.incarnation, middle.attempt, middle.mode, middle.sender, middle.batch, middle.columns
-        )
+        rows, columns = message.values.shape
+        known = (message.sender, message.attempt, message.mode)
         if len(self._middles) >= MIDDLES_A_SENDER * (len(self._signal_sizes) + len(self._error_sizes)):
             self._middles.clear()
-        self._middles[key] = middle
+        middle = data_middle(message.header.incarnation, message.attempt, message.mode, message.sender, rows, columns)
+        self._middles[middle] = known
 
     def _fire(self, record: Pass) -> list[Send]:
         """Steps 2 to 4."""

@@ -85,8 +85,8 @@ class Flight:
     def hear(self, message: Output | InputError, topology: Topology) -> bool:
         """Take a result, each once; whether the pass is complete. Raises `PeerError`."""
         group = topology.groups.get(message.sender)
-        expected = topology.outputs if isinstance(message, Output) else topology.inputs
-        if group is None or group not in expected:
+        layer = topology.last_layer if isinstance(message, Output) else 0
+        if group is None or group.layer != layer:
             raise Unexpected(f"{type(message).__name__} from group {message.sender}")
         if message.values.shape != (len(self.inputs), group.size):
             raise WrongShape(f"{message.values.shape} from {group.names[0]}")

@@ -80,20 +80,20 @@ class Project:
         parsed: dict[str, Any] = json.loads(answer)
         return parsed
 
-    def await_state(self, *wanted: str) -> dict[str, Any]:
-        """The status, once its state is one of `wanted`; looks whenever the coordinator has said something."""
-        status = None
+    def await_status(self, **wanted: Any) -> dict[str, Any]:
+        """The status, once it has these values; looks whenever the coordinator has said something."""
+        status: dict[str, Any] = {}
         for _ in self._heard(STATE_SECONDS):
             done = self.run("exec", "-T", "coordinator", "coordinator", "status", "--json")
             if done.returncode == 0:
                 status = json.loads(done.stdout)
-                if status["state"] in wanted:
-                    return dict(status)
+                if wanted.items() <= {name: status[name] for name in wanted}.items():
+                    return status
                 assert status["state"] != "failed", status
             elif not self.must("ps", "--quiet", "coordinator"):
                 break
         logs = self.run("logs", "--tail", "20", "broker", "coordinator").stdout
-        raise AssertionError(f"never {' or '.join(wanted)}; last: {status}\n{logs}")
+        raise AssertionError(f"never {wanted}; last: {status}\n{logs}")
 
     def line_with(self, process: subprocess.Popen[str], text: str) -> str:
         """The first line with `text` that a command started with a pipe writes; all lines go into `said`."""

@@ -56,5 +56,5 @@ def network(projects: Projects) -> Project:
     """Twelve neurons, each in a container, that have learnt iris."""
     project = projects({"NEURONS": "12", "EXMACHINA_DATASET": "iris", "EXMACHINA_HIDDEN": "5", "EXMACHINA_SEED": "1"})
     project.must("up", "--detach", "--no-build")
-    project.await_state("idle")
+    project.await_status(state="idle")
     return project

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from typing import Any
@@ -16,7 +17,14 @@ from .conftest import Projects
 pytestmark = pytest.mark.containers
 
 FLOWERS = "5.1,3.5,1.4,0.2\n6.0,2.9,4.5,1.5\n6.9,3.1,5.4,2.1\n"
-HOME = {"broker": "exmachina-node", "coordinator": "exmachina-coordinator", "neuron": "exmachina-node"}
+KILLED = 137
+KILL_THE_NEURON = """
+import os, pathlib, signal
+for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+    if path.read_bytes().split(b"\\0")[1:2] == [b"/opt/exmachina/bin/neuron-node"]:
+        os.kill(int(path.parent.name), signal.SIGKILL)
+"""
+IMAGES = {"broker": "exmachina-node", "coordinator": "exmachina-coordinator", "neuron": "exmachina-node"}
 
 
 def service_of(container: dict[str, Any]) -> str:
@@ -77,7 +85,7 @@ def test_the_programs_are_confined(network: Project) -> None:
         assert host["Init"] is True
         assert host["Memory"] > 0
         assert host["PidsLimit"] > 0
-        assert config["Image"] == HOME[service_of(container)]
+        assert config["Image"] == IMAGES[service_of(container)]
 
 
 @pytest.mark.parametrize("service", ["broker", "coordinator", "neuron"])
@@ -110,6 +118,14 @@ def test_health_checks_are_no_programs_of_ours(network: Project) -> None:
         assert (check and check["Test"]) == expected
 
 
+def test_a_neuron_that_is_killed_comes_back(network: Project) -> None:
+    """The engine starts the container again, the network takes it in, and answers with the same numbers as before."""
+    before = network.ask("predict", "-", text=FLOWERS)
+    network.must("exec", "-T", "--index", "3", "neuron", "python", "-c", KILL_THE_NEURON)
+    network.await_status(state="idle", recoveries=1)
+    assert network.ask("predict", "-", text=FLOWERS) == before
+
+
 def test_a_wrong_setting_is_told_in_one_line(projects: Projects) -> None:
     """The coordinator names the variable, says what would be right, and exits with 2."""
     project = projects({"EXMACHINA_EPOCHS": "0"})
@@ -122,7 +138,8 @@ def test_a_wrong_setting_is_told_in_one_line(projects: Projects) -> None:
 
 def test_too_few_neurons_and_what_then(projects: Projects) -> None:
     """`docker compose up` with ten containers for twelve groups says so, shows nothing but the coordinator, and goes on
-    when two more are added; settings and data come from mounted files; `down -v` leaves nothing.
+    when two more are added; settings and data come from mounted files; all end when asked to, none has to be killed;
+    `down -v` leaves nothing.
     """
     project = projects({"NEURONS": "10", "EXMACHINA_CONFIG": "/config/network.toml"})
     rows = [f"{x / 8},{y / 8},{'abcd'[2 * (x > y) + (x + y > 8)]}" for x in range(9) for y in range(9)]
@@ -133,11 +150,13 @@ def test_too_few_neurons_and_what_then(projects: Projects) -> None:
     try:
         assert "start 2 more" in project.line_with(up, "10 of 12 are here")
         project.must("up", "--detach", "--no-build", "--no-recreate", "--scale", "neuron=12")
-        status = project.await_state("idle")
+        status = project.await_status(state="idle")
         assert (status["layers"], status["epochs"]) == ([2, 6, 4], 2)
+        project.must("stop")
+        assert KILLED not in {container["State"]["ExitCode"] for container in project.containers()}
     finally:
         project.down()
         project.said += up.communicate(timeout=60)[0].splitlines()
-    speakers = {line.partition("|")[0].strip() for line in project.said if "|" in line}
+    speakers = set(re.findall(r"([a-z]+-\d+) +\|", "\n".join(project.said)))
     assert speakers == {"coordinator-1"}
     assert project.left_behind() == {}

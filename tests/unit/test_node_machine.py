@@ -1,0 +1,431 @@
+"""The node as a state machine: what it does with every kind of message in every state."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import msgpack
+import numpy as np
+import pytest
+
+from neuron_node.addresses import COORDINATOR, error_address, group_address, node_address
+from neuron_node.codec import encode
+from neuron_node.events import Action, End, Interrupted, LinkLost, Log, Received, Send, Subscribe, Tick, Unsubscribe
+from neuron_node.machine import BEGIN_AGAIN, NodeMachine, NodeState
+from neuron_node.messages import (
+    KINDS,
+    LATEST_STEP,
+    NOBODY,
+    PROTOCOL_VERSION,
+    Diverged,
+    Enquire,
+    Error,
+    Fetch,
+    Grant,
+    GroupState,
+    Heartbeat,
+    Input,
+    InputError,
+    Message,
+    Mode,
+    Output,
+    Placement,
+    Probe,
+    Ready,
+    Refuse,
+    Register,
+    Reply,
+    Request,
+    Signal,
+    State,
+    Stop,
+    Stopped,
+    Superseded,
+    Target,
+    Traffic,
+    Welcome,
+)
+from neuron_node.role import OUTSIDE, Block, Sender
+from tests.roles import (
+    NODE_LIFE,
+    OTHER_LIFE,
+    RUN,
+    born,
+    error_from,
+    grant,
+    header,
+    heard,
+    input_role,
+    input_to,
+    matrix,
+    messages,
+    output_role,
+    prove,
+    role_of,
+    sent,
+    signal_to,
+    target_to,
+    welcome,
+    working,
+)
+
+HOME = node_address(NODE_LIFE)
+NUMBERS = matrix((0.5,))
+
+
+def of_every_kind() -> list[Message]:
+    """One well-formed message of each kind, of the node's own run and generation."""
+    data = (header(1), 0, Mode.TRAIN, 1, NUMBERS)
+    life = header(incarnation=OTHER_LIFE)
+    made: list[Message] = [
+        Register(life, "n", "h", 1, "0.1.0", "f"),
+        Welcome(header(), 1_000),
+        Refuse(header(), "no"),
+        Grant(header(), (Placement(role_of(), 0, None),)),
+        Ready(life, Traffic(0, 0, 0)),
+        Heartbeat(life, "spare", Traffic(0, 0, 0)),
+        Enquire(header()),
+        Fetch(header(), 2, LATEST_STEP),
+        GroupState(life, 2, 0, State(matrix((0.0,)), matrix((0.0,))), NUMBERS, NUMBERS, Traffic(0, 0, 0)),
+        Diverged(life, 2, "n", 1),
+        Stop(header()),
+        Stopped(life, Traffic(0, 0, 0)),
+        Probe(header()),
+        Superseded(header()),
+        Input(*data),
+        Target(*data),
+        Signal(*data),
+        Error(*data),
+        Output(*data),
+        InputError(*data),
+        Request(life, OTHER_LIFE, "status", "{}", NUMBERS),
+        Reply(header(), True, "{}", NUMBERS),
+    ]
+    assert {type(message) for message in made} == set(KINDS.values())
+    return made
+
+
+def in_state(state: NodeState) -> NodeMachine:
+    machine = NodeMachine(born())
+    machine.start(0.0)
+    match state:
+        case NodeState.SPARE:
+            welcome(machine)
+            grant(machine)
+        case NodeState.WIRING:
+            grant(machine, role_of())
+        case NodeState.WORKING:
+            machine = working(role_of())
+        case NodeState.ENDED:
+            machine.handle(Interrupted(), 0.0)
+    assert machine.state is state
+    return machine
+
+
+@pytest.mark.parametrize("state", NodeState, ids=lambda state: state.value)
+@pytest.mark.parametrize("message", of_every_kind(), ids=lambda message: type(message).__name__)
+def test_every_message_in_every_state_is_obeyed_or_counted(state: NodeState, message: Message) -> None:
+    """Either something happens because of it, or a drop is counted; never an exception. What has ended does nothing."""
+    for address in (HOME, group_address(2), error_address(3)):
+        machine = in_state(state)
+        before = machine.dropped.total()
+        actions = heard(machine, address, message, 1.0)
+        assert isinstance(actions, list)
+        if state is NodeState.ENDED:
+            assert actions == [] and machine.state is NodeState.ENDED
+        elif machine.dropped.total() > before:
+            assert machine.dropped.total() == before + 1
+            assert machine.state is state and not any(isinstance(action, Send | End) for action in actions)
+    assert not (state is NodeState.SEEKING and isinstance(message, Signal)) or machine.dropped.total() == 1
+
+
+@pytest.mark.parametrize("kind", [Register, Ready, Heartbeat, GroupState, Diverged, Stopped, Output, InputError, Request, Reply])
+def test_what_is_for_others_is_dropped(kind: type) -> None:
+    """Kinds that no node ever gets are counted in every state of a life."""
+    message = next(message for message in of_every_kind() if type(message) is kind)
+    for state in (NodeState.SEEKING, NodeState.SPARE, NodeState.WIRING, NodeState.WORKING):
+        machine = in_state(state)
+        heard(machine, group_address(2), message)
+        assert machine.dropped.total() == 1
+
+
+# A life.
+
+
+def test_a_life_from_registration_to_work() -> None:
+    """Registers, is a spare, gets a group, subscribes, proves its links, is ready; every message carries its name."""
+    machine = NodeMachine(born())
+    start = machine.start(0.0)
+    assert Subscribe(HOME) in start
+    [register] = messages(start)
+    assert isinstance(register, Register)
+    assert (register.host, register.process, register.name, register.fingerprint) == ("host", 17, "node-1", "arithmetic")
+    assert start.index(Subscribe(HOME)) < next(index for index, action in enumerate(start) if isinstance(action, Send))
+    welcome(machine)
+    assert machine.state is NodeState.SPARE
+    granted = grant(machine, role_of(blocks=(Block(3, 1, 0.0, 0.0), Block(4, 1, 0.0, 0.0))))
+    subscriptions = [action.address for action in granted if isinstance(action, Subscribe)]
+    assert subscriptions[:-1] == [group_address(2), error_address(3), error_address(4)]
+    assert machine.state is NodeState.WIRING
+    [(probe_address, probe)] = sent(granted)
+    assert isinstance(probe, Probe) and probe_address == subscriptions[-1]
+    proved = prove(machine, granted)
+    assert machine.state is NodeState.WORKING
+    assert Unsubscribe(probe_address) in proved
+    [(address, ready)] = sent(proved)
+    assert address == COORDINATOR and isinstance(ready, Ready)
+    assert (ready.header.run, ready.header.generation, ready.header.incarnation) == (RUN, 1, NODE_LIFE)
+
+
+def test_registrations_are_repeated_ever_more_slowly() -> None:
+    """Over a minute without an answer: gaps that double up to a bound."""
+    machine = NodeMachine(born())
+    times = [0.0] if messages(machine.start(0.0)) else []
+    for now_ms in range(50, 60_000, 50):
+        if messages(machine.handle(Tick(), float(now_ms))):
+            times.append(float(now_ms))
+    gaps = np.diff(times)
+    assert gaps[0] <= 250 and (np.diff(gaps) >= 0).all() and gaps.max() <= 4_000
+    assert len(times) >= 15
+
+
+def test_a_spare_and_a_worker_send_heartbeats_at_the_interval_of_the_welcome() -> None:
+    """With their state and what they have counted."""
+    machine = NodeMachine(born())
+    machine.start(0.0)
+    welcome(machine, interval_ms=200)
+    beats = [message for now_ms in range(0, 1_001, 50) for message in messages(machine.handle(Tick(), float(now_ms)))]
+    assert [type(beat) for beat in beats] == [Heartbeat] * 5
+    assert isinstance(beats[-1], Heartbeat) and beats[-1].state == "spare" and beats[-1].traffic.sent == 5
+    prove(machine, grant(machine, role_of()))
+    beat = messages(machine.handle(Tick(), 5_000.0))[0]
+    assert isinstance(beat, Heartbeat) and beat.state == "working"
+
+
+def test_a_probe_is_sent_again_until_it_comes_back() -> None:
+    """And only the latest one proves anything."""
+    machine = NodeMachine(born())
+    machine.start(0.0)
+    first = grant(machine, role_of())
+    again = messages(machine.handle(Tick(), 1_000.0))
+    assert [type(message) for message in again] == [Probe]
+    renewed = machine.handle(LinkLost(), 2_000.0)
+    assert sent(first) != sent(renewed)
+    assert prove(machine, first) == [] and machine.state is NodeState.WIRING
+    prove(machine, renewed)
+    assert machine.state is NodeState.WORKING
+
+
+def test_a_repeated_grant_asks_whether_the_node_is_ready() -> None:
+    """Nothing is made anew: what was learned stays."""
+    machine = working(input_role(), state=State(matrix((0.0,)), matrix((2.0,))))
+    train(machine)
+    weights = state_of(machine, 1).state.weights
+    actions = grant(machine, input_role(), state=State(matrix((0.0,)), matrix((2.0,))))
+    assert [type(message) for message in messages(actions)] == [Ready]
+    assert np.array_equal(state_of(machine, 1).state.weights, weights)
+
+
+def train(machine: NodeMachine, number: int = 1, mode: Mode = Mode.TRAIN) -> list[Action]:
+    machine.handle(Received(input_to(1, matrix((1.0,)), number, mode=mode)), 0.0)
+    return machine.handle(Received(error_from(2, matrix((0.5,)), number, mode=mode)), 0.0)
+
+
+def state_of(machine: NodeMachine, group: int, step: int = LATEST_STEP) -> GroupState:
+    [message] = messages(heard(machine, group_address(group), Fetch(header(generation=machine.generation), group, step)))
+    assert isinstance(message, GroupState)
+    return message
+
+
+def test_a_grant_of_a_later_generation_takes_the_group_back_to_the_given_state() -> None:
+    """Weights, step and open passes of the earlier generation are gone."""
+    machine = working(input_role(), state=State(matrix((0.0,)), matrix((2.0,))))
+    train(machine)
+    prove(machine, grant(machine, input_role(), generation=2, step=0, state=State(matrix((0.0,)), matrix((2.0,)))))
+    answer = state_of(machine, 1)
+    assert (answer.step, answer.state.weights.tolist(), answer.header.generation) == (0, [[2.0]], 2)
+
+
+def test_a_grant_of_an_earlier_generation_counts_for_nothing() -> None:
+    """It came late."""
+    machine = working(input_role())
+    prove(machine, grant(machine, input_role(), generation=3))
+    assert grant(machine, output_role(), generation=2) == []
+    assert machine.generation == 3 and set(machine.workers) == {1} and machine.dropped["stale"] == 1
+
+
+def test_a_grant_without_groups_makes_a_spare() -> None:
+    """It hears its own address alone."""
+    machine = working(input_role())
+    actions = grant(machine, generation=2)
+    assert machine.state is NodeState.SPARE
+    assert {action.address for action in actions if isinstance(action, Unsubscribe)} == {group_address(1), error_address(2)}
+
+
+@pytest.mark.parametrize("address", [group_address(2), error_address(3)], ids=["group's", "error"])
+@pytest.mark.parametrize("message", [Grant(header(generation=9), ()), Stop(header()), Superseded(header()), Refuse(header(), "no"), Enquire(header())], ids=lambda message: type(message).__name__)
+def test_control_holds_at_the_nodes_own_address_alone(message: Message, address: bytes) -> None:
+    """What is sent to a group's address may be heard by a node whose generation is over: nothing there moves a node."""
+    machine = working(role_of())
+    heard(machine, address, message)
+    assert machine.state is NodeState.WORKING and machine.generation == 1 and machine.dropped.total() == 1
+
+
+def test_one_node_can_host_several_groups() -> None:
+    """A published error reaches every group above it, a signal its own group alone."""
+    one, two = input_role(), input_role(group=4)
+    machine = working(one, two._replace(names=("input.1",)))
+    for group in (1, 4):
+        [signal] = messages(machine.handle(Received(input_to(group, matrix((1.0,)))), 0.0))
+        assert isinstance(signal, Signal) and signal.sender == group
+    replies = messages(machine.handle(Received(error_from(2, matrix((0.5,)))), 0.0))
+    assert [(type(reply), reply.sender) for reply in replies if isinstance(reply, InputError)] == [(InputError, 1), (InputError, 4)]
+
+
+# Links.
+
+
+def test_after_a_lost_link_everything_is_subscribed_to_again_and_proved() -> None:
+    """The group and its pass survive: what was lost is repeated, not rolled back."""
+    machine = working(role_of(senders=(Sender(1, 1),), activation="identity"))
+    machine.handle(Received(signal_to(2, 1, matrix((1.0,)))), 0.0)
+    actions = machine.handle(LinkLost(), 10.0)
+    assert {action.address for action in actions if isinstance(action, Subscribe)} >= {HOME, group_address(2), error_address(3)}
+    assert machine.state is NodeState.WIRING
+    assert [type(message) for message in messages(prove(machine, actions))] == [Ready]
+    repeated = messages(machine.handle(Received(signal_to(2, 1, matrix((1.0,)), attempt=1)), 20.0))
+    assert [type(message) for message in repeated] == [Signal]
+
+
+def test_a_spare_that_lost_its_link_registers_again() -> None:
+    """Under the same incarnation."""
+    machine = NodeMachine(born())
+    machine.start(0.0)
+    welcome(machine)
+    actions = machine.handle(LinkLost(), 5.0)
+    assert Subscribe(HOME) in actions
+    [message] = messages(actions)
+    assert isinstance(message, Register) and message.header.incarnation == NODE_LIFE
+
+
+def test_whoever_is_asked_who_it_is_registers() -> None:
+    """A coordinator that does not know it is a new one: the groups of the old one are forgotten."""
+    machine = working(role_of())
+    actions = heard(machine, HOME, Enquire(header(run=b"another.")))
+    assert [type(message) for message in messages(actions)] == [Register]
+    assert machine.state is NodeState.SEEKING and not machine.workers
+
+
+# Ends.
+
+
+def test_a_superseded_life_ends_and_another_is_to_begin() -> None:
+    """Without a word to anybody: it counts for nothing."""
+    machine = working(role_of())
+    actions = heard(machine, HOME, Superseded(header(generation=4)))
+    assert End(BEGIN_AGAIN) in actions and messages(actions) == []
+    assert machine.handle(Received(signal_to(2, 1, NUMBERS)), 0.0) == [] and machine.handle(Tick(), 1e9) == []
+
+
+@pytest.mark.parametrize("state", [NodeState.SEEKING, NodeState.SPARE, NodeState.WIRING, NodeState.WORKING])
+def test_a_refused_node_says_why_and_ends_with_one(state: NodeState) -> None:
+    """In its log, at the level of an error."""
+    machine = in_state(state)
+    actions = heard(machine, HOME, Refuse(header(generation=0, run=NOBODY), "other arithmetic"))
+    assert End(1) in actions
+    assert any(isinstance(action, Log) and action.level == logging.ERROR and "other arithmetic" in action.text for action in actions)
+
+
+def test_a_refusal_of_another_version_is_understood() -> None:
+    """The coordinator speaks another protocol; its refusal can still be read."""
+    machine = NodeMachine(born())
+    machine.start(0.0)
+    frame = HOME + msgpack.packb([PROTOCOL_VERSION + 1, 3, *header(), "speak version 2"])
+    assert End(1) in machine.handle(Received(frame), 0.0)
+
+
+@pytest.mark.parametrize("state", [NodeState.SEEKING, NodeState.SPARE, NodeState.WIRING, NodeState.WORKING])
+def test_a_stop_and_a_signal_end_a_node_cleanly(state: NodeState) -> None:
+    """It says that it stops, and ends with 0."""
+    for stop in (lambda machine: heard(machine, HOME, Stop(header())), lambda machine: machine.handle(Interrupted(True), 0.0)):
+        actions = stop(in_state(state))
+        assert [type(message) for message in messages(actions)] == [Stopped]
+        assert actions[-1] == End(0)
+
+
+def test_an_overflow_ends_in_diverged_and_not_in_an_exception() -> None:
+    """The node lives on and answers."""
+    machine = working(input_role(), state=State(matrix((0.0,)), matrix((1e200,))))
+    [message] = messages(machine.handle(Received(input_to(1, matrix((1e200,)))), 0.0))
+    assert isinstance(message, Diverged) and message.neuron == "input.0" and message.group == 1
+    assert machine.state is NodeState.WORKING
+
+
+# What is dropped.
+
+
+@pytest.mark.parametrize(
+    "stale",
+    [header(1, generation=0), header(1, generation=2), header(1, run=b"another."), header(1, run=NOBODY)],
+    ids=["older", "newer", "another run", "no run"],
+)
+def test_data_of_another_run_or_generation_count_for_nothing(stale: Any) -> None:
+    """Older or newer: counted as stale, not logged, and no number of it is used."""
+    machine = working(role_of(senders=(Sender(1, 1),)))
+    for message in (Signal(stale, 0, Mode.TRAIN, 1, matrix((1.0,))), Fetch(stale, 2, LATEST_STEP), Probe(stale)):
+        assert heard(machine, group_address(2), message) == []
+    assert machine.dropped == {"stale": 3} and machine.workers[2].passes == {}
+
+
+def bad_frames() -> dict[str, bytes]:
+    good = signal_to(2, 1, NUMBERS)
+    body = msgpack.unpackb(good[9:])
+    return {
+        "garbage": group_address(2) + b"\xc1garbage",
+        "nothing": b"",
+        "truncated": good[:-3],
+        "NaN": signal_to(2, 1, matrix((float("nan"),))),
+        "shape": signal_to(2, 1, matrix((1.0, 2.0))),
+        "stranger": signal_to(2, 77, NUMBERS),
+        "version": group_address(2) + msgpack.packb([PROTOCOL_VERSION + 1, *body[1:]]),
+        "unknown kind": group_address(2) + msgpack.packb([PROTOCOL_VERSION, 99, *body[2:]]),
+        "no synapse": error_address(3) + error_from(7, matrix((1.0,)))[9:],
+        "a target for a hidden group": target_to(2, matrix((1.0,))),
+        "a group that lives elsewhere": group_address(2) + encode(Fetch(header(), 9, 0)),
+        "a step that was not kept": group_address(2) + encode(Fetch(header(), 2, 5)),
+    }
+
+
+@pytest.mark.parametrize("frame", bad_frames().values(), ids=bad_frames().keys())
+def test_a_bad_message_is_counted_logged_once_and_dropped(frame: bytes) -> None:
+    """A thousand of them make one line; the node goes on working, and says how many it dropped."""
+    machine = working(role_of())
+    logged = [action for _ in range(1_000) for action in machine.handle(Received(frame), 0.0)]
+    assert [type(action) for action in logged] == [Log]
+    assert machine.dropped.total() == 1_000
+    assert [type(message) for message in messages(machine.handle(Received(signal_to(2, 1, NUMBERS)), 0.0))] == [Signal]
+    beat = messages(machine.handle(Tick(), 1e6))[0]
+    assert isinstance(beat, Heartbeat) and beat.traffic.dropped == 1_000 and beat.traffic.received >= 1_001
+
+
+def test_each_bad_sender_is_logged_once() -> None:
+    """Another sender is another line, and there is an end to it."""
+    machine = working(role_of())
+    lines = 0
+    for sender in range(2_000):
+        life = sender.to_bytes(8, "big")
+        bad = group_address(2) + encode(Signal(header(1, incarnation=life), 0, Mode.TRAIN, 1, matrix((1.0, 2.0))))
+        for _ in range(2):
+            lines += len(machine.handle(Received(bad), 0.0))
+    assert 100 <= lines <= 1_000
+    assert machine.dropped.total() == 4_000
+
+
+def test_a_duplicate_is_no_fault() -> None:
+    """It is neither used twice nor answered."""
+    machine = working(role_of())
+    frame = signal_to(2, 1, NUMBERS)
+    assert messages(machine.handle(Received(frame), 0.0)) != []
+    assert machine.handle(Received(frame), 0.0) == []
+    assert OUTSIDE not in machine.workers

@@ -1,0 +1,94 @@
+"""A node has a short way for data like what it has accepted before. It must accept and do exactly what the long way does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from neuron_node.addresses import error_address, group_address
+from neuron_node.codec import encode
+from neuron_node.events import Action, Log, Received
+from neuron_node.machine import NodeMachine
+from neuron_node.messages import Error, Header, Input, Mode, Signal, State, Target
+from neuron_node.role import OUTSIDE, Block, Role, Sender
+from neuron_node.worker import Worker
+from tests.roles import OTHER_LIFE, RUN, input_role, matrix, output_role, role_of, working
+
+HIDDEN = role_of(("a", "b"), senders=(Sender(1, 1), Sender(2, 3)), blocks=(Block(4, 1, -1.0, 1.0), Block(5, 2, -1.0, 1.0)), group=3, bias_high=1.0)
+ROLES: dict[str, Role] = {"hidden": HIDDEN, "input": input_role(), "output": output_role()}
+RIGHT: dict[str, list[tuple[type[Any], int, int]]] = {
+    "hidden": [(Signal, 1, 2), (Signal, 2, 2), (Error, 4, 1), (Error, 5, 2)],
+    "input": [(Input, OUTSIDE, 1), (Error, 2, 1)],
+    "output": [(Signal, 2, 1), (Target, OUTSIDE, 1)],
+}
+"""What each group waits for: (kind, sender, columns)."""
+
+
+@st.composite
+def frames(draw: st.DrawFn, name: str) -> bytes:
+    """Data for a group: what it waits for, or that with one thing about it wrong."""
+    kind, sender, columns = draw(st.sampled_from(RIGHT[name]))
+    address = error_address(sender) if kind is Error else group_address(ROLES[name].group)
+    said: dict[str, Any] = {"run": RUN, "generation": 1, "number": draw(st.sampled_from([1, 1, 2, 3])), "life": OTHER_LIFE, "attempt": 0}
+    said |= {"mode": Mode.TRAIN, "sender": sender, "rows": 1, "columns": columns, "kind": kind, "value": 0.5, "last": None}
+    wrong = draw(st.one_of(st.none(), st.sampled_from(sorted(WRONG))))
+    if wrong:
+        said[wrong] = draw(st.sampled_from(WRONG[wrong]))
+    header = Header(said["run"], said["generation"], said["number"], said["life"])
+    values = np.full((said["rows"], said["columns"]), said["value"])
+    frame = address + encode(said["kind"](header, said["attempt"], said["mode"], said["sender"], values))
+    return frame if said["last"] is None else frame[:-1] + said["last"]
+
+
+WRONG: dict[str, list[Any]] = {
+    "run": [b"another."],
+    "generation": [0, 2],
+    "life": [b"node-six"],
+    "attempt": [1, 2],
+    "mode": [Mode.FORWARD, Mode.TRAIN_AND_COPY],
+    "sender": [OUTSIDE, 1, 2, 4, 5, 9],
+    "rows": [0, 2],
+    "columns": [0, 1, 2, 3],
+    "kind": [Signal, Error, Input, Target],
+    "value": [float("nan"), float("inf"), 1e308, -2.0],
+    "last": [b"", b"\x7f", b"12"],
+}
+
+
+def acted(machine: NodeMachine, frame: bytes) -> list[Action]:
+    """All that a node does, but for its log."""
+    return [action for action in machine.handle(Received(frame), 0.0) if not isinstance(action, Log)]
+
+
+@pytest.mark.parametrize("name", sorted(ROLES))
+@settings(max_examples=250)
+@given(data=st.data())
+def test_both_ways_do_the_same(name: str, data: st.DataObject) -> None:
+    """Any sequence of frames: the same messages to the bit, the same counts, the same weights."""
+    role, sequence = ROLES[name], data.draw(st.lists(frames(name), max_size=25))
+    with pytest.MonkeyPatch.context() as patch:
+        short = working(role)
+        does = [acted(short, frame) for frame in sequence]
+        patch.setattr(Worker, "hear_again", lambda _self, _frame: None)
+        long = working(role)
+        should = [acted(long, frame) for frame in sequence]
+    assert does == should
+    assert (short.dropped, short.traffic) == (long.dropped, long.traffic)
+    ours, theirs = short.workers[role.group], long.workers[role.group]
+    assert ours.step == theirs.step
+    assert ours.neurons.weights.tobytes() == theirs.neurons.weights.tobytes()
+
+
+def test_the_short_way_knows_a_signal_from_an_error() -> None:
+    """An error that claims to come from a group above, which the node has had signals from: refused, as the long way does."""
+    node = working(role_of(senders=(Sender(1, 1),), blocks=(Block(3, 1, -1.0, 1.0), Block(4, 1, -1.0, 1.0))), state=State(matrix((0.0,)), matrix((1.0, 1.0))))
+    header = Header(RUN, 1, 1, OTHER_LIFE)
+    acted(node, group_address(2) + encode(Signal(header, 0, Mode.TRAIN, 1, matrix((0.5,)))))
+    acted(node, error_address(3) + encode(Error(header, 0, Mode.TRAIN, 3, matrix((0.5,)))))
+    assert acted(node, error_address(3) + encode(Error(header, 0, Mode.TRAIN, 1, matrix((0.5,))))) == []
+    assert node.dropped.total() == 1
+    assert len(acted(node, error_address(4) + encode(Error(header, 0, Mode.TRAIN, 4, matrix((0.5,)))))) == 1
