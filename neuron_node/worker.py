@@ -60,6 +60,7 @@ class PassState(Enum):
 class Way:
     """One direction of one pass: how its messages begin, who has been heard, and whose numbers still wait to be read."""
 
+    kind: type[Data]
     prefix: bytes
     columns: int
     size: int
@@ -107,7 +108,7 @@ class Worker:
         self._addresses = [group_address(block.receiver) for block in self.role.blocks]
         self._newest: Pass | None = None
         # What has been accepted in full, by the bytes between a message's prefix and its numbers; see `hear_again`.
-        self._middles: dict[bytes, tuple[int, int, int]] = {}
+        self._middles: dict[bytes, tuple[int, int, int, type[Data]]] = {}
         self._given_back: list[bytes] = []
 
     def hear_again(self, frame: bytes) -> list[Send] | None:
@@ -126,9 +127,11 @@ class Worker:
         else:
             return None
         known = self._middles.get(frame[ADDRESS_LENGTH + len(way.prefix) : -way.size])
-        if known is None or known[1] != record.attempt or known[2] != record.mode:
+        if known is None:
             return None
-        sender = known[0]
+        sender, attempt, mode, kind = known
+        if attempt != record.attempt or mode != record.mode or kind is not way.kind:
+            return None
         if sender in way.heard or sender in way.waiting:
             return NOTHING
         way.waiting[sender] = frame
@@ -217,11 +220,11 @@ class Worker:
         columns = self.role.size if heard is memory.signals else next(iter(sizes.values()))
         uniform = heard is memory.signals or len(set(sizes.values())) == 1
         prefix = data_prefix(kind, self._run, self._generation, number) if uniform else NEVER
-        return Way(prefix, columns, 8 * memory.batch * columns, len(sizes), heard)
+        return Way(kind, prefix, columns, 8 * memory.batch * columns, len(sizes), heard)
 
     def _remember(self, message: Data) -> None:
         rows, columns = message.values.shape
-        known = (message.sender, message.attempt, message.mode)
+        known = (message.sender, message.attempt, message.mode, type(message))
         if len(self._middles) >= MIDDLES_A_SENDER * (len(self._signal_sizes) + len(self._error_sizes)):
             self._middles.clear()
         middle = data_middle(message.header.incarnation, message.attempt, message.mode, message.sender, rows, columns)

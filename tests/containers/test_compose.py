@@ -122,7 +122,10 @@ def test_a_neuron_that_is_killed_comes_back(network: Project) -> None:
     """The engine starts the container again, the network takes it in, and answers with the same numbers as before."""
     before = network.ask("predict", "-", text=FLOWERS)
     network.must("exec", "-T", "--index", "3", "neuron", "python", "-c", KILL_THE_NEURON)
-    network.await_status(state="idle", recoveries=1)
+    with network.start("logs", "--follow", "coordinator", stdout=subprocess.PIPE) as logs:
+        network.line_with(logs, "recovering: ")
+        network.line_with(logs, "wired: 12 nodes")
+        logs.kill()
     assert network.ask("predict", "-", text=FLOWERS) == before
 
 
