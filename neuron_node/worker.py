@@ -133,7 +133,7 @@ class Worker:
         if attempt != record.attempt or mode != record.mode or kind is not way.kind:
             return None
         if sender in way.heard or sender in way.waiting:
-            return NOTHING
+            return None
         way.waiting[sender] = frame
         return self._go_on(record) if way.complete else NOTHING
 

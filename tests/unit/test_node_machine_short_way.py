@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from neuron_node.addresses import error_address, group_address
 from neuron_node.codec import encode
+from neuron_node.errors import NotFinite
 from neuron_node.events import Action, Log, Received
 from neuron_node.machine import NodeMachine
 from neuron_node.messages import Error, Header, Input, Mode, Signal, State, Target
@@ -77,7 +79,10 @@ def test_both_ways_do_the_same(name: str, data: st.DataObject) -> None:
         long = working(role)
         should = [acted(long, frame) for frame in sequence]
     assert does == should
-    assert (short.dropped, short.traffic) == (long.dropped, long.traffic)
+    assert short.traffic == long.traffic
+    # The short way looks at numbers once all have come, so it may not have counted yet what the long way has.
+    assert short.dropped - long.dropped == Counter()
+    assert set(long.dropped - short.dropped) <= {NotFinite.reason}
     ours, theirs = short.workers[role.group], long.workers[role.group]
     assert ours.step == theirs.step
     assert ours.neurons.weights.tobytes() == theirs.neurons.weights.tobytes()
