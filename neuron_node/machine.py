@@ -6,7 +6,6 @@ malformed, stale and foreign messages are counted, logged once a sender, and dro
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections import Counter
 from collections.abc import Callable
@@ -14,9 +13,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from neuron_node.addresses import ADDRESS_LENGTH, COORDINATOR, error_address, group_address, node_address, probe_address
-from neuron_node.codec import decode, encode, sender_of
-from neuron_node.errors import InternalError, PeerError, Stale, Unexpected, WrongVersion
+from neuron_node.addresses import ADDRESS_LENGTH, COORDINATOR, error_address, group_address, node_address
+from neuron_node.codec import decode, encode
+from neuron_node.drops import Drops
+from neuron_node.errors import InternalError, PeerError, Stale, Unexpected
 from neuron_node.events import (
     Action,
     End,
@@ -31,7 +31,6 @@ from neuron_node.events import (
     Unsubscribe,
 )
 from neuron_node.messages import (
-    IDENTITY_LENGTH,
     LATEST_STEP,
     NOBODY,
     Data,
@@ -56,12 +55,12 @@ from neuron_node.messages import (
     Traffic,
     Welcome,
 )
+from neuron_node.proof import LinkProof
 from neuron_node.worker import Worker
 
 REGISTER_AGAIN_MS = 250
 REGISTER_AGAIN_AT_MOST_MS = 4_000
 PROBE_AGAIN_MS = 250
-LOGGED_SENDERS = 256
 BEGIN_AGAIN = -1
 """The code of a machine that has ended while its program is to begin another life, under another incarnation."""
 
@@ -103,17 +102,15 @@ class NodeMachine:
         self.workers: dict[int, Worker] = {}
         self.subscriptions: list[bytes] = [node_address(born.incarnation)]
         self.traffic = Counter[str](sent=0, received=0)
-        self.dropped = Counter[str]()
+        self.drops = Drops()
         self._hearers: dict[bytes, list[Worker]] = {}
         self._address = b""
-        self._logged: set[bytes] = set()
         self._actions: list[Action] = []
         self._now_ms = 0.0
         self._heartbeat_interval_ms = 1_000
         self._register_wait_ms = REGISTER_AGAIN_MS
         self._due_ms = float("-inf")
-        self._probe = b""
-        self._probes = 0
+        self._proof = LinkProof(born.incarnation, self._header)
 
     def handle(self, event: Event, now_ms: float) -> list[Action]:
         """Take one event; the actions must be performed in order."""
@@ -131,6 +128,11 @@ class NodeMachine:
             case _:
                 raise InternalError(f"a node takes no {event!r}")
         return self._actions
+
+    @property
+    def dropped(self) -> Counter[str]:
+        """How many messages could not be used, by reason."""
+        return self.drops.counts
 
     def start(self, now_ms: float) -> list[Action]:
         """The first actions of a life."""
@@ -155,7 +157,7 @@ class NodeMachine:
                 raise Unexpected(f"{type(message).__name__} while {self.state.value}")
             transition(self, message)
         except PeerError as fault:
-            self._drop(fault, frame)
+            self._actions.extend(self.drops.note(fault, frame))
 
     def _hear_again(self, frame: bytes) -> bool:
         """The short way for data like what came before; it is the long way's work done on bytes."""
@@ -186,15 +188,6 @@ class NodeMachine:
         if header.run != self.run or header.generation != self.generation:
             raise Stale(f"generation {header.generation}, this is {self.generation}")
 
-    def _drop(self, fault: PeerError, frame: bytes) -> None:
-        self.dropped[fault.reason] += 1
-        if isinstance(fault, Stale):
-            return
-        sender = fault.sender if isinstance(fault, WrongVersion) else sender_of(frame)
-        if sender not in self._logged and len(self._logged) < LOGGED_SENDERS:
-            self._logged.add(sender)
-            self._log(logging.WARNING, f"dropped a message ({fault.reason}): {fault}; more like it are only counted")
-
     def _welcomed(self, message: Welcome) -> None:
         self.run = message.header.run
         self.generation = message.header.generation
@@ -223,9 +216,7 @@ class NodeMachine:
         self._prove()
 
     def _proved(self, message: Probe) -> None:
-        if message.header.pass_number != self._probes:
-            raise Stale("an earlier probe")
-        self._actions.append(Unsubscribe(self._probe))
+        self._actions.append(self._proof.returned(message))
         self._enter(NodeState.WORKING, self._heartbeat_interval_ms)
         self._send(COORDINATOR, Ready(self._header(), self._traffic()))
 
@@ -279,7 +270,7 @@ class NodeMachine:
         self._due_ms = self._now_ms + self._heartbeat_interval_ms
 
     def _probe_again(self) -> None:
-        self._send(self._probe, Probe(self._header(self._probes)))
+        self._actions.append(self._proof.again())
         self._due_ms = self._now_ms + PROBE_AGAIN_MS
 
     def _link_lost(self) -> None:
@@ -299,13 +290,8 @@ class NodeMachine:
         self._register()
 
     def _prove(self) -> None:
-        """Subscribe, last, to a fresh address; what is sent there comes back only once all earlier subscriptions hold."""
-        self._probes += 1
-        name = hashlib.sha256(self.born.incarnation + self._probes.to_bytes(8, "big")).digest()[:IDENTITY_LENGTH]
-        self._probe = probe_address(name)
-        self._actions.append(Subscribe(self._probe))
-        self._enter(NodeState.WIRING, 0)
-        self._probe_again()
+        self._actions.extend(self._proof.begin())
+        self._enter(NodeState.WIRING, PROBE_AGAIN_MS)
 
     # Small hands.
 
@@ -354,7 +340,7 @@ class NodeMachine:
         return Header(self.run, self.generation, pass_number, self.born.incarnation)
 
     def _traffic(self) -> Traffic:
-        return Traffic(self.traffic["sent"], self.traffic["received"], sum(self.dropped.values()))
+        return Traffic(self.traffic["sent"], self.traffic["received"], self.drops.counts.total())
 
 
 OF_ANY_GENERATION = (Welcome, Refuse, Grant, Enquire, Stop, Superseded)

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
+
 import numpy as np
 
 from neuron_node.activations import Array
@@ -216,7 +217,9 @@ class Worker:
         self.passes[number] = self._newest = record
         return record
 
-    def _way(self, kind: type[Data], number: int, memory: Memory, sizes: dict[int, int], heard: dict[int, Array]) -> Way:
+    def _way(
+        self, kind: type[Data], number: int, memory: Memory, sizes: dict[int, int], heard: dict[int, Array]
+    ) -> Way:
         columns = self.role.size if heard is memory.signals else next(iter(sizes.values()))
         uniform = heard is memory.signals or len(set(sizes.values())) == 1
         prefix = data_prefix(kind, self._run, self._generation, number) if uniform else NEVER

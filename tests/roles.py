@@ -11,13 +11,27 @@ from neuron_node.addresses import error_address, group_address, node_address
 from neuron_node.codec import decode, encode
 from neuron_node.events import Action, Received, Send
 from neuron_node.machine import NodeMachine, Self
-from neuron_node.messages import Error, Grant, Header, Input, Message, Mode, Placement, Probe, Signal, State, Target, Welcome
+from neuron_node.messages import (
+    Error,
+    Grant,
+    Header,
+    Input,
+    Message,
+    Mode,
+    Placement,
+    Probe,
+    Signal,
+    State,
+    Target,
+    Welcome,
+)
 from neuron_node.role import OUTSIDE, Block, Role, Sender
 
 RUN = b"the-run."
 COORDINATOR_LIFE = b"coordin."
 NODE_LIFE = b"node-one"
 OTHER_LIFE = b"node-two"
+NO_ROWS: Array = np.empty((0, 0))
 
 
 def role_of(names: tuple[str, ...] = ("hidden.0",), **changes: Any) -> Role:

@@ -12,7 +12,7 @@ from typing import Any
 from coordinator.machine.machine import CoordinatorMachine
 from coordinator.machine.plan import Plan
 from coordinator.memory_network import MemoryNetwork
-from neuron_node.events import LinkLost, Subscribe, Unsubscribe
+from neuron_node.events import End, LinkLost, Subscribe, Unsubscribe
 from neuron_node.machine import NodeMachine, Self
 from neuron_node.shell import Machine
 
@@ -47,6 +47,7 @@ class Life:
         self.machine = machine
         self.dead = False
         self.hung = False
+        self.ended: int | None = None
         self._link_lost = False
         self._subscriptions: dict[bytes, None] = {}
 
@@ -77,6 +78,8 @@ class Life:
                 self._subscriptions[action.address] = None
             elif isinstance(action, Unsubscribe):
                 self._subscriptions.pop(action.address, None)
+            elif isinstance(action, End):
+                self.ended = action.code
         return actions
 
 

@@ -11,7 +11,6 @@ that is over is counted and dropped.
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable
 from enum import Enum
@@ -23,12 +22,12 @@ from coordinator.machine.plan import Plan
 from coordinator.machine.requests import Requests
 from coordinator.machine.roster import Member, Roster
 from coordinator.machine.summary import Account, summary
-from neuron_node.addresses import COORDINATOR, node_address, probe_address
-from neuron_node.codec import decode, sender_of
+from neuron_node.addresses import COORDINATOR, node_address
+from neuron_node.codec import decode
+from neuron_node.drops import Drops
 from neuron_node.errors import InternalError, PeerError, Stale, Unexpected, WrongVersion
-from neuron_node.events import End, Interrupted, LinkLost, Received, Subscribe, Tick, Unsubscribe
+from neuron_node.events import End, Interrupted, LinkLost, Received, Subscribe, Tick
 from neuron_node.messages import (
-    IDENTITY_LENGTH,
     PROTOCOL_VERSION,
     Diverged,
     Enquire,
@@ -50,6 +49,7 @@ from neuron_node.messages import (
     Superseded,
     Welcome,
 )
+from neuron_node.proof import LinkProof
 
 CONTROL_AGAIN_MS = 500
 STOPPING_AT_MOST_MS = 3_000
@@ -57,7 +57,6 @@ CLOCK_JUMP_MS = 3_000
 REPORT_INTERVAL_MS = 200
 STALLS_IN_A_ROW = 3
 WAITING_UNCHANGED_MS = 1_000
-WARNED_SENDERS = 256
 
 
 class CoordinatorState(Enum):
@@ -86,15 +85,12 @@ class CoordinatorMachine:
         self.finished: dict[str, Any] | None = None
         self.failure: str | None = None
         self.recoveries = 0
-        self.dropped = Counter[str]()
-        self._warned: set[bytes] = set()
+        self.drops = Drops()
         self.now_ms = 0.0
         self._roles = plan.roles(self.topology)
         self._stalls = 0
         self._stalled_step = -1
-        self._linked = False
-        self._probes = 0
-        self._probe = b""
+        self._proof = LinkProof(plan.incarnation, self.outbox.header)
         self._control_due_ms = 0.0
         self._report_due_ms = 0.0
         self._ticked_ms: float | None = None
@@ -136,13 +132,9 @@ class CoordinatorMachine:
                 raise Unexpected(f"{type(message).__name__} while {self.state.value}")
             transition(self, message)
         except PeerError as fault:
-            self.dropped[fault.reason] += 1
+            self.outbox.act_all(self.drops.note(fault, frame))
             if isinstance(fault, WrongVersion) and fault.sender:
                 self._refuse(fault.sender, f"it speaks protocol version {fault.version}, this run {PROTOCOL_VERSION}")
-            elif not isinstance(fault, Stale):
-                self._warn_once(
-                    sender_of(frame), f"dropped a message ({fault.reason}): {fault}; more like it are only counted"
-                )
 
     def _filter(self, message: Message) -> None:
         """Nothing of another run, generation or life gets past this, but a registration, a request and the own probe."""
@@ -186,12 +178,7 @@ class CoordinatorMachine:
 
     def _refuse(self, incarnation: bytes, reason: str) -> None:
         self.outbox.send(node_address(incarnation), Refuse(self.outbox.header(), reason))
-        self._warn_once(incarnation, f"refused node {incarnation.hex()}: {reason}")
-
-    def _warn_once(self, sender: bytes, line: str) -> None:
-        if sender not in self._warned and len(self._warned) < WARNED_SENDERS:
-            self._warned.add(sender)
-            self.outbox.warn(line)
+        self.outbox.act_all(self.drops.tell_once(incarnation, f"refused node {incarnation.hex()}: {reason}"))
 
     def _heartbeat(self, message: Heartbeat) -> None:
         member = self.roster.members[message.header.incarnation]
@@ -234,10 +221,7 @@ class CoordinatorMachine:
         self.requests.take(message)
 
     def _probed(self, message: Probe) -> None:
-        if message.header.pass_number != self._probes or self._linked:
-            raise Stale("an earlier probe")
-        self._linked = True
-        self.outbox.act(Unsubscribe(self._probe))
+        self.outbox.act(self._proof.returned(message))
         self.course.under_way.repeat(self.now_ms, all_of_them=True)
 
     def _late(self, message: Message) -> None:
@@ -246,7 +230,7 @@ class CoordinatorMachine:
     # The run.
 
     def _proceed(self) -> None:
-        if not self._linked:
+        if self._proof.pending:
             return
         if self.state is CoordinatorState.GATHERING:
             self._gather()
@@ -338,8 +322,9 @@ class CoordinatorMachine:
             for member in self.roster.members.values():
                 member.heard_ms = self.now_ms
         control_due = self.now_ms >= self._control_due_ms
-        if not self._linked and control_due:
-            self._probe_again()
+        if self._proof.pending and control_due:
+            self.outbox.act(self._proof.again())
+            self._control_due_ms = self.now_ms + CONTROL_AGAIN_MS
         PERIODIC[self.state](self, control_due)
 
     def _tick_gathering(self, _control_due: bool) -> None:
@@ -363,7 +348,7 @@ class CoordinatorMachine:
             self._report_due_ms = self.now_ms + REPORT_INTERVAL_MS
             self.outbox.report("progress", **self.course.facts(), messages_per_second=self.messages_per_second)
         self._lose_the_silent()
-        if self._linked and (stalled := self.course.under_way.repeat(self.now_ms)):
+        if not self._proof.pending and (stalled := self.course.under_way.repeat(self.now_ms)):
             self._stall(stalled.missing(self.topology))
 
     def _stall(self, missing: list[str]) -> None:
@@ -395,21 +380,18 @@ class CoordinatorMachine:
                 self._lose(member, f"was not heard for {silent_ms / 1000:.1f} s")
 
     def _subscribe_and_prove(self) -> None:
-        self._linked = False
-        self._probes += 1
-        name = hashlib.sha256(self.plan.incarnation + self._probes.to_bytes(8, "big")).digest()[:IDENTITY_LENGTH]
-        self._probe = probe_address(name)
         self.outbox.act(Subscribe(COORDINATOR))
-        self.outbox.act(Subscribe(self._probe))
-        self._probe_again()
-
-    def _probe_again(self) -> None:
-        self.outbox.send(self._probe, Probe(self.outbox.header(self._probes)))
+        self.outbox.act_all(self._proof.begin())
         self._control_due_ms = self.now_ms + CONTROL_AGAIN_MS
 
     def _enter(self, state: CoordinatorState) -> None:
         self.state = state
         self.outbox.report("state", state=state.value)
+
+    @property
+    def dropped(self) -> Counter[str]:
+        """How many messages could not be used, by reason."""
+        return self.drops.counts
 
     @property
     def messages(self) -> int:

@@ -92,7 +92,7 @@ class Requests:
         machine = self._machine
         facts = machine.finished or summary(machine)
         waiting = {"nodes_registered": len(machine.roster.members), "nodes_needed": len(machine.topology.groups)}
-        dropped = {"dropped": dict(machine.dropped)}
+        dropped = {"dropped": dict(machine.drops.counts)}
         self._answer(
             message.client, {"state": machine.state.value, **facts, **waiting, **dropped, "failure": machine.failure}
         )

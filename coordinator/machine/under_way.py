@@ -16,7 +16,7 @@ from neuron_node.events import Send
 from neuron_node.messages import Header, InputError, Mode, Output
 
 FORWARD_AT_ONCE = 4
-FIRST_PATIENCE_MS = 5_000.0
+FIRST_PATIENCE_MS = 2_000.0
 LEAST_PATIENCE_MS = 1_000.0
 PATIENCE_IN_STEPS = 10.0
 ATTEMPTS = 5
@@ -62,8 +62,10 @@ class UnderWay:
         if not flight.hear(message, self._topology):
             return None
         del self.flights[flight.number]
-        took_ms = now_ms - flight.started_ms
-        self.recent_ms = took_ms if self.recent_ms is None else 0.9 * self.recent_ms + 0.1 * took_ms
+        if flight.attempt == 0:
+            # A pass that had to be repeated says how long we were patient, not how long passes take.
+            took_ms = now_ms - flight.started_ms
+            self.recent_ms = took_ms if self.recent_ms is None else 0.9 * self.recent_ms + 0.1 * took_ms
         if flight.job and flight.job.finish_batch(flight.batch, flight.activities(self._topology)):
             self.jobs.remove(flight.job)
         return flight

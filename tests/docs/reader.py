@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -152,7 +153,7 @@ class Reader:
     def _lines(self, output: Path) -> list[str]:
         text = output.read_text(encoding="utf-8", errors="replace")
         for real, shown in self._names.items():
-            text = text.replace(real, shown)
+            text = re.sub(rf"(?<!\w){re.escape(real)}(?!\w)", shown, text)
         return text.splitlines()
 
 

@@ -11,7 +11,7 @@ from sklearn.neural_network import MLPClassifier, MLPRegressor
 from coordinator.data.prepared import PreparedData
 from coordinator.presets import NetworkSettings
 from coordinator.topology import Parameters
-from tests.networks import made_data, numbers, data_of, parameters, plan_of, settings_of, trained
+from tests.networks import data_of, made_data, numbers, parameters, plan_of, settings_of, trained
 
 SAMPLES, STEPS, RATE = 12, 8, 0.5
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
 from coordinator.machine.events import Keep
-from neuron_node.machine import NodeState
+from neuron_node.machine import BEGIN_AGAIN
 from tests.networks import plan_of, settings_of
 from tests.simulation.test_orders import SEEDS, check_same_end, small
 from tests.simulator import Dice, Simulator
@@ -99,7 +100,7 @@ def test_too_few_nodes_are_waited_for() -> None:
 
 def test_a_node_that_wakes_up_after_it_was_replaced_counts_for_nothing() -> None:
     """It hung for longer than the coordinator waits; its group has moved, and it begins another life as a spare."""
-    simulator = Simulator(small(), seed=9)
+    simulator = Simulator(replace(small(), stop_when_finished=False), seed=9)
     simulator.start_node("spare-1")
     course = simulator.coordinator.course
     simulator.run(lambda: course.steps_done >= 7)
@@ -110,7 +111,8 @@ def test_a_node_that_wakes_up_after_it_was_replaced_counts_for_nothing() -> None
     simulator.run()
     check_same_end(simulator)
     assert simulator.coordinator.recoveries == 1
-    simulator.run(lambda: zombie.machine.state is NodeState.ENDED)  # type: ignore[attr-defined]
+    simulator.run(lambda: simulator.now_ms > 60_000 + simulator.plan.silence_ms or zombie.ended is not None)
+    assert zombie.ended == BEGIN_AGAIN
 
 
 @pytest.mark.parametrize("seed", range(8))

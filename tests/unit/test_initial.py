@@ -78,8 +78,8 @@ def test_each_block_and_the_bias_have_their_range() -> None:
     bias, weights = initial_bias_and_weights(role)
     assert weights.shape == (50, 30)
     assert -0.5 <= weights[:, :20].min() < -0.4 and 0.4 < weights[:, :20].max() < 0.5
-    assert 7.0 <= weights[:, 20:].min() and weights[:, 20:].max() < 8.0
-    assert -3.0 <= bias.min() and bias.max() < -1.0
+    assert weights[:, 20:].min() >= 7.0 and weights[:, 20:].max() < 8.0
+    assert bias.min() >= -3.0 and bias.max() < -1.0
     assert initial_bias_and_weights(role_of(bias_low=0.0, bias_high=0.0))[0].tolist() == [0.0]
 
 

@@ -14,23 +14,19 @@ from neuron_node.codec import encode
 from neuron_node.events import Action, End, Interrupted, LinkLost, Log, Received, Send, Subscribe, Tick, Unsubscribe
 from neuron_node.machine import BEGIN_AGAIN, NodeMachine, NodeState
 from neuron_node.messages import (
-    KINDS,
     LATEST_STEP,
     NOBODY,
     PROTOCOL_VERSION,
     Diverged,
     Enquire,
-    Error,
     Fetch,
     Grant,
     GroupState,
     Heartbeat,
-    Input,
     InputError,
     Message,
     Mode,
     Output,
-    Placement,
     Probe,
     Ready,
     Refuse,
@@ -42,14 +38,11 @@ from neuron_node.messages import (
     Stop,
     Stopped,
     Superseded,
-    Target,
-    Traffic,
-    Welcome,
 )
 from neuron_node.role import OUTSIDE, Block, Sender
+from tests.every_kind import NUMBERS, of_every_kind
 from tests.roles import (
     NODE_LIFE,
-    OTHER_LIFE,
     RUN,
     born,
     error_from,
@@ -71,39 +64,6 @@ from tests.roles import (
 )
 
 HOME = node_address(NODE_LIFE)
-NUMBERS = matrix((0.5,))
-
-
-def of_every_kind() -> list[Message]:
-    """One well-formed message of each kind, of the node's own run and generation."""
-    data = (header(1), 0, Mode.TRAIN, 1, NUMBERS)
-    life = header(incarnation=OTHER_LIFE)
-    made: list[Message] = [
-        Register(life, "n", "h", 1, "0.1.0", "f"),
-        Welcome(header(), 1_000),
-        Refuse(header(), "no"),
-        Grant(header(), (Placement(role_of(), 0, None),)),
-        Ready(life, Traffic(0, 0, 0)),
-        Heartbeat(life, "spare", Traffic(0, 0, 0)),
-        Enquire(header()),
-        Fetch(header(), 2, LATEST_STEP),
-        GroupState(life, 2, 0, State(matrix((0.0,)), matrix((0.0,))), NUMBERS, NUMBERS, Traffic(0, 0, 0)),
-        Diverged(life, 2, "n", 1),
-        Stop(header()),
-        Stopped(life, Traffic(0, 0, 0)),
-        Probe(header()),
-        Superseded(header()),
-        Input(*data),
-        Target(*data),
-        Signal(*data),
-        Error(*data),
-        Output(*data),
-        InputError(*data),
-        Request(life, OTHER_LIFE, "status", "{}", NUMBERS),
-        Reply(header(), True, "{}", NUMBERS),
-    ]
-    assert {type(message) for message in made} == set(KINDS.values())
-    return made
 
 
 def in_state(state: NodeState) -> NodeMachine:

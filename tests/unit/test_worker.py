@@ -15,7 +15,18 @@ from neuron_node.events import Send
 from neuron_node.messages import Diverged, Error, InputError, Message, Mode, Output, Placement, Signal, State
 from neuron_node.role import OUTSIDE, Block, Role, Sender
 from neuron_node.worker import Worker
-from tests.roles import NODE_LIFE, RUN, error_from, input_role, input_to, matrix, output_role, role_of, signal_to, target_to
+from tests.roles import (
+    NODE_LIFE,
+    RUN,
+    error_from,
+    input_role,
+    input_to,
+    matrix,
+    output_role,
+    role_of,
+    signal_to,
+    target_to,
+)
 
 TWO_AND_TWO = role_of(senders=(Sender(1, 1), Sender(2, 1)), blocks=(Block(4, 1, -1.0, 1.0), Block(5, 2, -1.0, 1.0)), group=3)
 

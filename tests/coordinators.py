@@ -1,0 +1,78 @@
+"""A coordinator alone, its nodes played by the test."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from coordinator.machine.events import Report
+from coordinator.machine.machine import CoordinatorMachine
+from coordinator.machine.plan import Plan
+from neuron_node.addresses import COORDINATOR
+from neuron_node.codec import encode
+from neuron_node.events import Received
+from neuron_node.messages import NOBODY, Grant, Header, Message, Probe, Ready, Register, Request, Traffic
+from tests.networks import FINGERPRINT, RUN
+from tests.roles import NO_ROWS, sent
+
+NO_TRAFFIC = Traffic(0, 0, 0)
+
+
+def life(number: int) -> bytes:
+    """The incarnation of a node."""
+    return number.to_bytes(8, "big")
+
+
+def tell(machine: CoordinatorMachine, message: Message, now_ms: float = 0.0) -> list[Any]:
+    """What the coordinator does when it hears a message."""
+    return machine.handle(Received(COORDINATOR + encode(message)), now_ms)
+
+
+def linked(plan: Plan) -> CoordinatorMachine:
+    """A coordinator that has proved its own link."""
+    machine = CoordinatorMachine(plan)
+    [(address, probe)] = sent(machine.start(0.0))
+    assert isinstance(probe, Probe)
+    machine.handle(Received(address + encode(probe)), 0.0)
+    return machine
+
+
+def register(machine: CoordinatorMachine, number: int, name: str = "", fingerprint: str = FINGERPRINT, now_ms: float = 0.0) -> list[Any]:
+    """A node makes itself known."""
+    header = Header(NOBODY, 0, 0, life(number))
+    return tell(machine, Register(header, name or f"node-{number}", "host", 1000 + number, "0.1.0", fingerprint), now_ms)
+
+
+def by(machine: CoordinatorMachine, number: int, pass_number: int = 0, generation: int | None = None) -> Header:
+    """The header of what a node says, in the present generation unless said otherwise."""
+    return Header(RUN, machine.outbox.generation if generation is None else generation, pass_number, life(number))
+
+
+def ready(machine: CoordinatorMachine, number: int, now_ms: float = 0.0) -> list[Any]:
+    """A node says that its groups are in place."""
+    return tell(machine, Ready(by(machine, number), NO_TRAFFIC), now_ms)
+
+
+def wired(plan: Plan) -> tuple[CoordinatorMachine, list[Any]]:
+    """A coordinator whose nodes, one a group, numbered from 1, are ready; and what it did when the last one was."""
+    machine = linked(plan)
+    for number in machine.topology.groups:
+        register(machine, number)
+    actions: list[Any] = []
+    for number in machine.topology.groups:
+        actions = ready(machine, number)
+    return machine, actions
+
+
+def request(machine: CoordinatorMachine, command: str, arguments: str = "{}", client: bytes = b"a client", rows: Any = NO_ROWS) -> list[Any]:
+    """A command line asks."""
+    return tell(machine, Request(Header(NOBODY, 0, 0, client), client, command, arguments, rows))
+
+
+def grants(actions: list[Any]) -> dict[bytes, Grant]:
+    """The grants among the actions, by the incarnation that they are for."""
+    return {address[1:]: message for address, message in sent(actions) if isinstance(message, Grant)}
+
+
+def reports(actions: list[Any], event: str) -> list[dict[str, Any]]:
+    """The facts of the reports of one kind."""
+    return [action.facts for action in actions if isinstance(action, Report) and action.event == event]
