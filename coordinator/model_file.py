@@ -67,14 +67,25 @@ def load_model(path: Path) -> Model:
                 f"{path}: not a model of Exmachina (its format is {metadata.get('format')!r}, not {FORMAT!r})"
             )
         facts = json.loads(metadata["exmachina"])
-        network, encoding = NetworkSettings.from_json(facts["network"]), Encoding.from_json(facts["encoding"])
+        network, encoding = NetworkSettings.from_json(facts["network"]), _encoding(path, facts["encoding"])
         parameters = _parameters(path, tensors, network.layers)
         model = Model(parameters, network, encoding, int(facts["seed"]), int(facts["step"]))
     except (OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError) as fault:
         raise UserError(f"{path}: not a whole model ({type(fault).__name__}: {fault})") from None
+    if (encoding.features, encoding.outputs) != (network.layers[0], network.layers[-1]):
+        raise UserError(
+            f"{path}: {encoding.features} inputs and {encoding.outputs} outputs are encoded for another network"
+        )
     if metadata.get("weights_sha256") != parameters.sha256():
         raise UserError(f"{path}: damaged, its numbers do not match their checksum")
     return model
+
+
+def _encoding(path: Path, document: object) -> Encoding:
+    try:
+        return Encoding.from_json(document)
+    except UserError as fault:
+        raise UserError(f"{path}: {fault}") from None
 
 
 def _parameters(path: Path, tensors: dict[str, np.ndarray], layers: tuple[int, ...]) -> Parameters:
@@ -84,4 +95,6 @@ def _parameters(path: Path, tensors: dict[str, np.ndarray], layers: tuple[int, .
     expected = [(size,) for size in layers] + list(itertools.pairwise(layers))
     if shapes != expected or any(array.dtype != np.float64 for array in (*biases, *weights)):
         raise UserError(f"{path}: its numbers do not have the shape of a {'-'.join(map(str, layers))} network")
+    if not all(np.isfinite(array).all() for array in (*biases, *weights)):
+        raise UserError(f"{path}: it holds a NaN or an infinity, so it was not trained to its end")
     return Parameters(biases, weights)

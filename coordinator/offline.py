@@ -19,6 +19,8 @@ from neuron_node.messages import IDENTITY_LENGTH
 
 def forward(model: Model, rows: Array) -> Array:
     """The outputs' activities, (rows, outputs), for scaled rows, (rows, inputs). Every neuron is a machine of its own."""
+    if not len(rows):
+        return np.empty((0, model.network.layers[-1]))
     nothing = np.empty((0, model.network.layers[0])), np.empty((0, model.network.layers[-1]))
     data = PreparedData(model.encoding.dataset, "", model.encoding, *nothing, *nothing, None, None)
     states = Topology(model.network.layers, 1).divide(model.parameters)

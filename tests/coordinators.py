@@ -4,14 +4,30 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from coordinator.machine.events import Report
-from coordinator.machine.machine import CoordinatorMachine
+from coordinator.machine.machine import CoordinatorMachine, CoordinatorState
 from coordinator.machine.plan import Plan
 from neuron_node.addresses import COORDINATOR
 from neuron_node.codec import encode
-from neuron_node.events import Received
-from neuron_node.messages import NOBODY, Grant, Header, Message, Probe, Ready, Register, Request, Traffic
-from tests.networks import FINGERPRINT, RUN
+from neuron_node.events import Interrupted, Received, Tick
+from neuron_node.messages import (
+    NOBODY,
+    Grant,
+    Header,
+    Heartbeat,
+    InputError,
+    Message,
+    Mode,
+    Output,
+    Probe,
+    Ready,
+    Register,
+    Request,
+    Traffic,
+)
+from tests.networks import FINGERPRINT, RUN, plan_of, settings_of, xor_data
 from tests.roles import NO_ROWS, sent
 
 NO_TRAFFIC = Traffic(0, 0, 0)
@@ -36,10 +52,14 @@ def linked(plan: Plan) -> CoordinatorMachine:
     return machine
 
 
-def register(machine: CoordinatorMachine, number: int, name: str = "", fingerprint: str = FINGERPRINT, now_ms: float = 0.0) -> list[Any]:
+def register(
+    machine: CoordinatorMachine, number: int, name: str = "", fingerprint: str = FINGERPRINT, now_ms: float = 0.0
+) -> list[Any]:
     """A node makes itself known."""
     header = Header(NOBODY, 0, 0, life(number))
-    return tell(machine, Register(header, name or f"node-{number}", "host", 1000 + number, "0.1.0", fingerprint), now_ms)
+    return tell(
+        machine, Register(header, name or f"node-{number}", "host", 1000 + number, "0.1.0", fingerprint), now_ms
+    )
 
 
 def by(machine: CoordinatorMachine, number: int, pass_number: int = 0, generation: int | None = None) -> Header:
@@ -63,7 +83,9 @@ def wired(plan: Plan) -> tuple[CoordinatorMachine, list[Any]]:
     return machine, actions
 
 
-def request(machine: CoordinatorMachine, command: str, arguments: str = "{}", client: bytes = b"a client", rows: Any = NO_ROWS) -> list[Any]:
+def request(
+    machine: CoordinatorMachine, command: str, arguments: str = "{}", client: bytes = b"a client", rows: Any = NO_ROWS
+) -> list[Any]:
     """A command line asks."""
     return tell(machine, Request(Header(NOBODY, 0, 0, client), client, command, arguments, rows))
 
@@ -76,3 +98,42 @@ def grants(actions: list[Any]) -> dict[bytes, Grant]:
 def reports(actions: list[Any], event: str) -> list[dict[str, Any]]:
     """The facts of the reports of one kind."""
     return [action.facts for action in actions if isinstance(action, Report) and action.event == event]
+
+
+def finish_step(machine: CoordinatorMachine, now_ms: float = 0.0) -> list[Any]:
+    """Play all three nodes of one training step."""
+    [number] = machine.course.under_way.flights
+    batch = len(machine.course.under_way.flights[number].inputs)
+    actions: list[Any] = []
+    for kind, node in ((Output, 3), (InputError, 1), (InputError, 2)):
+        actions = tell(machine, kind(by(machine, node, number), 0, Mode.TRAIN, node, np.full((batch, 1), 0.5)), now_ms)
+    return actions
+
+
+THREE = plan_of(settings_of((2, 1)), xor_data())
+"""Three groups of one neuron: node-1 and node-2 host the inputs, node-3 the output."""
+
+
+def in_state(state: CoordinatorState) -> CoordinatorMachine:
+    """A coordinator of three nodes that has come so far."""
+    match state:
+        case CoordinatorState.GATHERING:
+            machine = linked(THREE)
+            register(machine, 1)
+        case CoordinatorState.WIRING:
+            machine = linked(THREE)
+            for number in (1, 2, 3):
+                register(machine, number)
+        case _:
+            machine, _ = wired(THREE)
+    match state:
+        case CoordinatorState.IDLE:
+            machine.course.done = True
+            tell(machine, Heartbeat(by(machine, 1), "working", NO_TRAFFIC))
+            machine.state = CoordinatorState.IDLE
+        case CoordinatorState.STOPPING | CoordinatorState.ENDED:
+            machine.handle(Interrupted(), 0.0)
+    if state is CoordinatorState.ENDED:
+        machine.handle(Tick(), 1e6)
+    assert machine.state is state
+    return machine

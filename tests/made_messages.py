@@ -61,7 +61,11 @@ any_message: st.SearchStrategy[Message] = st.sampled_from(sorted(KINDS)).flatmap
 def alike(one: Any, other: Any) -> bool:
     """Whether two messages say the same: the same types, and numbers equal bit for bit."""
     if isinstance(one, np.ndarray):
-        return isinstance(other, np.ndarray) and one.shape == other.shape and one.astype("<f8").tobytes() == other.astype("<f8").tobytes()
+        return (
+            isinstance(other, np.ndarray)
+            and one.shape == other.shape
+            and one.astype("<f8").tobytes() == other.astype("<f8").tobytes()
+        )
     if isinstance(one, tuple):
         return type(one) is type(other) and len(one) == len(other) and all(map(alike, one, other))
     if isinstance(one, float):

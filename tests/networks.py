@@ -35,7 +35,9 @@ def encoding_of(features: int, outputs: int, *, classes: bool) -> Encoding:
     return Encoding("made", names, "target", "none", (0.0,) * features, (1.0,) * features, known, outputs, *scales)
 
 
-def data_of(inputs: Array, targets: Array, *, classes: bool = True, held_out: tuple[Array, Array] | None = None) -> PreparedData:
+def data_of(
+    inputs: Array, targets: Array, *, classes: bool = True, held_out: tuple[Array, Array] | None = None
+) -> PreparedData:
     """Prepared data; without held-out samples the training samples are looked at."""
     encoding = encoding_of(inputs.shape[1], targets.shape[1], classes=classes)
     test_inputs, test_targets = held_out or (inputs, targets)
@@ -78,7 +80,11 @@ def seed_settings(layers: tuple[int, ...], epochs: int = 1) -> NetworkSettings:
     """The arithmetic of bigfive/ExMachina."""
     preset = PRESETS["exmachina"]
     return settings_of(
-        layers, learning_rate=preset["learning_rate"], batch_size=preset["batch_size"], epochs=epochs, **SEED_ARITHMETIC["exmachina"]
+        layers,
+        learning_rate=preset["learning_rate"],
+        batch_size=preset["batch_size"],
+        epochs=epochs,
+        **SEED_ARITHMETIC["exmachina"],
     )
 
 
@@ -113,5 +119,3 @@ def parameters(coordinator: CoordinatorMachine) -> Parameters:
     """The final weights and biases of a run that has finished."""
     assert coordinator.finished is not None and coordinator.course.snapshot is not None
     return coordinator.topology.assemble(coordinator.course.snapshot.states)
-
-

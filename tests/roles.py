@@ -10,7 +10,7 @@ from neuron_node.activations import Array
 from neuron_node.addresses import error_address, group_address, node_address
 from neuron_node.codec import decode, encode
 from neuron_node.events import Action, Received, Send
-from neuron_node.machine import NodeMachine, Self
+from neuron_node.machine import NodeMachine, NodeState, Self
 from neuron_node.messages import (
     Error,
     Grant,
@@ -53,7 +53,13 @@ def role_of(names: tuple[str, ...] = ("hidden.0",), **changes: Any) -> Role:
 
 def input_role(**changes: Any) -> Role:
     """Group 1: one input neuron above group 2."""
-    usual: dict[str, Any] = {"group": 1, "senders": (), "blocks": (Block(2, 1, -1.0, 1.0),), "activation": "identity", "bias_learned": False}
+    usual: dict[str, Any] = {
+        "group": 1,
+        "senders": (),
+        "blocks": (Block(2, 1, -1.0, 1.0),),
+        "activation": "identity",
+        "bias_learned": False,
+    }
     return role_of(("input.0",), **{**usual, **changes})
 
 
@@ -67,7 +73,9 @@ def matrix(*rows: tuple[float, ...]) -> Array:
     return np.array(rows, dtype=np.float64)
 
 
-def header(pass_number: int = 0, generation: int = 1, incarnation: bytes = COORDINATOR_LIFE, run: bytes = RUN) -> Header:
+def header(
+    pass_number: int = 0, generation: int = 1, incarnation: bytes = COORDINATOR_LIFE, run: bytes = RUN
+) -> Header:
     """Of what the coordinator says, unless said otherwise."""
     return Header(run, generation, pass_number, incarnation)
 
@@ -75,6 +83,11 @@ def header(pass_number: int = 0, generation: int = 1, incarnation: bytes = COORD
 def born() -> Self:
     """A node."""
     return Self(NODE_LIFE, "node-1", "host", 17, "0.1.0", "arithmetic")
+
+
+def state_now(machine: NodeMachine) -> NodeState:
+    """Where the node is in its life."""
+    return machine.state
 
 
 def heard(machine: NodeMachine, address: bytes, message: Message, now_ms: float = 0.0) -> list[Action]:
@@ -92,7 +105,9 @@ def messages(actions: list[Action]) -> list[Message]:
     return [message for _, message in sent(actions)]
 
 
-def grant(machine: NodeMachine, *roles: Role, generation: int = 1, step: int = 0, state: State | None = None) -> list[Action]:
+def grant(
+    machine: NodeMachine, *roles: Role, generation: int = 1, step: int = 0, state: State | None = None
+) -> list[Action]:
     """Give the node groups, at its own address."""
     placements = tuple(Placement(role, step, state) for role in roles)
     return heard(machine, node_address(machine.born.incarnation), Grant(header(generation=generation), placements))
@@ -105,7 +120,9 @@ def welcome(machine: NodeMachine, interval_ms: int = 1_000) -> list[Action]:
 
 def prove(machine: NodeMachine, actions: list[Action]) -> list[Action]:
     """Let the probe among the actions come back."""
-    address, probe = next((address, message) for address, message in reversed(sent(actions)) if isinstance(message, Probe))
+    address, probe = next(
+        (address, message) for address, message in reversed(sent(actions)) if isinstance(message, Probe)
+    )
     return heard(machine, address, probe)
 
 
@@ -118,7 +135,9 @@ def working(*roles: Role, state: State | None = None) -> NodeMachine:
     return machine
 
 
-def signal_to(group: int, sender: int, values: Array, number: int = 1, attempt: int = 0, mode: Mode = Mode.TRAIN) -> bytes:
+def signal_to(
+    group: int, sender: int, values: Array, number: int = 1, attempt: int = 0, mode: Mode = Mode.TRAIN
+) -> bytes:
     """The frame of a signal."""
     return group_address(group) + encode(Signal(header(number, incarnation=OTHER_LIFE), attempt, mode, sender, values))
 

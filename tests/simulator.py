@@ -98,7 +98,9 @@ class Simulator(MemoryNetwork):
         self._lives = 0
         self.coordinator_life = Life(self.coordinator)
         self.add(self.coordinator_life)
-        self.nodes = {f"node-{number}": self.start_node(f"node-{number}") for number in self.coordinator.topology.groups}
+        self.nodes = {
+            f"node-{number}": self.start_node(f"node-{number}") for number in self.coordinator.topology.groups
+        }
 
     def start_node(self, name: str) -> Life:
         """A new life of a node, under a new incarnation."""
@@ -146,5 +148,3 @@ class Simulator(MemoryNetwork):
         """Of the trained network."""
         assert self.coordinator.finished is not None
         return str(self.coordinator.finished["weights_sha256"])
-
-

@@ -136,15 +136,17 @@ def verify(
     """
     if flags.pop("group_size") is not None:
         raise UserError("verify takes --group-sizes, such as 1,4,layer")
-    comparisons = []
-    for group_size in [text.strip() for text in group_sizes.split(",")]:
-        job = Job.from_flags({"dataset": dataset, **flags, "group_size": group_size}, config)
-        length = math.ceil(len(job.data.train_inputs) / job.network.batch_size)
-        job = replace(job, network=replace(job.network, epochs=math.ceil(steps / length)))
+    sizes = [text.strip() for text in group_sizes.split(",")]
+    jobs = [Job.from_flags({"dataset": dataset, **flags, "group_size": size}, config) for size in sizes]
+    for job in jobs:
         check_machine(job.nodes)
-        directory = job.create_run(runs, steps_at_most=steps)
+    comparisons = []
+    for size, job in zip(sizes, jobs, strict=True):
+        epochs = math.ceil(steps / math.ceil(len(job.data.train_inputs) / job.network.batch_size))
+        shortened = replace(job, network=replace(job.network, epochs=epochs))
+        directory = shortened.create_run(runs, steps_at_most=steps)
         _watch(directory, job.nodes, verify=True)
-        comparisons.append({"group_size": group_size, "nodes": job.nodes, **directory.read_json("comparison")})
+        comparisons.append({"group_size": size, "nodes": job.nodes, **directory.read_json("comparison")})
     good = all(comparison["first_beyond"] is None and comparison["steps"] == steps for comparison in comparisons)
     layers = list(job.network.layers)
     if as_json:

@@ -33,7 +33,12 @@ def descriptors_needed(nodes: int) -> int:
 
 
 def check_machine(nodes: int) -> None:
-    """Whether this machine allows as many open files as the network needs. Raises `UserError`."""
+    """Whether this machine allows as many open files as the network needs, and a socket's path. Raises `UserError`."""
+    sockets = f"{tempfile.gettempdir()}/exmachina-XXXXXXXX/out"
+    if len(sockets.encode()) > LONGEST_IPC_PATH:
+        raise UserError(
+            f"TMPDIR: {sockets!r} is too long a path for a socket (at most {LONGEST_IPC_PATH} bytes); set a shorter one"
+        )
     needed = descriptors_needed(nodes)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < needed:
@@ -56,11 +61,6 @@ class LocalRun:
 
     def __enter__(self) -> LocalRun:
         self._sockets = tempfile.mkdtemp(prefix="exmachina-")
-        if len(f"{self._sockets}/out".encode()) > LONGEST_IPC_PATH:
-            shutil.rmtree(self._sockets)
-            raise UserError(
-                f"the path of temporary files {self._sockets!r} is too long for a socket; set TMPDIR to a shorter one"
-            )
         endpoints = (f"ipc://{self._sockets}/in", f"ipc://{self._sockets}/out")
         self._directory.write_json("endpoints", endpoints)
         self._events, theirs = os.pipe()

@@ -17,6 +17,7 @@ from enum import Enum
 from typing import Any
 
 from coordinator.machine.course import Course
+from coordinator.machine.gathering import Gathering
 from coordinator.machine.outbox import Outbox
 from coordinator.machine.plan import Plan
 from coordinator.machine.requests import Requests
@@ -31,14 +32,12 @@ from neuron_node.messages import (
     PROTOCOL_VERSION,
     Diverged,
     Enquire,
-    Grant,
     GroupState,
     Header,
     Heartbeat,
     InputError,
     Message,
     Output,
-    Placement,
     Probe,
     Ready,
     Refuse,
@@ -56,7 +55,6 @@ STOPPING_AT_MOST_MS = 3_000
 CLOCK_JUMP_MS = 3_000
 REPORT_INTERVAL_MS = 200
 STALLS_IN_A_ROW = 3
-WAITING_UNCHANGED_MS = 1_000
 
 
 class CoordinatorState(Enum):
@@ -87,7 +85,7 @@ class CoordinatorMachine:
         self.recoveries = 0
         self.drops = Drops()
         self.now_ms = 0.0
-        self._roles = plan.roles(self.topology)
+        self._gathering = Gathering(self.topology, plan.roles(self.topology), self.roster, self.outbox)
         self._stalls = 0
         self._stalled_step = -1
         self._proof = LinkProof(plan.incarnation, self.outbox.header)
@@ -96,8 +94,6 @@ class CoordinatorMachine:
         self._ticked_ms: float | None = None
         self._stop_by_ms = float("inf")
         self._exit_code = 0
-        self._waiting_have = -1
-        self._waiting_since_ms: float | None = None
 
     def start(self, now_ms: float) -> list[Any]:
         """The first actions of a life."""
@@ -232,38 +228,16 @@ class CoordinatorMachine:
     def _proceed(self) -> None:
         if self._proof.pending:
             return
-        if self.state is CoordinatorState.GATHERING:
-            self._gather()
+        if self.state is CoordinatorState.GATHERING and self._gathering.place(self.now_ms):
+            self._enter(CoordinatorState.WIRING)
+            self._grant()
         if self.state in (CoordinatorState.TRAINING, CoordinatorState.IDLE):
             self.course.advance(self.now_ms)
             if self.course.done and self.state is CoordinatorState.TRAINING:
                 self._finish()
 
-    def _gather(self) -> None:
-        groups = list(self.topology.groups)
-        if self.roster.place(groups):
-            self._enter(CoordinatorState.WIRING)
-            for member in self.roster.members.values():
-                member.ready = False
-            self._grant()
-            return
-        have = len(self.roster.members)
-        if have != self._waiting_have:
-            self._waiting_have, self._waiting_since_ms = have, self.now_ms
-
     def _grant(self) -> None:
-        """Give every node that has not said that it is ready its groups, at the last snapshot."""
-        snapshot = self.course.snapshot
-        for member in self.roster.hosting():
-            if member.ready:
-                continue
-            placements = tuple(
-                Placement(self._roles[group], snapshot.step, snapshot.states[group])
-                if snapshot
-                else Placement(self._roles[group], 0, None)
-                for group in member.groups
-            )
-            self.outbox.send(node_address(member.incarnation), Grant(self.outbox.header(), placements))
+        self._gathering.grant(self.course.snapshot)
         self._control_due_ms = self.now_ms + CONTROL_AGAIN_MS
 
     def _finish(self) -> None:
@@ -325,14 +299,12 @@ class CoordinatorMachine:
         if self._proof.pending and control_due:
             self.outbox.act(self._proof.again())
             self._control_due_ms = self.now_ms + CONTROL_AGAIN_MS
-        PERIODIC[self.state](self, control_due)
+        if self.state in PERIODIC:
+            PERIODIC[self.state](self, control_due)
 
     def _tick_gathering(self, _control_due: bool) -> None:
         self._lose_the_silent()
-        # While nodes keep coming there is nothing to say.
-        if self._waiting_since_ms is not None and self.now_ms - self._waiting_since_ms >= WAITING_UNCHANGED_MS:
-            self._waiting_since_ms = None
-            self.outbox.report("waiting", have=len(self.roster.members), need=len(self.topology.groups))
+        self._gathering.say_what_is_missing(self.now_ms)
 
     def _tick_wiring(self, control_due: bool) -> None:
         if control_due:
@@ -346,7 +318,7 @@ class CoordinatorMachine:
             self._control_due_ms = self.now_ms + CONTROL_AGAIN_MS
         if self.now_ms >= self._report_due_ms and self.state is CoordinatorState.TRAINING:
             self._report_due_ms = self.now_ms + REPORT_INTERVAL_MS
-            self.outbox.report("progress", **self.course.facts(), messages_per_second=self.messages_per_second)
+            self.outbox.report("progress", **self.course.facts(), messages_per_second=self.roster.rate)
         self._lose_the_silent()
         if not self._proof.pending and (stalled := self.course.under_way.repeat(self.now_ms)):
             self._stall(stalled.missing(self.topology))
@@ -355,13 +327,11 @@ class CoordinatorMachine:
         step = self.course.training.progress.step
         self._stalls = self._stalls + 1 if step == self._stalled_step else 1
         self._stalled_step = step
-        named = ", ".join(missing[:5]) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
+        line = f"step {step + 1} did not finish; no answer from {', '.join(missing)}"
         if self._stalls >= STALLS_IN_A_ROW:
-            self.fail(
-                f"step {step + 1} did not finish in {self._stalls} generations, though nobody died; no answer from {named}"
-            )
+            self.fail(f"{line}, in {self._stalls} generations, though nobody died")
         else:
-            self._recover(f"step {step + 1} did not finish; no answer from {named}")
+            self._recover(line)
 
     def _tick_stopping(self, control_due: bool) -> None:
         if not self.roster.members or self.now_ms >= self._stop_by_ms:
@@ -369,9 +339,6 @@ class CoordinatorMachine:
             self.outbox.act(End(self._exit_code))
         elif control_due:
             self._ask_to_stop()
-
-    def _nothing(self, _control_due: bool) -> None:
-        pass
 
     def _lose_the_silent(self) -> None:
         for member in self.roster.in_order():
@@ -397,11 +364,6 @@ class CoordinatorMachine:
     def messages(self) -> int:
         """Messages that all programs of the run have sent, as last counted."""
         return self.outbox.messages_sent + self.roster.sent
-
-    @property
-    def messages_per_second(self) -> float:
-        """Messages that all nodes send a second, by their last two heartbeats; each message is sent once and received by some."""
-        return sum(member.rate for member in self.roster.members.values())
 
 
 _RUNNING = (CoordinatorState.TRAINING, CoordinatorState.IDLE)
@@ -431,5 +393,4 @@ PERIODIC: dict[CoordinatorState, Callable[[CoordinatorMachine, bool], None]] = {
     CoordinatorState.TRAINING: CoordinatorMachine._tick_running,
     CoordinatorState.IDLE: CoordinatorMachine._tick_running,
     CoordinatorState.STOPPING: CoordinatorMachine._tick_stopping,
-    CoordinatorState.ENDED: CoordinatorMachine._nothing,
 }

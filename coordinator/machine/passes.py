@@ -17,6 +17,8 @@ from neuron_node.events import Send
 from neuron_node.messages import Header, Input, InputError, Mode, Output, Target
 from neuron_node.role import OUTSIDE
 
+NAMED_AT_MOST = 5
+
 
 @dataclass(slots=True, eq=False)
 class ForwardJob:
@@ -108,8 +110,9 @@ class Flight:
         return np.concatenate([self.outputs[group.number] for group in topology.outputs], axis=1)
 
     def missing(self, topology: Topology) -> list[str]:
-        """Whose results have not come, by name of their first neuron."""
+        """Whose results have not come, by name of their first neuron; the first few, and how many more."""
         groups = [group for group in topology.outputs if group.number not in self.outputs]
         if self.mode is not Mode.FORWARD:
             groups += [group for group in topology.inputs if group.number not in self.input_errors]
-        return [group.names[0] for group in groups]
+        names = [group.names[0] for group in groups]
+        return names if len(names) <= NAMED_AT_MOST else [*names[:NAMED_AT_MOST], f"{len(names) - NAMED_AT_MOST} more"]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 from dataclasses import dataclass, field
 
 from neuron_node.messages import Register, Traffic
 
+COUNTED_AGAIN_MS = 500
 NOTHING_YET = Traffic(0, 0, 0)
 
 
@@ -26,17 +28,17 @@ class Member:
     traffic: Traffic = NOTHING_YET
     rate: float = 0.0
     """Messages a second, sent and received, between the last two counts."""
-    counted_ms: float = 0.0
+    counted_ms: float = float("-inf")
+    counted: int = 0
 
     def count(self, traffic: Traffic, now_ms: float) -> None:
         """Take a new count of the node's messages."""
-        passed_ms = now_ms - self.counted_ms
-        if self.counted_ms and passed_ms >= 500:
-            earlier = self.traffic.sent + self.traffic.received
-            self.rate = max(0.0, (traffic.sent + traffic.received - earlier) * 1000.0 / passed_ms)
-        if not self.counted_ms or passed_ms >= 500:
-            self.counted_ms = now_ms
         self.traffic = traffic
+        passed_ms, messages = now_ms - self.counted_ms, traffic.sent + traffic.received
+        if passed_ms >= COUNTED_AGAIN_MS:
+            if math.isfinite(self.counted_ms):
+                self.rate = max(0.0, (messages - self.counted) * 1000.0 / passed_ms)
+            self.counted_ms, self.counted = now_ms, messages
 
 
 class Roster:
@@ -88,6 +90,11 @@ class Roster:
         for group, member in zip(homeless, spares, strict=False):
             member.groups = [group]
         return True
+
+    @property
+    def rate(self) -> float:
+        """Messages a second that nodes send and receive, by their last two counts."""
+        return sum(member.rate for member in self.members.values())
 
     @property
     def sent(self) -> int:

@@ -18,6 +18,7 @@ from neuron_node.messages import Header, InputError, Mode, Output
 FORWARD_AT_ONCE = 4
 FIRST_PATIENCE_MS = 2_000.0
 LEAST_PATIENCE_MS = 1_000.0
+MOST_PATIENCE_MS = 60_000.0
 PATIENCE_IN_STEPS = 10.0
 ATTEMPTS = 5
 
@@ -72,9 +73,9 @@ class UnderWay:
 
     def repeat(self, now_ms: float, *, all_of_them: bool = False) -> Flight | None:
         """Send late passes into the network again; one that was repeated too often is returned instead."""
-        patience_ms = (
-            FIRST_PATIENCE_MS if self.recent_ms is None else max(LEAST_PATIENCE_MS, PATIENCE_IN_STEPS * self.recent_ms)
-        )
+        patience_ms = FIRST_PATIENCE_MS
+        if self.recent_ms is not None:
+            patience_ms = min(max(LEAST_PATIENCE_MS, PATIENCE_IN_STEPS * self.recent_ms), MOST_PATIENCE_MS)
         for flight in self.flights.values():
             if not all_of_them and now_ms - flight.sent_ms < patience_ms * 2**flight.attempt:
                 continue

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -105,7 +106,9 @@ def one_step() -> tuple[Topology, dict[int, GroupState], Trace]:
     states = {}
     for number, state in topology.divide(trace.parameters).items():
         group = topology.groups[number]
-        activity, error = (np.ascontiguousarray(values[group.layer][:, group.columns]) for values in (trace.activities, trace.errors))
+        activity, error = (
+            np.ascontiguousarray(values[group.layer][:, group.columns]) for values in (trace.activities, trace.errors)
+        )
         states[number] = GroupState(header(), number, 1, state, activity, error, Traffic(0, 0, 0))
     return topology, states, trace
 
@@ -149,13 +152,17 @@ def test_the_first_is_kept_and_the_largest_replaced() -> None:
     comparison = Comparison(topology)
     comparison.compare(1, {**states, 2: changed(states[2], "weight", lambda array: array + 1e-6)}, trace)
     comparison.compare(2, {**states, 4: changed(states[4], "bias", lambda array: array + 1.0)}, trace)
-    assert comparison.first_beyond is not None and (comparison.first_beyond.step, comparison.first_beyond.neuron) == (1, "input.1")
+    assert comparison.first_beyond is not None and (comparison.first_beyond.step, comparison.first_beyond.neuron) == (
+        1,
+        "input.1",
+    )
     assert (comparison.largest.step, comparison.largest.neuron) == (2, "hidden.1")
 
 
 def changed(state: GroupState, kind: str, change: Callable[[Array], Array]) -> GroupState:
     if kind in ("activity", "error"):
-        return state._replace(**{kind: change(getattr(state, kind))})
+        numbers: dict[str, Any] = {kind: change(getattr(state, kind))}
+        return state._replace(**numbers)
     parts = {"bias": state.state.bias, "weights": state.state.weights}
     name = {"bias": "bias", "weight": "weights"}[kind]
     return state._replace(state=State(**{**parts, name: change(parts[name])}))

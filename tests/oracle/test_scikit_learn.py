@@ -19,10 +19,14 @@ SAMPLES, STEPS, RATE = 12, 8, 0.5
 def steps_of_ours(settings: NetworkSettings, data: PreparedData, group_size: int) -> tuple[Parameters, Parameters]:
     """The first weights and biases, and those after some steps with all samples."""
     still = NetworkSettings(**{**vars(settings), "learning_rate": 0.0, "epochs": 1})
-    return parameters(trained(plan_of(still, data))), parameters(trained(plan_of(settings, data, group_size=group_size)))
+    return parameters(trained(plan_of(still, data))), parameters(
+        trained(plan_of(settings, data, group_size=group_size))
+    )
 
 
-def steps_of_theirs(theirs: Any, first: Parameters, inputs: np.ndarray, targets: np.ndarray, **known: Any) -> Parameters:
+def steps_of_theirs(
+    theirs: Any, first: Parameters, inputs: np.ndarray, targets: np.ndarray, **known: Any
+) -> Parameters:
     theirs.partial_fit(inputs, targets, **known)
     for ours, array in zip((*first.weights, *first.biases[1:]), (*theirs.coefs_, *theirs.intercepts_), strict=True):
         assert array.shape == ours.shape
@@ -41,7 +45,9 @@ def habits(hidden: tuple[int, ...], activation: str) -> dict[str, Any]:
 
 
 def check_same(ours: Parameters, theirs: Parameters, first: Parameters) -> None:
-    for mine, other, start in zip((*ours.weights, *ours.biases), (*theirs.weights, *theirs.biases), (*first.weights, *first.biases), strict=True):
+    for mine, other, start in zip(
+        (*ours.weights, *ours.biases), (*theirs.weights, *theirs.biases), (*first.weights, *first.biases), strict=True
+    ):
         assert np.allclose(mine, other, rtol=1e-9, atol=1e-12)
         assert start.shape == mine.shape
     assert all(not np.allclose(mine, start, atol=1e-4) for mine, start in zip(ours.weights, first.weights, strict=True))
@@ -54,11 +60,18 @@ def test_one_logistic_output_with_cross_entropy(hidden: tuple[int, ...], activat
     """Two classes: scikit-learn's MLPClassifier minimises the binary cross-entropy."""
     data = made_data(SAMPLES, 3, 1)
     settings = settings_of(
-        (3, *hidden, 1), hidden_activation=activation, loss="cross_entropy", batch_size=SAMPLES, epochs=STEPS, learning_rate=RATE
+        (3, *hidden, 1),
+        hidden_activation=activation,
+        loss="cross_entropy",
+        batch_size=SAMPLES,
+        epochs=STEPS,
+        learning_rate=RATE,
     )
     first, ours = steps_of_ours(settings, data, group_size)
     assert data.train_labels is not None
-    theirs = steps_of_theirs(MLPClassifier(**habits(hidden, activation)), first, data.train_inputs, data.train_labels, classes=[0, 1])
+    theirs = steps_of_theirs(
+        MLPClassifier(**habits(hidden, activation)), first, data.train_inputs, data.train_labels, classes=[0, 1]
+    )
     check_same(ours, theirs, first)
 
 
@@ -68,7 +81,11 @@ def test_several_logistic_outputs_with_cross_entropy() -> None:
     settings = settings_of((3, 4, 3), loss="cross_entropy", batch_size=SAMPLES, epochs=STEPS, learning_rate=RATE)
     first, ours = steps_of_ours(settings, data, 1)
     theirs = steps_of_theirs(
-        MLPClassifier(**habits((4,), "logistic")), first, data.train_inputs, data.train_targets.astype(np.int64), classes=[0, 1, 2]
+        MLPClassifier(**habits((4,), "logistic")),
+        first,
+        data.train_inputs,
+        data.train_targets.astype(np.int64),
+        classes=[0, 1, 2],
     )
     check_same(ours, theirs, first)
 
@@ -80,7 +97,12 @@ def test_identity_outputs_with_squared_error(activation: str, outputs: int) -> N
     targets = numbers("regression", SAMPLES, outputs)
     data = data_of(numbers("inputs", SAMPLES, 3), targets, classes=False)
     settings = settings_of(
-        (3, 4, outputs), hidden_activation=activation, output_activation="identity", batch_size=SAMPLES, epochs=STEPS, learning_rate=RATE
+        (3, 4, outputs),
+        hidden_activation=activation,
+        output_activation="identity",
+        batch_size=SAMPLES,
+        epochs=STEPS,
+        learning_rate=RATE,
     )
     first, ours = steps_of_ours(settings, data, 1)
     their_targets = targets[:, 0] if outputs == 1 else targets

@@ -44,7 +44,9 @@ def check(network: NetworkSettings, group_size: int, *, classes: bool = True) ->
     assert comparison["first_beyond"] is None, comparison
     assert comparison["largest"]["difference"] < 1e-12
     # Of every neuron bias, and an activity and an error a sample, and every weight; each step.
-    parameters_a_step = sum(network.layers) + sum(a * b for a, b in zip(network.layers, network.layers[1:], strict=False))
+    parameters_a_step = sum(network.layers) + sum(
+        a * b for a, b in zip(network.layers, network.layers[1:], strict=False)
+    )
     samples = len(data.train_inputs) * network.epochs
     assert comparison["numbers"] == comparison["steps"] * parameters_a_step + 2 * samples * sum(network.layers)
 
@@ -61,7 +63,11 @@ def test_every_number_of_every_step_is_the_textbooks(layers: tuple[int, ...], gr
 @pytest.mark.parametrize("hidden", ["logistic", "tanh", "relu", "identity"])
 def test_every_activation_is_the_textbooks(hidden: str, output: str, group_size: int) -> None:
     """In hidden and output layers, with squared error."""
-    check(settings_of((3, 4, 2), hidden_activation=hidden, output_activation=output, learning_rate=0.1), group_size, classes=False)
+    check(
+        settings_of((3, 4, 2), hidden_activation=hidden, output_activation=output, learning_rate=0.1),
+        group_size,
+        classes=False,
+    )
 
 
 @pytest.mark.parametrize("group_size", [1, 4, WHOLE_LAYER])
@@ -98,7 +104,8 @@ def test_the_preset_exmachina_is_what_loops_over_single_neurons_give() -> None:
     """No matrix, no NumPy in the arithmetic: sums, products and one exponential for one sample after the other."""
     settings, data = seed_settings((3, 4, 2), epochs=2), made_data(8, 3, 2)
     layers = [
-        [Neuron(1, name, (*settings.layers, 0)[layer + 1]) for name in layer_names(settings.layers, layer)] for layer in range(3)
+        [Neuron(1, name, (*settings.layers, 0)[layer + 1]) for name in layer_names(settings.layers, layer)]
+        for layer in range(3)
     ]
     schedule = Schedule(1, 8, 1, 2)
     for step in range(schedule.steps):
@@ -154,7 +161,10 @@ def test_a_step_goes_down_the_gradient_of_the_loss(changes: dict[str, Any], clas
     settings = settings_of((2, 3, 2), batch_size=6, epochs=1, learning_rate=0.5, **changes)
     data = made_data(6, 2, 2, classes=classes)
     plan = plan_of(settings, data)
-    before, after = parameters(trained(plan_of(NetworkSettings(**{**vars(settings), "learning_rate": 0.0}), data))), parameters(trained(plan))
+    before, after = (
+        parameters(trained(plan_of(NetworkSettings(**{**vars(settings), "learning_rate": 0.0}), data))),
+        parameters(trained(plan)),
+    )
     step, checked = 1e-5, 0
     for kind in ("biases", "weights"):
         for layer, (old, new) in enumerate(zip(getattr(before, kind), getattr(after, kind), strict=True)):

@@ -46,7 +46,11 @@ def test_any_order_of_delivery_gives_the_same_weights(seed: int) -> None:
 
 @pytest.mark.parametrize(
     "network",
-    [settings_of((2, 1), epochs=4), settings_of((2, 3, 2, 1), hidden_activation="tanh", loss="cross_entropy"), seed_settings((2, 3, 1))],
+    [
+        settings_of((2, 1), epochs=4),
+        settings_of((2, 3, 2, 1), hidden_activation="tanh", loss="cross_entropy"),
+        seed_settings((2, 3, 1)),
+    ],
     ids=["no hidden layer", "two hidden layers", "exmachina"],
 )
 @pytest.mark.parametrize("group_size", [1, 2])

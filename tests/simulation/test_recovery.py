@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -33,11 +34,16 @@ def test_nodes_that_die_at_any_moment_leave_no_trace(seed: int) -> None:
     simulator = Simulator(small(), seed, lost=1.0, doubled=1.0)
     for _ in range(3):
         moment = simulator.deliveries + 1 + dice.below(1_500)
-        simulator.run(lambda moment=moment: simulator.deliveries >= moment or simulator.coordinator.finished is not None)  # type: ignore[misc]
+        simulator.run(functools.partial(come_to, simulator, moment))
         if simulator.coordinator.finished is None:
             simulator.replace(NAMES[dice.below(10)])
     simulator.run()
     check_same_end(simulator)
+
+
+def come_to(simulator: Simulator, moment: int) -> bool:
+    """Whether so many frames have been delivered, or the run is over."""
+    return simulator.deliveries >= moment or simulator.coordinator.finished is not None
 
 
 @pytest.mark.parametrize("every", [5, 100], ids=["with a snapshot", "before the first snapshot"])
@@ -120,7 +126,10 @@ def test_a_program_that_loses_its_link_misses_nothing(seed: int) -> None:
     """A node and then the coordinator get new sockets in the middle of a step: no rollback, the same end."""
     dice = Dice(seed, "links")
     simulator = Simulator(small(), seed)
-    victims: list[Callable[[], None]] = [simulator.nodes[NAMES[dice.below(10)]].lose_link, simulator.coordinator_life.lose_link]
+    victims: list[Callable[[], None]] = [
+        simulator.nodes[NAMES[dice.below(10)]].lose_link,
+        simulator.coordinator_life.lose_link,
+    ]
     simulator.disturb({4 + dice.below(4): victims[0], 10 + dice.below(4): victims[1]})
     check_same_end(simulator)
     assert simulator.coordinator.recoveries == 0

@@ -30,7 +30,16 @@ def frame_of(message: Message) -> bytes:
 
 
 def signal(values: Any, **fields: Any) -> Signal:
-    return Signal(**{"header": header(3), "attempt": 0, "mode": 1, "sender": 2, "values": np.asarray(values, dtype=np.float64), **fields})
+    return Signal(
+        **{
+            "header": header(3),
+            "attempt": 0,
+            "mode": 1,
+            "sender": 2,
+            "values": np.asarray(values, dtype=np.float64),
+            **fields,
+        }
+    )
 
 
 def body_of(message: Message) -> list[Any]:
@@ -61,7 +70,12 @@ def test_arrays_come_back_in_one_layout(message: Message) -> None:
     while stack:
         value = stack.pop()
         if isinstance(value, np.ndarray):
-            assert value.dtype == np.dtype("float64") and value.dtype.isnative and value.flags.c_contiguous and value.ndim == 2
+            assert (
+                value.dtype == np.dtype("float64")
+                and value.dtype.isnative
+                and value.flags.c_contiguous
+                and value.ndim == 2
+            )
         elif isinstance(value, tuple):
             stack.extend(value)
 
@@ -203,7 +217,16 @@ def test_deep_nesting_is_refused(body: bytes) -> None:
 
 @pytest.mark.parametrize(
     "body",
-    [msgpack.packb({}), msgpack.packb({"version": 1}), b"\xd6\xff\x00\x00\x00\x00", b"\xc7\x00\x05", b"\xc1", b"", b"\x90", b"\xa4\xff\xff\xff\xff"],
+    [
+        msgpack.packb({}),
+        msgpack.packb({"version": 1}),
+        b"\xd6\xff\x00\x00\x00\x00",
+        b"\xc7\x00\x05",
+        b"\xc1",
+        b"",
+        b"\x90",
+        b"\xa4\xff\xff\xff\xff",
+    ],
     ids=["map", "full map", "timestamp", "extension", "never used", "nothing", "empty array", "no UTF-8"],
 )
 def test_other_msgpack_is_refused(body: bytes) -> None:

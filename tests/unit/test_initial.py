@@ -47,7 +47,12 @@ def test_numbers_are_pure_bounded_and_a_prefix_of_more(seed: int, name: str, cou
 
 def test_seeds_and_names_have_streams_of_their_own() -> None:
     """No two of them begin alike."""
-    firsts = {float(uniform(seed, f"{layer}.{index}", 1)[0]) for seed in range(5) for layer in ("input", "hidden") for index in range(20)}
+    firsts = {
+        float(uniform(seed, f"{layer}.{index}", 1)[0])
+        for seed in range(5)
+        for layer in ("input", "hidden")
+        for index in range(20)
+    }
     assert len(firsts) == 200
 
 
@@ -74,7 +79,12 @@ def test_first_numbers_do_not_depend_on_the_group_size(settings: NetworkSettings
 
 def test_each_block_and_the_bias_have_their_range() -> None:
     """Weights lie in their own block's range, biases in theirs; an empty range is its only number."""
-    role = role_of(tuple(f"n{index}" for index in range(50)), blocks=(Block(3, 20, -0.5, 0.5), Block(4, 10, 7.0, 8.0)), bias_low=-3.0, bias_high=-1.0)
+    role = role_of(
+        tuple(f"n{index}" for index in range(50)),
+        blocks=(Block(3, 20, -0.5, 0.5), Block(4, 10, 7.0, 8.0)),
+        bias_low=-3.0,
+        bias_high=-1.0,
+    )
     bias, weights = initial_bias_and_weights(role)
     assert weights.shape == (50, 30)
     assert -0.5 <= weights[:, :20].min() < -0.4 and 0.4 < weights[:, :20].max() < 0.5

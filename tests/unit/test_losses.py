@@ -59,7 +59,9 @@ def test_the_cross_entropy_error_of_an_output_is_the_gradient_of_the_measured_lo
     check_gradient(LOSSES["cross_entropy"], MEASURED_LOSSES["cross_entropy"], "logistic")
 
 
-def check_gradient(error: Callable[[Array, Array, str], Array], loss: Callable[[Array, Array], float], activation: str) -> None:
+def check_gradient(
+    error: Callable[[Array, Array, str], Array], loss: Callable[[Array, Array], float], activation: str
+) -> None:
     activity = ACTIVATIONS[activation].activity
     totals, targets = numbers("totals", 5, 3, -2.0, 2.0), numbers("targets", 5, 3, 0.0, 1.0)
     found = error(activity(totals), targets, activation)

@@ -27,13 +27,18 @@ def test_one_neuron_takes_the_nine_steps() -> None:
     assert neuron.activate(memory).tolist() == [[pytest.approx(activity, rel=1e-15)]]
     signals = neuron.fire(memory)
     assert [receiver for receiver, _ in signals] == [4, 5]
-    assert [values.tolist() for _, values in signals] == [[[pytest.approx(0.5 * activity)]], [[pytest.approx(-2.0 * activity)]]]
+    assert [values.tolist() for _, values in signals] == [
+        [[pytest.approx(0.5 * activity)]],
+        [[pytest.approx(-2.0 * activity)]],
+    ]
     assert not neuron.receive_error(memory, 5, matrix((0.125,)))
     assert neuron.receive_error(memory, 4, matrix((0.75,)))
     error = (0.5 * 0.75 - 2.0 * 0.125) * activity * (1.0 - activity)
     assert neuron.reply(memory).tolist() == [[pytest.approx(error, rel=1e-15)]]
     assert neuron.learn(memory)
-    assert neuron.weights.tolist() == [[pytest.approx(0.5 - 0.5 * 0.75 * activity), pytest.approx(-2.0 - 0.5 * 0.125 * activity)]]
+    assert neuron.weights.tolist() == [
+        [pytest.approx(0.5 - 0.5 * 0.75 * activity), pytest.approx(-2.0 - 0.5 * 0.125 * activity)]
+    ]
     assert neuron.bias.tolist() == [pytest.approx(0.25 - 0.5 * error)]
 
 
@@ -129,7 +134,9 @@ def test_signals_are_added_in_synapse_order() -> None:
     right = (0.1 + 1e16) - 1e16
     assert right != 0.1
     for order in ((1, 2, 3), (3, 1, 2), (2, 3, 1)):
-        neuron = Neurons(role_of(senders=senders, activation="identity", group=4, blocks=()), matrix((0.0,)), np.empty((1, 0)))
+        neuron = Neurons(
+            role_of(senders=senders, activation="identity", group=4, blocks=()), matrix((0.0,)), np.empty((1, 0))
+        )
         memory = Memory(1)
         for sender in order:
             neuron.receive_signal(memory, sender, matrix((values[sender],)))
@@ -150,7 +157,11 @@ def test_numbers_that_are_no_longer_finite_are_told() -> None:
 
 def test_a_sum_of_signals_that_overflows_is_no_warning() -> None:
     """Two finite signals whose sum is not: the neuron goes on without a line in its log, and its group finds out."""
-    neuron = Neurons(role_of(senders=(Sender(1, 1), Sender(2, 1)), group=3, activation="identity", blocks=()), matrix((0.0,)), np.empty((1, 0)))
+    neuron = Neurons(
+        role_of(senders=(Sender(1, 1), Sender(2, 1)), group=3, activation="identity", blocks=()),
+        matrix((0.0,)),
+        np.empty((1, 0)),
+    )
     memory = Memory(1)
     neuron.receive_signal(memory, 1, matrix((1.7e308,)))
     neuron.receive_signal(memory, 2, matrix((1.7e308,)))
@@ -162,6 +173,10 @@ def test_a_neuron_keeps_its_own_copy_in_one_layout() -> None:
     weights = np.asfortranarray(np.arange(6.0).reshape(2, 3))
     neuron = Neurons(role_of(("a", "b"), blocks=(Block(3, 3, 0.0, 0.0),)), np.array([1, 2], dtype=">f4"), weights)
     weights[:] = 99.0
-    assert neuron.weights.flags.c_contiguous and neuron.weights.dtype == np.dtype("float64") and neuron.weights.dtype.isnative
+    assert (
+        neuron.weights.flags.c_contiguous
+        and neuron.weights.dtype == np.dtype("float64")
+        and neuron.weights.dtype.isnative
+    )
     assert neuron.weights.tolist() == [[0.0, 1.0, 2.0], [3.0, 4.0, 5.0]]
     assert neuron.bias.tolist() == [1.0, 2.0] and neuron.bias.dtype.isnative

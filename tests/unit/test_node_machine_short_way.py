@@ -20,7 +20,13 @@ from neuron_node.role import OUTSIDE, Block, Role, Sender
 from neuron_node.worker import Worker
 from tests.roles import OTHER_LIFE, RUN, input_role, matrix, output_role, role_of, working
 
-HIDDEN = role_of(("a", "b"), senders=(Sender(1, 1), Sender(2, 3)), blocks=(Block(4, 1, -1.0, 1.0), Block(5, 2, -1.0, 1.0)), group=3, bias_high=1.0)
+HIDDEN = role_of(
+    ("a", "b"),
+    senders=(Sender(1, 1), Sender(2, 3)),
+    blocks=(Block(4, 1, -1.0, 1.0), Block(5, 2, -1.0, 1.0)),
+    group=3,
+    bias_high=1.0,
+)
 ROLES: dict[str, Role] = {"hidden": HIDDEN, "input": input_role(), "output": output_role()}
 RIGHT: dict[str, list[tuple[type[Any], int, int]]] = {
     "hidden": [(Signal, 1, 2), (Signal, 2, 2), (Error, 4, 1), (Error, 5, 2)],
@@ -35,8 +41,22 @@ def frames(draw: st.DrawFn, name: str) -> bytes:
     """Data for a group: what it waits for, or that with one thing about it wrong."""
     kind, sender, columns = draw(st.sampled_from(RIGHT[name]))
     address = error_address(sender) if kind is Error else group_address(ROLES[name].group)
-    said: dict[str, Any] = {"run": RUN, "generation": 1, "number": draw(st.sampled_from([1, 1, 2, 3])), "life": OTHER_LIFE, "attempt": 0}
-    said |= {"mode": Mode.TRAIN, "sender": sender, "rows": 1, "columns": columns, "kind": kind, "value": 0.5, "last": None}
+    said: dict[str, Any] = {
+        "run": RUN,
+        "generation": 1,
+        "number": draw(st.sampled_from([1, 1, 2, 3])),
+        "life": OTHER_LIFE,
+        "attempt": 0,
+    }
+    said |= {
+        "mode": Mode.TRAIN,
+        "sender": sender,
+        "rows": 1,
+        "columns": columns,
+        "kind": kind,
+        "value": 0.5,
+        "last": None,
+    }
     wrong = draw(st.one_of(st.none(), st.sampled_from(sorted(WRONG))))
     if wrong:
         said[wrong] = draw(st.sampled_from(WRONG[wrong]))
@@ -90,7 +110,10 @@ def test_both_ways_do_the_same(name: str, data: st.DataObject) -> None:
 
 def test_the_short_way_knows_a_signal_from_an_error() -> None:
     """An error that claims to come from a group above, which the node has had signals from: refused, as the long way does."""
-    node = working(role_of(senders=(Sender(1, 1),), blocks=(Block(3, 1, -1.0, 1.0), Block(4, 1, -1.0, 1.0))), state=State(matrix((0.0,)), matrix((1.0, 1.0))))
+    node = working(
+        role_of(senders=(Sender(1, 1),), blocks=(Block(3, 1, -1.0, 1.0), Block(4, 1, -1.0, 1.0))),
+        state=State(matrix((0.0,)), matrix((1.0, 1.0))),
+    )
     header = Header(RUN, 1, 1, OTHER_LIFE)
     acted(node, group_address(2) + encode(Signal(header, 0, Mode.TRAIN, 1, matrix((0.5,)))))
     acted(node, error_address(3) + encode(Error(header, 0, Mode.TRAIN, 3, matrix((0.5,)))))

@@ -28,7 +28,9 @@ from tests.roles import (
     target_to,
 )
 
-TWO_AND_TWO = role_of(senders=(Sender(1, 1), Sender(2, 1)), blocks=(Block(4, 1, -1.0, 1.0), Block(5, 2, -1.0, 1.0)), group=3)
+TWO_AND_TWO = role_of(
+    senders=(Sender(1, 1), Sender(2, 1)), blocks=(Block(4, 1, -1.0, 1.0), Block(5, 2, -1.0, 1.0)), group=3
+)
 
 
 def worker_of(role: Role, *weights: float, bias: float = 0.0, step: int = 0) -> Worker:
@@ -57,7 +59,12 @@ def test_a_hidden_group_fires_when_all_signals_have_come_and_replies_when_all_er
     for (_, message), values in zip(sends, ([[0.5]], [[1.0, 1.5]]), strict=True):
         assert isinstance(message, Signal)
         assert (message.header.run, message.header.generation, message.header.pass_number) == (RUN, 1, 7)
-        assert (message.header.incarnation, message.sender, message.mode, message.attempt) == (NODE_LIFE, 3, Mode.TRAIN, 0)
+        assert (message.header.incarnation, message.sender, message.mode, message.attempt) == (
+            NODE_LIFE,
+            3,
+            Mode.TRAIN,
+            0,
+        )
         assert message.values.tolist() == values
     assert hear(worker, error_from(5, matrix((0.0, 0.1)), number=7)) == []
     [(address, reply)] = hear(worker, error_from(4, matrix((0.2,)), number=7))
@@ -107,7 +114,12 @@ def test_an_output_group_reports_its_activity_and_may_have_its_target_first() ->
 def test_what_comes_twice_counts_once() -> None:
     """Of a duplicate neither state nor messages come, in every phase of a pass."""
     worker = worker_of(TWO_AND_TWO, 1.0, 2.0, 3.0)
-    frames = [signal_to(3, 1, matrix((0.1,))), signal_to(3, 2, matrix((0.7,))), error_from(4, matrix((0.3,))), error_from(5, matrix((0.2, -0.4)))]
+    frames = [
+        signal_to(3, 1, matrix((0.1,))),
+        signal_to(3, 2, matrix((0.7,))),
+        error_from(4, matrix((0.3,))),
+        error_from(5, matrix((0.2, -0.4))),
+    ]
     heard: list[bytes] = []
     for frame in frames:
         hear(worker, frame)
@@ -126,7 +138,10 @@ def test_a_higher_attempt_makes_a_group_repeat_itself_once() -> None:
     first = hear(worker, signal_to(3, 2, matrix((0.7,)), attempt=1))
     again = hear(worker, signal_to(3, 1, matrix((0.1,)), attempt=2))
     assert kinds(first) == kinds(again) == ["Signal", "Signal"]
-    assert same_values(first, again) and [message.attempt for _, message in again if isinstance(message, Signal)] == [2, 2]
+    assert same_values(first, again) and [message.attempt for _, message in again if isinstance(message, Signal)] == [
+        2,
+        2,
+    ]
     assert hear(worker, signal_to(3, 2, matrix((0.7,)), attempt=2)) == []
     hear(worker, error_from(4, matrix((0.3,)), attempt=2))
     [reply] = hear(worker, error_from(5, matrix((0.2, -0.4)), attempt=2))
@@ -139,7 +154,9 @@ def test_a_higher_attempt_makes_a_group_repeat_itself_once() -> None:
 
 
 def same_values(some: list[tuple[bytes, Message]], others: list[tuple[bytes, Message]]) -> bool:
-    return [(address, values_of(message)) for address, message in some] == [(address, values_of(message)) for address, message in others]
+    return [(address, values_of(message)) for address, message in some] == [
+        (address, values_of(message)) for address, message in others
+    ]
 
 
 def values_of(message: Message) -> bytes:
@@ -157,7 +174,10 @@ def test_a_lower_attempt_after_a_higher_one_is_no_reason_to_repeat() -> None:
 
 def test_forward_passes_have_memories_of_their_own() -> None:
     """Three overlapping forward passes of other batch sizes, then a training step: nobody's numbers reach another."""
-    worker = worker_of(role_of(senders=(Sender(1, 1), Sender(2, 1)), activation="identity", group=3, blocks=(Block(4, 1, 0.0, 0.0),)), 2.0)
+    worker = worker_of(
+        role_of(senders=(Sender(1, 1), Sender(2, 1)), activation="identity", group=3, blocks=(Block(4, 1, 0.0, 0.0),)),
+        2.0,
+    )
     rows: dict[int, Array] = {5: matrix((1.0,)), 6: matrix((2.0,), (3.0,)), 7: matrix((4.0,))}
     for number, values in rows.items():
         assert hear(worker, signal_to(3, 1, values, number=number, mode=Mode.FORWARD)) == []
@@ -245,7 +265,13 @@ def test_a_restored_group_counts_on_from_its_step() -> None:
 
 def test_a_group_that_diverges_while_learning_names_the_neuron() -> None:
     """The second of two neurons overflows: its name and the step go to the coordinator, and again when asked again; no error is sent."""
-    role = role_of(("a.0", "a.1"), activation="identity", learning_rate=1e6, blocks=(Block(3, 1, 0.0, 0.0),), senders=(Sender(1, 1),))
+    role = role_of(
+        ("a.0", "a.1"),
+        activation="identity",
+        learning_rate=1e6,
+        blocks=(Block(3, 1, 0.0, 0.0),),
+        senders=(Sender(1, 1),),
+    )
     worker = Worker(Placement(role, 10, State(matrix((0.0, 0.0)), matrix((1.0,), (1.0,)))), RUN, 1, NODE_LIFE)
     hear(worker, signal_to(2, 1, matrix((1.0, 1e155))))
     for attempt in (0, 1):

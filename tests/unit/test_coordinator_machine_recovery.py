@@ -1,0 +1,269 @@
+"""The coordinator as a state machine: what it does when somebody is lost, what it repeats, and how a run ends."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from coordinator.machine.events import Keep
+from coordinator.machine.machine import CoordinatorMachine, CoordinatorState
+from neuron_node.addresses import COORDINATOR, client_address, group_address, node_address
+from neuron_node.codec import encode
+from neuron_node.events import End, Interrupted, LinkLost, Received, Subscribe, Tick
+from neuron_node.messages import (
+    Diverged,
+    Fetch,
+    GroupState,
+    Heartbeat,
+    Input,
+    InputError,
+    Mode,
+    Output,
+    Probe,
+    Reply,
+    State,
+    Stop,
+    Stopped,
+    Superseded,
+    Target,
+)
+from tests.coordinators import (
+    NO_TRAFFIC,
+    THREE,
+    by,
+    finish_step,
+    grants,
+    in_state,
+    life,
+    ready,
+    register,
+    reports,
+    request,
+    tell,
+    wired,
+)
+from tests.networks import plan_of, settings_of, xor_data
+from tests.roles import matrix, messages, sent
+
+PLAN = THREE
+
+
+def test_a_second_life_under_the_same_name_ends_the_first() -> None:
+    """It had a group: another generation, everybody's grant again; the first life is told that it is over."""
+    machine, _ = wired(PLAN)
+    actions = register(machine, 22, name="node-2")
+    assert machine.outbox.generation == 2
+    assert set(grants(actions)) == {life(1), life(22), life(3)}
+    assert all(grant.header.generation == 2 for grant in grants(actions).values())
+    assert [facts["generation"] for facts in reports(actions, "recovery")] == [2]
+    late = tell(machine, Heartbeat(by(machine, 2), "working", NO_TRAFFIC))
+    assert [(address, type(message)) for address, message in sent(late)] == [(node_address(life(2)), Superseded)]
+    assert [type(message) for message in messages(register(machine, 2, name="node-2"))] == [Superseded]
+    assert machine.outbox.generation == 2
+
+
+def test_a_spare_that_comes_back_disturbs_nobody() -> None:
+    """It had no group."""
+    machine, _ = wired(PLAN)
+    register(machine, 4, name="spare")
+    register(machine, 44, name="spare")
+    assert machine.outbox.generation == 1 and machine.state is CoordinatorState.TRAINING
+
+
+def test_a_node_that_is_not_heard_is_lost() -> None:
+    """After its time of silence, and not before; a spare takes its place in the next generation."""
+    machine, _ = wired(PLAN)
+    register(machine, 4)
+    for now_ms in range(0, 10_001, 250):
+        for node in (1, 3, 4):
+            tell(machine, Heartbeat(by(machine, node), "working", NO_TRAFFIC), now_ms)
+        machine.handle(Tick(), now_ms)
+    assert machine.outbox.generation == 1
+    actions = machine.handle(Tick(), 10_250.0)
+    assert machine.outbox.generation == 2
+    assert [facts["reason"] for facts in reports(actions, "recovery")] == ["node-2 was not heard for 10.2 s"]
+    assert {place.role.names for place in grants(actions)[life(4)].placements} == {("input.1",)}
+
+
+def test_who_was_asleep_itself_blames_nobody() -> None:
+    """The clock jumps by an hour: everybody gets their time again."""
+    machine, _ = wired(PLAN)
+    machine.handle(Tick(), 100.0)
+    machine.handle(Tick(), 3_600_000.0)
+    assert machine.outbox.generation == 1 and len(machine.roster.members) == 3
+
+
+def test_a_node_that_stops_is_lost_at_once() -> None:
+    """It said so."""
+    machine, _ = wired(PLAN)
+    actions = tell(machine, Stopped(by(machine, 1), NO_TRAFFIC))
+    assert machine.outbox.generation == 2 and machine.state is CoordinatorState.GATHERING
+    assert [facts["step"] for facts in reports(actions, "recovery")] == [0]
+
+
+def test_a_hosting_node_that_registers_again_has_lost_its_groups() -> None:
+    """It is given them again, in another generation."""
+    machine, _ = wired(PLAN)
+    actions = register(machine, 2)
+    assert machine.outbox.generation == 2
+    assert [place.role.names for place in grants(actions)[life(2)].placements] == [("input.1",)]
+
+
+def test_results_of_another_generation_or_an_earlier_pass_count_for_nothing() -> None:
+    """Older or newer."""
+    machine, _ = wired(PLAN)
+    tell(machine, Stopped(by(machine, 1), NO_TRAFFIC))
+    register(machine, 5)
+    for number in (5, 2, 3):
+        ready(machine, number)
+    assert machine.state is CoordinatorState.TRAINING
+    [number] = machine.course.under_way.flights
+    assert number == 2
+    for generation, pass_number in ((1, 2), (3, 2), (2, 1), (2, 9)):
+        tell(machine, Output(by(machine, 3, pass_number, generation), 0, Mode.TRAIN, 3, np.full((4, 1), 0.5)))
+    assert machine.dropped["stale"] == 4
+    assert machine.course.under_way.flights[2].outputs == {}
+
+
+def test_a_late_pass_is_repeated_and_a_result_applied_once() -> None:
+    """With a higher attempt, under the same number; what comes twice is counted once."""
+    machine, first = wired(PLAN)
+    assert [message.attempt for message in messages(first) if isinstance(message, Input | Target)] == [0, 0, 0]
+    again: list[Any] = []
+    for now_ms in range(50, 6_000, 50):
+        for node in (1, 2, 3):
+            tell(machine, Heartbeat(by(machine, node), "working", NO_TRAFFIC), now_ms)
+        again += messages(machine.handle(Tick(), now_ms))
+    assert [
+        (message.attempt, message.header.pass_number) for message in again if isinstance(message, Input | Target)
+    ] == [(1, 1)] * 3
+    for _ in range(2):
+        tell(machine, Output(by(machine, 3, 1), 1, Mode.TRAIN, 3, np.full((4, 1), 0.5)), 6_000.0)
+        tell(machine, InputError(by(machine, 1, 1), 1, Mode.TRAIN, 1, np.full((4, 1), 0.5)), 6_000.0)
+    assert machine.course.training.progress.step == 0
+    tell(machine, InputError(by(machine, 2, 1), 0, Mode.TRAIN, 2, np.full((4, 1), 0.5)), 6_000.0)
+    assert machine.course.training.progress.step == 1
+    tell(machine, InputError(by(machine, 2, 1), 1, Mode.TRAIN, 2, np.full((4, 1), 0.5)), 6_000.0)
+    assert machine.course.training.progress.step == 1
+
+
+def test_a_lost_link_is_proved_again_and_what_was_under_way_repeated() -> None:
+    """At once, not after a time."""
+    machine, _ = wired(PLAN)
+    actions = machine.handle(LinkLost(), 10.0)
+    assert Subscribe(COORDINATOR) in actions
+    [(address, probe)] = sent(actions)
+    assert isinstance(probe, Probe)
+    repeated = messages(machine.handle(Received(address + encode(probe)), 20.0))
+    assert [(type(message), message.attempt) for message in repeated if isinstance(message, Input | Target)] == [
+        (Input, 1),
+        (Input, 1),
+        (Target, 1),
+    ]
+
+
+def test_one_late_pass_does_not_make_the_next_one_wait_longer() -> None:
+    """How long a pass takes is learned from those that needed no repetition: patience does not feed on itself."""
+    machine, _ = wired(plan_of(settings_of((2, 1), epochs=400), xor_data()))
+    now_ms, waits = 0.0, []
+    for _ in range(12):
+        began_ms = now_ms
+        while True:
+            now_ms += 50.0
+            for node in (1, 2, 3):
+                tell(machine, Heartbeat(by(machine, node), "working", NO_TRAFFIC), now_ms)
+            if any(isinstance(message, Input) for message in messages(machine.handle(Tick(), now_ms))):
+                break
+        waits.append(now_ms - began_ms)
+        finish_step(machine, now_ms)
+        while machine.course.under_way.flights and not machine.course.under_way.training:
+            [measured] = machine.course.under_way.flights
+            tell(machine, Output(by(machine, 3, measured), 0, Mode.FORWARD, 3, np.full((4, 1), 0.5)), now_ms)
+    assert max(waits[1:]) <= waits[0]
+
+
+# The end.
+
+
+def test_divergence_ends_the_run_and_names_neuron_step_and_what_to_try() -> None:
+    """Every node is asked to stop; exit 1."""
+    machine, _ = wired(PLAN)
+    actions = tell(machine, Diverged(by(machine, 3, 1), 3, "output.0", 7))
+    [facts] = reports(actions, "failed")
+    line = facts["reason"]
+    assert "output.0" in line and "step 7" in line and "learning rate" in line and "0.5" in line and "\n" not in line
+    assert [type(message) for message in messages(actions)] == [Stop] * 3
+    for node in (1, 2, 3):
+        tell(machine, Stopped(by(machine, node), NO_TRAFFIC))
+    assert End(1) in machine.handle(Tick(), 50.0)
+
+
+@pytest.mark.parametrize(("event", "code"), [(Interrupted(True), 130), (Interrupted(False), 0)])
+@pytest.mark.parametrize("state", [CoordinatorState.GATHERING, CoordinatorState.WIRING, CoordinatorState.TRAINING])
+def test_an_interruption_stops_all_nodes_and_ends(state: CoordinatorState, event: Interrupted, code: int) -> None:
+    """130 where a person did it; stop is repeated until a node has answered, and a node that never does is not waited for for ever."""
+    machine = in_state(state)
+    members = len(machine.roster.members)
+    assert [type(message) for message in messages(machine.handle(event, 0.0))] == [Stop] * members
+    tell(machine, Stopped(by(machine, 1), NO_TRAFFIC), 100.0)
+    first = machine.handle(Tick(), 600.0)
+    assert [type(message) for message in messages(first)] == [Stop] * (members - 1)
+    assert (End(code) in first) == (members == 1)
+    if members > 1:
+        assert End(code) not in machine.handle(Tick(), 2_900.0)
+        assert End(code) in machine.handle(Tick(), 3_100.0)
+    assert machine.handle(Tick(), 4_000.0) == []
+
+
+def test_a_node_that_comes_while_the_run_ends_is_told_to_stop() -> None:
+    """Nothing is left behind."""
+    machine = in_state(CoordinatorState.STOPPING)
+    assert [(address, type(message)) for address, message in sent(register(machine, 9))] == [
+        (node_address(life(9)), Stop)
+    ]
+
+
+def test_snapshot_parts_are_asked_for_until_they_have_come() -> None:
+    """After the step that is marked for it; those that came are not asked again, and parts of another step or shape are none."""
+    machine, _ = wired(plan_of(settings_of((2, 1)), xor_data(), snapshot_interval_steps=1))
+    asked = [message for message in messages(finish_step(machine)) if isinstance(message, Fetch)]
+    assert [(message.group, message.step) for message in asked] == [(1, 1), (2, 1), (3, 1)]
+    give(machine, 1, step=1)
+    give(machine, 2, step=0)
+    give(machine, 3, step=1, columns=2)
+    for now_ms in (600.0, 1_200.0):
+        again = [
+            (address, message)
+            for address, message in sent(machine.handle(Tick(), now_ms))
+            if isinstance(message, Fetch)
+        ]
+        assert [address for address, _ in again] == [group_address(2), group_address(3)]
+    give(machine, 2, step=1)
+    assert not [action for action in give(machine, 2, step=1) if isinstance(action, Keep)]
+    [keep] = [action for action in give(machine, 3, step=1) if isinstance(action, Keep)]
+    assert keep.snapshot.step == 1 and set(keep.snapshot.states) == {1, 2, 3}
+
+
+def give(machine: CoordinatorMachine, group: int, step: int, columns: int = 1) -> list[Any]:
+    weights = matrix((0.25,)) if group < 3 else np.empty((1, 0))
+    state = State(np.full((1, columns), 0.5), weights)
+    return tell(machine, GroupState(by(machine, group), group, step, state, matrix((0.0,)), matrix((0.0,)), NO_TRAFFIC))
+
+
+@pytest.mark.parametrize(
+    ("activity", "error"),
+    [(matrix((0.0, 1.0)), matrix((0.0,))), (np.empty((1, 0)), matrix((0.0,))), (matrix((0.0,)), np.empty((1, 0)))],
+)
+def test_a_state_with_numbers_of_another_shape_ends_nobody(activity: np.ndarray, error: np.ndarray) -> None:
+    """It is dropped; the question stands until a right answer comes."""
+    machine, _ = wired(PLAN)
+    request(machine, "neuron", '{"neuron": "output.0"}')
+    for group in (1, 2):
+        give(machine, group, step=0)
+    state = State(matrix((0.5,)), np.empty((1, 0)))
+    tell(machine, GroupState(by(machine, 3), 3, 0, state, activity, error, NO_TRAFFIC))
+    assert machine.dropped["shape"] == 1
+    [(address, reply)] = sent(give(machine, 3, step=0))
+    assert address == client_address(b"a client") and isinstance(reply, Reply) and reply.good

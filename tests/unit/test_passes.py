@@ -1,0 +1,164 @@
+"""Passes under way: who has still to answer, what is repeated, and jobs of many batches."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from coordinator.machine.passes import Flight, ForwardJob
+from coordinator.machine.under_way import ATTEMPTS, UnderWay
+from coordinator.topology import Topology
+from neuron_node.activations import Array
+from neuron_node.codec import decode
+from neuron_node.errors import PeerError, Stale
+from neuron_node.events import Send
+from neuron_node.messages import Header, Input, InputError, Mode, Output, Target
+from tests.coordinators import life
+from tests.networks import RUN
+
+TOPOLOGY = Topology((2, 3, 2), 1)
+FIRST_OUTPUT, SECOND_OUTPUT = 6, 7
+ROWS = np.arange(8.0).reshape(4, 2)
+
+
+class Wire:
+    """What was sent, and passes under way that send there."""
+
+    def __init__(self) -> None:
+        self.sent: list[Send] = []
+        self.under_way = UnderWay(TOPOLOGY, lambda number: Header(RUN, 1, number, b"coordin."), self.sent.append)
+
+    def take(self) -> list[tuple[str, int, int, list[list[float]]]]:
+        """(kind, pass, attempt, numbers) of what was sent since the last time."""
+        messages = [decode(send.address + send.body) for send in self.sent]
+        self.sent.clear()
+        return [
+            (type(message).__name__, message.header.pass_number, message.attempt, message.values.tolist())
+            for message in messages
+            if isinstance(message, Input | Target)
+        ]
+
+    def training(self) -> bool:
+        return self.under_way.training
+
+    def output(self, number: int, group: int, values: Array, now_ms: float = 0.0) -> Flight | None:
+        return self.under_way.hear(Output(Header(RUN, 1, number, life(group)), 0, 0, group, values), now_ms)
+
+    def input_error(
+        self, number: int, group: int, rows: int = 4, now_ms: float = 0.0, attempt: int = 0
+    ) -> Flight | None:
+        return self.under_way.hear(
+            InputError(Header(RUN, 1, number, life(group)), attempt, 1, group, np.zeros((rows, 1))), now_ms
+        )
+
+
+def column(*numbers: float) -> Array:
+    return np.array(numbers)[:, None]
+
+
+def test_a_step_sends_each_group_its_own_columns() -> None:
+    """Inputs to input groups, targets to output groups."""
+    wire = Wire()
+    wire.under_way.launch_step(ROWS, -ROWS, Mode.TRAIN, 0.0)
+    assert wire.take() == [
+        ("Input", 1, 0, [[0.0], [2.0], [4.0], [6.0]]),
+        ("Input", 1, 0, [[1.0], [3.0], [5.0], [7.0]]),
+        ("Target", 1, 0, [[0.0], [-2.0], [-4.0], [-6.0]]),
+        ("Target", 1, 0, [[-1.0], [-3.0], [-5.0], [-7.0]]),
+    ]
+
+
+def test_a_step_is_done_when_all_outputs_and_all_input_errors_have_come() -> None:
+    """In any order, each once; the activities stand in the order of the outputs."""
+    wire = Wire()
+    wire.under_way.launch_step(ROWS, -ROWS, Mode.TRAIN, 0.0)
+    assert wire.output(1, SECOND_OUTPUT, column(5, 6, 7, 8)) is None
+    assert wire.input_error(1, 2) is None and wire.input_error(1, 2) is None
+    assert wire.training() and wire.input_error(1, 1) is None
+    done = wire.output(1, FIRST_OUTPUT, column(1, 2, 3, 4))
+    assert done is not None and done.activities(TOPOLOGY).tolist() == [[1, 5], [2, 6], [3, 7], [4, 8]]
+    assert not wire.training()
+    with pytest.raises(Stale):
+        wire.input_error(1, 1)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        Output(Header(RUN, 1, 1, life(1)), 0, 0, 1, column(1, 2, 3, 4)),
+        Output(Header(RUN, 1, 1, life(3)), 0, 0, 3, column(1, 2, 3, 4)),
+        Output(Header(RUN, 1, 1, life(9)), 0, 0, 99, column(1, 2, 3, 4)),
+        Output(Header(RUN, 1, 1, life(6)), 0, 0, 6, column(1, 2, 3)),
+        Output(Header(RUN, 1, 1, life(6)), 0, 0, 6, np.zeros((4, 2))),
+        Output(Header(RUN, 1, 2, life(6)), 0, 0, 6, column(1, 2, 3, 4)),
+        Output(Header(RUN, 1, 1, life(6)), 1, 0, 6, column(1, 2, 3, 4)),
+        InputError(Header(RUN, 1, 1, life(6)), 0, 1, 6, column(1, 2, 3, 4)),
+    ],
+)
+def test_a_result_that_does_not_fit_is_a_peers_fault(message: Output | InputError) -> None:
+    """Of a group that has none, of another shape, of a pass or an attempt that never was."""
+    wire = Wire()
+    wire.under_way.launch_step(ROWS, -ROWS, Mode.TRAIN, 0.0)
+    with pytest.raises(PeerError):
+        wire.under_way.hear(message, 0.0)
+    assert wire.under_way.flights[1].missing(TOPOLOGY) == ["output.0", "output.1", "input.0", "input.1"]
+
+
+def test_patience_doubles_with_every_attempt_and_ends() -> None:
+    """A step that nobody answers is repeated so many times, ever more slowly, and then given up."""
+    wire = Wire()
+    wire.under_way.launch_step(ROWS, -ROWS, Mode.TRAIN, 0.0)
+    wire.take()
+    repeated, given_up = [], None
+    for now_ms in range(0, 1_000_000, 100):
+        given_up = wire.under_way.repeat(now_ms)
+        if given_up:
+            break
+        if messages := wire.take():
+            assert len(messages) == 4
+            repeated.append((now_ms, messages[0][2]))
+    assert [attempt for _, attempt in repeated] == list(range(1, ATTEMPTS + 1))
+    gaps = np.diff([0] + [now_ms for now_ms, _ in repeated])
+    assert (gaps[1:] >= 1.9 * gaps[:-1]).all()
+    assert given_up is not None and given_up.missing(TOPOLOGY) == ["output.0", "output.1", "input.0", "input.1"]
+
+
+@pytest.mark.parametrize("rows", [1, 3, 4, 5, 17])
+def test_a_job_of_many_batches_comes_back_in_order(rows: int) -> None:
+    """However its batches are answered, a few under way at a time, under numbers without gaps."""
+    wire = Wire()
+    answers: list[Array] = []
+    given = np.arange(2.0 * rows).reshape(rows, 2)
+    wire.under_way.add(ForwardJob(given, 2, answers.append))
+    seen = []
+    while not answers:
+        wire.under_way.launch_forward(0.0)
+        waiting = sorted(wire.under_way.flights)
+        seen += [number for number in waiting if number not in seen]
+        assert 0 < len(waiting) <= 4
+        number = waiting[-1]
+        flight = wire.under_way.flights[number]
+        wire.output(number, SECOND_OUTPUT, flight.inputs[:, [1]])
+        wire.output(number, FIRST_OUTPUT, flight.inputs[:, [0]])
+    assert answers[0].tolist() == given.tolist()
+    assert seen == list(range(1, -(-rows // 2) + 1))
+    assert not wire.under_way.jobs
+
+
+def test_a_rolled_back_job_begins_again_under_new_numbers() -> None:
+    """What had come is forgotten: it was of weights that are gone."""
+    wire = Wire()
+    answers: list[Array] = []
+    wire.under_way.add(ForwardJob(ROWS, 2, answers.append))
+    wire.under_way.launch_forward(0.0)
+    for group in (FIRST_OUTPUT, SECOND_OUTPUT):
+        wire.output(1, group, column(9, 9))
+    wire.under_way.restart()
+    wire.under_way.launch_forward(0.0)
+    assert sorted(wire.under_way.flights) == [3, 4]
+    with pytest.raises(Stale):
+        wire.output(2, FIRST_OUTPUT, column(9, 9))
+    for number in (3, 4):
+        for group in (FIRST_OUTPUT, SECOND_OUTPUT):
+            wire.output(number, group, column(number, number))
+    assert answers[0].tolist() == [[3, 3], [3, 3], [4, 4], [4, 4]]

@@ -1,0 +1,113 @@
+"""The folder of a run."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from coordinator.data.prepared import PreparedData
+from coordinator.errors import UserError
+from coordinator.presets import NetworkSettings
+from coordinator.run_directory import RunDirectory, write_atomically
+from tests.networks import settings_of, xor_data
+
+
+def prepared(base: Path, name: str | None = None) -> RunDirectory:
+    directory = RunDirectory.create(base, name, "xor")
+    directory.prepare({"seed": 7}, settings_of((2, 3, 1)), xor_data())
+    return directory
+
+
+def test_what_was_prepared_is_read_back(tmp_path: Path) -> None:
+    """Settings, network and data, in a folder that is made with its parents."""
+    directory = prepared(tmp_path / "a" / "b", "first")
+    again = RunDirectory.existing(tmp_path / "a" / "b", "first")
+    config = again.config()
+    assert config["seed"] == 7 and NetworkSettings.from_json(config["network"]) == settings_of((2, 3, 1))
+    data = PreparedData.load(again.data)
+    assert data.train_inputs.tobytes() == xor_data().train_inputs.tobytes() and data.encoding == xor_data().encoding
+    assert directory.logs.is_dir()
+
+
+def test_runs_without_a_name_never_share_a_folder(tmp_path: Path) -> None:
+    """Ten in the same second."""
+    paths = {RunDirectory.create(tmp_path, None, "xor").path for _ in range(10)}
+    assert len(paths) == 10 and all("xor" in path.name for path in paths)
+
+
+def test_a_name_is_used_once(tmp_path: Path) -> None:
+    """The second is told so, and the first is not touched."""
+    directory = prepared(tmp_path, "mine")
+    before = directory.config()
+    with pytest.raises(UserError, match="exists already"):
+        RunDirectory.create(tmp_path, "mine", "xor")
+    assert directory.config() == before
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    """It says where, and what would be right."""
+    (tmp_path / "file").write_text("x")
+    for base in (tmp_path / "file", tmp_path / "file" / "runs"):
+        with pytest.raises(UserError, match="--runs") as caught:
+            RunDirectory.create(base, None, "xor")
+        assert str(base) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_run_that_is_not_there_is_one_line_with_those_that_are(tmp_path: Path) -> None:
+    """Or says that there is none."""
+    with pytest.raises(UserError, match="there is none"):
+        RunDirectory.existing(tmp_path / "nothing", "x")
+    prepared(tmp_path, "one")
+    with pytest.raises(UserError, match="one"):
+        RunDirectory.existing(tmp_path, "two")
+
+
+def test_the_latest_run_is_the_one_begun_last(tmp_path: Path) -> None:
+    """A folder without a config is no run."""
+    assert RunDirectory.latest(tmp_path) is None
+    for second, name in enumerate(("b", "a", "c")):
+        directory = prepared(tmp_path, name)
+        os.utime(directory.path / "config.json", (1_000 + second, 1_000 + second))
+    os.utime(tmp_path / "a" / "config.json", (5_000, 5_000))
+    (tmp_path / "z").mkdir()
+    latest = RunDirectory.latest(tmp_path)
+    assert latest is not None and latest.path.name == "a"
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[" * 100_000])
+def test_a_damaged_file_is_one_line(tmp_path: Path, content: bytes) -> None:
+    """That names it; a missing one too."""
+    directory = prepared(tmp_path, "mine")
+    (directory.path / "config.json").write_bytes(content)
+    with pytest.raises(UserError, match=r"config\.json") as caught:
+        directory.config()
+    assert "\n" not in str(caught.value)
+    with pytest.raises(UserError, match=r"result\.json"):
+        directory.read_json("result")
+
+
+def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When the disk fails in the middle the old content is there, and nothing else is."""
+    path = tmp_path / "f"
+    write_atomically(path, b"old")
+
+    def fail(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="No space"):
+        write_atomically(path, b"new")
+    assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
+
+
+def test_json_files_can_be_forgotten(tmp_path: Path) -> None:
+    """Twice, too."""
+    directory = prepared(tmp_path, "mine")
+    directory.write_json("endpoints", ["a", "b"])
+    assert json.loads((directory.path / "endpoints.json").read_text()) == ["a", "b"]
+    for _ in range(2):
+        directory.forget("endpoints")
+    assert not (directory.path / "endpoints.json").exists()
