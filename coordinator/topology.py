@@ -106,7 +106,7 @@ class Topology:
         return Role(
             group=number,
             names=group.names,
-            senders=tuple(Sender(sender, self.groups[sender].size) for sender in self.senders[number]),
+            senders=tuple(self._sender(sender, number) for sender in self.senders[number]),
             blocks=tuple(self._block(group, self.groups[receiver], network) for receiver in self.receivers[number]),
             activation=network.activations[group.layer],
             loss=network.loss,
@@ -116,6 +116,12 @@ class Topology:
             bias_learned=network.bias_learned and (not is_input or network.input_bias),
             seed=seed,
         )
+
+    def _sender(self, sender: int, receiver: int) -> Sender:
+        sizes = {below: self.groups[below].size for below in self.receivers[sender]}
+        fan_out = sum(sizes.values()) if len(sizes) > 1 else 0
+        first = sum(size for below, size in sizes.items() if below < receiver)
+        return Sender(sender, self.groups[sender].size, first, fan_out)
 
     def _block(self, sender: Group, receiver: Group, network: NetworkSettings) -> Block:
         low, high = weight_range(network, self.layers[sender.layer], self.layers[receiver.layer])

@@ -3,6 +3,7 @@
 | letter | followed by | who subscribes | what is sent there |
 |---|---|---|---|
 | G | a group's number | the node that hosts the group | inputs, targets and signals for the group |
+| A | a group's number | the nodes of every group that it sends to | all signals of the group's axons, published once for all |
 | E | a group's number | the nodes of every group that sends to it | the group's error, published once for all |
 | N | a node's incarnation | that node | control from the coordinator |
 | C | zeros | the coordinator | registrations, results, answers, requests |
@@ -20,6 +21,11 @@ COORDINATOR = b"C" + bytes(8)
 def group_address(group: int) -> bytes:
     """Where signals for a group are sent."""
     return b"G" + group.to_bytes(8, "big")
+
+
+def axon_address(group: int) -> bytes:
+    """Where a group publishes the signals of its whole axons."""
+    return b"A" + group.to_bytes(8, "big")
 
 
 def error_address(group: int) -> bytes:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from neuron_node.addresses import ADDRESS_LENGTH, COORDINATOR, error_address, group_address, node_address
+from neuron_node.addresses import ADDRESS_LENGTH, COORDINATOR, axon_address, error_address, group_address, node_address
 from neuron_node.codec import decode, encode
 from neuron_node.drops import Drops
 from neuron_node.errors import InternalError, PeerError, Stale, Unexpected
@@ -33,6 +33,7 @@ from neuron_node.events import (
 from neuron_node.messages import (
     LATEST_STEP,
     NOBODY,
+    Axon,
     Data,
     Enquire,
     Error,
@@ -299,9 +300,11 @@ class NodeMachine:
         self.workers = {worker.role.group: worker for worker in workers}
         self._hearers = {}
         for worker in workers:
+            role = worker.role
             for address in (
-                group_address(worker.role.group),
-                *(error_address(block.receiver) for block in worker.role.blocks),
+                group_address(role.group),
+                *(axon_address(sender.group) for sender in role.senders if sender.fan_out),
+                *(error_address(block.receiver) for block in role.blocks),
             ):
                 self._hearers.setdefault(address, []).append(worker)
         wanted = [node_address(self.born.incarnation), *self._hearers]
@@ -358,7 +361,7 @@ TRANSITIONS: dict[tuple[NodeState, type], Callable[[NodeMachine, Any], None]] = 
     **{(state, Stop): NodeMachine._stopped for state in _ALIVE},
     **{(NodeState.WIRING, Probe): NodeMachine._proved},
     **{(state, Probe): NodeMachine._late for state in _ALIVE if state is not NodeState.WIRING},
-    **{(state, kind): NodeMachine._data for state in _HOSTING for kind in (Input, Target, Signal, Error)},
+    **{(state, kind): NodeMachine._data for state in _HOSTING for kind in (Input, Target, Signal, Axon, Error)},
     **{(state, Fetch): NodeMachine._fetched for state in _HOSTING},
 }
 

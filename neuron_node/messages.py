@@ -230,6 +230,20 @@ class Signal(NamedTuple):
     values: Values
 
 
+class Axon(NamedTuple):
+    """Group → all groups below, published once: the signals of its whole axons, receiver after receiver in synapse order.
+
+    `values` is (batch, synapses) in size only: the block for each receiver, (batch, its neurons) in C order, follows the
+    one before, so that a receiver finds its own in one piece.
+    """
+
+    header: Header
+    attempt: Attempt
+    mode: PassMode
+    sender: GroupNumber
+    values: Annotated[Array, Matrix(MAX_BATCH, 2**32)]
+
+
 class Error(NamedTuple):
     """Group → all groups that sent it signals: its own error, (batch, the sender's neurons)."""
 
@@ -282,7 +296,7 @@ class Reply(NamedTuple):
     rows: Annotated[Array, Matrix(MAX_BATCH, MAX_GROUP)]
 
 
-Data = Input | Target | Signal | Error | Output | InputError
+Data = Input | Target | Signal | Axon | Error | Output | InputError
 Message = (
     Register | Welcome | Refuse | Grant | Ready | Heartbeat | Enquire | Fetch | GroupState | Diverged | Stop | Stopped | Probe | Superseded
     | Data | Request | Reply
@@ -309,6 +323,7 @@ KINDS: dict[int, type[Message]] = {
     23: Error,
     24: Output,
     25: InputError,
+    26: Axon,
     30: Request,
     31: Reply,
 }

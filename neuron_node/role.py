@@ -26,10 +26,15 @@ class Block(NamedTuple):
 
 
 class Sender(NamedTuple):
-    """A group whose signals this one waits for."""
+    """A group whose signals this one waits for, and where this one's synapses begin among all `fan_out` of its axons.
+
+    A `fan_out` of 0 says that the sender does not publish its axons: it has one receiver only, and sends to that.
+    """
 
     group: Number
     size: Size
+    first: Annotated[int, Whole(0, 2**32)] = 0
+    fan_out: Annotated[int, Whole(0, 2**32)] = 0
 
 
 class Role(NamedTuple):

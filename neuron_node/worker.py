@@ -20,12 +20,13 @@ from enum import Enum
 import numpy as np
 
 from neuron_node.activations import Array
-from neuron_node.addresses import ADDRESS_LENGTH, COORDINATOR, error_address, group_address
+from neuron_node.addresses import ADDRESS_LENGTH, COORDINATOR, axon_address, error_address, group_address
 from neuron_node.codec import data_middle, data_prefix, encode
 from neuron_node.errors import Stale, Unexpected, WrongShape
 from neuron_node.events import Send
 from neuron_node.initial import initial_bias_and_weights
 from neuron_node.messages import (
+    Axon,
     Data,
     Diverged,
     Error,
@@ -44,6 +45,8 @@ from neuron_node.role import OUTSIDE
 
 FORWARD_PASSES_KEPT = 64
 MIDDLES_A_SENDER = 8
+AXON_AT_ONCE_BYTES = 32 * 1024
+"""Up to this size a group publishes its whole axons in one message; beyond it, what each receiver would get in vain costs more."""
 NOTHING: list[Send] = []
 NEVER = b"\xc1"
 """A byte that begins no msgpack value, so no message begins with it."""
@@ -64,7 +67,9 @@ class Way:
     kind: type[Data]
     prefix: bytes
     columns: int
-    size: int
+    numbers: int
+    """Bytes of numbers at the end of a frame, of which `own` are this group's."""
+    own: slice
     expected: int
     heard: dict[int, Array]
     waiting: dict[int, bytes] = field(default_factory=dict)
@@ -106,6 +111,9 @@ class Worker:
         self._run, self._generation, self._incarnation = run, generation, incarnation
         self._signal_sizes = {sender.group: sender.size for sender in self.role.senders} or {OUTSIDE: self.role.size}
         self._error_sizes = {block.receiver: block.size for block in self.role.blocks} or {OUTSIDE: self.role.size}
+        self._axons = {sender.group: (sender.first, sender.fan_out) for sender in self.role.senders}
+        self._downward_kind: type[Data] = Input if self.role.is_input else Signal
+        self._axon_address = axon_address(self.role.group)
         self._addresses = [group_address(block.receiver) for block in self.role.blocks]
         self._newest: Pass | None = None
         # What has been accepted in full, by the bytes between a message's prefix and its numbers; see `hear_again`.
@@ -127,7 +135,7 @@ class Worker:
             way = record.up
         else:
             return None
-        known = self._middles.get(frame[ADDRESS_LENGTH + len(way.prefix) : -way.size])
+        known = self._middles.get(frame[ADDRESS_LENGTH + len(way.prefix) : -way.numbers])
         if known is None:
             return None
         sender, attempt, mode, kind = known
@@ -145,19 +153,15 @@ class Worker:
 
     def hear(self, message: Data) -> list[Send]:
         """Take an input, target, signal or error; what to send because of it. Raises `PeerError` if it can't be used."""
-        number, values = message.header.pass_number, message.values
-        upward = isinstance(message, Error | Target)
-        expected = (self._error_sizes if upward else self._signal_sizes).get(message.sender)
-        if expected is None:
+        number, upward = message.header.pass_number, isinstance(message, Error | Target)
+        if message.sender not in (self._error_sizes if upward else self._signal_sizes):
             raise Unexpected(f"{self.role.names[0]} has no synapse with group {message.sender}")
         if isinstance(message, Input | Target) != (message.sender == OUTSIDE):
             raise Unexpected("inputs and targets come from the coordinator, signals and errors from groups")
         if number < self.oldest_pass:
             raise Stale(f"pass {number} is over")
-        columns = expected if upward else self.role.size
         record = self.passes.get(number)
-        if values.shape != (record.memory.batch if record else len(values), columns) or not len(values):
-            raise WrongShape(f"{values.shape[0]} x {values.shape[1]} for {self.role.names[0]}")
+        values = self._own_values(message, upward, record)
         if record is None:
             record = self._open(number, message)
         self._remember(message)
@@ -171,6 +175,18 @@ class Worker:
         else:
             self.neurons.receive_signal(record.memory, message.sender, values)
         return [*again, *self._go_on(record)]
+
+    def _own_values(self, message: Data, upward: bool, record: Pass | None) -> Array:
+        """The numbers for this group, (batch, neurons of it or, upward, of the sender). Raises `WrongShape`."""
+        values = message.values
+        batch = record.memory.batch if record else len(values)
+        first, columns = 0, self._error_sizes[message.sender] if upward else self.role.size
+        width = columns
+        if isinstance(message, Axon):
+            first, width = self._axons.get(message.sender, (0, 0))
+        if values.shape != (batch, width) or not values.size:
+            raise WrongShape(f"{values.shape[0]} x {values.shape[1]} for {self.role.names[0]}")
+        return values.reshape(-1)[batch * first : batch * (first + columns)].reshape(batch, columns)
 
     def state_after(self, step: int) -> State | None:
         """The group's state after a step, if it stands there or kept a copy; None otherwise."""
@@ -191,7 +207,7 @@ class Worker:
         """Read the numbers of all waiting frames in one piece; whether they are finite, and so have been received."""
         if not way.waiting:
             return True
-        numbers = b"".join([frame[-way.size :] for frame in way.waiting.values()])
+        numbers = b"".join([frame[way.own] for frame in way.waiting.values()])
         block = np.frombuffer(numbers, dtype="<f8").astype(np.float64, copy=False)
         frames, way.waiting = way.waiting, {}
         if not np.isfinite(block).all():
@@ -211,19 +227,45 @@ class Worker:
         for old in [known for known in self.passes if known < self.oldest_pass]:
             del self.passes[old]
         memory = Memory(len(message.values))
-        down = self._way(Input if self.role.is_input else Signal, number, memory, self._signal_sizes, memory.signals)
-        up = self._way(Target if self.role.is_output else Error, number, memory, self._error_sizes, memory.errors)
-        record = Pass(number, message.mode, message.attempt, memory, down, up)
+        if not isinstance(message, Error | Target):
+            # Senders choose by the size of the batch, so what opens a pass tells how the others will come.
+            self._downward_kind = type(message)
+        record = Pass(
+            number, message.mode, message.attempt, memory, self._way_down(number, memory), self._way_up(number, memory)
+        )
         self.passes[number] = self._newest = record
         return record
 
+    def _way_down(self, number: int, memory: Memory) -> Way:
+        places = {(0, self.role.size)} if self._downward_kind is not Axon else set(self._axons.values())
+        return self._way(
+            self._downward_kind, number, memory.batch, self.role.size, places, len(self._signal_sizes), memory.signals
+        )
+
+    def _way_up(self, number: int, memory: Memory) -> Way:
+        kind = Target if self.role.is_output else Error
+        sizes = set(self._error_sizes.values())
+        places = {(0, size) for size in sizes}
+        return self._way(kind, number, memory.batch, max(sizes), places, len(self._error_sizes), memory.errors)
+
     def _way(
-        self, kind: type[Data], number: int, memory: Memory, sizes: dict[int, int], heard: dict[int, Array]
+        self,
+        kind: type[Data],
+        number: int,
+        batch: int,
+        columns: int,
+        places: set[tuple[int, int]],
+        expected: int,
+        heard: dict[int, Array],
     ) -> Way:
-        columns = self.role.size if heard is memory.signals else next(iter(sizes.values()))
-        uniform = heard is memory.signals or len(set(sizes.values())) == 1
-        prefix = data_prefix(kind, self._run, self._generation, number) if uniform else NEVER
-        return Way(kind, prefix, columns, 8 * memory.batch * columns, len(sizes), heard)
+        """`places` are (first own column, columns) of the senders' messages; the short way is for all alike only."""
+        first, width = min(places)
+        numbers = 8 * batch * width
+        start = 8 * batch * first - numbers
+        own = slice(start, (start + 8 * batch * columns) or None)
+        alike = len(places) == 1 and numbers > 0
+        prefix = data_prefix(kind, self._run, self._generation, number) if alike else NEVER
+        return Way(kind, prefix, columns, numbers, own, expected, heard)
 
     def _remember(self, message: Data) -> None:
         rows, columns = message.values.shape
@@ -267,16 +309,22 @@ class Worker:
             assert record.memory.activity is not None
             fields = (self._header(record), record.attempt, record.mode, self.role.group)
             return [Send(COORDINATOR, encode(Output(*fields, record.memory.activity)))]
-        prefix = data_prefix(Signal, self._run, self._generation, record.number)
-        begin: dict[int, bytes] = {}
-        sends = []
-        for (_, values), address in zip(record.signals, self._addresses, strict=True):
-            rows, columns = values.shape
-            if columns not in begin:
-                middle = data_middle(self._incarnation, record.attempt, record.mode, self.role.group, rows, columns)
-                begin[columns] = prefix + middle
-            sends.append(Send(address, begin[columns] + values.astype("<f8", copy=False).tobytes()))
-        return sends
+        batch, fan_out = record.memory.batch, self.role.fan_out
+        if len(record.signals) > 1 and 8 * batch * fan_out <= AXON_AT_ONCE_BYTES:
+            numbers = b"".join([signal.astype("<f8", copy=False).tobytes() for _, signal in record.signals])
+            return [Send(self._axon_address, self._begin(Axon, record, fan_out) + numbers)]
+        begin = {
+            columns: self._begin(Signal, record, columns) for columns in {block.size for block in self.role.blocks}
+        }
+        return [
+            Send(address, begin[signal.shape[1]] + signal.astype("<f8", copy=False).tobytes())
+            for (_, signal), address in zip(record.signals, self._addresses, strict=True)
+        ]
+
+    def _begin(self, kind: type[Data], record: Pass, columns: int) -> bytes:
+        """A data message of this group up to its numbers."""
+        middle = (self._incarnation, record.attempt, record.mode, self.role.group, record.memory.batch, columns)
+        return data_prefix(kind, self._run, self._generation, record.number) + data_middle(*middle)
 
     def _outgoing_error(self, record: Pass) -> Send:
         assert record.memory.own_error is not None

@@ -15,7 +15,7 @@ settings.register_profile(
     derandomize=True,
     database=None,
     deadline=None,
-    max_examples=80,
+    max_examples=50,
     phases=(Phase.explicit, Phase.generate, Phase.target, Phase.shrink),
     suppress_health_check=(HealthCheck.too_slow, HealthCheck.function_scoped_fixture),
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from neuron_node.messages import (
     KINDS,
     LATEST_STEP,
+    Axon,
     Diverged,
     Enquire,
     Error,
@@ -61,6 +62,7 @@ def of_every_kind(life: bytes = OTHER_LIFE) -> list[Message]:
         Input(*data),
         Target(*data),
         Signal(*data),
+        Axon(*data),
         Error(*data),
         Output(*result),
         InputError(*result),

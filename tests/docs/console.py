@@ -78,7 +78,7 @@ def _commands(block: list[tuple[int, str]], words: frozenset[str]) -> Iterator[C
             if text or shown:
                 yield Command(first, text, tuple(shown), words)
             first, text, shown = number, line[2:], []
-        elif line.startswith("> ") and text and not shown:
+        elif line[:2] in ("> ", ">") and text and not shown:
             text += "\n" + line[2:]
         else:
             shown.append(line)
@@ -103,7 +103,9 @@ class Comparison:
             places = range(at, len(lines) - len(chunk) + 1) if floating else range(at, at + 1)
             for place in places:
                 part = lines[place : place + len(chunk)]
-                if len(part) == len(chunk) and all(same(shown, line, live) for shown, line in zip(chunk, part, strict=True)):
+                if len(part) == len(chunk) and all(
+                    same(shown, line, live) for shown, line in zip(chunk, part, strict=True)
+                ):
                     break
             else:
                 return None
@@ -120,7 +122,9 @@ class Comparison:
         for word, real in zip(shown.split(), line.split(), strict=False):
             if SHA256.match(word):
                 # The same digest twice in the document: the same digest twice in reality.
-                assert self.digests.setdefault(word, real) == real, f"{word} stood for {self.digests[word]}, now for {real}"
+                assert self.digests.setdefault(word, real) == real, (
+                    f"{word} stood for {self.digests[word]}, now for {real}"
+                )
 
 
 def _chunks(shown: tuple[str, ...]) -> Iterator[list[str] | None]:

@@ -44,7 +44,9 @@ class Reader:
         self._comparison = Comparison()
         ports = tuple(free_port() for _ in SHOWN_PORTS)
         self._names = {str(folder): SHOWN_FOLDER, socket.gethostname()[:64]: SHOWN_HOST}
-        self._names |= {f"127.0.0.1:{port}": f"127.0.0.1:{shown}" for port, shown in zip(ports, SHOWN_PORTS, strict=True)}
+        self._names |= {
+            f"127.0.0.1:{port}": f"127.0.0.1:{shown}" for port, shown in zip(ports, SHOWN_PORTS, strict=True)
+        }
         endpoints = [f"tcp://127.0.0.1:{port}" for port in ports]
         self._environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith("EXMACHINA_")},
@@ -59,7 +61,9 @@ class Reader:
     def __enter__(self) -> Reader:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
         try:
             if kind is None:
                 self._finish_first()
@@ -80,8 +84,9 @@ class Reader:
         if command.text:
             self._finish_first()
             self._typed += 1
+            # It gives way to what is typed meanwhile, or on a busy machine it would be over before that has begun.
             output = self._notes / f"{self._typed}.out"
-            self._first = Running(self._start(["bash", "-c", f"exec {command.text}"], output), output)
+            self._first = Running(self._start(["bash", "-c", f"exec nice {command.text}"], output), output)
         assert self._first is not None, f"line {command.line}: nothing runs in the first terminal"
         self._follow(command, self._first)
 
@@ -102,7 +107,7 @@ class Reader:
         # Renamed when it is whole. The subshell leaves the code for an `echo $?` that may come next.
         note = f"code=$?; echo $code > {ended}.new; mv {ended}.new {ended}; (exit $code)"
         print(f"{{ {text}\n}} > {output} 2>&1 < /dev/null; {note}", file=self._shell.stdin, flush=True)
-        self._await(ended.exists, lambda: f"line {command.line}: {command.name} does not end\n{output.read_text()}")
+        self._await(ended.exists, lambda: f"it does not end: {_difference(command, self._lines(output))}")
         lines = self._lines(output)
         difference = _difference(command, lines)
         assert int(ended.read_text()) == expected_code, difference
@@ -151,7 +156,7 @@ class Reader:
             )
 
     def _lines(self, output: Path) -> list[str]:
-        text = output.read_text(encoding="utf-8", errors="replace")
+        text = output.read_text(encoding="utf-8", errors="replace") if output.exists() else ""
         for real, shown in self._names.items():
             text = re.sub(rf"(?<!\w){re.escape(real)}(?!\w)", shown, text)
         return text.splitlines()

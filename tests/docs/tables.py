@@ -11,9 +11,14 @@ from enum import Enum
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from coordinator.machine.machine import TRANSITIONS as COORDINATOR_TRANSITIONS
 from coordinator.machine.machine import CoordinatorState
+from neuron_node import addresses as addresses_module
 from neuron_node import fields, messages, role
+from neuron_node.addresses import group_address
+from neuron_node.codec import data_middle, data_prefix, encode
 from neuron_node.machine import TRANSITIONS as NODE_TRANSITIONS
 from neuron_node.machine import NodeState
 
@@ -48,9 +53,35 @@ def coordinator_states() -> str:
     return _transitions(CoordinatorState, COORDINATOR_TRANSITIONS)
 
 
+def addresses() -> str:
+    """Every kind of address, as the module that makes them tells."""
+    rows = [line.strip("| \n").split(" | ") for line in (addresses_module.__doc__ or "").splitlines() if "|" in line]
+    return _table(rows[0], ((f"`{letter}`", *rest) for letter, *rest in rows[2:]))
+
+
+def example() -> str:
+    """One signal, byte by byte: of group 3 for group 7, in pass 5 of generation 1, two samples of one neuron."""
+    run, incarnation = bytes(range(1, 9)), bytes(range(0x11, 0x19))
+    values = np.array([[0.5], [-1.0]])
+    signal = messages.Signal(messages.Header(run, 1, 5, incarnation), 0, messages.Mode.TRAIN, 3, values)
+    prefix = data_prefix(messages.Signal, run, 1, 5)
+    middle = data_middle(incarnation, 0, messages.Mode.TRAIN, 3, 2, 1)
+    numbers = values.astype("<f8").tobytes()
+    assert encode(signal) == prefix + middle + numbers
+    parts = (
+        (group_address(7), "address: `G`, group 7"),
+        (prefix, "array of 10: version 1, kind 22, run, generation 1, pass 5"),
+        (middle, "incarnation, attempt 0, mode 1, sender 3; array of 3: 2 rows, 1 column, 16 bytes"),
+        (numbers, "0.5 and -1, little-endian float64"),
+    )
+    return _table(("bytes", "what they say"), ((f"`{part.hex(' ')}`", meaning) for part, meaning in parts))
+
+
 TABLES: dict[str, Callable[[], str]] = {
+    "addresses": addresses,
     "kinds": kinds,
     "records": records,
+    "example": example,
     "node-states": node_states,
     "coordinator-states": coordinator_states,
 }
@@ -71,34 +102,32 @@ def _fields(kind: Any, record: fields.Record, skip: str = "header") -> str:
     return ", ".join(f"`{name}` {_bound(bound)}" for name, bound in pairs if name != skip)
 
 
-def _bound(bound: fields.Field) -> str:
-    match bound:
-        case fields.Whole(low, high):
-            return f"whole {low}…{_power(high)}"
-        case fields.Real(low, high):
-            return f"real {low:,.0f}…{high:,.0f}"
-        case fields.Flag():
-            return "flag"
-        case fields.Text(most, choices):
-            return "one of " + ", ".join(choices) if choices else f"text ≤ {most:,}"
-        case fields.Blob(length):
-            return f"{length} bytes"
-        case fields.Matrix(rows, columns):
-            return f"matrix ≤ {_power(rows)} × {_power(columns)}"
-        case fields.Many(item, most):
-            return f"≤ {_power(most)} × {_bound(item)}"
-        case fields.Maybe(item):
-            return f"nothing or {_bound(item)}"
-        case fields.Record(build, _):
-            return f"`{build.__name__}`"
-        case _:
-            raise TypeError(f"no words for {bound!r}")
+def _bound(bound: Any) -> str:
+    return WORDS[type(bound)](bound)
+
+
+def _text(bound: fields.Text) -> str:
+    return "one of " + ", ".join(bound.choices) if bound.choices else f"text ≤ {bound.max_length:,}"
+
+
+WORDS: dict[type, Callable[[Any], str]] = {
+    fields.Whole: lambda bound: f"whole {bound.low}…{_power(bound.high)}",
+    fields.Real: lambda bound: f"real {bound.low:,.0f}…{bound.high:,.0f}",
+    fields.Flag: lambda bound: "flag",
+    fields.Text: _text,
+    fields.Blob: lambda bound: f"{bound.length} bytes",
+    fields.Matrix: lambda bound: f"matrix ≤ {_power(bound.max_rows)} × {_power(bound.max_columns)}",
+    fields.Many: lambda bound: f"≤ {_power(bound.max_count)} × {_bound(bound.item)}",
+    fields.Maybe: lambda bound: f"nothing or {_bound(bound.item)}",
+    fields.Record: lambda bound: f"`{bound.build.__name__}`",
+}
+"""How the documents put each kind of bound."""
 
 
 def _power(number: int) -> str:
     exponent = number.bit_length()
     if number > 2**20 and number in (2**exponent - 1, 2 ** (exponent - 1)):
-        return f"2^{exponent} − 1" if number == 2**exponent - 1 else f"2^{exponent - 1}"
+        return f"2^{exponent} - 1" if number == 2**exponent - 1 else f"2^{exponent - 1}"
     return f"{number:,}"
 
 
@@ -125,7 +154,9 @@ def write() -> None:
     """Put every table into its document."""
     for document in sorted(DOCUMENTS.glob("*.md")):
         text = document.read_text(encoding="utf-8")
-        document.write_text(MARKED.sub(lambda match: match["name"] + match["open"] + TABLES[match["name"]](), text), encoding="utf-8")
+        document.write_text(
+            MARKED.sub(lambda match: match["name"] + match["open"] + TABLES[match["name"]](), text), encoding="utf-8"
+        )
 
 
 if __name__ == "__main__":

@@ -87,7 +87,7 @@ def acted(machine: NodeMachine, frame: bytes) -> list[Action]:
 
 
 @pytest.mark.parametrize("name", sorted(ROLES))
-@settings(max_examples=250)
+@settings(max_examples=150)
 @given(data=st.data())
 def test_both_ways_do_the_same(name: str, data: st.DataObject) -> None:
     """Any sequence of frames: the same messages to the bit, the same counts, the same weights."""
