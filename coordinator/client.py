@@ -69,13 +69,13 @@ class Client:
             if now >= again:
                 self._link.send(to, body)
                 again = time.monotonic() + AGAIN_SECONDS
-            for frame in self._link.receive():
-                if not frame.startswith(address):
-                    continue
-                try:
-                    message = decode(frame)
-                except PeerError:
-                    continue
-                if isinstance(message, kind):
-                    return message
+            frame = self._link.receive()
+            if frame is None or not frame.startswith(address):
+                continue
+            try:
+                message = decode(frame)
+            except PeerError:
+                continue
+            if isinstance(message, kind):
+                return message
         return None

@@ -7,7 +7,7 @@ and tests show on it that no order of delivery changes a weight.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from coordinator.machine.machine import CoordinatorMachine
@@ -79,7 +79,7 @@ class MemoryNetwork:
         if number not in self._ended:
             self._perform(number, self._machines[number].handle(event, self.now_ms))
 
-    def _perform(self, number: int, actions: list[Any]) -> None:
+    def _perform(self, number: int, actions: Sequence[Any]) -> None:
         for action in actions:
             match action:
                 case Send(address, body):
@@ -102,9 +102,11 @@ class _Listener:
     def start(self, _now_ms: float) -> list[Any]:
         return [Subscribe(self._address)]
 
-    def handle(self, event: Any, _now_ms: float) -> list[Any]:
-        if isinstance(event, Received):
-            self._heard(event.frame)
+    def handle(self, event: Any, now_ms: float) -> list[Any]:
+        return self.receive(event.frame, now_ms) if isinstance(event, Received) else []
+
+    def receive(self, frame: bytes, _now_ms: float) -> list[Any]:
+        self._heard(frame)
         return []
 
 

@@ -53,20 +53,25 @@ def encode(message: Message) -> bytes:
     return cast("bytes", _packer.pack((PROTOCOL_VERSION, _NUMBERS[type(message)], *message.header, *message[1:])))
 
 
-def data_prefix(kind: type[Data], run: bytes, generation: int, pass_number: int) -> bytes:
-    """How the body of every data message of a kind begins in one pass, whoever sends it."""
-    fields = (PROTOCOL_VERSION, _NUMBERS[kind], run, generation, pass_number)
+def data_prefix(kind: type[Data], run: bytes, generation: int) -> bytes:
+    """How the body of every data message of a kind begins in one generation; `packed` of the pass's number follows."""
+    fields = (PROTOCOL_VERSION, _NUMBERS[kind], run, generation)
     return _array_header(len(RECORDS[_NUMBERS[kind]].fields) - 1 + _FIRST_FIELD) + b"".join(map(_packer.pack, fields))
 
 
 def data_middle(incarnation: bytes, attempt: int, mode: int, sender: int, rows: int, columns: int) -> bytes:
-    """What stands between that prefix and the numbers: who sends, and in what shape. The same in every pass.
+    """What stands between the pass's number and the numbers: who sends, and in what shape. The same in every pass.
 
-    `data_prefix + data_middle + numbers` is what `encode` makes of the message: a sender writes the first two once a
+    `data_prefix + packed(pass) + data_middle + numbers` is what `encode` makes of the message: a sender writes the first two once a
     pass instead of once a message, and a receiver compares them as bytes with what it has decoded in full before.
     """
     fields = b"".join(map(_packer.pack, (incarnation, attempt, mode, sender)))
     return fields + _array_header(3) + b"".join(map(_packer.pack, (rows, columns))) + _binary_header(8 * rows * columns)
+
+
+def packed(number: int) -> bytes:
+    """A whole number as msgpack writes it."""
+    return cast("bytes", _packer.pack(number))
 
 
 def _array_header(length: int) -> bytes:

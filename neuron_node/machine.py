@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any
@@ -102,9 +102,11 @@ class NodeMachine:
         self.generation = 0
         self.workers: dict[int, Worker] = {}
         self.subscriptions: list[bytes] = [node_address(born.incarnation)]
-        self.traffic = Counter[str](sent=0, received=0)
+        self.sent = 0
+        self.received = 0
         self.drops = Drops()
         self._hearers: dict[bytes, list[Worker]] = {}
+        self._only_hearer: dict[bytes, Worker] = {}
         self._address = b""
         self._actions: list[Action] = []
         self._now_ms = 0.0
@@ -113,13 +115,13 @@ class NodeMachine:
         self._due_ms = float("-inf")
         self._proof = LinkProof(born.incarnation, self._header)
 
-    def handle(self, event: Event, now_ms: float) -> list[Action]:
+    def handle(self, event: Event, now_ms: float) -> Sequence[Action]:
         """Take one event; the actions must be performed in order."""
         self._now_ms = now_ms
         self._actions = []
         match event:
             case Received(frame):
-                self._receive(frame)
+                return self.receive(frame, now_ms)
             case Tick():
                 self._tick()
             case LinkLost():
@@ -135,21 +137,32 @@ class NodeMachine:
         """How many messages could not be used, by reason."""
         return self.drops.counts
 
-    def start(self, now_ms: float) -> list[Action]:
+    def start(self, now_ms: float) -> Sequence[Action]:
         """The first actions of a life."""
         return self.handle(LinkLost(), now_ms)
 
     # Messages.
 
-    def _receive(self, frame: bytes) -> None:
-        if self.state is NodeState.ENDED:
-            return
-        self.traffic["received"] += 1
-        self._address = frame[:ADDRESS_LENGTH]
-        if not self._hear_again(frame):
-            self._receive_in_full(frame)
+    def receive(self, frame: bytes, now_ms: float) -> Sequence[Action]:
+        """Take a frame. Data like what came before goes the short way: the long way's work, done on bytes."""
+        self.received += 1
+        worker = self._only_hearer.get(frame[:ADDRESS_LENGTH])
+        refused = [frame]
+        self._actions = []
+        if worker is not None and (sends := worker.hear_again(frame)) is not None:
+            self.sent += len(sends)
+            if not worker.given_back:
+                return sends
+            self._actions.extend(sends)
+            refused = worker.give_back()
+        self._now_ms = now_ms
+        if self.state is not NodeState.ENDED:
+            for each in refused:
+                self._receive_in_full(each)
+        return self._actions
 
     def _receive_in_full(self, frame: bytes) -> None:
+        self._address = frame[:ADDRESS_LENGTH]
         try:
             message = decode(frame)
             self._filter(message)
@@ -159,22 +172,6 @@ class NodeMachine:
             transition(self, message)
         except PeerError as fault:
             self._actions.extend(self.drops.note(fault, frame))
-
-    def _hear_again(self, frame: bytes) -> bool:
-        """The short way for data like what came before; it is the long way's work done on bytes."""
-        hearers = self._hearers.get(self._address)
-        if hearers is None or len(hearers) != 1:
-            return False
-        worker = hearers[0]
-        sends = worker.hear_again(frame)
-        if sends is None:
-            return False
-        if sends:
-            self.traffic["sent"] += len(sends)
-            self._actions.extend(sends)
-        for refused in worker.give_back():
-            self._receive_in_full(refused)
-        return True
 
     def _filter(self, message: Message) -> None:
         """Only a grant, a welcome, a refusal, a stop or an inquiry to this very incarnation may name another run or generation."""
@@ -235,7 +232,7 @@ class NodeMachine:
     def _data(self, message: Data) -> None:
         for worker in self._hearers.get(self._address, ()):
             sends = worker.hear(message)
-            self.traffic["sent"] += len(sends)
+            self.sent += len(sends)
             self._actions.extend(sends)
 
     def _fetched(self, message: Fetch) -> None:
@@ -307,6 +304,7 @@ class NodeMachine:
                 *(error_address(block.receiver) for block in role.blocks),
             ):
                 self._hearers.setdefault(address, []).append(worker)
+        self._only_hearer = {address: hearers[0] for address, hearers in self._hearers.items() if len(hearers) == 1}
         wanted = [node_address(self.born.incarnation), *self._hearers]
         known, kept = set(self.subscriptions), set(wanted)
         self._actions.extend(Subscribe(address) for address in wanted if address not in known)
@@ -333,7 +331,7 @@ class NodeMachine:
         self._actions.append(End(code))
 
     def _send(self, address: bytes, message: Message) -> None:
-        self.traffic["sent"] += 1
+        self.sent += 1
         self._actions.append(Send(address, encode(message)))
 
     def _log(self, level: int, text: str) -> None:
@@ -343,7 +341,7 @@ class NodeMachine:
         return Header(self.run, self.generation, pass_number, self.born.incarnation)
 
     def _traffic(self) -> Traffic:
-        return Traffic(self.traffic["sent"], self.traffic["received"], self.drops.counts.total())
+        return Traffic(self.sent, self.received, self.drops.counts.total())
 
 
 OF_ANY_GENERATION = (Welcome, Refuse, Grant, Enquire, Stop, Superseded)

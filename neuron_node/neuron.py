@@ -64,14 +64,11 @@ class Neurons:
 
     # 3. At every synapse of the axon, signal = weight × activity.
     # 4. Send each signal to the neuron at the other end of its synapse.
-    def fire(self, memory: Memory) -> list[tuple[int, Array]]:
-        """(receiver, signal of shape (batch, receiver's neurons)) for each block of synapses."""
+    def fire(self, memory: Memory) -> Array:
+        """The signals at all synapses, (batch, synapses): `columns[i]` of them are for the i-th block's receiver."""
         assert memory.activity is not None
         with np.errstate(over="ignore", invalid="ignore"):
-            signals = memory.activity @ self.weights
-        return [
-            (block.receiver, signals[:, columns]) for block, columns in zip(self.role.blocks, self.columns, strict=True)
-        ]
+            return memory.activity @ self.weights
 
     # 5. Wait for the error of each of those neurons.
     def receive_error(self, memory: Memory, sender: int, error: Array) -> bool:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any, Protocol
 
-from neuron_node.events import End, Event, Interrupted, LinkLost, Log, Received, Send, Subscribe, Tick, Unsubscribe
+from neuron_node.events import End, Event, Interrupted, LinkLost, Log, Send, Subscribe, Tick, Unsubscribe
 from neuron_node.wiring import Link
 
 logger = logging.getLogger("exmachina")
@@ -18,15 +18,14 @@ logger = logging.getLogger("exmachina")
 class Machine(Protocol):
     """Anything that takes events and returns actions; an action that is not the wire's is the host's to perform."""
 
-    def start(self, now_ms: float) -> list[Any]:
+    def start(self, now_ms: float) -> Sequence[Any]:
         """The first actions of a life."""
 
-    def handle(self, event: Any, now_ms: float) -> list[Any]:
+    def handle(self, event: Any, now_ms: float) -> Sequence[Any]:
         """Take one event at a time in milliseconds."""
 
-
-class Interruption(BaseException):
-    """Raised by the signal handler, and only while the shell waits: never in the middle of a transition."""
+    def receive(self, frame: bytes, now_ms: float) -> Sequence[Any]:
+        """The same as `handle(Received(frame), now_ms)`, for there is nothing that happens as often."""
 
 
 class Shell:
@@ -47,7 +46,6 @@ class Shell:
         self._tick_ms = tick_ms
         self._perform_other = perform
         self._orphaned = orphaned
-        self._waiting = False
         self._interrupted = 0
         self._code: int | None = None
 
@@ -56,47 +54,49 @@ class Shell:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         self._perform(self._machine.start(_now_ms()))
-        ticked_ms = _now_ms()
-        while not self._ended():
-            for frame in self._wait():
-                self._handle(Received(frame))
+        tick_due_ms = _now_ms() + self._tick_ms
+        # Bound once: what follows runs for every message, mostly with cold caches, and is kept as short as it can be.
+        receive, hear, perform = self._link.receive, self._machine.receive, self._perform
+        while self._code is None:
+            frame = receive()
+            now_ms = _now_ms()
+            if frame is not None:
+                actions = hear(frame, now_ms)
+                if actions:
+                    perform(actions)
             if self._interrupted:
-                by_hand, self._interrupted = self._interrupted == signal.SIGINT, 0
-                self._handle(Interrupted(by_hand))
-            if _now_ms() - ticked_ms >= self._tick_ms:
-                ticked_ms = _now_ms()
-                if self._orphaned():
-                    logger.error("the program that started this one is gone")
+                self._interrupt()
+            if now_ms >= tick_due_ms:
+                tick_due_ms = now_ms + self._tick_ms
+                if not self._tick():
                     return 1
-                if self._link.broken():
-                    logger.warning("the connection to the broker broke; making it anew")
-                    self._link.renew()
-                    self._handle(LinkLost())
-                self._handle(Tick())
-        return 0 if self._code is None else self._code
+        return self._code
 
-    def _ended(self) -> bool:
-        return self._code is not None
+    def _tick(self) -> bool:
+        """Let time pass; False if nobody is left to work for."""
+        if self._orphaned():
+            logger.error("the program that started this one is gone")
+            return False
+        if self._link.broken():
+            logger.warning("the connection to the broker broke; making it anew")
+            self._link.renew()
+            self._handle(LinkLost())
+        self._handle(Tick())
+        return True
+
+    def _interrupt(self) -> None:
+        by_hand, self._interrupted = self._interrupted == signal.SIGINT, 0
+        self._handle(Interrupted(by_hand))
 
     def _handle(self, event: Event) -> None:
         if self._code is None:
             self._perform(self._machine.handle(event, _now_ms()))
 
-    def _wait(self) -> list[bytes]:
-        try:
-            self._waiting = not self._interrupted
-            return self._link.receive() if self._waiting else []
-        except Interruption:
-            return []
-        finally:
-            self._waiting = False
-
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        # Looked at when the present wait ends, at the next tick at the latest: never in the middle of a transition.
         self._interrupted = number
-        if self._waiting:
-            raise Interruption
 
-    def _perform(self, actions: list[Any]) -> None:
+    def _perform(self, actions: Sequence[Any]) -> None:
         for action in actions:
             match action:
                 case Send(address, body):

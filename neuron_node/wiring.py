@@ -21,7 +21,6 @@ HEARTBEAT_INTERVAL_MS = 2_000
 HEARTBEAT_TIMEOUT_MS = 6_000
 RECONNECT_INTERVAL_MS = 50
 RECONNECT_INTERVAL_AT_MOST_MS = 2_000
-RECEIVED_AT_ONCE = 1_000
 DESCRIPTORS_A_PROGRAM = 64
 LONGEST_IPC_PATH = 107
 
@@ -111,19 +110,12 @@ class Link:
         """Hear it no longer."""
         self._sub.setsockopt(zmq.UNSUBSCRIBE, address)
 
-    def receive(self) -> list[bytes]:
-        """All frames that have arrived, up to a bound; waits for the first one no longer than the receive timeout."""
-        receive = self._sub.recv
+    def receive(self) -> bytes | None:
+        """The next frame; None if none came within the receive timeout."""
         try:
-            frames = [receive()]
+            return self._sub.recv()
         except zmq.Again:
-            return []
-        try:
-            while len(frames) < RECEIVED_AT_ONCE:
-                frames.append(receive(zmq.DONTWAIT))
-        except zmq.Again:
-            pass
-        return frames
+            return None
 
     def broken(self) -> bool:
         """Whether a connection has broken since it was made."""

@@ -14,14 +14,15 @@ a repeat, not a rollback.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 import numpy as np
 
 from neuron_node.activations import Array
 from neuron_node.addresses import ADDRESS_LENGTH, COORDINATOR, axon_address, error_address, group_address
-from neuron_node.codec import data_middle, data_prefix, encode
+from neuron_node.codec import data_middle, data_prefix, encode, packed
 from neuron_node.errors import Stale, Unexpected, WrongShape
 from neuron_node.events import Send
 from neuron_node.initial import initial_bias_and_weights
@@ -42,14 +43,14 @@ from neuron_node.messages import (
 )
 from neuron_node.neuron import Memory, Neurons
 from neuron_node.role import OUTSIDE
+from neuron_node.ways import Way, Ways
 
 FORWARD_PASSES_KEPT = 64
 MIDDLES_A_SENDER = 8
 AXON_AT_ONCE_BYTES = 32 * 1024
 """Up to this size a group publishes its whole axons in one message; beyond it, what each receiver would get in vain costs more."""
 NOTHING: list[Send] = []
-NEVER = b"\xc1"
-"""A byte that begins no msgpack value, so no message begins with it."""
+OWN_MIDDLES_KEPT = 64
 
 
 class PassState(Enum):
@@ -60,24 +61,13 @@ class PassState(Enum):
     DONE = "done"
 
 
-@dataclass(slots=True)
-class Way:
-    """One direction of one pass: how its messages begin, who has been heard, and whose numbers still wait to be read."""
+class Known(NamedTuple):
+    """What the bytes between a message's prefix and its numbers say: see `codec.data_middle`."""
 
+    sender: int
+    attempt: int
+    mode: int
     kind: type[Data]
-    prefix: bytes
-    columns: int
-    numbers: int
-    """Bytes of numbers at the end of a frame, of which `own` are this group's."""
-    own: slice
-    expected: int
-    heard: dict[int, Array]
-    waiting: dict[int, bytes] = field(default_factory=dict)
-
-    @property
-    def complete(self) -> bool:
-        """Whether everybody has sent."""
-        return len(self.heard) + len(self.waiting) == self.expected
 
 
 @dataclass(slots=True)
@@ -91,7 +81,8 @@ class Pass:
     down: Way
     up: Way
     state: PassState = PassState.LISTENING
-    signals: list[tuple[int, Array]] = field(default_factory=list)
+    signals: Array | None = None
+    """Once fired, the signals at all synapses of the axons, (batch, synapses)."""
 
 
 class Worker:
@@ -109,16 +100,18 @@ class Worker:
         self.copies: dict[int, State] = {}
         self.diverged = ""
         self._run, self._generation, self._incarnation = run, generation, incarnation
-        self._signal_sizes = {sender.group: sender.size for sender in self.role.senders} or {OUTSIDE: self.role.size}
-        self._error_sizes = {block.receiver: block.size for block in self.role.blocks} or {OUTSIDE: self.role.size}
-        self._axons = {sender.group: (sender.first, sender.fan_out) for sender in self.role.senders}
-        self._downward_kind: type[Data] = Input if self.role.is_input else Signal
+        self._ways = Ways(self.role, run, generation)
+        self._prefixes = {
+            kind: data_prefix(kind, run, generation) for kind in (Signal, Axon, Output, Error, InputError)
+        }
+        self._own_middles: dict[tuple[type[Data], int, int, int, int], bytes] = {}
+        self._error_address = error_address(self.role.group)
         self._axon_address = axon_address(self.role.group)
         self._addresses = [group_address(block.receiver) for block in self.role.blocks]
         self._newest: Pass | None = None
         # What has been accepted in full, by the bytes between a message's prefix and its numbers; see `hear_again`.
-        self._middles: dict[bytes, tuple[int, int, int, type[Data]]] = {}
-        self._given_back: list[bytes] = []
+        self._middles: dict[bytes, Known] = {}
+        self.given_back: list[bytes] = []
 
     def hear_again(self, frame: bytes) -> list[Send] | None:
         """The short way for a frame that is, but for its numbers, what `hear` has accepted before; None if it is not.
@@ -129,32 +122,48 @@ class Worker:
         record = self._newest
         if record is None:
             return None
-        if frame.startswith(record.down.prefix, ADDRESS_LENGTH):
-            way = record.down
-        elif frame.startswith(record.up.prefix, ADDRESS_LENGTH):
+        way = record.down
+        if not frame.startswith(way.prefix, ADDRESS_LENGTH):
             way = record.up
-        else:
+            if not frame.startswith(way.prefix, ADDRESS_LENGTH):
+                return self._begin_again(frame, record)
+        known = self._middles.get(frame[way.middle])
+        if known is None or known.attempt != record.attempt or known.mode != record.mode or known.kind is not way.kind:
             return None
-        known = self._middles.get(frame[ADDRESS_LENGTH + len(way.prefix) : -way.numbers])
-        if known is None:
+        return self._wait(frame, known.sender, way, record)
+
+    def _begin_again(self, frame: bytes, before: Pass) -> list[Send] | None:
+        """The short way for a frame that opens the next pass, when it does so as the one before was opened."""
+        number = before.number + 1
+        memory = Memory(before.memory.batch)
+        down, up = (
+            self._ways.down(number, memory.batch, memory.signals),
+            self._ways.up(number, memory.batch, memory.errors),
+        )
+        way = down if frame.startswith(down.prefix, ADDRESS_LENGTH) else up
+        known = self._middles.get(frame[way.middle]) if frame.startswith(way.prefix, ADDRESS_LENGTH) else None
+        if known is None or known.attempt or known.kind is not way.kind:
             return None
-        sender, attempt, mode, kind = known
-        if attempt != record.attempt or mode != record.mode or kind is not way.kind:
+        record = Pass(number, known.mode, 0, memory, down, up)
+        self._open(record)
+        return self._wait(frame, known.sender, way, record)
+
+    def _wait(self, frame: bytes, sender: int, way: Way, record: Pass) -> list[Send] | None:
+        waiting, heard = way.waiting, way.heard
+        if sender in waiting or sender in heard:
             return None
-        if sender in way.heard or sender in way.waiting:
-            return None
-        way.waiting[sender] = frame
-        return self._go_on(record) if way.complete else NOTHING
+        waiting[sender] = frame
+        return self._go_on(record) if len(waiting) + len(heard) == way.expected else NOTHING
 
     def give_back(self) -> list[bytes]:
         """Frames whose numbers turned out not to be finite, or whose pass is over: the long way tells which are at fault."""
-        frames, self._given_back = self._given_back, []
+        frames, self.given_back = self.given_back, []
         return frames
 
     def hear(self, message: Data) -> list[Send]:
         """Take an input, target, signal or error; what to send because of it. Raises `PeerError` if it can't be used."""
         number, upward = message.header.pass_number, isinstance(message, Error | Target)
-        if message.sender not in (self._error_sizes if upward else self._signal_sizes):
+        if message.sender not in (self._ways.error_sizes if upward else self._ways.signal_sizes):
             raise Unexpected(f"{self.role.names[0]} has no synapse with group {message.sender}")
         if isinstance(message, Input | Target) != (message.sender == OUTSIDE):
             raise Unexpected("inputs and targets come from the coordinator, signals and errors from groups")
@@ -162,8 +171,14 @@ class Worker:
             raise Stale(f"pass {number} is over")
         record = self.passes.get(number)
         values = self._own_values(message, upward, record)
+        if not upward:
+            self._ways.down_kind = type(message)
         if record is None:
-            record = self._open(number, message)
+            memory = Memory(len(message.values))
+            down = self._ways.down(number, memory.batch, memory.signals)
+            up = self._ways.up(number, memory.batch, memory.errors)
+            record = Pass(number, message.mode, message.attempt, memory, down, up)
+            self._open(record)
         self._remember(message)
         again = self._repeat(record, message.attempt) if message.attempt > record.attempt else []
         way = record.up if upward else record.down
@@ -180,10 +195,10 @@ class Worker:
         """The numbers for this group, (batch, neurons of it or, upward, of the sender). Raises `WrongShape`."""
         values = message.values
         batch = record.memory.batch if record else len(values)
-        first, columns = 0, self._error_sizes[message.sender] if upward else self.role.size
+        first, columns = 0, self._ways.error_sizes[message.sender] if upward else self.role.size
         width = columns
         if isinstance(message, Axon):
-            first, width = self._axons.get(message.sender, (0, 0))
+            first, width = self._ways.axons.get(message.sender, (0, 0))
         if values.shape != (batch, width) or not values.size:
             raise WrongShape(f"{values.shape[0]} x {values.shape[1]} for {self.role.names[0]}")
         return values.reshape(-1)[batch * first : batch * (first + columns)].reshape(batch, columns)
@@ -211,66 +226,27 @@ class Worker:
         block = np.frombuffer(numbers, dtype="<f8").astype(np.float64, copy=False)
         frames, way.waiting = way.waiting, {}
         if not np.isfinite(block).all():
-            self._given_back = list(frames.values())
+            self.given_back = list(frames.values())
             return False
         receive = self.neurons.receive_error if way is record.up else self.neurons.receive_signal
         for sender, values in zip(frames, block.reshape(len(frames), record.memory.batch, way.columns), strict=True):
             receive(record.memory, sender, values)
         return True
 
-    def _open(self, number: int, message: Data) -> Pass:
+    def _open(self, record: Pass) -> None:
         # A training step begins only when everything before it is over; forward passes may overlap.
-        if message.mode != Mode.FORWARD:
-            self.oldest_pass = number
+        if record.mode != Mode.FORWARD:
+            self.oldest_pass = record.number
         else:
-            self.oldest_pass = max(self.oldest_pass, number - FORWARD_PASSES_KEPT)
+            self.oldest_pass = max(self.oldest_pass, record.number - FORWARD_PASSES_KEPT)
         for old in [known for known in self.passes if known < self.oldest_pass]:
             del self.passes[old]
-        memory = Memory(len(message.values))
-        if not isinstance(message, Error | Target):
-            # Senders choose by the size of the batch, so what opens a pass tells how the others will come.
-            self._downward_kind = type(message)
-        record = Pass(
-            number, message.mode, message.attempt, memory, self._way_down(number, memory), self._way_up(number, memory)
-        )
-        self.passes[number] = self._newest = record
-        return record
-
-    def _way_down(self, number: int, memory: Memory) -> Way:
-        places = {(0, self.role.size)} if self._downward_kind is not Axon else set(self._axons.values())
-        return self._way(
-            self._downward_kind, number, memory.batch, self.role.size, places, len(self._signal_sizes), memory.signals
-        )
-
-    def _way_up(self, number: int, memory: Memory) -> Way:
-        kind = Target if self.role.is_output else Error
-        sizes = set(self._error_sizes.values())
-        places = {(0, size) for size in sizes}
-        return self._way(kind, number, memory.batch, max(sizes), places, len(self._error_sizes), memory.errors)
-
-    def _way(
-        self,
-        kind: type[Data],
-        number: int,
-        batch: int,
-        columns: int,
-        places: set[tuple[int, int]],
-        expected: int,
-        heard: dict[int, Array],
-    ) -> Way:
-        """`places` are (first own column, columns) of the senders' messages; the short way is for all alike only."""
-        first, width = min(places)
-        numbers = 8 * batch * width
-        start = 8 * batch * first - numbers
-        own = slice(start, (start + 8 * batch * columns) or None)
-        alike = len(places) == 1 and numbers > 0
-        prefix = data_prefix(kind, self._run, self._generation, number) if alike else NEVER
-        return Way(kind, prefix, columns, numbers, own, expected, heard)
+        self.passes[record.number] = self._newest = record
 
     def _remember(self, message: Data) -> None:
         rows, columns = message.values.shape
-        known = (message.sender, message.attempt, message.mode, type(message))
-        if len(self._middles) >= MIDDLES_A_SENDER * (len(self._signal_sizes) + len(self._error_sizes)):
+        known = Known(message.sender, message.attempt, message.mode, type(message))
+        if len(self._middles) >= MIDDLES_A_SENDER * (len(self._ways.signal_sizes) + len(self._ways.error_sizes)):
             self._middles.clear()
         middle = data_middle(message.header.incarnation, message.attempt, message.mode, message.sender, rows, columns)
         self._middles[middle] = known
@@ -280,7 +256,7 @@ class Worker:
         self.last_activity = activity = self.neurons.activate(record.memory)
         record.signals = self.neurons.fire(record.memory)
         record.state = PassState.DONE if record.mode == Mode.FORWARD else PassState.FIRED
-        finite = np.isfinite(activity).all() and all(np.isfinite(signal).all() for _, signal in record.signals)
+        finite = np.isfinite(activity).all() and np.isfinite(record.signals).all()
         return self._outgoing_signals(record) if finite else self._diverge(record)
 
     def _reply(self, record: Pass) -> list[Send]:
@@ -306,32 +282,36 @@ class Worker:
 
     def _outgoing_signals(self, record: Pass) -> list[Send]:
         if self.role.is_output:
-            assert record.memory.activity is not None
-            fields = (self._header(record), record.attempt, record.mode, self.role.group)
-            return [Send(COORDINATOR, encode(Output(*fields, record.memory.activity)))]
-        batch, fan_out = record.memory.batch, self.role.fan_out
-        if len(record.signals) > 1 and 8 * batch * fan_out <= AXON_AT_ONCE_BYTES:
-            numbers = b"".join([signal.astype("<f8", copy=False).tobytes() for _, signal in record.signals])
-            return [Send(self._axon_address, self._begin(Axon, record, fan_out) + numbers)]
-        begin = {
-            columns: self._begin(Signal, record, columns) for columns in {block.size for block in self.role.blocks}
-        }
-        return [
-            Send(address, begin[signal.shape[1]] + signal.astype("<f8", copy=False).tobytes())
-            for (_, signal), address in zip(record.signals, self._addresses, strict=True)
-        ]
-
-    def _begin(self, kind: type[Data], record: Pass, columns: int) -> bytes:
-        """A data message of this group up to its numbers."""
-        middle = (self._incarnation, record.attempt, record.mode, self.role.group, record.memory.batch, columns)
-        return data_prefix(kind, self._run, self._generation, record.number) + data_middle(*middle)
+            activity = record.memory.activity
+            assert activity is not None
+            return [Send(COORDINATOR, self._begin(Output, record, *activity.shape) + _bytes_of(activity))]
+        assert record.signals is not None
+        batch, blocks = record.memory.batch, self.neurons.columns
+        if len(blocks) > 1 and record.signals.nbytes <= AXON_AT_ONCE_BYTES:
+            numbers = b"".join([_bytes_of(record.signals[:, columns]) for columns in blocks])
+            return [Send(self._axon_address, self._begin(Axon, record, batch, self.role.fan_out) + numbers)]
+        sends = []
+        for block, columns, address in zip(self.role.blocks, blocks, self._addresses, strict=True):
+            begin = self._begin(Signal, record, batch, block.size)
+            sends.append(Send(address, begin + _bytes_of(record.signals[:, columns])))
+        return sends
 
     def _outgoing_error(self, record: Pass) -> Send:
-        assert record.memory.own_error is not None
-        fields = (self._header(record), record.attempt, record.mode, self.role.group, record.memory.own_error)
-        if self.role.is_input:
-            return Send(COORDINATOR, encode(InputError(*fields)))
-        return Send(error_address(self.role.group), encode(Error(*fields)))
+        error = record.memory.own_error
+        assert error is not None
+        address, kind = (COORDINATOR, InputError) if self.role.is_input else (self._error_address, Error)
+        return Send(address, self._begin(kind, record, *error.shape) + _bytes_of(error))
+
+    def _begin(self, kind: type[Data], record: Pass, rows: int, columns: int) -> bytes:
+        """A data message of this group up to its numbers."""
+        key = (kind, record.attempt, record.mode, rows, columns)
+        middle = self._own_middles.get(key)
+        if middle is None:
+            if len(self._own_middles) > OWN_MIDDLES_KEPT:
+                self._own_middles.clear()
+            middle = data_middle(self._incarnation, record.attempt, record.mode, self.role.group, rows, columns)
+            self._own_middles[key] = middle
+        return self._prefixes[kind] + packed(record.number) + middle
 
     def _diverge(self, record: Pass) -> list[Send]:
         self.diverged = self.diverged or self._first_broken_neuron()
@@ -349,3 +329,8 @@ class Worker:
     def _copy(self) -> State:
         # `learn` makes new arrays and never changes old ones, so a reference is a copy.
         return State(self.neurons.bias[None, :], self.neurons.weights)
+
+
+def _bytes_of(numbers: Array) -> bytes:
+    """As they travel: little-endian, in C order."""
+    return numbers.astype("<f8", copy=False).tobytes()

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from neuron_node.activations import Array
-from neuron_node.addresses import error_address, group_address, node_address
+from neuron_node.addresses import axon_address, error_address, group_address, node_address
 from neuron_node.codec import decode, encode
 from neuron_node.events import Action, Received, Send
 from neuron_node.machine import NodeMachine, NodeState, Self
 from neuron_node.messages import (
+    Axon,
     Error,
     Grant,
     Header,
@@ -90,35 +92,51 @@ def state_now(machine: NodeMachine) -> NodeState:
     return machine.state
 
 
-def heard(machine: NodeMachine, address: bytes, message: Message, now_ms: float = 0.0) -> list[Action]:
+def heard(machine: NodeMachine, address: bytes, message: Message, now_ms: float = 0.0) -> Sequence[Action]:
     """What the node does when a message reaches it."""
     return machine.handle(Received(address + encode(message)), now_ms)
 
 
-def sent(actions: list[Action]) -> list[tuple[bytes, Message]]:
+def sent(actions: Sequence[Action]) -> list[tuple[bytes, Message]]:
     """The messages among the actions, decoded, each with its address."""
     return [(action.address, decode(action.address + action.body)) for action in actions if isinstance(action, Send)]
 
 
-def messages(actions: list[Action]) -> list[Message]:
+def signals_of(role: Role, sends: list[tuple[bytes, Message]]) -> dict[int, list[list[float]]]:
+    """What each receiver of a group finds in what was sent, whether each got its own or all got the whole axons."""
+    found: dict[int, list[list[float]]] = {}
+    for address, message in sends:
+        if isinstance(message, Signal):
+            found[int.from_bytes(address[1:], "big")] = message.values.tolist()
+        elif isinstance(message, Axon):
+            assert address == axon_address(role.group)
+            first, batch, flat = 0, len(message.values), message.values.reshape(-1)
+            for block in role.blocks:
+                own = flat[batch * first : batch * (first + block.size)]
+                found[block.receiver] = own.reshape(batch, block.size).tolist()
+                first += block.size
+    return found
+
+
+def messages(actions: Sequence[Action]) -> list[Message]:
     """The messages among the actions, decoded."""
     return [message for _, message in sent(actions)]
 
 
 def grant(
     machine: NodeMachine, *roles: Role, generation: int = 1, step: int = 0, state: State | None = None
-) -> list[Action]:
+) -> Sequence[Action]:
     """Give the node groups, at its own address."""
     placements = tuple(Placement(role, step, state) for role in roles)
     return heard(machine, node_address(machine.born.incarnation), Grant(header(generation=generation), placements))
 
 
-def welcome(machine: NodeMachine, interval_ms: int = 1_000) -> list[Action]:
+def welcome(machine: NodeMachine, interval_ms: int = 1_000) -> Sequence[Action]:
     """Make the node a spare."""
     return heard(machine, node_address(machine.born.incarnation), Welcome(header(generation=0), interval_ms))
 
 
-def prove(machine: NodeMachine, actions: list[Action]) -> list[Action]:
+def prove(machine: NodeMachine, actions: Sequence[Action]) -> Sequence[Action]:
     """Let the probe among the actions come back."""
     address, probe = next(
         (address, message) for address, message in reversed(sent(actions)) if isinstance(message, Probe)

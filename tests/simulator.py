@@ -6,13 +6,13 @@ Everything that happens follows from a seed. Frames are encoded, as on the wire.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from coordinator.machine.machine import CoordinatorMachine
 from coordinator.machine.plan import Plan
 from coordinator.memory_network import MemoryNetwork
-from neuron_node.events import End, LinkLost, Subscribe, Unsubscribe
+from neuron_node.events import End, LinkLost, Received, Subscribe, Unsubscribe
 from neuron_node.machine import NodeMachine, Self
 from neuron_node.shell import Machine
 
@@ -55,11 +55,15 @@ class Life:
         """At the next event the program finds new sockets in place of the old ones."""
         self._link_lost = True
 
-    def start(self, now_ms: float) -> list[Any]:
+    def start(self, now_ms: float) -> Sequence[Any]:
         """The first actions."""
         return self._note(self.machine.start(now_ms))
 
-    def handle(self, event: Any, now_ms: float) -> list[Any]:
+    def receive(self, frame: bytes, now_ms: float) -> Sequence[Any]:
+        """What it does with a frame."""
+        return self.handle(Received(frame), now_ms)
+
+    def handle(self, event: Any, now_ms: float) -> Sequence[Any]:
         """What the machine does, if it still lives and does not hang."""
         if self.dead or self.hung:
             return []
@@ -69,10 +73,10 @@ class Life:
             actions += [Unsubscribe(address) for address in self._subscriptions]
             self._subscriptions = {}
             # What had arrived in the old sockets is lost with them, so the event is not handled.
-            return actions + self._note(self.machine.handle(LinkLost(), now_ms))
+            return [*actions, *self._note(self.machine.handle(LinkLost(), now_ms))]
         return self._note(self.machine.handle(event, now_ms))
 
-    def _note(self, actions: list[Any]) -> list[Any]:
+    def _note(self, actions: Sequence[Any]) -> Sequence[Any]:
         for action in actions:
             if isinstance(action, Subscribe):
                 self._subscriptions[action.address] = None

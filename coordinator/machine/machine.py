@@ -119,6 +119,10 @@ class CoordinatorMachine:
 
     # Messages.
 
+    def receive(self, frame: bytes, now_ms: float) -> list[Any]:
+        """Take a frame."""
+        return self.handle(Received(frame), now_ms)
+
     def _receive(self, frame: bytes) -> None:
         try:
             message = decode(frame)

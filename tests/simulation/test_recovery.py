@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pytest
@@ -165,9 +165,9 @@ def test_a_node_that_never_answers_ends_the_run_with_its_name() -> None:
     hears = simulator.nodes["node-5"].machine.handle
     simulator.run(lambda: simulator.coordinator.course.steps_done >= 3)
 
-    def deaf_to_data(event: object, now_ms: float) -> list[object]:
+    def deaf_to_data(event: object, now_ms: float) -> Sequence[object]:
         frame = getattr(event, "frame", b"N")
-        return [] if frame[:1] in (b"G", b"E") else hears(event, now_ms)
+        return [] if frame[:1] in (b"G", b"A", b"E") else hears(event, now_ms)
 
     simulator.nodes["node-5"].machine.handle = deaf_to_data  # type: ignore[method-assign]
     with pytest.raises(AssertionError, match="no answer from"):

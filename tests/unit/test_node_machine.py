@@ -190,7 +190,7 @@ def test_a_repeated_grant_asks_whether_the_node_is_ready() -> None:
     assert np.array_equal(state_of(machine, 1).state.weights, weights)
 
 
-def train(machine: NodeMachine, number: int = 1, mode: Mode = Mode.TRAIN) -> list[Action]:
+def train(machine: NodeMachine, number: int = 1, mode: Mode = Mode.TRAIN) -> Sequence[Action]:
     machine.handle(Received(input_to(1, matrix((1.0,)), number, mode=mode)), 0.0)
     return machine.handle(Received(error_from(2, matrix((0.5,)), number, mode=mode)), 0.0)
 
@@ -302,8 +302,13 @@ def test_whoever_is_asked_who_it_is_registers() -> None:
 def test_a_superseded_life_ends_and_another_is_to_begin() -> None:
     """Without a word to anybody: it counts for nothing."""
     machine = working(role_of())
+    for number in (1, 2):
+        assert len(messages(machine.handle(Received(signal_to(2, 1, NUMBERS, number, mode=Mode.FORWARD)), 0.0))) == 1
     actions = heard(machine, HOME, Superseded(header(generation=4)))
     assert End(BEGIN_AGAIN) in actions and messages(actions) == []
+    # Not even what it knows by heart is answered: more of the last pass, and another one.
+    for number in (2, 3):
+        assert machine.handle(Received(signal_to(2, 1, NUMBERS, number, 1, Mode.FORWARD)), 0.0) == []
     assert machine.handle(Received(signal_to(2, 1, NUMBERS)), 0.0) == [] and machine.handle(Tick(), 1e9) == []
 
 
