@@ -68,3 +68,11 @@ ACTIVATIONS: dict[str, Activation] = {
     "relu": Activation(relu, relu_derivative),
     "identity": Activation(identity, identity_derivative),
 }
+
+
+_every = np.logical_and.reduce
+
+
+def all_finite(numbers: Array) -> bool:
+    """Whether no number is a NaN or an infinity. The same as `np.isfinite(numbers).all()`, with less ado."""
+    return bool(_every(np.isfinite(numbers), axis=None))

@@ -57,7 +57,7 @@ from neuron_node.messages import (
     Welcome,
 )
 from neuron_node.proof import LinkProof
-from neuron_node.worker import Worker
+from neuron_node.worker import NOTHING, Worker
 
 REGISTER_AGAIN_MS = 250
 REGISTER_AGAIN_AT_MOST_MS = 4_000
@@ -106,7 +106,7 @@ class NodeMachine:
         self.received = 0
         self.drops = Drops()
         self._hearers: dict[bytes, list[Worker]] = {}
-        self._only_hearer: dict[bytes, Worker] = {}
+        self._only_worker: Worker | None = None
         self._address = b""
         self._actions: list[Action] = []
         self._now_ms = 0.0
@@ -146,19 +146,21 @@ class NodeMachine:
     def receive(self, frame: bytes, now_ms: float) -> Sequence[Action]:
         """Take a frame. Data like what came before goes the short way: the long way's work, done on bytes."""
         self.received += 1
-        worker = self._only_hearer.get(frame[:ADDRESS_LENGTH])
-        refused = [frame]
-        self._actions = []
-        if worker is not None and (sends := worker.hear_again(frame)) is not None:
-            self.sent += len(sends)
-            if not worker.given_back:
-                return sends
-            self._actions.extend(sends)
-            refused = worker.give_back()
+        worker = self._only_worker
+        sends = worker.hear_again(frame) if worker is not None else None
+        if sends is NOTHING:
+            return sends
+        if worker is None or sends is None:
+            return self._receive([frame], NOTHING, now_ms)
+        self.sent += len(sends)
+        return self._receive(worker.give_back(), sends, now_ms) if worker.given_back else sends
+
+    def _receive(self, frames: list[bytes], sends: list[Send], now_ms: float) -> list[Action]:
         self._now_ms = now_ms
+        self._actions = [*sends]
         if self.state is not NodeState.ENDED:
-            for each in refused:
-                self._receive_in_full(each)
+            for frame in frames:
+                self._receive_in_full(frame)
         return self._actions
 
     def _receive_in_full(self, frame: bytes) -> None:
@@ -304,7 +306,7 @@ class NodeMachine:
                 *(error_address(block.receiver) for block in role.blocks),
             ):
                 self._hearers.setdefault(address, []).append(worker)
-        self._only_hearer = {address: hearers[0] for address, hearers in self._hearers.items() if len(hearers) == 1}
+        self._only_worker = workers[0] if len(workers) == 1 else None
         wanted = [node_address(self.born.incarnation), *self._hearers]
         known, kept = set(self.subscriptions), set(wanted)
         self._actions.extend(Subscribe(address) for address in wanted if address not in known)
@@ -315,6 +317,8 @@ class NodeMachine:
         if state is not self.state:
             self._log(logging.INFO, f"{self.state.value} → {state.value}" + self._hosted())
         self.state = state
+        if state is NodeState.ENDED:
+            self._only_worker = None
         self._due_ms = self._now_ms + next_in_ms
 
     def _hosted(self) -> str:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from neuron_node.activations import ACTIVATIONS, Array
+from neuron_node.activations import ACTIVATIONS, Array, all_finite
 from neuron_node.losses import LOSSES
 from neuron_node.role import OUTSIDE, Role
 
@@ -27,9 +27,15 @@ class Memory:
     """What a group remembers of one pass: who sent what, what it made of it, and what came back."""
 
     batch: int
-    signals: dict[int, Array] = field(default_factory=dict)
+    senders: set[int] = field(default_factory=set)
+    """Who has sent a signal."""
+    signals: Array | None = None
+    """(senders, batch, neurons), in synapse order."""
     activity: Array | None = None
-    errors: dict[int, Array] = field(default_factory=dict)
+    repliers: set[int] = field(default_factory=set)
+    """Who has sent an error."""
+    errors: Array | None = None
+    """(batch, synapses), in synapse order; for an output group the targets, (batch, neurons)."""
     own_error: Array | None = None
 
 
@@ -43,23 +49,27 @@ class Neurons:
         self.activation = ACTIVATIONS[role.activation]
         self.senders = tuple(sender.group for sender in role.senders) or (OUTSIDE,)
         self.receivers = tuple(block.receiver for block in role.blocks) or (OUTSIDE,)
-        edges = np.cumsum([0, *(block.size for block in role.blocks)]).tolist()
+        edges = np.cumsum([0, *([block.size for block in role.blocks] or [role.size])]).tolist()
         self.columns = tuple(slice(start, stop) for start, stop in itertools.pairwise(edges))
+        self._rows = {sender: row for row, sender in enumerate(self.senders)}
+        self._columns = dict(zip(self.receivers, self.columns, strict=True))
 
     # 1. Wait until every dendrite has received its signal (remember who sent it).
     def receive_signal(self, memory: Memory, sender: int, signal: Array) -> bool:
         """Remember one sender's signal; whether every dendrite has received its own."""
-        memory.signals[sender] = signal
-        return len(memory.signals) == len(self.senders)
+        if memory.signals is None:
+            memory.signals = np.empty((len(self.senders), memory.batch, self.role.size))
+        memory.signals[self._rows[sender]] = signal
+        memory.senders.add(sender)
+        return len(memory.senders) == len(self.senders)
 
     # 2. Activity = activation(sum of the signals + bias).
     def activate(self, memory: Memory) -> Array:
         """Add up in synapse order, never in arrival order: the sum's last bits depend on it."""
-        total = memory.signals[self.senders[0]]
-        with np.errstate(over="ignore", invalid="ignore"):
-            for sender in self.senders[1:]:
-                total = total + memory.signals[sender]
-            memory.activity = self.activation.activity(total + self.bias)
+        assert memory.signals is not None
+        # A running total adds one after the other, whatever the shape; `sum` may add in pairs.
+        total = np.add.accumulate(memory.signals)[-1]
+        memory.activity = self.activation.activity(total + self.bias)
         return memory.activity
 
     # 3. At every synapse of the axon, signal = weight × activity.
@@ -67,25 +77,26 @@ class Neurons:
     def fire(self, memory: Memory) -> Array:
         """The signals at all synapses, (batch, synapses): `columns[i]` of them are for the i-th block's receiver."""
         assert memory.activity is not None
-        with np.errstate(over="ignore", invalid="ignore"):
-            return memory.activity @ self.weights
+        return memory.activity @ self.weights
 
     # 5. Wait for the error of each of those neurons.
     def receive_error(self, memory: Memory, sender: int, error: Array) -> bool:
         """Remember one receiver's error (for an output group: the target); whether all have come."""
-        memory.errors[sender] = error
-        return len(memory.errors) == len(self.receivers)
+        if memory.errors is None:
+            memory.errors = np.empty((memory.batch, self.columns[-1].stop))
+        memory.errors[:, self._columns[sender]] = error
+        memory.repliers.add(sender)
+        return len(memory.repliers) == len(self.receivers)
 
     # 6. Own error = Σ(weight × their error) × activation'(own activity), with the weights as they were when sent.
     # 7. Send the own error back to every sender of step 1: the same value to all.
     def reply(self, memory: Memory) -> Array:
         """The own error, (batch, neurons): d loss / d (sum of signals + bias)."""
-        assert memory.activity is not None
-        with np.errstate(over="ignore", invalid="ignore"):
-            if self.role.is_output:
-                error = LOSSES[self.role.loss](memory.activity, memory.errors[OUTSIDE], self.role.activation)
-            else:
-                error = (self._errors(memory) @ self.weights.T) * self.activation.derivative(memory.activity)
+        assert memory.activity is not None and memory.errors is not None
+        if self.role.is_output:
+            error = LOSSES[self.role.loss](memory.activity, memory.errors, self.role.activation)
+        else:
+            error = (memory.errors @ self.weights.T) * self.activation.derivative(memory.activity)
         memory.own_error = error
         return error
 
@@ -93,20 +104,13 @@ class Neurons:
     # 9. Update weights and bias.
     def learn(self, memory: Memory) -> bool:
         """Take one step down the gradient; whether all of the group's numbers are still finite."""
-        assert memory.activity is not None and memory.own_error is not None
+        assert memory.activity is not None and memory.errors is not None and memory.own_error is not None
         rate = self.role.learning_rate / memory.batch
-        with np.errstate(over="ignore", invalid="ignore"):
-            if not self.role.is_output:
-                self.weights = self.weights - rate * (memory.activity.T @ self._errors(memory))
-            if self.role.bias_learned:
-                self.bias = self.bias - rate * memory.own_error.sum(axis=0)
-        return bool(np.isfinite(self.weights).all() and np.isfinite(self.bias).all())
-
-    def _errors(self, memory: Memory) -> Array:
-        """Everybody's errors side by side in synapse order, (batch, synapses)."""
-        if len(self.receivers) == 1:
-            return memory.errors[self.receivers[0]]
-        return np.concatenate([memory.errors[receiver] for receiver in self.receivers], axis=1)
+        if not self.role.is_output:
+            self.weights = self.weights - rate * (memory.activity.T @ memory.errors)
+        if self.role.bias_learned:
+            self.bias = self.bias - rate * memory.own_error.sum(axis=0)
+        return all_finite(self.weights) and all_finite(self.bias)
 
 
 def _one_layout(array: Array, shape: tuple[int, ...]) -> Array:

@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from neuron_node.activations import Array
 from neuron_node.addresses import ADDRESS_LENGTH
 from neuron_node.codec import data_prefix, packed
 from neuron_node.messages import Axon, Data, Error, Input, Signal, Target
@@ -30,8 +29,12 @@ class Way:
     own: slice
     """Where this group's numbers stand, (batch, columns) of them."""
     columns: int
+    order: tuple[int, ...]
+    """Who is to send, in synapse order."""
     expected: int
-    heard: dict[int, Array]
+    heard: set[int]
+    known: dict[bytes, tuple[int, bytes]] = field(default_factory=dict)
+    """Sender and address of messages that were decoded in full before, by what stands in the middle."""
     waiting: dict[int, bytes] = field(default_factory=dict)
     """Frames whose numbers have not been looked at, by sender."""
 
@@ -62,22 +65,23 @@ class Ways:
         self.down_kind: type[Data] = Input if role.is_input else Signal
         self._up_kind: type[Data] = Target if role.is_output else Error
         self._size = role.size
+        self._senders, self._receivers = tuple(self.signal_sizes), tuple(self.error_sizes)
         self._prefixes: dict[type[Data], bytes] = {}
         self._layouts: dict[tuple[type[Data], int], Layout] = {}
 
-    def down(self, number: int, batch: int, heard: dict[int, Array]) -> Way:
+    def down(self, number: int, batch: int, heard: set[int]) -> Way:
         """How signals (or inputs) come in a pass: as they came last, for senders choose by the size of the batch."""
-        return self._way(self.down_kind, number, batch, len(self.signal_sizes), heard)
+        return self._way(self.down_kind, number, batch, self._senders, heard)
 
-    def up(self, number: int, batch: int, heard: dict[int, Array]) -> Way:
+    def up(self, number: int, batch: int, heard: set[int]) -> Way:
         """How errors (or targets) come in a pass."""
-        return self._way(self._up_kind, number, batch, len(self.error_sizes), heard)
+        return self._way(self._up_kind, number, batch, self._receivers, heard)
 
-    def _way(self, kind: type[Data], number: int, batch: int, expected: int, heard: dict[int, Array]) -> Way:
+    def _way(self, kind: type[Data], number: int, batch: int, order: tuple[int, ...], heard: set[int]) -> Way:
         layout = self._layouts.get((kind, batch)) or self._layout(kind, batch)
         prefix = self._prefixes[kind] + packed(number) if layout.alike else NEVER
         middle = slice(ADDRESS_LENGTH + len(prefix), -layout.numbers)
-        return Way(kind, prefix, middle, layout.own, layout.columns, expected, heard)
+        return Way(kind, prefix, middle, layout.own, layout.columns, order, len(order), heard)
 
     def _layout(self, kind: type[Data], batch: int) -> Layout:
         places = {(0, self._size)}

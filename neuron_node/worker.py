@@ -16,11 +16,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple
 
 import numpy as np
 
-from neuron_node.activations import Array
+from neuron_node.activations import Array, all_finite
 from neuron_node.addresses import ADDRESS_LENGTH, COORDINATOR, axon_address, error_address, group_address
 from neuron_node.codec import data_middle, data_prefix, encode, packed
 from neuron_node.errors import Stale, Unexpected, WrongShape
@@ -46,7 +45,7 @@ from neuron_node.role import OUTSIDE
 from neuron_node.ways import Way, Ways
 
 FORWARD_PASSES_KEPT = 64
-MIDDLES_A_SENDER = 8
+KNOWN_A_SENDER = 8
 AXON_AT_ONCE_BYTES = 32 * 1024
 """Up to this size a group publishes its whole axons in one message; beyond it, what each receiver would get in vain costs more."""
 NOTHING: list[Send] = []
@@ -59,15 +58,6 @@ class PassState(Enum):
     LISTENING = "listening"
     FIRED = "fired"
     DONE = "done"
-
-
-class Known(NamedTuple):
-    """What the bytes between a message's prefix and its numbers say: see `codec.data_middle`."""
-
-    sender: int
-    attempt: int
-    mode: int
-    kind: type[Data]
 
 
 @dataclass(slots=True)
@@ -101,16 +91,19 @@ class Worker:
         self.diverged = ""
         self._run, self._generation, self._incarnation = run, generation, incarnation
         self._ways = Ways(self.role, run, generation)
-        self._prefixes = {
-            kind: data_prefix(kind, run, generation) for kind in (Signal, Axon, Output, Error, InputError)
-        }
+        kinds: tuple[type[Data], ...] = (Signal, Axon, Output, Error, InputError)
+        self._prefixes = {kind: data_prefix(kind, run, generation) for kind in kinds}
+        self._fan_out = self.role.fan_out
         self._own_middles: dict[tuple[type[Data], int, int, int, int], bytes] = {}
         self._error_address = error_address(self.role.group)
+        self._address = group_address(self.role.group)
         self._axon_address = axon_address(self.role.group)
         self._addresses = [group_address(block.receiver) for block in self.role.blocks]
         self._newest: Pass | None = None
-        # What has been accepted in full, by the bytes between a message's prefix and its numbers; see `hear_again`.
-        self._middles: dict[bytes, Known] = {}
+        self._listening: Way | None = None
+        # Who has been accepted in full, by what stood between a message's prefix and its numbers; see `hear_again`.
+        self._known: dict[tuple[type[Data], int, int], dict[bytes, tuple[int, bytes]]] = {}
+        self._known_count = 0
         self.given_back: list[bytes] = []
 
     def hear_again(self, frame: bytes) -> list[Send] | None:
@@ -119,41 +112,60 @@ class Worker:
         It compares bytes instead of decoding them, so it accepts nothing that the long way would not. The numbers are
         looked at once all have come, in one piece; until then the frame waits as it is.
         """
+        way = self._listening
+        if way is None or not frame.startswith(way.prefix, ADDRESS_LENGTH):
+            return self._hear_other_way(frame)
+        known = way.known.get(frame[way.middle])
+        if known is None:
+            return None
+        sender, address = known
+        waiting = way.waiting
+        if sender in waiting or sender in way.heard or not frame.startswith(address):
+            return None
+        waiting[sender] = frame
+        if len(waiting) + len(way.heard) < way.expected or self._newest is None:
+            return NOTHING
+        return self._go_on(self._newest)
+
+    def _hear_other_way(self, frame: bytes) -> list[Send] | None:
+        """The short way for a frame that comes early: the other way of this pass, or the first of the next one."""
         record = self._newest
         if record is None:
             return None
-        way = record.down
-        if not frame.startswith(way.prefix, ADDRESS_LENGTH):
-            way = record.up
-            if not frame.startswith(way.prefix, ADDRESS_LENGTH):
-                return self._begin_again(frame, record)
-        known = self._middles.get(frame[way.middle])
-        if known is None or known.attempt != record.attempt or known.mode != record.mode or known.kind is not way.kind:
-            return None
-        return self._wait(frame, known.sender, way, record)
+        if not any(frame.startswith(way.prefix, ADDRESS_LENGTH) for way in (record.down, record.up)):
+            record = self._next(frame, record)
+        for way in (record.down, record.up) if record else ():
+            known = way.known.get(frame[way.middle]) if frame.startswith(way.prefix, ADDRESS_LENGTH) else None
+            if record is None or known is None or not frame.startswith(known[1]):
+                continue
+            if known[0] in way.waiting or known[0] in way.heard:
+                return None
+            if record is not self._newest:
+                self._open(record)
+            way.waiting[known[0]] = frame
+            return self._go_on(record) if way.complete else NOTHING
+        return None
 
-    def _begin_again(self, frame: bytes, before: Pass) -> list[Send] | None:
-        """The short way for a frame that opens the next pass, when it does so as the one before was opened."""
+    def _next(self, frame: bytes, before: Pass) -> Pass | None:
+        """The pass after this one as it will be if it begins as this one did; None if the frame is not of it."""
         number = before.number + 1
-        memory = Memory(before.memory.batch)
-        down, up = (
-            self._ways.down(number, memory.batch, memory.signals),
-            self._ways.up(number, memory.batch, memory.errors),
-        )
-        way = down if frame.startswith(down.prefix, ADDRESS_LENGTH) else up
-        known = self._middles.get(frame[way.middle]) if frame.startswith(way.prefix, ADDRESS_LENGTH) else None
-        if known is None or known.attempt or known.kind is not way.kind:
+        if number in self.passes:
             return None
-        record = Pass(number, known.mode, 0, memory, down, up)
-        self._open(record)
-        return self._wait(frame, known.sender, way, record)
+        record = self._pass(number, before.mode, 0, before.memory.batch)
+        fits = any(frame.startswith(way.prefix, ADDRESS_LENGTH) for way in (record.down, record.up))
+        return record if fits else None
 
-    def _wait(self, frame: bytes, sender: int, way: Way, record: Pass) -> list[Send] | None:
-        waiting, heard = way.waiting, way.heard
-        if sender in waiting or sender in heard:
-            return None
-        waiting[sender] = frame
-        return self._go_on(record) if len(waiting) + len(heard) == way.expected else NOTHING
+    def _pass(self, number: int, mode: int, attempt: int, batch: int) -> Pass:
+        memory = Memory(batch)
+        down, up = self._ways.down(number, batch, memory.senders), self._ways.up(number, batch, memory.repliers)
+        record = Pass(number, mode, attempt, memory, down, up)
+        self._recall(record)
+        return record
+
+    def _recall(self, record: Pass) -> None:
+        """Whom the short way knows in this pass and attempt."""
+        for way in (record.down, record.up):
+            way.known = self._known.setdefault((way.kind, record.attempt, record.mode), {})
 
     def give_back(self) -> list[bytes]:
         """Frames whose numbers turned out not to be finite, or whose pass is over: the long way tells which are at fault."""
@@ -174,10 +186,7 @@ class Worker:
         if not upward:
             self._ways.down_kind = type(message)
         if record is None:
-            memory = Memory(len(message.values))
-            down = self._ways.down(number, memory.batch, memory.signals)
-            up = self._ways.up(number, memory.batch, memory.errors)
-            record = Pass(number, message.mode, message.attempt, memory, down, up)
+            record = self._pass(number, message.mode, message.attempt, len(values))
             self._open(record)
         self._remember(message)
         again = self._repeat(record, message.attempt) if message.attempt > record.attempt else []
@@ -212,25 +221,39 @@ class Worker:
     def _go_on(self, record: Pass) -> list[Send]:
         """Do what has become possible: the table at the head of this file."""
         sends: list[Send] = []
-        if record.state is PassState.LISTENING and record.down.complete and self._read_waiting(record.down, record):
-            sends = self._fire(record)
-        if record.state is PassState.FIRED and record.up.complete and self._read_waiting(record.up, record):
-            sends = [*sends, *self._reply(record)]
+        # Numbers that overflow are looked for, and reported; NumPy's warnings about them would only fill the log.
+        with np.errstate(over="ignore", invalid="ignore"):
+            if record.state is PassState.LISTENING and record.down.complete and self._read_waiting(record.down, record):
+                sends = self._fire(record)
+            if record.state is PassState.FIRED and record.up.complete and self._read_waiting(record.up, record):
+                sends = [*sends, *self._reply(record)]
         return sends
 
     def _read_waiting(self, way: Way, record: Pass) -> bool:
         """Read the numbers of all waiting frames in one piece; whether they are finite, and so have been received."""
         if not way.waiting:
             return True
-        numbers = b"".join([frame[way.own] for frame in way.waiting.values()])
-        block = np.frombuffer(numbers, dtype="<f8").astype(np.float64, copy=False)
         frames, way.waiting = way.waiting, {}
-        if not np.isfinite(block).all():
+        order, own = way.order, way.own
+        if len(frames) < way.expected:
+            order = tuple(sender for sender in order if sender in frames)
+        numbers = np.frombuffer(b"".join([frames[sender][own] for sender in order]), dtype="<f8")
+        if not all_finite(numbers):
             self.given_back = list(frames.values())
             return False
-        receive = self.neurons.receive_error if way is record.up else self.neurons.receive_signal
-        for sender, values in zip(frames, block.reshape(len(frames), record.memory.batch, way.columns), strict=True):
-            receive(record.memory, sender, values)
+        memory = record.memory
+        block = numbers.astype(np.float64, copy=False).reshape(len(order), memory.batch, way.columns)
+        if len(order) < way.expected:
+            receive = self.neurons.receive_error if way is record.up else self.neurons.receive_signal
+            for sender, values in zip(order, block, strict=True):
+                receive(memory, sender, values)
+            return True
+        # Steps 1 and 5 for everybody at once.
+        way.heard.update(order)
+        if way is record.up:
+            memory.errors = block.transpose(1, 0, 2).reshape(memory.batch, -1)
+        else:
+            memory.signals = block
         return True
 
     def _open(self, record: Pass) -> None:
@@ -242,27 +265,36 @@ class Worker:
         for old in [known for known in self.passes if known < self.oldest_pass]:
             del self.passes[old]
         self.passes[record.number] = self._newest = record
+        self._listening = record.down
 
     def _remember(self, message: Data) -> None:
+        kind, sender = type(message), message.sender
+        if self._known_count >= KNOWN_A_SENDER * (len(self._ways.signal_sizes) + len(self._ways.error_sizes)):
+            self._known_count = 0
+            for known in self._known.values():
+                known.clear()
         rows, columns = message.values.shape
-        known = Known(message.sender, message.attempt, message.mode, type(message))
-        if len(self._middles) >= MIDDLES_A_SENDER * (len(self._ways.signal_sizes) + len(self._ways.error_sizes)):
-            self._middles.clear()
-        middle = data_middle(message.header.incarnation, message.attempt, message.mode, message.sender, rows, columns)
-        self._middles[middle] = known
+        middle = data_middle(message.header.incarnation, message.attempt, message.mode, sender, rows, columns)
+        address = {Error: error_address(sender), Axon: axon_address(sender)}.get(kind, self._address)
+        known = self._known.setdefault((kind, message.attempt, message.mode), {})
+        self._known_count += middle not in known
+        known[middle] = (sender, address)
 
     def _fire(self, record: Pass) -> list[Send]:
         """Steps 2 to 4."""
         self.last_activity = activity = self.neurons.activate(record.memory)
         record.signals = self.neurons.fire(record.memory)
         record.state = PassState.DONE if record.mode == Mode.FORWARD else PassState.FIRED
-        finite = np.isfinite(activity).all() and np.isfinite(record.signals).all()
+        if record is self._newest:
+            self._listening = record.up
+        # A number that is not finite makes every product with it so.
+        finite = all_finite(activity if self.role.is_output else record.signals)
         return self._outgoing_signals(record) if finite else self._diverge(record)
 
     def _reply(self, record: Pass) -> list[Send]:
         """Steps 6 to 9; the copy for a snapshot is taken in the same breath as the step ends."""
         error = self.last_error = self.neurons.reply(record.memory)
-        finite = self.neurons.learn(record.memory) and bool(np.isfinite(error).all())
+        finite = self.neurons.learn(record.memory) and all_finite(error)
         record.state = PassState.DONE
         self.step += 1
         if record.mode == Mode.TRAIN_AND_COPY:
@@ -271,6 +303,7 @@ class Worker:
 
     def _repeat(self, record: Pass, attempt: int) -> list[Send]:
         record.attempt = attempt
+        self._recall(record)
         if self.diverged:
             return self._diverge(record)
         sends: list[Send] = []
@@ -288,8 +321,13 @@ class Worker:
         assert record.signals is not None
         batch, blocks = record.memory.batch, self.neurons.columns
         if len(blocks) > 1 and record.signals.nbytes <= AXON_AT_ONCE_BYTES:
-            numbers = b"".join([_bytes_of(record.signals[:, columns]) for columns in blocks])
-            return [Send(self._axon_address, self._begin(Axon, record, batch, self.role.fan_out) + numbers)]
+            one_each = len(blocks) == self._fan_out
+            numbers = (
+                _bytes_of(record.signals.T)
+                if one_each
+                else b"".join([_bytes_of(record.signals[:, columns]) for columns in blocks])
+            )
+            return [Send(self._axon_address, self._begin(Axon, record, batch, self._fan_out) + numbers)]
         sends = []
         for block, columns, address in zip(self.role.blocks, blocks, self._addresses, strict=True):
             begin = self._begin(Signal, record, batch, block.size)

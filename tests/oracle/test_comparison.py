@@ -57,10 +57,9 @@ def a_weight_that_is_off(self: Neurons, memory: Memory) -> bool:
     return healthy
 
 
-def columns_that_are_swapped(self: Neurons, memory: Memory) -> list[tuple[int, Array]]:
-    """Signals for the wrong neighbours."""
-    signals = fire(self, memory)
-    return list(zip((receiver for receiver, _ in signals), (values for _, values in reversed(signals)), strict=True))
+def signals_that_are_swapped(self: Neurons, memory: Memory) -> Array:
+    """For the wrong neighbours."""
+    return np.ascontiguousarray(fire(self, memory)[:, ::-1])
 
 
 FAULTS: dict[str, tuple[str, Callable[..., object], str, int]] = {
@@ -68,7 +67,7 @@ FAULTS: dict[str, tuple[str, Callable[..., object], str, int]] = {
     "sum instead of mean": ("learn", sum_instead_of_mean, "bias", 1),
     "no bias": ("activate", a_bias_that_is_forgotten, "activity", 2),
     "a weight that is off": ("learn", a_weight_that_is_off, "weight", 1),
-    "swapped columns": ("fire", columns_that_are_swapped, "activity", 1),
+    "swapped signals": ("fire", signals_that_are_swapped, "activity", 1),
 }
 
 

@@ -45,7 +45,7 @@ RIGHT: dict[str, list[tuple[type[Any], int, int]]] = {
 
 
 @st.composite
-def frames(draw: st.DrawFn, name: str) -> bytes:
+def frames(draw: st.DrawFn, name: str, mode: Mode) -> bytes:
     """Data for a group: what it waits for, or that with one thing about it wrong."""
     kind, sender, columns = draw(st.sampled_from(RIGHT[name]))
     addresses = {Error: error_address(sender), Axon: axon_address(sender)}
@@ -58,7 +58,7 @@ def frames(draw: st.DrawFn, name: str) -> bytes:
         "attempt": 0,
     }
     said |= {
-        "mode": Mode.TRAIN,
+        "mode": mode,
         "sender": sender,
         "rows": 1,
         "columns": columns,
@@ -73,6 +73,11 @@ def frames(draw: st.DrawFn, name: str) -> bytes:
     values = np.full((said["rows"], said["columns"]), said["value"])
     frame = address + encode(said["kind"](header, said["attempt"], said["mode"], said["sender"], values))
     return frame if said["last"] is None else frame[:-1] + said["last"]
+
+
+def sequences(name: str) -> st.SearchStrategy[list[bytes]]:
+    """Of forward passes, which may overlap, or of training steps, which may not."""
+    return st.sampled_from([Mode.FORWARD, Mode.TRAIN]).flatmap(lambda mode: st.lists(frames(name, mode), max_size=25))
 
 
 WRONG: dict[str, list[Any]] = {
@@ -107,7 +112,7 @@ def counted(machine: NodeMachine) -> tuple[int, int]:
 @given(data=st.data())
 def test_both_ways_do_the_same(name: str, data: st.DataObject) -> None:
     """Any sequence of frames: the same messages to the bit, the same counts, the same weights."""
-    role, sequence = ROLES[name], data.draw(st.lists(frames(name), max_size=25))
+    role, sequence = ROLES[name], data.draw(sequences(name))
     with pytest.MonkeyPatch.context() as patch:
         short = working(role)
         does = [acted(short, frame) for frame in sequence]
@@ -136,3 +141,13 @@ def test_the_short_way_knows_a_signal_from_an_error() -> None:
     assert acted(node, error_address(3) + encode(Error(header, 0, Mode.TRAIN, 1, matrix((0.5,))))) == []
     assert node.dropped.total() == 1
     assert len(acted(node, error_address(4) + encode(Error(header, 0, Mode.TRAIN, 4, matrix((0.5,)))))) == 1
+
+
+def test_a_pass_that_was_opened_before_an_earlier_one_is_not_opened_again() -> None:
+    """A frame of forward pass 6 was lost, so that 7 was opened before it: what has come of 7 is not forgotten."""
+    node = working(role_of(senders=(Sender(1, 1), Sender(4, 1))))
+    sends = []
+    for sender, number in ((1, 5), (4, 5), (1, 7), (4, 6), (4, 7)):
+        header = Header(RUN, 1, number, OTHER_LIFE)
+        sends.append(acted(node, group_address(2) + encode(Signal(header, 0, Mode.FORWARD, sender, matrix((0.5,))))))
+    assert [len(each) for each in sends] == [0, 1, 0, 0, 1]
