@@ -9,8 +9,8 @@ import argparse
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
-from types import FrameType
 
 from neuron_node import __version__
 from neuron_node.errors import UserError
@@ -20,27 +20,24 @@ DEFAULT_BIND = Endpoints("tcp://127.0.0.1:5571", "tcp://127.0.0.1:5572")
 DESCRIPTORS = 4_096
 
 
-class _Stop(BaseException):
-    pass
-
-
-def _on_signal(_number: int, _frame: FrameType | None) -> None:
-    raise _Stop
-
-
 def run_broker(endpoints: Endpoints, descriptors: int = DESCRIPTORS) -> int:
-    """Pass messages on until SIGTERM or SIGINT; leaves no socket file behind. Raises `UserError` if it can't listen."""
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _on_signal)
+    """Pass messages on until SIGTERM or SIGINT; leaves no socket file behind. Raises `UserError` if it can't listen.
+
+    The signals are blocked and waited for, and the proxy runs beside that: a handler would only run while the proxy
+    polls, so a signal in the middle of traffic could be lost. For the same reason they are blocked first of all.
+    """
+    ends = {signal.SIGTERM, signal.SIGINT}
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ends)
     context = new_context(descriptors)
     sockets = []
     try:
         sockets.append(bound_socket(context, PULL, endpoints.inward))
         sockets.append(bound_socket(context, PUB, endpoints.outward))
+        # The sockets are the thread's from here on; it closes them when the context ends.
+        threading.Thread(target=proxy, args=tuple(sockets)).start()
+        sockets.clear()
         announce_health()
-        proxy(*sockets)
-    except _Stop:
-        pass
+        signal.sigwait(ends)
     finally:
         for socket in sockets:
             socket.close(0)
@@ -48,6 +45,7 @@ def run_broker(endpoints: Endpoints, descriptors: int = DESCRIPTORS) -> int:
         for endpoint in endpoints:
             if endpoint.startswith("ipc://"):
                 Path(endpoint.removeprefix("ipc://")).unlink(missing_ok=True)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
     return 0
 
 

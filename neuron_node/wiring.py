@@ -76,8 +76,11 @@ def bound_socket(context: zmq.Context[zmq.Socket[bytes]], kind: int, endpoint: s
 
 
 def proxy(inward: zmq.Socket[bytes], outward: zmq.Socket[bytes]) -> None:
-    """Pass everything on, inside ZeroMQ, until the context ends or a signal handler raises."""
-    zmq.proxy(inward, outward)
+    """Pass everything on, inside ZeroMQ, until the context is shut down."""
+    try:
+        zmq.proxy(inward, outward)
+    except zmq.ContextTerminated:
+        return
 
 
 PULL, PUB = zmq.PULL, zmq.PUB

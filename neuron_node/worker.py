@@ -251,7 +251,8 @@ class Worker:
         # Steps 1 and 5 for everybody at once.
         way.heard.update(order)
         if way is record.up:
-            memory.errors = block.transpose(1, 0, 2).reshape(memory.batch, -1)
+            # In the layout that `receive_error` gives: another one would change the last bits of the products.
+            memory.errors = np.ascontiguousarray(block.transpose(1, 0, 2).reshape(memory.batch, -1))
         else:
             memory.signals = block
         return True

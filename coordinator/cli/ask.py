@@ -70,12 +70,13 @@ def neurons(runs: Path, as_json: bool, **where: Any) -> None:
     if as_json:
         print_json(facts)
         return
-    columns = ("neuron", "layer", "state", "host", "process", "messages_per_second")
     titles = ("neuron", "layer", "state", "host", "process", "messages/s")
-    # A process's number is a name, not a quantity.
-    rows = [
-        [str(row[key]) if key == "process" and row[key] else row[key] for key in columns] for row in facts["neurons"]
-    ]
+    rows = []
+    for row in facts["neurons"]:
+        # A process's number is a name, not a quantity.
+        process = None if row["process"] is None else str(row["process"])
+        rate = None if row["messages_per_second"] is None else round(row["messages_per_second"])
+        rows.append((row["neuron"], row["layer"], row["state"], row["host"], process, rate))
     print_table(titles, rows)
 
 
@@ -85,7 +86,7 @@ def neurons(runs: Path, as_json: bool, **where: Any) -> None:
 @runs_option
 @json_option
 def neuron(name: str, runs: Path, as_json: bool, **where: Any) -> None:
-    """One neuron: its bias, activation, every synapse's weight, and its last activity and error.
+    """One neuron: its bias, its synapses' weights, its last activity.
 
     NAME is, for example, input.5, hidden.3 (hidden2.3 where there are several hidden layers) or output.7.
     """
@@ -99,7 +100,7 @@ def neuron(name: str, runs: Path, as_json: bool, **where: Any) -> None:
             ("neuron", facts["neuron"]),
             ("activation", facts["activation"]),
             ("bias", f"{facts['bias']:.6f}"),
-            ("after step", facts["step"]),
+            ("after step", shown(facts["step"])),
             ("last activity", _few(facts["last_activity"])),
             ("last error", _few(facts["last_error"])),
         ],

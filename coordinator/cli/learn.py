@@ -61,18 +61,23 @@ def learn(dataset: str | None, config: Path | None, save: Path | None, runs: Pat
 def _watch(directory: RunDirectory, nodes: int, *, verify: bool = False) -> None:
     """Show a run until it has ended. Raises `JobError` with the run's own line if it failed."""
     failure: str | None = None
+    finished = False
     with LocalRun(directory, nodes, verify=verify) as run:
         with watcher() as watch:
             for facts in run.events():
                 event = facts.pop("event")
                 if event == "failed":
                     failure = facts["reason"]
+                elif event == "finished":
+                    finished = True
                 elif event == "compared":
                     directory.write_json("comparison", facts)
                 watch(event, facts)
         code = run.exit_code()
     if failure is not None:
         raise JobError(failure)
+    if code == 0 and not finished:
+        raise JobError(f"the run {directory.path.name} was stopped before it had finished; no model was saved")
     if code:
         raise JobError(f"the run ended with {code} and no word; its logs are in {directory.logs}")
 
@@ -87,7 +92,10 @@ def _print_result(result: Mapping[str, Any]) -> None:
                 f"{result['dataset']} {layers}: {shown(result['neurons'])} neurons, {shown(result['synapses'])} synapses",
             ),
             ("processes", f"{result['processes']} hosted neurons, started in {result['seconds_starting']:.1f} s"),
-            ("training", f"{result['epochs']} epochs, {result['step']} steps in {result['seconds_training']:.1f} s"),
+            (
+                "training",
+                f"{result['epochs']} epochs, {shown(result['step'])} steps in {result['seconds_training']:.1f} s",
+            ),
             (
                 "speed",
                 f"{shown(result['steps_per_second'])} steps/s, {shown(result['samples_per_second'])} samples/s, "

@@ -42,7 +42,7 @@ def settings_options(command: Command) -> Command:
             flag_of(name),
             name,
             metavar=name.rpartition("_")[2].upper(),
-            help=f"{description[0].upper()}{description[1:]}.",
+            help=description,
         )(command)
     config = click.Path(path_type=Path)
     return click.option(
@@ -80,7 +80,12 @@ def broker_options(command: Command) -> Command:
 def endpoints(runs: Path, run_name: str | None, broker_in: str | None, broker_out: str | None) -> Endpoints:
     """Where to find the service: a local run's broker, or the given endpoints, or the environment's. Raises `UserError`."""
     if run_name:
-        stored = RunDirectory.existing(runs, run_name).read_json("endpoints")
+        directory = RunDirectory.existing(runs, run_name)
+        if not (directory.path / "endpoints.json").exists():
+            raise UserError(
+                f"the run {run_name} is over; its network is in {directory.model} (predict --model), its figures in result.json"
+            )
+        stored = directory.read_json("endpoints")
         if not (
             isinstance(stored, list) and len(stored) == 2 and all(isinstance(endpoint, str) for endpoint in stored)
         ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Iterable, Sequence
@@ -30,11 +31,12 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: st
     for line in lines:
         table.add_row(*(shown(value) for value in line))
     if not results.is_terminal:
-        # A pipe has no width: nothing is cut off.
-        Console(
-            highlight=False,
-            width=max(80, results.measure(table, options=results.options.update(max_width=10_000)).maximum),
-        ).print(table)
+        # A pipe has no width: nothing is cut off, and nothing is filled up with blanks.
+        width = results.measure(table, options=results.options.update(max_width=10_000)).maximum
+        console = Console(highlight=False, width=max(80, width), file=io.StringIO())
+        with console.capture() as text:
+            console.print(table)
+        sys.stdout.write("".join(f"{line.rstrip()}\n" for line in text.get().splitlines()))
         return
     results.print(table)
 

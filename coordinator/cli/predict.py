@@ -75,7 +75,10 @@ def network(model: Path | None, runs: Path, where: dict[str, Any]) -> Iterator[N
 @runs_option
 @json_option
 def predict(source: str, model: Path | None, runs: Path, as_json: bool, **where: Any) -> None:
-    """What the network makes of rows of numbers: a CSV or NPZ file's, or stdin's (one row a line, without a target)."""
+    """What the network makes of rows of numbers.
+
+    They come from a CSV or NPZ file, or from stdin: one row a line, without a target.
+    """
     with network(model, runs, where) as net:
         rows = read_rows(sys.stdin if source == "-" else Path(source), net.encoding)
         activities = net.forward(net.encoding.scale_inputs(rows))
@@ -122,7 +125,10 @@ def evaluate(
     as_json: bool,
     **where: Any,
 ) -> None:
-    """How good the network is: on DATASET (a name or a file, all of its rows), or on a service's held-out samples."""
+    """How good the network is.
+
+    On DATASET (a name or a file: all of its rows), or on a service's held-out samples.
+    """
     with network(model, runs, where) as net:
         if dataset is not None:
             rows = read_labelled(dataset, net.encoding, data=data, target=target)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Protocol
@@ -35,6 +36,12 @@ def _recovery(facts: dict[str, Any]) -> str:
     return f"recovering: {facts['reason']}; generation {facts['generation']} goes on after step {facts['step']}"
 
 
+def _ended(facts: dict[str, Any]) -> str:
+    code = facts["code"]
+    how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
+    return f"{facts['program']} (process {facts['process']}) {how} and was started again"
+
+
 def _epoch(facts: dict[str, Any]) -> str:
     held_out = f"held out: loss {shown(facts['test_loss'])}, accuracy {_percent(facts['test_accuracy'])}"
     return f"epoch {facts['epoch']}: loss {shown(facts['loss'])}, accuracy {_percent(facts['accuracy'])}; {held_out}"
@@ -44,12 +51,21 @@ LINES: dict[str, Callable[[dict[str, Any]], str]] = {
     "wired": lambda facts: f"wired: {facts['nodes']} nodes proved their links in {facts['seconds']:.1f} s",
     "recovery": _recovery,
     "epoch": _epoch,
-    "ended": lambda facts: (
-        f"{facts['program']} (process {facts['process']}) ended with {facts['code']}; starting it again"
-    ),
+    "ended": _ended,
     "put_aside": lambda facts: f"{facts['program']} keeps ending and is put aside; its log is {facts['log']}",
 }
 """What is said of an event, by its name. Those that are not here are not for people, or have a place of their own."""
+
+LINES_OF_EPOCHS = 20
+
+
+def line_of(event: str, facts: dict[str, Any]) -> str | None:
+    """What to say of an event, if anything; of very many epochs only some, and the last."""
+    if event == "epoch" and facts["epochs"] > LINES_OF_EPOCHS:
+        every = -(-facts["epochs"] // LINES_OF_EPOCHS)
+        if facts["epoch"] % every and facts["epoch"] != facts["epochs"]:
+            return None
+    return LINES[event](facts) if event in LINES else None
 
 
 class PlainLines:
@@ -68,8 +84,8 @@ class PlainLines:
         """Say one event."""
         if event == "waiting" and self._say_waiting:
             errors.print(_waiting(facts), markup=False)
-        elif event in LINES:
-            errors.print(LINES[event](facts), markup=False)
+        elif line := line_of(event, facts):
+            errors.print(line, markup=False)
 
 
 class ProgressBar:
@@ -119,8 +135,8 @@ class ProgressBar:
                 samples=_number(facts["samples_per_second"]),
                 messages=_number(facts["messages_per_second"]),
             )
-        elif event in LINES:
-            self._progress.console.print(LINES[event](facts), markup=False)
+        elif line := line_of(event, facts):
+            self._progress.console.print(line, markup=False)
         self._progress.refresh()
 
 

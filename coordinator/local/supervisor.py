@@ -14,6 +14,7 @@ import json
 import logging
 import os
 import selectors
+import shutil
 import signal
 import socket
 import sys
@@ -222,6 +223,7 @@ class Supervisor:
         self._signal_and_wait([p for p in self._by_process.values() if p.name != "broker"], signal.SIGTERM, deadline)
         self._signal_and_wait(list(self._by_process.values()), signal.SIGTERM, deadline)
         self._signal_and_wait(list(self._by_process.values()), signal.SIGKILL, deadline + 60)
+        shutil.rmtree(Path(self._endpoints.inward.removeprefix("ipc://")).parent, ignore_errors=True)
 
     def _signal_and_wait(self, programs: list[Program], number: signal.Signals, deadline: float) -> None:
         for program in programs:

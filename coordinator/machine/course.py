@@ -144,7 +144,7 @@ class Course:
     def _epoch_measured(self, activities: Array) -> None:
         self.held_out_activities = activities
         epoch = self.training.measured(activities, self.plan.data.test_targets)
-        self.outbox.report("epoch", **epoch._asdict())
+        self.outbox.report("epoch", epochs=self.training.schedule.epochs, **epoch._asdict())
 
     def _train_set_measured(self, activities: Array) -> None:
         targets = self.plan.data.train_targets

@@ -26,9 +26,8 @@ def error_with_updated_weights(self: Neurons, memory: Memory) -> Array:
     error, kept = reply(self, memory), self.weights
     if self.role.is_output:
         return error
-    assert memory.activity is not None
-    errors = np.concatenate([memory.errors[receiver] for receiver in self.receivers], axis=1)
-    self.weights = kept - self.role.learning_rate / memory.batch * (memory.activity.T @ errors)
+    assert memory.activity is not None and memory.errors is not None
+    self.weights = kept - self.role.learning_rate / memory.batch * (memory.activity.T @ memory.errors)
     error, self.weights = reply(self, memory), kept
     return error
 

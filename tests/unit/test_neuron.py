@@ -7,9 +7,12 @@ import math
 import numpy as np
 import pytest
 
+from neuron_node.codec import decode
+from neuron_node.messages import Diverged, Header, Mode, Placement, Signal
 from neuron_node.neuron import Memory, Neurons
 from neuron_node.role import OUTSIDE, Block, Sender
-from tests.roles import input_role, matrix, output_role, role_of
+from neuron_node.worker import Worker
+from tests.roles import OTHER_LIFE, RUN, input_role, matrix, output_role, role_of
 
 
 def logistic(total: float) -> float:
@@ -139,28 +142,30 @@ def test_signals_are_added_in_synapse_order() -> None:
 
 
 def test_numbers_that_are_no_longer_finite_are_told() -> None:
-    """`learn` says False when a weight or a bias overflows, and raises no warning."""
+    """`learn` says False when a weight or a bias overflows."""
     neuron = Neurons(role_of(activation="identity", learning_rate=1e6), matrix((0.0,)), matrix((1e200,)))
     memory = Memory(1)
-    neuron.receive_signal(memory, 1, matrix((1e200,)))
-    neuron.activate(memory)
-    neuron.fire(memory)
-    neuron.receive_error(memory, 3, matrix((1e200,)))
-    neuron.reply(memory)
-    assert not neuron.learn(memory)
+    with np.errstate(over="ignore"):
+        neuron.receive_signal(memory, 1, matrix((1e200,)))
+        neuron.activate(memory)
+        neuron.fire(memory)
+        neuron.receive_error(memory, 3, matrix((1e200,)))
+        neuron.reply(memory)
+        assert not neuron.learn(memory)
 
 
 def test_a_sum_of_signals_that_overflows_is_no_warning() -> None:
-    """Two finite signals whose sum is not: the neuron goes on without a line in its log, and its group finds out."""
-    neuron = Neurons(
-        role_of(senders=(Sender(1, 1), Sender(2, 1)), group=3, activation="identity", blocks=()),
-        matrix((0.0,)),
-        np.empty((1, 0)),
+    """Two finite signals whose sum is not: a node reports that it diverged, without a line of NumPy's in its log."""
+    role = role_of(
+        senders=(Sender(1, 1), Sender(2, 1)), group=3, activation="identity", blocks=(Block(4, 1, 0.0, 0.0),)
     )
-    memory = Memory(1)
-    neuron.receive_signal(memory, 1, matrix((1.7e308,)))
-    neuron.receive_signal(memory, 2, matrix((1.7e308,)))
-    assert not np.isfinite(neuron.activate(memory)).any()
+    worker = Worker(Placement(role, 0, None), RUN, 1, OTHER_LIFE)
+    header = Header(RUN, 1, 1, OTHER_LIFE)
+    signals = [Signal(header, 0, Mode.TRAIN, sender, matrix((1.7e308,))) for sender in (1, 2)]
+    assert worker.hear(signals[0]) == []
+    [send] = worker.hear(signals[1])
+    report = decode(send.address + send.body)
+    assert isinstance(report, Diverged) and report.neuron == role.names[0]
 
 
 def test_a_neuron_keeps_its_own_copy_in_one_layout() -> None:
