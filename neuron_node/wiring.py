@@ -5,6 +5,7 @@ A message is one frame, `address | body`. Every bound and timeout is set here an
 
 from __future__ import annotations
 
+import contextlib
 import resource
 from typing import NamedTuple
 
@@ -76,11 +77,11 @@ def bound_socket(context: zmq.Context[zmq.Socket[bytes]], kind: int, endpoint: s
 
 
 def proxy(inward: zmq.Socket[bytes], outward: zmq.Socket[bytes]) -> None:
-    """Pass everything on, inside ZeroMQ, until the context is shut down."""
-    try:
+    """Pass everything on, inside ZeroMQ, until the context ends; then close both sockets."""
+    with contextlib.suppress(zmq.ContextTerminated):
         zmq.proxy(inward, outward)
-    except zmq.ContextTerminated:
-        return
+    inward.close(0)
+    outward.close(0)
 
 
 PULL, PUB = zmq.PULL, zmq.PUB

@@ -18,7 +18,7 @@ from coordinator.machine.machine import CoordinatorState
 from neuron_node import addresses as addresses_module
 from neuron_node import fields, messages, role
 from neuron_node.addresses import group_address
-from neuron_node.codec import data_middle, data_prefix, encode
+from neuron_node.codec import data_middle, data_prefix, encode, packed
 from neuron_node.machine import TRANSITIONS as NODE_TRANSITIONS
 from neuron_node.machine import NodeState
 
@@ -64,7 +64,7 @@ def example() -> str:
     run, incarnation = bytes(range(1, 9)), bytes(range(0x11, 0x19))
     values = np.array([[0.5], [-1.0]])
     signal = messages.Signal(messages.Header(run, 1, 5, incarnation), 0, messages.Mode.TRAIN, 3, values)
-    prefix = data_prefix(messages.Signal, run, 1, 5)
+    prefix = data_prefix(messages.Signal, run, 1) + packed(5)
     middle = data_middle(incarnation, 0, messages.Mode.TRAIN, 3, 2, 1)
     numbers = values.astype("<f8").tobytes()
     assert encode(signal) == prefix + middle + numbers
