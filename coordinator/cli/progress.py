@@ -60,10 +60,10 @@ LINES_OF_EPOCHS = 20
 
 
 def line_of(event: str, facts: dict[str, Any]) -> str | None:
-    """What to say of an event, if anything; of very many epochs only some, and the last."""
+    """What to say of an event, if anything; of very many epochs only the first, some, and the last."""
     if event == "epoch" and facts["epochs"] > LINES_OF_EPOCHS:
         every = -(-facts["epochs"] // LINES_OF_EPOCHS)
-        if facts["epoch"] % every and facts["epoch"] != facts["epochs"]:
+        if facts["epoch"] % every and facts["epoch"] not in (1, facts["epochs"]):
             return None
     return LINES[event](facts) if event in LINES else None
 
