@@ -217,14 +217,15 @@ class CoordinatorMachine:
         member.count(message.traffic, self.now_ms)
         self._lose(member, "was stopped")
 
+    def _request(self, message: Request) -> None:
+        self.requests.take(message)
+
     def _probed(self, message: Probe) -> None:
         self.outbox.act(self._proof.returned(message))
         self.course.under_way.repeat(self.now_ms, all_of_them=True)
 
     def _late(self, message: Message) -> None:
         raise Stale(f"a late {type(message).__name__}")
-
-    # The run.
 
     def _proceed(self) -> None:
         if self._proof.pending:
@@ -380,7 +381,7 @@ TRANSITIONS: dict[tuple[CoordinatorState, type], Callable[[CoordinatorMachine, A
     **{(state, GroupState): CoordinatorMachine._group_state for state in _RUNNING},
     **{(state, Diverged): CoordinatorMachine._diverged for state in _RUNNING},
     **{(state, Stopped): CoordinatorMachine._node_stopped for state in _ALIVE},
-    **{(state, Request): lambda machine, message: machine.requests.take(message) for state in _ALIVE},
+    **{(state, Request): CoordinatorMachine._request for state in _ALIVE},
     **{(state, Probe): CoordinatorMachine._probed for state in _ALIVE},
     **{
         (CoordinatorState.STOPPING, kind): CoordinatorMachine._late
