@@ -51,7 +51,7 @@ def test_a_broker_stops_cleanly(bench: Bench, number: signal.Signals) -> None:
     program = bench.start(
         "neuron_node.broker", "--bind-in", f"ipc://{bench.sockets}/in", "--bind-out", f"ipc://{bench.sockets}/out"
     )
-    await_that(lambda: (bench.sockets / "out").exists(), "a broker that listens")
+    await_that((bench.sockets / "out").exists, "a broker that listens")
     program.process.send_signal(number)
     assert program.end() == 0
     assert "Traceback" not in program.said()
@@ -138,7 +138,7 @@ def test_a_busy_broker_stops_too(bench: Bench, _attempt: int) -> None:
     """A signal that comes while it passes messages on is not lost, though no message follows to wake it."""
     inward = f"ipc://{bench.sockets}/in"
     program = bench.start("neuron_node.broker", "--bind-in", inward, "--bind-out", f"ipc://{bench.sockets}/out")
-    await_that(lambda: (bench.sockets / "out").exists(), "a broker that listens")
+    await_that((bench.sockets / "out").exists, "a broker that listens")
     enough = threading.Event()
 
     def flood() -> None:
