@@ -121,7 +121,9 @@ def test_health_checks_are_no_programs_of_ours(network: Project) -> None:
 def test_a_neuron_that_is_killed_comes_back(network: Project) -> None:
     """The engine starts the container again, the network takes it in, and answers with the same numbers as before."""
     before = network.ask("predict", "-", text=FLOWERS)
-    network.must("exec", "-T", "--index", "3", "neuron", "python", "-c", KILL_THE_NEURON)
+    done = network.run("exec", "-T", "--index", "3", "neuron", "python", "-c", KILL_THE_NEURON)
+    # The container ends with its neuron, and may take the command with it: 137 is SIGKILL.
+    assert done.returncode in (0, 137), done.stderr
     with network.start("logs", "--follow", "coordinator", stdout=subprocess.PIPE) as logs:
         network.line_with(logs, "recovering: ")
         network.line_with(logs, "wired: 12 nodes")
