@@ -99,7 +99,7 @@ class PreparedData:
 def _labels_fit(labels: Labels | None, rows: int, encoding: Encoding) -> bool:
     if labels is None or encoding.classes is None:
         return labels is None and encoding.classes is None
-    return labels.shape == (rows,) and labels.min() >= 0 and labels.max() < len(encoding.classes)
+    return labels.shape == (rows,) and bool(labels.min() >= 0 and labels.max() < len(encoding.classes))
 
 
 def _as(array: NDArray[Any], dtype: type[np.generic], kinds: str, place: str) -> NDArray[Any]:
