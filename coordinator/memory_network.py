@@ -10,11 +10,12 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from coordinator.machine.events import GenerationPersisted, Persist, Persisted, PersistGeneration
 from coordinator.machine.machine import CoordinatorMachine
 from coordinator.machine.plan import Plan
 from neuron_node.addresses import ADDRESS_LENGTH
 from neuron_node.errors import JobError
-from neuron_node.events import End, Event, Received, Send, Subscribe, Tick, Unsubscribe
+from neuron_node.events import End, Received, Send, Subscribe, Tick, Unsubscribe
 from neuron_node.machine import NodeMachine, Self
 from neuron_node.messages import IDENTITY_LENGTH
 from neuron_node.shell import Machine
@@ -75,7 +76,7 @@ class MemoryNetwork:
             del self._waiting[program]
         self._handle(program, Received(frame))
 
-    def _handle(self, number: int, event: Event) -> None:
+    def _handle(self, number: int, event: Any) -> None:
         if number not in self._ended:
             self._perform(number, self._machines[number].handle(event, self.now_ms))
 
@@ -90,6 +91,11 @@ class MemoryNetwork:
                     self._hearers[address].remove(number)
                 case End(_):
                     self._ended.add(number)
+                case Persist(snapshot):
+                    self.actions.append(action)
+                    self._handle(number, Persisted(snapshot.step))
+                case PersistGeneration(generation):
+                    self._handle(number, GenerationPersisted(generation))
                 case _:
                     self.actions.append(action)
 

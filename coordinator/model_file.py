@@ -12,9 +12,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from coordinator.data.encoding import Encoding
+from coordinator.disk import write_whole
 from coordinator.errors import UserError
 from coordinator.presets import NetworkSettings
-from coordinator.run_directory import write_atomically
 from coordinator.topology import Parameters
 
 FORMAT = "exmachina-model-1"
@@ -47,7 +47,7 @@ def save_model(path: Path, model: Model) -> None:
     }
     metadata = {"format": FORMAT, "exmachina": json.dumps(facts), "weights_sha256": model.parameters.sha256()}
     try:
-        write_atomically(path, save(tensors, metadata))
+        write_whole(path, save(tensors, metadata))
     except OSError as fault:
         raise UserError(f"can't write the model to {path}: {fault.strerror or fault}") from None
 

@@ -11,18 +11,22 @@ runs/NAME/logs/PROGRAM.log
 
 from __future__ import annotations
 
+import fcntl
+import hashlib
 import json
-import os
-import tempfile
+import secrets
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from coordinator.data.prepared import PreparedData
+from coordinator.disk import write_whole
 from coordinator.errors import UserError
 from coordinator.presets import NetworkSettings
 from neuron_node import __version__
+from neuron_node.fingerprint import fingerprint
+from neuron_node.messages import IDENTITY_LENGTH
 
 NAMES_TRIED = 1_000
 LARGEST_JSON_BYTES = 64 * 1024 * 1024
@@ -36,6 +40,7 @@ class RunDirectory:
         self.data = path / "data.npz"
         self.model = path / "model.safetensors"
         self.logs = path / "logs"
+        self._lock: TextIO | None = None
 
     @classmethod
     def create(cls, base: Path, name: str | None, label: str, *, numbered: bool = False) -> RunDirectory:
@@ -82,7 +87,13 @@ class RunDirectory:
     def prepare(self, config: Mapping[str, Any], network: NetworkSettings, data: PreparedData) -> None:
         """Write down what the run is to do: the data first, so that a folder with a config is whole."""
         data.save(self.data)
-        facts = {"version": __version__, "network": network.to_json(), "data_sha256": data.sha256}
+        facts = {
+            "version": __version__,
+            "run": secrets.token_hex(IDENTITY_LENGTH),
+            "fingerprint": fingerprint(),
+            "network": network.to_json(),
+            "data_sha256": data.sha256,
+        }
         self.write_json("config", {**facts, **config})
 
     def config(self) -> dict[str, Any]:
@@ -92,9 +103,25 @@ class RunDirectory:
             raise UserError(f"{self.path}/config.json is not one of ours")
         return config
 
+    def lock(self) -> None:
+        """Hold the folder for as long as this process lives. Raises `UserError` if another coordinator does."""
+        self._lock = (self.path / "lock").open("w")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock.close()
+            raise UserError(
+                f"another coordinator is at work in {self.path}; stop it first, or begin another run"
+            ) from None
+
+    def identity(self, config: Mapping[str, Any]) -> str:
+        """What a snapshot of this run belongs to, in one digest."""
+        facts = {key: config[key] for key in ("run", "network", "data_sha256", "seed", "group_size", "fingerprint")}
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
     def write_json(self, name: str, value: Any) -> None:
         """Write `name`.json whole or not at all."""
-        write_atomically(self.path / f"{name}.json", (json.dumps(value, indent=2) + "\n").encode())
+        write_whole(self.path / f"{name}.json", (json.dumps(value, indent=2) + "\n").encode())
 
     def read_json(self, name: str) -> Any:
         """Read `name`.json. Raises `UserError`."""
@@ -118,23 +145,3 @@ def _candidates(base: Path, name: str | None, label: str, numbered: bool) -> lis
         return [base / name]
     stem = name or f"{time.strftime('%Y%m%d-%H%M%S')}-{label}"
     return [base / (stem if attempt == 0 else f"{stem}-{attempt + 1}") for attempt in range(NAMES_TRIED)]
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Temporary file, sync, rename, sync of the folder: a crash leaves the old file or the new one. Raises `OSError`."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

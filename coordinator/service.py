@@ -7,17 +7,28 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from coordinator.data.prepared import PreparedData
-from coordinator.machine.events import Inspected, Keep, Report
+from coordinator.errors import UserError
+from coordinator.machine.events import (
+    Inspected,
+    Persist,
+    Persisted,
+    PersistFailed,
+    PersistGeneration,
+    Report,
+    Snapshot,
+)
 from coordinator.machine.machine import CoordinatorMachine
 from coordinator.machine.plan import Plan
 from coordinator.model_file import Model, save_model
 from coordinator.presets import NetworkSettings
 from coordinator.run_directory import RunDirectory
+from coordinator.run_log import EventLog
+from coordinator.run_store import RunStore
 from neuron_node.broker import announce_health
-from neuron_node.events import Event
 from neuron_node.fingerprint import fingerprint
 from neuron_node.messages import IDENTITY_LENGTH
 from neuron_node.shell import Shell
@@ -41,10 +52,13 @@ class Service:
     ) -> None:
         """`inspect` makes, from the plan, what looks at every group after every step; what it returns last is reported."""
         config = directory.config()
+        directory.lock()
         self._directory = directory
         self._observe = observe
-        self.plan = Plan(
-            run=secrets.token_bytes(IDENTITY_LENGTH),
+        self._store = RunStore(directory.path, directory.identity(config))
+        self._events = EventLog(directory.path / "events.jsonl")
+        plan = Plan(
+            run=bytes.fromhex(config["run"]),
             incarnation=secrets.token_bytes(IDENTITY_LENGTH),
             seed=config["seed"],
             network=NetworkSettings.from_json(config["network"]),
@@ -58,8 +72,22 @@ class Service:
             stop_when_finished=stop_when_finished,
             model_path=str(directory.model),
         )
+        self.plan = self._where_it_stood(plan, config["fingerprint"])
         self.machine = CoordinatorMachine(self.plan)
         self._inspect = inspect(self.plan) if inspect else None
+
+    def _where_it_stood(self, plan: Plan, arithmetic: str) -> Plan:
+        """The plan with what an earlier life of the coordinator left."""
+        if arithmetic != plan.fingerprint and not plan.mixed_arithmetic:
+            raise UserError(
+                f"{self._directory.path} was begun on other arithmetic ({arithmetic}; here it is {plan.fingerprint}), "
+                "so its steps can't be repeated exactly; go on where it was begun"
+            )
+        try:
+            standing = self._store.standing(plan.topology())
+        except OSError as fault:
+            raise UserError(f"{self._directory.path} can't be read: {fault.strerror or fault}") from None
+        return replace(plan, generation=standing.generation, restart=standing.snapshot)
 
     def run(self, endpoints: Endpoints, orphaned: Callable[[], bool] = lambda: False) -> int:
         """Until the run has ended; the exit code."""
@@ -70,26 +98,39 @@ class Service:
         finally:
             link.close()
 
-    def _perform(self, action: Any) -> list[Event]:
+    def _perform(self, action: Any) -> list[Any]:
         match action:
             case Report(event, facts):
                 self._report(event, facts)
-            case Keep(snapshot, True):
-                parameters = self.machine.topology.assemble(snapshot.states)
-                encoding = self.plan.data.encoding
-                model = Model(parameters, self.plan.network, encoding, self.plan.seed, snapshot.step)
-                save_model(self._directory.model, model)
+            case Persist():
+                return [self._persist(action)]
+            case PersistGeneration():
+                return [self._store.persist_generation(action)]
             case Inspected():
                 assert self._inspect is not None
                 if compared := self._inspect(action):
                     self._observe("compared", compared)
         return []
 
+    def _persist(self, action: Persist) -> Persisted | PersistFailed:
+        try:
+            if action.final:
+                self._save_model(action.snapshot)
+        except UserError as fault:
+            return PersistFailed(str(fault))
+        return self._store.persist(action)
+
+    def _save_model(self, snapshot: Snapshot) -> None:
+        parameters = self.machine.topology.assemble(snapshot.states)
+        model = Model(parameters, self.plan.network, self.plan.data.encoding, self.plan.seed, snapshot.step)
+        save_model(self._directory.model, model)
+
     def _report(self, event: str, facts: dict[str, Any]) -> None:
         if event == "wired":
             self._directory.write_json("placements", self._placements())
         if event == "finished":
             self._directory.write_json("result", facts)
+        self._events.note(event, facts)
         self._observe(event, facts)
 
     def _placements(self) -> dict[str, dict[str, Any]]:

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from coordinator.machine.events import Report
+from coordinator.machine.events import GenerationPersisted, PersistGeneration, Report
 from coordinator.machine.machine import CoordinatorMachine, CoordinatorState
 from coordinator.machine.plan import Plan
 from neuron_node.addresses import COORDINATOR
@@ -38,15 +38,28 @@ def life(number: int) -> bytes:
     return number.to_bytes(8, "big")
 
 
+def handle(machine: CoordinatorMachine, event: Any, now_ms: float = 0.0) -> list[Any]:
+    """What the coordinator does with an event, on a disk that never fails: generations are durable at once."""
+    return on_disk(machine, machine.handle(event, now_ms), now_ms)
+
+
+def on_disk(machine: CoordinatorMachine, actions: list[Any], now_ms: float = 0.0) -> list[Any]:
+    """The actions, and those that follow once the generation among them is durable."""
+    for action in actions:
+        if isinstance(action, PersistGeneration):
+            actions = [*actions, *machine.handle(GenerationPersisted(action.generation), now_ms)]
+    return actions
+
+
 def tell(machine: CoordinatorMachine, message: Message, now_ms: float = 0.0) -> list[Any]:
     """What the coordinator does when it hears a message."""
-    return machine.handle(Received(COORDINATOR + encode(message)), now_ms)
+    return handle(machine, Received(COORDINATOR + encode(message)), now_ms)
 
 
 def linked(plan: Plan) -> CoordinatorMachine:
     """A coordinator that has proved its own link."""
     machine = CoordinatorMachine(plan)
-    [(address, probe)] = sent(machine.start(0.0))
+    [(address, probe)] = sent(on_disk(machine, machine.start(0.0)))
     assert isinstance(probe, Probe)
     machine.handle(Received(address + encode(probe)), 0.0)
     return machine

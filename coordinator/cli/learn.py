@@ -15,9 +15,10 @@ from coordinator.cli.job import Job
 from coordinator.cli.options import json_option, runs_option, settings_options
 from coordinator.cli.output import print_json, print_table, shown
 from coordinator.cli.progress import watcher
+from coordinator.disk import write_whole
 from coordinator.errors import JobError, UserError
 from coordinator.local.launcher import LocalRun, check_machine
-from coordinator.run_directory import RunDirectory, write_atomically
+from coordinator.run_directory import RunDirectory
 
 
 def check_save(path: Path | None) -> None:
@@ -49,7 +50,7 @@ def learn(dataset: str | None, config: Path | None, save: Path | None, runs: Pat
     _watch(directory, job.nodes)
     result = directory.read_json("result")
     if save:
-        write_atomically(save, directory.model.read_bytes())
+        write_whole(save, directory.model.read_bytes())
         result["model_path"] = str(save)
     result["run"] = directory.path.name
     if as_json:

@@ -39,6 +39,8 @@ from neuron_node.wiring import Endpoints
 STOPPING_AT_MOST_SECONDS = 5.0
 RESTARTS_AT_MOST = 5
 RESTARTS_WITHIN_SECONDS = 10.0
+NEEDED = ("broker", "coordinator")
+"""Programs that a run can't do without; any node's place can be taken by another life of it."""
 
 
 @dataclass(frozen=True)
@@ -132,6 +134,9 @@ class Supervisor:
         starts = self._starts.setdefault(program.name, deque(maxlen=RESTARTS_AT_MOST))
         if len(starts) == RESTARTS_AT_MOST and time.monotonic() - starts[0] < RESTARTS_WITHIN_SECONDS:
             self._tell("put_aside", program=program.name, log=str(self._log(program.name)))
+            if program.name in NEEDED:
+                self._tell("failed", reason=f"the {program.name} keeps ending; its log is {self._log(program.name)}")
+                self._stopping = True
             return
         starts.append(time.monotonic())
         parent = os.getpid()
@@ -200,13 +205,8 @@ class Supervisor:
                 return
             program = self._by_process.pop(process)
             code = os.waitstatus_to_exitcode(status)
-            if program.name == "coordinator":
-                if code < 0:
-                    self._tell(
-                        "failed",
-                        reason=f"the coordinator was ended by signal {-code}; its log is {self._log('coordinator')}",
-                    )
-                self._code = code if code >= 0 else 1
+            if program.name == "coordinator" and code >= 0:
+                self._code = code
                 self._stopping = True
             elif not self._stopping and not (code == 0 and program.name != "broker"):
                 # A node that ends with 0 was asked to; whatever else ends is needed and starts again.

@@ -7,10 +7,10 @@ the next training step. Training steps never overlap with anything.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 from coordinator.machine.collecting import Collection
-from coordinator.machine.events import Inspected, Keep, Snapshot
+from coordinator.machine.events import Inspected, Persist, Row, Snapshot
 from coordinator.machine.outbox import Outbox
 from coordinator.machine.passes import Flight, ForwardJob
 from coordinator.machine.plan import Plan
@@ -21,6 +21,14 @@ from neuron_node.activations import Array
 from neuron_node.messages import GroupState, InputError, Mode, Output
 
 MEASURED_ROWS_AT_ONCE = 256
+
+
+class Stall(NamedTuple):
+    """A step that does not finish, how many generations in a row, and in words."""
+
+    step: int
+    times: int
+    line: str
 
 
 class Course:
@@ -40,17 +48,24 @@ class Course:
             LOSSES[plan.network.loss],
             plan.network.running_accuracy_window or 0,
         )
-        self.snapshot: Snapshot | None = plan.trained
+        self.snapshot: Snapshot | None = plan.trained or plan.restart
+        if plan.restart:
+            self.training.progress = plan.restart.progress
         self.held_out_activities: Array | None = None
         self.train_measured: Epoch | None = None
         self.training_ms = 0.0
         self.steps_done = 0
         self.done = plan.trained is not None
+        self.contradiction: str | None = None
         self.now_ms = 0.0
         self._collection: Collection | None = None
         self._progress_at_copy = Progress()
         self._inspection: Collection | None = None
         self._measuring: ForwardJob | None = None
+        self._stall: Stall | None = None
+        self._rows: dict[int, Row] = {}
+        self._unsaved: Persist | None = None
+        self._durable_step = plan.restart.step if plan.restart else -1
 
     def advance(self, now_ms: float) -> None:
         """Start whatever may start now."""
@@ -67,7 +82,7 @@ class Course:
             self._launch_step()
         elif self.train_measured is None:
             self._measure(self.plan.data.train_inputs, self._train_set_measured)
-        elif self._collection is None:
+        elif self._durable_step == training.schedule.steps:
             self.done = True
 
     def result(self, message: Output | InputError, now_ms: float) -> None:
@@ -87,10 +102,34 @@ class Course:
             # The steps that followed while the parts came in are not in this snapshot, so neither are their metrics.
             self.snapshot = Snapshot(self._collection.step, states, self._progress_at_copy)
             self._collection = None
-            self.outbox.act(Keep(self.snapshot, self.snapshot.step == self.training.schedule.steps))
+            rows = tuple(row for step, row in sorted(self._rows.items()) if step <= self.snapshot.step)
+            self._unsaved = Persist(
+                self.snapshot, self.outbox.generation, self.snapshot.step == self.training.schedule.steps, rows
+            )
+            self.outbox.act(self._unsaved)
+
+    def persisted(self, step: int) -> None:
+        """The snapshot after this step is durable."""
+        if self._unsaved and self._unsaved.snapshot.step == step:
+            self._durable_step = step
+            self._rows = {later: row for later, row in self._rows.items() if later > step}
+            self._unsaved = None
+
+    def repeat_late_passes(self, now_ms: float) -> Stall | None:
+        """Send late passes into the network again; how the run is stalled, if one has been repeated too often."""
+        late = self.under_way.repeat(now_ms)
+        if late is None:
+            return None
+        step = self.training.progress.step + 1
+        times = self._stall.times + 1 if self._stall and self._stall.step == step else 1
+        missing = ", ".join(late.missing(self.topology))
+        self._stall = Stall(step, times, f"step {step} did not finish; no answer from {missing}")
+        return self._stall
 
     def ask_again(self) -> None:
-        """Ask again for the states that have not come."""
+        """Ask again for the states that have not come, and for what could not be made durable."""
+        if self._unsaved:
+            self.outbox.act(self._unsaved)
         for collection in (self._collection, self._inspection):
             if collection:
                 self.outbox.act_all(collection.ask(self.outbox.header()))
@@ -126,7 +165,8 @@ class Course:
     def _stepped(self, flight: Flight, targets: Array) -> None:
         self.training_ms += self.now_ms - flight.started_ms
         self.steps_done += 1
-        self.training.learned(flight.activities(self.topology), targets)
+        loss = self.training.learned(flight.activities(self.topology), targets)
+        self._note_row(loss)
         step, everybody = self.training.progress.step, set(self.topology.groups)
         if flight.mode is Mode.TRAIN_AND_COPY:
             self._progress_at_copy = self.training.progress
@@ -135,6 +175,19 @@ class Course:
         if self.plan.inspect_every_step:
             self._inspection = Collection(self.topology, step, everybody)
             self.outbox.act_all(self._inspection.ask(self.outbox.header()))
+
+    def _note_row(self, loss: float) -> None:
+        """Keep the step's metrics; a step that is replayed must give the very loss that it gave the first time."""
+        progress = self.training.progress
+        step, before = progress.step, self._rows.get(progress.step)
+        if before is not None and before.loss != loss:
+            self.contradiction = (
+                f"step {step} was replayed with the loss {loss!r}; it was {before.loss!r} the first time"
+            )
+        elif before is None:
+            epoch = self.training.schedule.epoch_of(step - 1)
+            seconds = self.training_ms / 1000.0
+            self._rows[step] = Row(step, epoch, loss, self.training.last_accuracy, seconds, self.outbox.generation)
 
     def _measure(self, rows: Array, done: Callable[[Array], None]) -> None:
         self._measuring = ForwardJob(rows, MEASURED_ROWS_AT_ONCE, done)

@@ -1,4 +1,4 @@
-"""The coordinator's own actions, besides those that every machine has."""
+"""The coordinator's own actions and events, besides those that every machine has. Durability is an event."""
 
 from __future__ import annotations
 
@@ -16,6 +16,17 @@ class Report(NamedTuple):
     facts: dict[str, Any]
 
 
+class Row(NamedTuple):
+    """The metrics of one step: its loss and accuracy before its update, and when and in which generation it was done."""
+
+    step: int
+    epoch: int
+    loss: float
+    accuracy: float | None
+    seconds: float
+    generation: int
+
+
 class Snapshot(NamedTuple):
     """Every group's state after one step, whole, and where the training stood then."""
 
@@ -24,11 +35,40 @@ class Snapshot(NamedTuple):
     progress: Progress
 
 
-class Keep(NamedTuple):
-    """A snapshot is complete: keep it. `final` when it is the trained network."""
+class Persist(NamedTuple):
+    """A snapshot is complete: make it durable, and answer with `Persisted` or `PersistFailed`.
+
+    `final` when it is the trained network; `rows` are the metrics of the steps since the snapshot before.
+    """
 
     snapshot: Snapshot
+    generation: int
     final: bool
+    rows: tuple[Row, ...]
+
+
+class PersistGeneration(NamedTuple):
+    """Make a generation durable, and answer with `GenerationPersisted` or `PersistFailed`. Nothing is granted before."""
+
+    generation: int
+
+
+class Persisted(NamedTuple):
+    """The snapshot after this step is on disk, synced."""
+
+    step: int
+
+
+class GenerationPersisted(NamedTuple):
+    """This generation is on disk, synced."""
+
+    generation: int
+
+
+class PersistFailed(NamedTuple):
+    """What was to be made durable is not, and why. It is tried again."""
+
+    reason: str
 
 
 class Inspected(NamedTuple):

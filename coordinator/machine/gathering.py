@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from coordinator.machine.events import Snapshot
+from coordinator.machine.events import PersistGeneration, Snapshot
 from coordinator.machine.outbox import Outbox
 from coordinator.machine.roster import Roster
 from coordinator.topology import Topology
@@ -21,11 +21,28 @@ class Gathering:
         self._roles = roles
         self._roster = roster
         self._outbox = outbox
+        self._durable_generation = -1
         self._have = -1
         self._since_ms: float | None = None
 
+    def begin_generation(self, generation: int) -> None:
+        """From now on everything is said in this generation; nothing is granted in it before it is durable."""
+        self._outbox.generation = generation
+        self.persist_again()
+
+    def persisted(self, generation: int) -> None:
+        """A generation is on disk."""
+        self._durable_generation = max(self._durable_generation, generation)
+
+    def persist_again(self) -> None:
+        """Make the generation durable, unless it is."""
+        if self._durable_generation != self._outbox.generation:
+            self._outbox.act(PersistGeneration(self._outbox.generation))
+
     def place(self, now_ms: float) -> bool:
-        """Give every group a node; whether there are enough."""
+        """Give every group a node; whether there are enough, and the generation is durable."""
+        if self._durable_generation != self._outbox.generation:
+            return False
         if self._roster.place(list(self._topology.groups)):
             for member in self._roster.members.values():
                 member.ready = False

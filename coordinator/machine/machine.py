@@ -16,7 +16,9 @@ from collections.abc import Callable
 from enum import Enum
 from typing import Any
 
+from coordinator.machine.admission import Admission
 from coordinator.machine.course import Course
+from coordinator.machine.events import GenerationPersisted, Persisted, PersistFailed
 from coordinator.machine.gathering import Gathering
 from coordinator.machine.outbox import Outbox
 from coordinator.machine.plan import Plan
@@ -31,22 +33,17 @@ from neuron_node.events import End, Interrupted, LinkLost, Received, Subscribe, 
 from neuron_node.messages import (
     PROTOCOL_VERSION,
     Diverged,
-    Enquire,
     GroupState,
-    Header,
     Heartbeat,
     InputError,
     Message,
     Output,
     Probe,
     Ready,
-    Refuse,
     Register,
     Request,
     Stop,
     Stopped,
-    Superseded,
-    Welcome,
 )
 from neuron_node.proof import LinkProof
 
@@ -75,7 +72,7 @@ class CoordinatorMachine:
         self.plan = plan
         self.state = CoordinatorState.GATHERING
         self.topology = plan.topology()
-        self.outbox = Outbox(plan.run, plan.incarnation)
+        self.outbox = Outbox(plan.run, plan.incarnation, plan.generation)
         self.roster = Roster()
         self.course = Course(plan, self.topology, self.outbox)
         self.requests = Requests(self)
@@ -83,21 +80,23 @@ class CoordinatorMachine:
         self.finished: dict[str, Any] | None = None
         self.failure: str | None = None
         self.recoveries = 0
+        self.stale_of_the_gone = 0
+        """Messages that came from lives that were superseded, and counted for nothing."""
         self.drops = Drops()
         self.now_ms = 0.0
         self._gathering = Gathering(self.topology, plan.roles(self.topology), self.roster, self.outbox)
-        self._stalls = 0
-        self._stalled_step = -1
         self._proof = LinkProof(plan.incarnation, self.outbox.header)
         self._control_due_ms = 0.0
         self._report_due_ms = 0.0
         self._ticked_ms: float | None = None
+        self._admission = Admission(self)
         self._stop_by_ms = float("inf")
         self._exit_code = 0
 
     def start(self, now_ms: float) -> list[Any]:
         """The first actions of a life."""
         self.account.started_ms = now_ms
+        self._gathering.begin_generation(self.plan.generation + 1)
         return self.handle(LinkLost(), now_ms)
 
     def handle(self, event: Any, now_ms: float) -> list[Any]:
@@ -110,6 +109,12 @@ class CoordinatorMachine:
                 self._tick()
             case LinkLost():
                 self._subscribe_and_prove()
+            case Persisted(step):
+                self.course.persisted(step)
+            case GenerationPersisted(generation):
+                self._gathering.persisted(generation)
+            case PersistFailed(reason):
+                self.outbox.report("unsaved", reason=reason)
             case Interrupted(by_hand):
                 self.stop(130 if by_hand else 0)
             case _:
@@ -126,7 +131,7 @@ class CoordinatorMachine:
     def _receive(self, frame: bytes) -> None:
         try:
             message = decode(frame)
-            self._filter(message)
+            self._admission.check(message)
             transition = TRANSITIONS.get((self.state, type(message)))
             if transition is None:
                 raise Unexpected(f"{type(message).__name__} while {self.state.value}")
@@ -134,51 +139,15 @@ class CoordinatorMachine:
         except PeerError as fault:
             self.outbox.act_all(self.drops.note(fault, frame))
             if isinstance(fault, WrongVersion) and fault.sender:
-                self._refuse(fault.sender, f"it speaks protocol version {fault.version}, this run {PROTOCOL_VERSION}")
-
-    def _filter(self, message: Message) -> None:
-        """Nothing of another run, generation or life gets past this, but a registration, a request and the own probe."""
-        header = message.header
-        if isinstance(message, Request | Probe):
-            return
-        if header.incarnation in self.roster.gone:
-            self.outbox.send(node_address(header.incarnation), Superseded(self.outbox.header()))
-            raise Stale("of a life that is over")
-        if isinstance(message, Register):
-            return
-        member = self.roster.members.get(header.incarnation)
-        if member is None:
-            self.outbox.send(node_address(header.incarnation), Enquire(self.outbox.header()))
-            raise Stale("from nobody of this run")
-        member.heard_ms = self.now_ms
-        if isinstance(message, Heartbeat | Stopped):
-            return
-        if (header.run, header.generation) != (self.plan.run, self.outbox.generation):
-            raise Stale(f"generation {header.generation}, this is {self.outbox.generation}")
+                self._admission.refuse(
+                    fault.sender, f"it speaks protocol version {fault.version}, this run {PROTOCOL_VERSION}"
+                )
 
     def _register(self, message: Register) -> None:
-        incarnation = message.header.incarnation
-        if message.fingerprint != self.plan.fingerprint and not self.plan.mixed_arithmetic:
-            self._refuse(
-                incarnation, f"its arithmetic is {message.fingerprint!r}, this run's {self.plan.fingerprint!r}"
-            )
-            return
-        member, earlier = self.roster.register(message, self.now_ms)
-        welcome = Welcome(Header(self.plan.run, 0, 0, self.plan.incarnation), self.plan.heartbeat_interval_ms)
-        self.outbox.send(node_address(incarnation), welcome)
-        if earlier and earlier.groups:
-            self._recover(f"{earlier.name} ended and came back")
-        elif member.groups and self.state in _RUNNING:
-            self._recover(f"{member.name} has lost its groups")
-        else:
-            member.ready = False
+        self._admission.register(message)
 
     def _register_late(self, message: Register) -> None:
         self.outbox.send(node_address(message.header.incarnation), Stop(self.outbox.header()))
-
-    def _refuse(self, incarnation: bytes, reason: str) -> None:
-        self.outbox.send(node_address(incarnation), Refuse(self.outbox.header(), reason))
-        self.outbox.act_all(self.drops.tell_once(incarnation, f"refused node {incarnation.hex()}: {reason}"))
 
     def _heartbeat(self, message: Heartbeat) -> None:
         member = self.roster.members[message.header.incarnation]
@@ -235,7 +204,9 @@ class CoordinatorMachine:
             self._grant()
         if self.state in (CoordinatorState.TRAINING, CoordinatorState.IDLE):
             self.course.advance(self.now_ms)
-            if self.course.done and self.state is CoordinatorState.TRAINING:
+            if self.course.contradiction:
+                self.fail(self.course.contradiction)
+            elif self.course.done and self.state is CoordinatorState.TRAINING:
                 self._finish()
 
     def _grant(self) -> None:
@@ -252,13 +223,13 @@ class CoordinatorMachine:
     def _lose(self, member: Member, how: str) -> None:
         self.roster.lose(member)
         if member.groups and self.state is not CoordinatorState.STOPPING:
-            self._recover(f"{member.name} {how}")
+            self.recover(f"{member.name} {how}")
 
-    def _recover(self, reason: str) -> None:
+    def recover(self, reason: str) -> None:
         """Another generation: whatever was under way counts for nothing, and the steps since the last snapshot come again."""
         if self.state is CoordinatorState.STOPPING:
             return
-        self.outbox.generation += 1
+        self._gathering.begin_generation(self.outbox.generation + 1)
         self.recoveries += 1
         self.course.roll_back()
         self.requests.roll_back()
@@ -304,9 +275,12 @@ class CoordinatorMachine:
         if self.state in PERIODIC:
             PERIODIC[self.state](self, control_due)
 
-    def _tick_gathering(self, _control_due: bool) -> None:
+    def _tick_gathering(self, control_due: bool) -> None:
         self._lose_the_silent()
         self._gathering.say_what_is_missing(self.now_ms)
+        if control_due:
+            self._gathering.persist_again()
+            self._control_due_ms = self.now_ms + CONTROL_AGAIN_MS
 
     def _tick_wiring(self, control_due: bool) -> None:
         if control_due:
@@ -322,18 +296,11 @@ class CoordinatorMachine:
             self._report_due_ms = self.now_ms + REPORT_INTERVAL_MS
             self.outbox.report("progress", **self.course.facts(), messages_per_second=self.roster.rate)
         self._lose_the_silent()
-        if not self._proof.pending and (stalled := self.course.under_way.repeat(self.now_ms)):
-            self._stall(stalled.missing(self.topology))
-
-    def _stall(self, missing: list[str]) -> None:
-        step = self.course.training.progress.step
-        self._stalls = self._stalls + 1 if step == self._stalled_step else 1
-        self._stalled_step = step
-        line = f"step {step + 1} did not finish; no answer from {', '.join(missing)}"
-        if self._stalls >= STALLS_IN_A_ROW:
-            self.fail(f"{line}, in {self._stalls} generations, though nobody died")
-        else:
-            self._recover(line)
+        if not self._proof.pending and (stall := self.course.repeat_late_passes(self.now_ms)):
+            if stall.times < STALLS_IN_A_ROW:
+                self.recover(stall.line)
+            else:
+                self.fail(f"{stall.line}, in {stall.times} generations, though nobody died")
 
     def _tick_stopping(self, control_due: bool) -> None:
         if not self.roster.members or self.now_ms >= self._stop_by_ms:
@@ -356,6 +323,11 @@ class CoordinatorMachine:
     def _enter(self, state: CoordinatorState) -> None:
         self.state = state
         self.outbox.report("state", state=state.value)
+
+    @property
+    def running(self) -> bool:
+        """Whether every group has its place and passes may be under way."""
+        return self.state in _RUNNING
 
     @property
     def dropped(self) -> Counter[str]:

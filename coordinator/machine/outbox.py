@@ -15,10 +15,10 @@ from neuron_node.messages import Header, Message
 class Outbox:
     """Collects actions in order; `take` hands them over."""
 
-    def __init__(self, run: bytes, incarnation: bytes) -> None:
+    def __init__(self, run: bytes, incarnation: bytes, generation: int) -> None:
         self.run = run
         self.incarnation = incarnation
-        self.generation = 1
+        self.generation = generation
         self.messages_sent = 0
         self._actions: list[Any] = []
 

@@ -32,6 +32,10 @@ class Plan:
     stop_when_finished: bool = True
     model_path: str | None = None
     """Where the shell keeps the trained network; the machine only tells."""
+    generation: int = 0
+    """The highest generation that an earlier life of the coordinator may have used."""
+    restart: Snapshot | None = None
+    """Where an earlier life of the coordinator had come to."""
     trained: Snapshot | None = None
     """A network that has learned already: nothing is trained, it only answers."""
 

@@ -47,6 +47,8 @@ class Training:
     loss: Callable[[Array, Array], float]
     recent_window: int
     progress: Progress = field(default_factory=Progress)
+    last_accuracy: float | None = None
+    """Of the last step's samples."""
 
     @property
     def epoch_to_measure(self) -> bool:
@@ -60,19 +62,22 @@ class Training:
         samples = self.schedule.samples_of(self.progress.step)
         return self.inputs[samples], self.targets[samples]
 
-    def learned(self, activities: Array, targets: Array) -> None:
-        """One step is done: count it once, with its loss and accuracy before the update."""
+    def learned(self, activities: Array, targets: Array) -> float:
+        """One step is done: count it once, with its loss and accuracy before the update; the loss."""
         now = self.progress
         correct = batch_correct(self.encoding, activities, targets)
         hits = () if correct is None else tuple(bool(hit) for hit in correct)
+        self.last_accuracy = sum(hits) / len(hits) if hits else None
+        loss = self.loss(activities, targets)
         self.progress = replace(
             now,
             step=now.step + 1,
-            loss_sum=now.loss_sum + self.loss(activities, targets) * len(targets),
+            loss_sum=now.loss_sum + loss * len(targets),
             correct=now.correct + sum(hits),
             seen=now.seen + len(targets),
             recent=(now.recent + hits)[-self.recent_window :] if self.recent_window else (),
         )
+        return loss
 
     def measured(self, activities: Array, targets: Array) -> Epoch:
         """The epoch's held-out samples have been looked at: begin the next epoch's sums."""

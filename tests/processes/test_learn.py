@@ -124,7 +124,7 @@ def test_an_interruption_while_it_starts_leaves_nothing(bench: Bench) -> None:
     bench.check_nothing_left()
 
 
-@pytest.mark.parametrize("victim", ["the command line", "supervisor", "coordinator"])
+@pytest.mark.parametrize("victim", ["the command line", "supervisor"])
 def test_a_kill_leaves_nothing(bench: Bench, victim: str) -> None:
     """kill -9, which nobody can catch: everything else ends by itself; who is left to say so says why in one line, exit 1."""
     program = bench.learn(*ENDLESS)

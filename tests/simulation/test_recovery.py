@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from coordinator.machine.events import Keep
+from coordinator.machine.events import Persist
 from neuron_node.machine import BEGIN_AGAIN
 from tests.networks import plan_of, settings_of
 from tests.simulation.test_orders import SEEDS, check_same_end, small
@@ -151,7 +151,7 @@ def test_a_snapshot_is_whole_or_not_there() -> None:
     """Every one that was kept holds all groups at its step, and the last is final; a death in between breaks none."""
     simulator = Simulator(small(), seed=5)
     simulator.disturb({6: lambda: simulator.replace("node-2"), 13: lambda: simulator.replace("node-9")})
-    kept = [action for action in simulator.actions if isinstance(action, Keep)]
+    kept = [action for action in simulator.actions if isinstance(action, Persist)]
     groups = set(simulator.coordinator.topology.groups)
     assert all(set(keep.snapshot.states) == groups for keep in kept)
     assert [keep.final for keep in kept] == [False] * (len(kept) - 1) + [True]

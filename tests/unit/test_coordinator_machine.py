@@ -37,6 +37,7 @@ from tests.coordinators import (
     in_state,
     life,
     linked,
+    on_disk,
     ready,
     register,
     reports,
@@ -122,7 +123,7 @@ def test_bad_messages_are_counted_logged_once_and_dropped(frame: bytes) -> None:
 def test_the_own_link_is_proved_before_anything_else() -> None:
     """Subscribes to its address, then to a fresh one, and sends there until it comes back; only then are groups granted."""
     machine = CoordinatorMachine(PLAN)
-    actions = machine.start(0.0)
+    actions = on_disk(machine, machine.start(0.0))
     subscriptions = [action.address for action in actions if isinstance(action, Subscribe)]
     [(probe_address, probe)] = sent(actions)
     assert subscriptions == [COORDINATOR, probe_address] and isinstance(probe, Probe)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from coordinator.machine.events import Keep
+from coordinator.machine.events import Persist
 from coordinator.machine.machine import CoordinatorMachine, CoordinatorState
 from neuron_node.addresses import COORDINATOR, client_address, group_address, node_address
 from neuron_node.codec import encode
@@ -35,6 +35,7 @@ from tests.coordinators import (
     by,
     finish_step,
     grants,
+    handle,
     in_state,
     life,
     ready,
@@ -79,9 +80,9 @@ def test_a_node_that_is_not_heard_is_lost() -> None:
     for now_ms in range(0, 10_001, 250):
         for node in (1, 3, 4):
             tell(machine, Heartbeat(by(machine, node), "working", NO_TRAFFIC), now_ms)
-        machine.handle(Tick(), now_ms)
+        handle(machine, Tick(), now_ms)
     assert machine.outbox.generation == 1
-    actions = machine.handle(Tick(), 10_250.0)
+    actions = handle(machine, Tick(), 10_250.0)
     assert machine.outbox.generation == 2
     assert [facts["reason"] for facts in reports(actions, "recovery")] == ["node-2 was not heard for 10.2 s"]
     assert {place.role.names for place in grants(actions)[life(4)].placements} == {("input.1",)}
@@ -90,8 +91,8 @@ def test_a_node_that_is_not_heard_is_lost() -> None:
 def test_who_was_asleep_itself_blames_nobody() -> None:
     """The clock jumps by an hour: everybody gets their time again."""
     machine, _ = wired(PLAN)
-    machine.handle(Tick(), 100.0)
-    machine.handle(Tick(), 3_600_000.0)
+    handle(machine, Tick(), 100.0)
+    handle(machine, Tick(), 3_600_000.0)
     assert machine.outbox.generation == 1 and len(machine.roster.members) == 3
 
 
@@ -135,7 +136,7 @@ def test_a_late_pass_is_repeated_and_a_result_applied_once() -> None:
     for now_ms in range(50, 6_000, 50):
         for node in (1, 2, 3):
             tell(machine, Heartbeat(by(machine, node), "working", NO_TRAFFIC), now_ms)
-        again += messages(machine.handle(Tick(), now_ms))
+        again += messages(handle(machine, Tick(), now_ms))
     assert [
         (message.attempt, message.header.pass_number) for message in again if isinstance(message, Input | Target)
     ] == [(1, 1)] * 3
@@ -152,7 +153,7 @@ def test_a_late_pass_is_repeated_and_a_result_applied_once() -> None:
 def test_a_lost_link_is_proved_again_and_what_was_under_way_repeated() -> None:
     """At once, not after a time."""
     machine, _ = wired(PLAN)
-    actions = machine.handle(LinkLost(), 10.0)
+    actions = handle(machine, LinkLost(), 10.0)
     assert Subscribe(COORDINATOR) in actions
     [(address, probe)] = sent(actions)
     assert isinstance(probe, Probe)
@@ -174,7 +175,7 @@ def test_one_late_pass_does_not_make_the_next_one_wait_longer() -> None:
             now_ms += 50.0
             for node in (1, 2, 3):
                 tell(machine, Heartbeat(by(machine, node), "working", NO_TRAFFIC), now_ms)
-            if any(isinstance(message, Input) for message in messages(machine.handle(Tick(), now_ms))):
+            if any(isinstance(message, Input) for message in messages(handle(machine, Tick(), now_ms))):
                 break
         waits.append(now_ms - began_ms)
         finish_step(machine, now_ms)
@@ -197,7 +198,7 @@ def test_divergence_ends_the_run_and_names_neuron_step_and_what_to_try() -> None
     assert [type(message) for message in messages(actions)] == [Stop] * 3
     for node in (1, 2, 3):
         tell(machine, Stopped(by(machine, node), NO_TRAFFIC))
-    assert End(1) in machine.handle(Tick(), 50.0)
+    assert End(1) in handle(machine, Tick(), 50.0)
 
 
 @pytest.mark.parametrize(("event", "code"), [(Interrupted(True), 130), (Interrupted(False), 0)])
@@ -208,13 +209,13 @@ def test_an_interruption_stops_all_nodes_and_ends(state: CoordinatorState, event
     members = len(machine.roster.members)
     assert [type(message) for message in messages(machine.handle(event, 0.0))] == [Stop] * members
     tell(machine, Stopped(by(machine, 1), NO_TRAFFIC), 100.0)
-    first = machine.handle(Tick(), 600.0)
+    first = handle(machine, Tick(), 600.0)
     assert [type(message) for message in messages(first)] == [Stop] * (members - 1)
     assert (End(code) in first) == (members == 1)
     if members > 1:
-        assert End(code) not in machine.handle(Tick(), 2_900.0)
-        assert End(code) in machine.handle(Tick(), 3_100.0)
-    assert machine.handle(Tick(), 4_000.0) == []
+        assert End(code) not in handle(machine, Tick(), 2_900.0)
+        assert End(code) in handle(machine, Tick(), 3_100.0)
+    assert handle(machine, Tick(), 4_000.0) == []
 
 
 def test_a_node_that_comes_while_the_run_ends_is_told_to_stop() -> None:
@@ -236,13 +237,13 @@ def test_snapshot_parts_are_asked_for_until_they_have_come() -> None:
     for now_ms in (600.0, 1_200.0):
         again = [
             (address, message)
-            for address, message in sent(machine.handle(Tick(), now_ms))
+            for address, message in sent(handle(machine, Tick(), now_ms))
             if isinstance(message, Fetch)
         ]
         assert [address for address, _ in again] == [group_address(2), group_address(3)]
     give(machine, 2, step=1)
-    assert not [action for action in give(machine, 2, step=1) if isinstance(action, Keep)]
-    [keep] = [action for action in give(machine, 3, step=1) if isinstance(action, Keep)]
+    assert not [action for action in give(machine, 2, step=1) if isinstance(action, Persist)]
+    [keep] = [action for action in give(machine, 3, step=1) if isinstance(action, Persist)]
     assert keep.snapshot.step == 1 and set(keep.snapshot.states) == {1, 2, 3}
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from coordinator.data.prepared import PreparedData
+from coordinator.disk import write_whole
 from coordinator.errors import UserError
 from coordinator.presets import NetworkSettings
-from coordinator.run_directory import RunDirectory, write_atomically
+from coordinator.run_directory import RunDirectory
 from tests.networks import settings_of, xor_data
 
 
@@ -92,14 +93,14 @@ def test_a_damaged_file_is_one_line(tmp_path: Path, content: bytes) -> None:
 def test_a_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When the disk fails in the middle the old content is there, and nothing else is."""
     path = tmp_path / "f"
-    write_atomically(path, b"old")
+    write_whole(path, b"old")
 
     def fail(_descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", fail)
     with pytest.raises(OSError, match="No space"):
-        write_atomically(path, b"new")
+        write_whole(path, b"new")
     assert path.read_bytes() == b"old" and list(tmp_path.iterdir()) == [path]
 
 

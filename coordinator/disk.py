@@ -1,0 +1,111 @@
+"""What a run asks of a disk, and files that are there whole or not at all.
+
+Only what was synced survives a power cut: a file's content after `sync`, its name after `sync_folder`. The simulator has
+a disk of its own that forgets everything else, so every order of these calls is tested.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Protocol
+
+
+class Disk(Protocol):
+    """The few things that are done to files. All raise `OSError`."""
+
+    def read(self, path: Path, most: int) -> bytes:
+        """The first `most` bytes of a file."""
+
+    def write(self, path: Path, content: bytes) -> None:
+        """Put content into a file, in place of what it held."""
+
+    def append(self, path: Path, content: bytes) -> None:
+        """Add content at a file's end."""
+
+    def sync(self, path: Path) -> None:
+        """Return when the file's content is durable."""
+
+    def sync_folder(self, folder: Path) -> None:
+        """Return when the names in a folder are durable."""
+
+    def rename(self, path: Path, target: Path) -> None:
+        """Give a file another name, in place of the file that had it."""
+
+    def remove(self, path: Path) -> None:
+        """Remove a file, if it is there."""
+
+    def make_folder(self, folder: Path) -> None:
+        """Make a folder, if it is not there."""
+
+    def names(self, folder: Path) -> list[str]:
+        """The names in a folder, sorted; none if it is not there."""
+
+
+class RealDisk:
+    """The machine's own."""
+
+    def read(self, path: Path, most: int) -> bytes:
+        """The first `most` bytes of a file."""
+        with path.open("rb") as file:
+            return file.read(most)
+
+    def write(self, path: Path, content: bytes) -> None:
+        """Put content into a file, in place of what it held."""
+        path.write_bytes(content)
+
+    def append(self, path: Path, content: bytes) -> None:
+        """Add content at a file's end."""
+        with path.open("ab") as file:
+            file.write(content)
+
+    def sync(self, path: Path) -> None:
+        """Return when the file's content is durable."""
+        _sync(path)
+
+    def sync_folder(self, folder: Path) -> None:
+        """Return when the names in a folder are durable."""
+        _sync(folder)
+
+    def rename(self, path: Path, target: Path) -> None:
+        """Give a file another name, in place of the file that had it."""
+        path.replace(target)
+
+    def remove(self, path: Path) -> None:
+        """Remove a file, if it is there."""
+        path.unlink(missing_ok=True)
+
+    def make_folder(self, folder: Path) -> None:
+        """Make a folder, if it is not there."""
+        folder.mkdir(exist_ok=True)
+
+    def names(self, folder: Path) -> list[str]:
+        """The names in a folder, sorted; none if it is not there."""
+        return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
+
+
+REAL_DISK = RealDisk()
+
+
+def write_whole(path: Path, content: bytes, disk: Disk = REAL_DISK) -> None:
+    """Write aside, sync, rename, sync the folder: a crash leaves the old file or the new one. Raises `OSError`.
+
+    One program at a time may write a file; what a crash leaves aside is written over by the next attempt.
+    """
+    aside = path.with_name(f".{path.name}.new")
+    try:
+        disk.write(aside, content)
+        disk.sync(aside)
+        disk.rename(aside, path)
+    except OSError:
+        disk.remove(aside)
+        raise
+    disk.sync_folder(path.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

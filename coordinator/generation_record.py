@@ -1,0 +1,52 @@
+"""The generation of a run on disk: the same number in two files, each with its own checksum."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from coordinator.disk import Disk, write_whole
+from coordinator.errors import Damaged
+
+LARGEST_RECORD_BYTES = 1024
+LARGEST_GENERATION = 2**62
+
+
+class GenerationRecord:
+    """`generation.0` and `generation.1` in a run's folder. A torn or damaged one leaves the other."""
+
+    def __init__(self, folder: Path, disk: Disk) -> None:
+        self._paths = [folder / "generation.0", folder / "generation.1"]
+        self._disk = disk
+
+    def write(self, generation: int) -> None:
+        """Make a generation durable, in both copies. Raises `OSError`."""
+        text = json.dumps({"generation": generation})
+        content = f"{text}\n{hashlib.sha256(text.encode()).hexdigest()}\n".encode()
+        for path in self._paths:
+            write_whole(path, content, self._disk)
+
+    def read(self) -> int:
+        """The highest generation that either copy holds; 0 if neither is there. Raises `Damaged` if no copy is good."""
+        found, damaged = [], []
+        for path in self._paths:
+            try:
+                found.append(_generation(self._disk.read(path, LARGEST_RECORD_BYTES)))
+            except FileNotFoundError:
+                continue
+            except (OSError, Damaged) as fault:
+                damaged.append(f"{path.name}: {fault}")
+        if damaged and not found:
+            raise Damaged("; ".join(damaged))
+        return max(found, default=0)
+
+
+def _generation(content: bytes) -> int:
+    text, _, digest = content.decode("ascii", "replace").rstrip("\n").partition("\n")
+    if hashlib.sha256(text.encode()).hexdigest() != digest:
+        raise Damaged("its checksum does not match")
+    generation = json.loads(text)["generation"]
+    if type(generation) is not int or not 0 <= generation <= LARGEST_GENERATION:
+        raise Damaged("it holds no generation")
+    return generation

@@ -1,0 +1,85 @@
+"""What a run leaves to read: `metrics.csv`, a row a step, and `events.jsonl`, a line for whatever happened. Both bounded."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from coordinator.disk import Disk, write_whole
+from coordinator.machine.events import Row
+
+LARGEST_METRICS_BYTES = 1024**3
+LARGEST_EVENT_LOG_BYTES = 8 * 1024 * 1024
+NOT_LOGGED = ("progress", "compared")
+
+
+class MetricsFile:
+    """One row a step, each step once, in order. When a run goes on it reaches exactly as far as its last durable snapshot."""
+
+    def __init__(self, path: Path, disk: Disk) -> None:
+        self._path = path
+        self._disk = disk
+
+    def append(self, rows: Sequence[Row]) -> None:
+        """Add rows, durably. Raises `OSError`."""
+        if not rows:
+            return
+        text = io.StringIO(newline="")
+        csv.writer(text).writerows(rows)
+        if self._path.name not in self._disk.names(self._path.parent):
+            write_whole(self._path, (",".join(Row._fields) + "\r\n" + text.getvalue()).encode(), self._disk)
+            return
+        self._disk.append(self._path, text.getvalue().encode())
+        self._disk.sync(self._path)
+
+    def steps(self) -> list[int]:
+        """The steps that have a row, in the file's order; half a row that a crash left is none. Raises `OSError`."""
+        return [step for line in self._lines() if (step := _step(line)) is not None]
+
+    def cut(self, step: int) -> None:
+        """Let go of rows after a step, and of half a row: they will come again. Raises `OSError`."""
+        lines = self._lines()
+        rows = {number: line for line in lines if (number := _step(line)) is not None and number <= step}
+        kept = "".join(f"{line}\r\n" for line in (",".join(Row._fields), *rows.values()))
+        if lines and kept != "\r\n".join(lines):
+            write_whole(self._path, kept.encode(), self._disk)
+
+    def _lines(self) -> list[str]:
+        try:
+            return self._disk.read(self._path, LARGEST_METRICS_BYTES).decode("utf-8", "replace").split("\r\n")
+        except FileNotFoundError:
+            return []
+
+
+def _step(line: str) -> int | None:
+    """The step of a row; None for the heading, and for half a row that a crash left."""
+    first = line.partition(",")[0]
+    return int(first) if first.isdigit() and line.count(",") == len(Row._fields) - 1 else None
+
+
+class EventLog:
+    """A line of JSON an event, with the time of day; when it grows too large it becomes `.1`, in place of the one before.
+
+    Nothing is decided by it, so it is not synced, and that it can't be written does not end a run.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def note(self, event: str, facts: dict[str, Any]) -> None:
+        """Write one event down."""
+        if event in NOT_LOGGED:
+            return
+        line = json.dumps({"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "event": event, **facts})
+        try:
+            if self._path.exists() and self._path.stat().st_size > LARGEST_EVENT_LOG_BYTES:
+                self._path.replace(self._path.with_suffix(".jsonl.1"))
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(line + "\n")
+        except OSError:
+            return

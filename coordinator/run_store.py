@@ -1,0 +1,81 @@
+"""What makes a run go on after its coordinator died: its generation, its snapshots and its metrics, kept in step on disk."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import NamedTuple
+
+from coordinator.disk import REAL_DISK, Disk
+from coordinator.errors import Damaged
+from coordinator.generation_record import GenerationRecord
+from coordinator.machine.events import (
+    GenerationPersisted,
+    Persist,
+    Persisted,
+    PersistFailed,
+    PersistGeneration,
+    Snapshot,
+)
+from coordinator.run_log import MetricsFile
+from coordinator.snapshot_store import SnapshotStore
+from coordinator.topology import Topology
+
+BEYOND_ANY = 2**32
+"""Added to the last known generation when the record is lost: so many recoveries can't have happened since."""
+
+logger = logging.getLogger("exmachina")
+
+
+class Standing(NamedTuple):
+    """Where a run stood when its coordinator died: the highest generation it may have used, and its last good snapshot."""
+
+    generation: int
+    snapshot: Snapshot | None
+
+
+class RunStore:
+    """Does the coordinator machine's `Persist` and `PersistGeneration`, and finds what an earlier life left."""
+
+    def __init__(self, folder: Path, identity: str, disk: Disk = REAL_DISK) -> None:
+        self.metrics = MetricsFile(folder / "metrics.csv", disk)
+        self._folder = folder
+        self._record = GenerationRecord(folder, disk)
+        self._snapshots = SnapshotStore(folder, identity, disk)
+        self._durable_step = 0
+        self._half_done = False
+
+    def standing(self, topology: Topology) -> Standing:
+        """What an earlier life left; metrics that reach further than its snapshot are cut. Raises `OSError`."""
+        saved = self._snapshots.latest(topology)
+        snapshots_generation = saved.generation if saved else 0
+        try:
+            recorded = self._record.read()
+        except Damaged as fault:
+            recorded = snapshots_generation + BEYOND_ANY
+            logger.error("the record of the generation is damaged (%s); going on with %d", fault, recorded)
+        self._durable_step = saved.snapshot.step if saved else 0
+        self.metrics.cut(self._durable_step)
+        return Standing(max(recorded, snapshots_generation), saved.snapshot if saved else None)
+
+    def persist(self, action: Persist) -> Persisted | PersistFailed:
+        """Metrics before the snapshot: rows that have no snapshot are cut off, missing ones can't be had again."""
+        snapshot = action.snapshot
+        try:
+            if self._half_done:
+                self.metrics.cut(self._durable_step)
+            self._half_done = True
+            self.metrics.append(action.rows)
+            self._snapshots.write(snapshot, action.generation)
+        except OSError as fault:
+            return PersistFailed(f"the snapshot after step {snapshot.step} can't be saved: {fault.strerror or fault}")
+        self._durable_step, self._half_done = snapshot.step, False
+        return Persisted(snapshot.step)
+
+    def persist_generation(self, action: PersistGeneration) -> GenerationPersisted | PersistFailed:
+        """Make a generation durable."""
+        try:
+            self._record.write(action.generation)
+        except OSError as fault:
+            return PersistFailed(f"generation {action.generation} can't be saved: {fault.strerror or fault}")
+        return GenerationPersisted(action.generation)

@@ -1,0 +1,133 @@
+"""A run's snapshots on disk: whole or not at all, and never a wrong load.
+
+    snapshots/step-000000150.snapshot   magic, SHA-256 of the rest, then the groups' states as safetensors,
+                                        with the step, the generation, the progress and whose they are as metadata
+
+A file is written aside, synced, renamed, and its folder synced. The last two are kept; a damaged one is recognised by
+its checksum, and the one before is used.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import re
+from dataclasses import asdict
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from coordinator.disk import Disk, write_whole
+from coordinator.errors import Damaged
+from coordinator.machine.events import Snapshot
+from coordinator.machine.training import Epoch, Progress
+from coordinator.topology import Topology
+from neuron_node.activations import Array
+from neuron_node.messages import State
+
+MAGIC = b"exmachina snapshot 1\n"
+DIGEST_LENGTH = 32
+KEPT = 2
+LARGEST_SNAPSHOT_BYTES = 16 * 1024**3
+
+logger = logging.getLogger("exmachina")
+
+
+class Saved(NamedTuple):
+    """A snapshot, and the generation in which it was taken."""
+
+    snapshot: Snapshot
+    generation: int
+
+
+class SnapshotStore:
+    """The snapshots of one run, under its folder."""
+
+    def __init__(self, folder: Path, identity: str, disk: Disk) -> None:
+        """`identity` says what a snapshot belongs to (run, network, data, arithmetic): one of another is not loaded."""
+        self._folder = folder / "snapshots"
+        self._identity = identity
+        self._disk = disk
+
+    def write(self, snapshot: Snapshot, generation: int) -> None:
+        """Make a snapshot durable, then let go of older ones. Raises `OSError`."""
+        if not self._disk.names(self._folder):
+            self._disk.make_folder(self._folder)
+            self._disk.sync_folder(self._folder.parent)
+        write_whole(self._path(snapshot.step), encode_snapshot(snapshot, generation, self._identity), self._disk)
+        for old in self._steps()[:-KEPT]:
+            self._disk.remove(self._path(old))
+
+    def latest(self, topology: Topology) -> Saved | None:
+        """The latest snapshot that is whole, and fits; None if there is none."""
+        for step in reversed(self._steps()):
+            try:
+                content = self._disk.read(self._path(step), LARGEST_SNAPSHOT_BYTES)
+                saved = decode_snapshot(content, self._identity, topology)
+                if saved.snapshot.step != step:
+                    raise Damaged(f"it holds step {saved.snapshot.step}")
+            except (OSError, Damaged) as fault:
+                logger.error("the snapshot after step %d can't be used (%s); looking at the one before", step, fault)
+            else:
+                return saved
+        return None
+
+    def _path(self, step: int) -> Path:
+        return self._folder / f"step-{step:09d}.snapshot"
+
+    def _steps(self) -> list[int]:
+        names = (re.fullmatch(r"step-(\d{9,18})\.snapshot", name) for name in self._disk.names(self._folder))
+        return sorted(int(match[1]) for match in names if match)
+
+
+def encode_snapshot(snapshot: Snapshot, generation: int, identity: str) -> bytes:
+    """A snapshot as bytes."""
+    tensors: dict[str, Array] = {}
+    for group, state in snapshot.states.items():
+        tensors[f"{group}.bias"] = np.ascontiguousarray(state.bias)
+        tensors[f"{group}.weights"] = np.ascontiguousarray(state.weights)
+    facts = {
+        "step": str(snapshot.step),
+        "generation": str(generation),
+        "identity": identity,
+        "progress": json.dumps(asdict(snapshot.progress)),
+    }
+    payload = save(tensors, facts)
+    return MAGIC + hashlib.sha256(payload).digest() + payload
+
+
+def decode_snapshot(content: bytes, identity: str, topology: Topology) -> Saved:
+    """The snapshot in these bytes. Raises `Damaged` for anything but exactly what was written, for this run."""
+    start = len(MAGIC) + DIGEST_LENGTH
+    if content[: len(MAGIC)] != MAGIC or len(content) < start + 8:
+        raise Damaged("it is no snapshot")
+    payload = content[start:]
+    if hashlib.sha256(payload).digest() != content[len(MAGIC) : start]:
+        raise Damaged("its checksum does not match")
+    try:
+        tensors = load(payload)
+        header = json.loads(payload[8 : 8 + int.from_bytes(payload[:8], "little")])["__metadata__"]
+        progress = _progress(json.loads(header["progress"]))
+        step, generation = int(header["step"]), int(header["generation"])
+        states = {number: State(tensors[f"{number}.bias"], tensors[f"{number}.weights"]) for number in topology.groups}
+    except (SafetensorError, ValueError, KeyError, TypeError) as fault:
+        raise Damaged(f"{type(fault).__name__}: {fault}") from None
+    if header["identity"] != identity:
+        raise Damaged("it belongs to another run, network, data or arithmetic")
+    for number, state in states.items():
+        group = topology.groups[number]
+        fan_out = sum(topology.groups[below].size for below in topology.receivers[number])
+        if state.bias.shape != (1, group.size) or state.weights.shape != (group.size, fan_out):
+            raise Damaged(f"the state of {group.names[0]} has another shape")
+    return Saved(Snapshot(step, states, progress), generation)
+
+
+def _progress(fields: dict[str, object]) -> Progress:
+    epochs, recent = fields.pop("epochs"), fields.pop("recent")
+    if not isinstance(epochs, list) or not isinstance(recent, list):
+        raise TypeError("lists belong there")
+    return Progress(**fields, epochs=tuple(Epoch(*epoch) for epoch in epochs), recent=tuple(recent))  # type: ignore[arg-type]

@@ -1,0 +1,108 @@
+"""What a run leaves on disk: a later life finds the last durable snapshot, a higher generation, and each step's row once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from coordinator.disk import RealDisk
+from coordinator.machine.events import GenerationPersisted, Persist, Persisted, PersistFailed, PersistGeneration, Row
+from coordinator.machine.events import Snapshot as SnapshotAfter
+from coordinator.machine.training import Epoch, Progress
+from coordinator.run_store import BEYOND_ANY, RunStore
+from coordinator.topology import Topology
+from neuron_node.messages import State
+
+TOPOLOGY = Topology((2, 1), 1)
+
+
+def snapshot(step: int) -> SnapshotAfter:
+    """Three groups of one neuron whose numbers tell the step."""
+    states = {
+        group.number: State(np.full((1, 1), step + group.number / 8), np.full((1, 1 if group.layer == 0 else 0), -step))
+        for group in TOPOLOGY.groups.values()
+    }
+    progress = Progress(step, 0.1 + step, step, 4 * step, (True, False), (Epoch(1, 0.5, None, 0.25, 0.75),))
+    return SnapshotAfter(step, states, progress)
+
+
+def rows(first: int, last: int) -> tuple[Row, ...]:
+    """A row a step."""
+    return tuple(Row(step, 1, 1.0 / step, None, step / 10, 3) for step in range(first, last + 1))
+
+
+def persist(store: RunStore, last: int, first: int) -> Persisted | PersistFailed:
+    """Make the snapshot after a step durable, with its rows."""
+    return store.persist(Persist(snapshot(last), 3, False, rows(first, last)))
+
+
+def test_a_later_life_finds_what_an_earlier_one_left(tmp_path: Path) -> None:
+    """Generation, snapshot to the last bit, progress; the older of three snapshots is gone."""
+    store = RunStore(tmp_path, "whose")
+    assert store.standing(TOPOLOGY) == (0, None)
+    assert store.persist_generation(PersistGeneration(7)) == GenerationPersisted(7)
+    for first, last in ((1, 2), (3, 4), (5, 6)):
+        assert persist(store, last, first) == Persisted(last)
+    standing = RunStore(tmp_path, "whose").standing(TOPOLOGY)
+    assert standing.generation == 7 and standing.snapshot is not None
+    assert standing.snapshot.step == 6 and standing.snapshot.progress == snapshot(6).progress
+    for group, state in snapshot(6).states.items():
+        np.testing.assert_array_equal(standing.snapshot.states[group].bias, state.bias)
+        np.testing.assert_array_equal(standing.snapshot.states[group].weights, state.weights)
+    assert sorted(path.name for path in (tmp_path / "snapshots").iterdir()) == [
+        "step-000000004.snapshot",
+        "step-000000006.snapshot",
+    ]
+
+
+def test_metrics_reach_exactly_as_far_as_the_snapshot(tmp_path: Path) -> None:
+    """Rows after it, and half a row, are let go; those before it stay as they are, each once."""
+    persist(RunStore(tmp_path, "whose"), 4, 1)
+    metrics = tmp_path / "metrics.csv"
+    before = metrics.read_bytes()
+    metrics.write_bytes(before + b"5,1,0.2,,0.5,3\r\n6,1,0.1")
+    store = RunStore(tmp_path, "whose")
+    store.standing(TOPOLOGY)
+    assert metrics.read_bytes() == before and store.metrics.steps() == [1, 2, 3, 4]
+    persist(store, 6, 5)
+    assert store.metrics.steps() == [1, 2, 3, 4, 5, 6]
+
+
+class FullDisk(RealDisk):
+    """Refuses to write snapshots while it is full."""
+
+    full = True
+
+    def write(self, path: Path, content: bytes) -> None:
+        """Nothing fits but metrics."""
+        if self.full and "snapshot" in path.name:
+            path.write_bytes(content[: len(content) // 2])
+            raise OSError(28, "No space left on device")
+        super().write(path, content)
+
+
+def test_an_attempt_that_failed_half_way_leaves_no_row_twice(tmp_path: Path) -> None:
+    """A full disk is said, nothing is left of the snapshot, and the next attempt succeeds."""
+    disk = FullDisk()
+    store = RunStore(tmp_path, "whose", disk)
+    for _ in range(2):
+        failed = persist(store, 4, 1)
+        assert isinstance(failed, PersistFailed) and "No space left" in failed.reason
+    assert list((tmp_path / "snapshots").iterdir()) == []
+    disk.full = False
+    assert persist(store, 4, 1) == Persisted(4)
+    assert store.metrics.steps() == [1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("damage", [b"", b"{}", b"\xff" * 40])
+def test_a_generation_outlives_one_of_its_copies(tmp_path: Path, damage: bytes) -> None:
+    """With one copy damaged the other counts; with both, a generation far beyond any that can have been used is taken."""
+    store = RunStore(tmp_path, "whose")
+    store.persist_generation(PersistGeneration(9))
+    persist(store, 2, 1)
+    (tmp_path / "generation.0").write_bytes(damage)
+    assert RunStore(tmp_path, "whose").standing(TOPOLOGY).generation == 9
+    (tmp_path / "generation.1").write_bytes(damage)
+    assert RunStore(tmp_path, "whose").standing(TOPOLOGY).generation == 3 + BEYOND_ANY
