@@ -6,8 +6,8 @@ import numpy as np
 
 from coordinator.data.prepared import PreparedData
 from coordinator.machine.events import Snapshot
-from coordinator.machine.machine import CoordinatorState
 from coordinator.machine.plan import Plan
+from coordinator.machine.state import CoordinatorState
 from coordinator.machine.training import Progress
 from coordinator.memory_network import network_of
 from coordinator.model_file import Model

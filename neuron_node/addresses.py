@@ -6,6 +6,7 @@
 | A | a group's number | the nodes of every group that it sends to | all signals of the group's axons, published once for all |
 | E | a group's number | the nodes of every group that sends to it | the group's error, published once for all |
 | N | a node's incarnation | that node | control from the coordinator |
+| N | zeros | every node | the coordinator's call to register, when it begins another life |
 | C | zeros | the coordinator | registrations, results, answers, requests |
 | P | a fresh name | who proves its links | a probe, sent to oneself |
 | R | a client's name | a command-line client | replies to its requests |
@@ -16,6 +17,7 @@ from __future__ import annotations
 ADDRESS_LENGTH = 9
 
 COORDINATOR = b"C" + bytes(8)
+EVERY_NODE = b"N" + bytes(8)
 
 
 def group_address(group: int) -> bytes:

@@ -13,7 +13,12 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from neuron_node.addresses import ADDRESS_LENGTH, COORDINATOR, axon_address, error_address, group_address, node_address
+from neuron_node.addresses import (
+    ADDRESS_LENGTH,
+    COORDINATOR,
+    EVERY_NODE,
+    node_address,
+)
 from neuron_node.codec import decode, encode
 from neuron_node.drops import Drops
 from neuron_node.errors import InternalError, PeerError, Stale, Unexpected
@@ -26,10 +31,9 @@ from neuron_node.events import (
     Log,
     Received,
     Send,
-    Subscribe,
     Tick,
-    Unsubscribe,
 )
+from neuron_node.hosting import Hosting
 from neuron_node.messages import (
     LATEST_STEP,
     NOBODY,
@@ -43,8 +47,10 @@ from neuron_node.messages import (
     Header,
     Heartbeat,
     Input,
+    Lacking,
     Message,
     Probe,
+    Query,
     Ready,
     Refuse,
     Register,
@@ -54,6 +60,7 @@ from neuron_node.messages import (
     Superseded,
     Target,
     Traffic,
+    Waiting,
     Welcome,
 )
 from neuron_node.proof import LinkProof
@@ -100,14 +107,12 @@ class NodeMachine:
         self.state = NodeState.SEEKING
         self.run = NOBODY
         self.generation = 0
-        self.workers: dict[int, Worker] = {}
-        self.subscriptions: list[bytes] = [node_address(born.incarnation)]
         self.sent = 0
         self.received = 0
         self.drops = Drops()
-        self._hearers: dict[bytes, list[Worker]] = {}
-        self._only_worker: Worker | None = None
+        self.hosting = Hosting(born.incarnation, self._state_sent)
         self._address = b""
+        self._coordinator = NOBODY
         self._actions: list[Action] = []
         self._now_ms = 0.0
         self._heartbeat_interval_ms = 1_000
@@ -133,6 +138,11 @@ class NodeMachine:
         return self._actions
 
     @property
+    def workers(self) -> dict[int, Worker]:
+        """The groups that live here."""
+        return self.hosting.workers
+
+    @property
     def dropped(self) -> Counter[str]:
         """How many messages could not be used, by reason."""
         return self.drops.counts
@@ -141,12 +151,10 @@ class NodeMachine:
         """The first actions of a life."""
         return self.handle(LinkLost(), now_ms)
 
-    # Messages.
-
     def receive(self, frame: bytes, now_ms: float) -> Sequence[Action]:
         """Take a frame. Data like what came before goes the short way: the long way's work, done on bytes."""
         self.received += 1
-        worker = self._only_worker
+        worker = self.hosting.only_worker
         sends = worker.hear_again(frame) if worker is not None else None
         if sends is NOTHING:
             return sends
@@ -179,21 +187,26 @@ class NodeMachine:
         """Only a grant, a welcome, a refusal, a stop or an inquiry to this very incarnation may name another run or generation."""
         header = message.header
         if isinstance(message, OF_ANY_GENERATION):
-            if self._address != node_address(self.born.incarnation):
+            to_everybody = isinstance(message, Enquire) and self._address == EVERY_NODE
+            if self._address != node_address(self.born.incarnation) and not to_everybody:
                 # At a group's address a node that was replaced may still be listening.
                 raise Unexpected(f"{type(message).__name__} that is not addressed to this node alone")
-            if isinstance(message, Grant) and header.run == self.run and header.generation < self.generation:
-                raise Stale(f"a grant of generation {header.generation}, this is {self.generation}")
+            if to_everybody and header.incarnation == self._coordinator:
+                raise Stale("a call of the coordinator that knows this node")
+            if isinstance(message, Grant) and header.run == self.run:
+                # Groups that were let go have lost the steps since their grant: only another generation brings them back.
+                over = self.generation if self.hosting.workers else self.generation + 1
+                if header.generation < over:
+                    raise Stale(f"a grant of generation {header.generation}, this is {self.generation}")
             return
         if header.run != self.run or header.generation != self.generation:
             raise Stale(f"generation {header.generation}, this is {self.generation}")
 
     def _welcomed(self, message: Welcome) -> None:
-        self.run = message.header.run
-        self.generation = message.header.generation
+        self._begin_run(message.header)
         self._heartbeat_interval_ms = message.heartbeat_interval_ms
         self._register_wait_ms = REGISTER_AGAIN_MS
-        self._host([])
+        self._actions.extend(self.hosting.let_go())
         self._enter(NodeState.SPARE, self._heartbeat_interval_ms)
 
     def _refused(self, message: Refuse) -> None:
@@ -203,20 +216,38 @@ class NodeMachine:
 
     def _granted(self, message: Grant) -> None:
         header = message.header
-        if (header.run, header.generation) == (self.run, self.generation) and self.workers:
+        if (header.run, header.generation) == (self.run, self.generation) and self.hosting.workers:
             # A repeated grant asks: are you ready? While the links are not proved the probe's return will answer.
             if self.state is NodeState.WORKING:
                 self._send(COORDINATOR, Ready(self._header(), self._traffic()))
             return
-        self.run, self.generation = header.run, header.generation
-        self._host([Worker(place, self.run, self.generation, self.born.incarnation) for place in message.placements])
-        if not self.workers:
-            self._enter(NodeState.SPARE, self._heartbeat_interval_ms)
+        self._begin_run(header)
+        lacking = self.hosting.lacking(message)
+        if lacking:
+            self._send(COORDINATOR, Lacking(header._replace(incarnation=self.born.incarnation), lacking))
             return
-        self._prove()
+        self.generation = header.generation
+        self._actions.extend(self.hosting.host(message))
+        if not self.hosting.workers:
+            self._enter(NodeState.SPARE, self._heartbeat_interval_ms)
+        elif self.hosting.unproved:
+            self._prove()
+        else:
+            # Every address was proved in an earlier generation, and the connection has held since.
+            self._ready()
 
     def _proved(self, message: Probe) -> None:
         self._actions.append(self._proof.returned(message))
+        self.hosting.unproved = False
+        self._ready()
+
+    def _begin_run(self, header: Header) -> None:
+        self._coordinator = header.incarnation
+        if header.run != self.run:
+            self.run, self.generation = header.run, 0
+            self.hosting.begin_run()
+
+    def _ready(self) -> None:
         self._enter(NodeState.WORKING, self._heartbeat_interval_ms)
         self._send(COORDINATOR, Ready(self._header(), self._traffic()))
 
@@ -231,25 +262,34 @@ class NodeMachine:
     def _enquired(self, _message: Enquire) -> None:
         self._seek()
 
+    def _stopped(self, _message: Stop) -> None:
+        self._end(0)
+
     def _data(self, message: Data) -> None:
-        for worker in self._hearers.get(self._address, ()):
+        for worker in self.hosting.hearers.get(self._address, ()):
             sends = worker.hear(message)
             self.sent += len(sends)
             self._actions.extend(sends)
 
     def _fetched(self, message: Fetch) -> None:
-        worker = self.workers.get(message.group)
+        worker = self.hosting.workers.get(message.group)
         if worker is None:
             raise Unexpected(f"group {message.group} does not live here")
         step = worker.step if message.step == LATEST_STEP else message.step
+        self._actions.append(self._state_sent(worker, step))
+        self.sent += 1
+
+    def _state_sent(self, worker: Worker, step: int) -> Send:
         state = worker.state_after(step)
         if state is None:
-            raise Unexpected(f"no state of group {message.group} after step {step}")
+            raise Unexpected(f"no state of group {worker.role.group} after step {step}")
         last = (worker.last_activity, worker.last_error)
-        self._send(COORDINATOR, GroupState(self._header(), message.group, step, state, *last, self._traffic()))
+        message = GroupState(self._header(), worker.role.group, step, state, *last, self._traffic())
+        return Send(COORDINATOR, encode(message))
 
-    def _stopped(self, _message: Stop) -> None:
-        self._end(0)
+    def _queried(self, message: Query) -> None:
+        waits = tuple(worker.waits(message.header.pass_number) for worker in self.hosting.workers.values())
+        self._send(COORDINATOR, Waiting(self._header(message.header.pass_number), self.state.value, waits))
 
     # Time and links.
 
@@ -277,14 +317,14 @@ class NodeMachine:
         """New sockets: subscribe to everything again, prove the links again, and tell the coordinator that there was a gap."""
         if self.state is NodeState.ENDED:
             return
-        self._actions.extend(Subscribe(address) for address in self.subscriptions)
-        if self.workers:
+        self._actions.extend(self.hosting.subscribe_again())
+        if self.hosting.workers:
             self._prove()
         else:
             self._seek()
 
     def _seek(self) -> None:
-        self._host([])
+        self._actions.extend(self.hosting.let_go())
         self._register_wait_ms = REGISTER_AGAIN_MS
         self._enter(NodeState.SEEKING, 0)
         self._register()
@@ -295,34 +335,16 @@ class NodeMachine:
 
     # Small hands.
 
-    def _host(self, workers: list[Worker]) -> None:
-        self.workers = {worker.role.group: worker for worker in workers}
-        self._hearers = {}
-        for worker in workers:
-            role = worker.role
-            for address in (
-                group_address(role.group),
-                *(axon_address(sender.group) for sender in role.senders if sender.fan_out),
-                *(error_address(block.receiver) for block in role.blocks),
-            ):
-                self._hearers.setdefault(address, []).append(worker)
-        self._only_worker = workers[0] if len(workers) == 1 else None
-        wanted = [node_address(self.born.incarnation), *self._hearers]
-        known, kept = set(self.subscriptions), set(wanted)
-        self._actions.extend(Subscribe(address) for address in wanted if address not in known)
-        self._actions.extend(Unsubscribe(address) for address in self.subscriptions if address not in kept)
-        self.subscriptions = wanted
-
     def _enter(self, state: NodeState, next_in_ms: float) -> None:
         if state is not self.state:
             self._log(logging.INFO, f"{self.state.value} → {state.value}" + self._hosted())
         self.state = state
         if state is NodeState.ENDED:
-            self._only_worker = None
+            self.hosting.only_worker = None
         self._due_ms = self._now_ms + next_in_ms
 
     def _hosted(self) -> str:
-        names = [name for worker in self.workers.values() for name in worker.role.names]
+        names = [name for worker in self.hosting.workers.values() for name in worker.role.names]
         return (
             f": {names[0]}{f' … {names[-1]}' if len(names) > 1 else ''}, generation {self.generation}" if names else ""
         )
@@ -348,7 +370,7 @@ class NodeMachine:
         return Traffic(self.sent, self.received, self.drops.counts.total())
 
 
-OF_ANY_GENERATION = (Welcome, Refuse, Grant, Enquire, Stop, Superseded)
+OF_ANY_GENERATION = (Welcome, Refuse, Grant, Enquire, Query, Stop, Superseded)
 
 _ALIVE = (NodeState.SEEKING, NodeState.SPARE, NodeState.WIRING, NodeState.WORKING)
 _HOSTING = (NodeState.WIRING, NodeState.WORKING)
@@ -361,6 +383,7 @@ TRANSITIONS: dict[tuple[NodeState, type], Callable[[NodeMachine, Any], None]] = 
     **{(state, Enquire): NodeMachine._enquired for state in _ALIVE},
     **{(state, Superseded): NodeMachine._superseded for state in _ALIVE},
     **{(state, Stop): NodeMachine._stopped for state in _ALIVE},
+    **{(state, Query): NodeMachine._queried for state in _ALIVE},
     **{(NodeState.WIRING, Probe): NodeMachine._proved},
     **{(state, Probe): NodeMachine._late for state in _ALIVE if state is not NodeState.WIRING},
     **{(state, kind): NodeMachine._data for state in _HOSTING for kind in (Input, Target, Signal, Axon, Error)},

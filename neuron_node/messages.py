@@ -26,14 +26,17 @@ from neuron_node.fields import (
 )
 from neuron_node.role import Role
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 MAX_FRAME_BYTES = 256 * 1024 * 1024
 MAX_HOSTED = 4096
 IDENTITY_LENGTH = 8
+DIGEST_LENGTH = 32
+MISSING_AT_MOST = 16
 
 Identity = Annotated[bytes, Blob(IDENTITY_LENGTH)]
 Count = Annotated[int, Whole()]
 GroupNumber = Annotated[int, Whole(0, 2**32)]
+Digest = Annotated[bytes | None, Maybe(Blob(DIGEST_LENGTH))]
 NOBODY = bytes(IDENTITY_LENGTH)
 LATEST_STEP = MAX_NUMBER
 
@@ -45,6 +48,16 @@ class Mode(IntEnum):
     TRAIN = 1
     TRAIN_AND_COPY = 2
     """Train, and keep a copy of the group as it is when the step ends: the snapshot's part."""
+
+
+class Stage(IntEnum):
+    """How far a group has come in one pass."""
+
+    UNHEARD = 0
+    """No message of the pass has reached it."""
+    LISTENING = 1
+    FIRED = 2
+    DONE = 3
 
 
 class Header(NamedTuple):
@@ -69,11 +82,23 @@ class State(NamedTuple):
 
 
 class Placement(NamedTuple):
-    """A group for a node: its role, the step it stands at, and its state (none: draw the initial one)."""
+    """A group for a node: its role, the step it stands at, and its state then.
+
+    With a digest instead of a state the node takes the copy that it kept; with neither it draws the initial state.
+    """
 
     role: Annotated[Role, record_of(Role)]
     step: Count
     state: Annotated[State | None, Maybe(record_of(State))]
+    digest: Digest = None
+
+
+class Waits(NamedTuple):
+    """Where a group stands in a pass: its stage, and the first of those whose messages it has not (0: the coordinator)."""
+
+    group: GroupNumber
+    stage: Annotated[int, Whole(0, max(Stage))]
+    missing: Annotated[tuple[int, ...], Many(Whole(0, 2**32), MISSING_AT_MOST)]
 
 
 class Traffic(NamedTuple):
@@ -129,6 +154,27 @@ class Ready(NamedTuple):
     traffic: Annotated[Traffic, record_of(Traffic)]
 
 
+class Lacking(NamedTuple):
+    """Node → coordinator: I keep no such copy of these groups; grant them with their states."""
+
+    header: Header
+    groups: Annotated[tuple[int, ...], Many(Whole(1, 2**32), MAX_HOSTED)]
+
+
+class Query(NamedTuple):
+    """Coordinator → node: are you there, and whom do you wait for in this pass?"""
+
+    header: Header
+
+
+class Waiting(NamedTuple):
+    """Node → coordinator: the answer, whatever generation the node is in."""
+
+    header: Header
+    state: Annotated[str, Text(32)]
+    waits: Annotated[tuple[Waits, ...], Many(record_of(Waits), MAX_HOSTED)]
+
+
 class Heartbeat(NamedTuple):
     """Node → coordinator, at the interval of the welcome."""
 
@@ -138,7 +184,7 @@ class Heartbeat(NamedTuple):
 
 
 class Enquire(NamedTuple):
-    """Coordinator → node: I hear you but don't know you; register."""
+    """Coordinator → node, or → every node when it begins another life: I don't know you; register."""
 
     header: Header
 
@@ -158,7 +204,10 @@ class Fetch(NamedTuple):
 
 
 class GroupState(NamedTuple):
-    """Group → coordinator: my state after that step; activity and own error of the last pass, empty if there was none."""
+    """Group → coordinator: my state after that step; activity and own error of the last pass, empty if there was none.
+
+    Sent when asked for, and unasked at the end of a step that is copied for a snapshot.
+    """
 
     header: Header
     group: GroupNumber
@@ -299,7 +348,7 @@ class Reply(NamedTuple):
 Data = Input | Target | Signal | Axon | Error | Output | InputError
 Message = (
     Register | Welcome | Refuse | Grant | Ready | Heartbeat | Enquire | Fetch | GroupState | Diverged | Stop | Stopped | Probe | Superseded
-    | Data | Request | Reply
+    | Lacking | Query | Waiting | Data | Request | Reply
 )  # fmt: skip
 
 KINDS: dict[int, type[Message]] = {
@@ -317,6 +366,9 @@ KINDS: dict[int, type[Message]] = {
     12: Stopped,
     13: Probe,
     14: Superseded,
+    15: Lacking,
+    16: Query,
+    17: Waiting,
     20: Input,
     21: Target,
     22: Signal,

@@ -65,13 +65,13 @@ class Ways:
         self.down_kind: type[Data] = Input if role.is_input else Signal
         self._up_kind: type[Data] = Target if role.is_output else Error
         self._size = role.size
-        self._senders, self._receivers = tuple(self.signal_sizes), tuple(self.error_sizes)
+        self.senders, self._receivers = tuple(self.signal_sizes), tuple(self.error_sizes)
         self._prefixes: dict[type[Data], bytes] = {}
         self._layouts: dict[tuple[type[Data], int], Layout] = {}
 
     def down(self, number: int, batch: int, heard: set[int]) -> Way:
         """How signals (or inputs) come in a pass: as they came last, for senders choose by the size of the batch."""
-        return self._way(self.down_kind, number, batch, self._senders, heard)
+        return self._way(self.down_kind, number, batch, self.senders, heard)
 
     def up(self, number: int, batch: int, heard: set[int]) -> Way:
         """How errors (or targets) come in a pass."""

@@ -14,18 +14,20 @@ a repeat, not a rollback.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from enum import Enum
 
 import numpy as np
 
 from neuron_node.activations import Array, all_finite
 from neuron_node.addresses import ADDRESS_LENGTH, COORDINATOR, axon_address, error_address, group_address
 from neuron_node.codec import data_middle, data_prefix, encode, packed
+from neuron_node.copies import Copies
 from neuron_node.errors import Stale, Unexpected, WrongShape
 from neuron_node.events import Send
 from neuron_node.initial import initial_bias_and_weights
 from neuron_node.messages import (
+    MISSING_AT_MOST,
     Axon,
     Data,
     Diverged,
@@ -37,8 +39,10 @@ from neuron_node.messages import (
     Output,
     Placement,
     Signal,
+    Stage,
     State,
     Target,
+    Waits,
 )
 from neuron_node.neuron import Memory, Neurons
 from neuron_node.role import OUTSIDE
@@ -52,14 +56,6 @@ NOTHING: list[Send] = []
 OWN_MIDDLES_KEPT = 64
 
 
-class PassState(Enum):
-    """How far a group has come in one pass."""
-
-    LISTENING = "listening"
-    FIRED = "fired"
-    DONE = "done"
-
-
 @dataclass(slots=True)
 class Pass:
     """One pass of one group."""
@@ -70,7 +66,7 @@ class Pass:
     memory: Memory
     down: Way
     up: Way
-    state: PassState = PassState.LISTENING
+    state: Stage = Stage.LISTENING
     signals: Array | None = None
     """Once fired, the signals at all synapses of the axons, (batch, synapses)."""
 
@@ -78,7 +74,16 @@ class Pass:
 class Worker:
     """One group: its neurons, its open passes, and its copies for snapshots."""
 
-    def __init__(self, placement: Placement, run: bytes, generation: int, incarnation: bytes) -> None:
+    def __init__(
+        self,
+        placement: Placement,
+        run: bytes,
+        generation: int,
+        incarnation: bytes,
+        copies: Copies | None = None,
+        tell_copy: Callable[[Worker, int], Send] | None = None,
+    ) -> None:
+        """A state in the placement is taken, else the initial one is drawn; `tell_copy` sends a fresh copy to the coordinator."""
         self.role = placement.role
         self.step = placement.step
         bias, weights = placement.state or initial_bias_and_weights(placement.role)
@@ -87,7 +92,8 @@ class Worker:
         self.oldest_pass = 0
         self.last_activity = np.empty((0, self.role.size))
         self.last_error = np.empty((0, self.role.size))
-        self.copies: dict[int, State] = {}
+        self.copies = Copies() if copies is None else copies
+        self._tell_copy = tell_copy
         self.diverged = ""
         self._run, self._generation, self._incarnation = run, generation, incarnation
         self._ways = Ways(self.role, run, generation)
@@ -214,18 +220,29 @@ class Worker:
 
     def state_after(self, step: int) -> State | None:
         """The group's state after a step, if it stands there or kept a copy; None otherwise."""
-        if step in self.copies:
-            return self.copies[step]
-        return self._copy() if step == self.step else None
+        return self._copy() if step == self.step else self.copies.of(self.role.group, step)
+
+    def waits(self, number: int) -> Waits:
+        """Where the group stands in a pass, and the first of those whom it waits for."""
+        record = self.passes.get(number)
+        if record is None:
+            if number < self.oldest_pass:
+                return Waits(self.role.group, Stage.DONE, ())
+            return Waits(self.role.group, Stage.UNHEARD, self._ways.senders[:MISSING_AT_MOST])
+        missing: list[int] = []
+        if record.state is not Stage.DONE:
+            way = record.down if record.state is Stage.LISTENING else record.up
+            missing = [sender for sender in way.order if sender not in way.heard and sender not in way.waiting]
+        return Waits(self.role.group, record.state, tuple(missing[:MISSING_AT_MOST]))
 
     def _go_on(self, record: Pass) -> list[Send]:
         """Do what has become possible: the table at the head of this file."""
         sends: list[Send] = []
         # Numbers that overflow are looked for, and reported; NumPy's warnings about them would only fill the log.
         with np.errstate(over="ignore", invalid="ignore"):
-            if record.state is PassState.LISTENING and record.down.complete and self._read_waiting(record.down, record):
+            if record.state is Stage.LISTENING and record.down.complete and self._read_waiting(record.down, record):
                 sends = self._fire(record)
-            if record.state is PassState.FIRED and record.up.complete and self._read_waiting(record.up, record):
+            if record.state is Stage.FIRED and record.up.complete and self._read_waiting(record.up, record):
                 sends = [*sends, *self._reply(record)]
         return sends
 
@@ -285,7 +302,7 @@ class Worker:
         """Steps 2 to 4."""
         self.last_activity = activity = self.neurons.activate(record.memory)
         record.signals = self.neurons.fire(record.memory)
-        record.state = PassState.DONE if record.mode == Mode.FORWARD else PassState.FIRED
+        record.state = Stage.DONE if record.mode == Mode.FORWARD else Stage.FIRED
         if record is self._newest:
             self._listening = record.up
         # A number that is not finite makes every product with it so.
@@ -296,11 +313,16 @@ class Worker:
         """Steps 6 to 9; the copy for a snapshot is taken in the same breath as the step ends."""
         error = self.last_error = self.neurons.reply(record.memory)
         finite = self.neurons.learn(record.memory) and all_finite(error)
-        record.state = PassState.DONE
+        record.state = Stage.DONE
         self.step += 1
+        if not finite:
+            return self._diverge(record)
+        sends = [self._outgoing_error(record)]
         if record.mode == Mode.TRAIN_AND_COPY:
-            self.copies = dict([*self.copies.items()][-1:]) | {self.step: self._copy()}
-        return [self._outgoing_error(record)] if finite else self._diverge(record)
+            self.copies.keep(self.role.group, self.step, self._copy())
+            if self._tell_copy:
+                sends.append(self._tell_copy(self, self.step))
+        return sends
 
     def _repeat(self, record: Pass, attempt: int) -> list[Send]:
         record.attempt = attempt
@@ -308,7 +330,7 @@ class Worker:
         if self.diverged:
             return self._diverge(record)
         sends: list[Send] = []
-        if record.state is not PassState.LISTENING:
+        if record.state is not Stage.LISTENING:
             sends += self._outgoing_signals(record)
         if record.memory.own_error is not None:
             sends.append(self._outgoing_error(record))

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from coordinator.machine.events import GenerationPersisted, PersistGeneration, Report
-from coordinator.machine.machine import CoordinatorMachine, CoordinatorState
+from coordinator.machine.machine import CoordinatorMachine
 from coordinator.machine.plan import Plan
+from coordinator.machine.state import CoordinatorState
 from neuron_node.addresses import COORDINATOR
 from neuron_node.codec import encode
 from neuron_node.events import Interrupted, Received, Tick
@@ -66,10 +67,15 @@ def linked(plan: Plan) -> CoordinatorMachine:
 
 
 def register(
-    machine: CoordinatorMachine, number: int, name: str = "", fingerprint: str = FINGERPRINT, now_ms: float = 0.0
+    machine: CoordinatorMachine,
+    number: int,
+    name: str = "",
+    fingerprint: str = FINGERPRINT,
+    now_ms: float = 0.0,
+    generation: int = 0,
 ) -> list[Any]:
-    """A node makes itself known."""
-    header = Header(NOBODY, 0, 0, life(number))
+    """A node makes itself known; with a generation, one that has hosted groups of this run in it."""
+    header = Header(RUN if generation else NOBODY, generation, 0, life(number))
     return tell(
         machine, Register(header, name or f"node-{number}", "host", 1000 + number, "0.1.0", fingerprint), now_ms
     )

@@ -17,6 +17,7 @@ from neuron_node.messages import (
     Request,
     Stopped,
     Superseded,
+    Waiting,
     Welcome,
 )
 
@@ -40,7 +41,6 @@ class Admission:
             return
         if header.incarnation in machine.roster.gone:
             machine.outbox.send(node_address(header.incarnation), Superseded(machine.outbox.header()))
-            machine.stale_of_the_gone += 1
             raise Stale("of a life that is over")
         if isinstance(message, Register):
             return
@@ -49,7 +49,7 @@ class Admission:
             machine.outbox.send(node_address(header.incarnation), Enquire(machine.outbox.header()))
             raise Stale("from nobody of this run")
         member.heard_ms = machine.now_ms
-        if isinstance(message, Heartbeat | Stopped):
+        if isinstance(message, Heartbeat | Stopped | Waiting):
             return
         if (header.run, header.generation) != (machine.plan.run, machine.outbox.generation):
             raise Stale(f"generation {header.generation}, this is {machine.outbox.generation}")
@@ -65,15 +65,18 @@ class Admission:
             # A node has seen more of this run than our records hold, which were lost with a disk: never go below it.
             machine.outbox.generation = header.generation
             machine.recover(f"{message.name} has seen generation {header.generation}")
+        known = header.incarnation in machine.roster.members
         member, earlier = machine.roster.register(message, machine.now_ms)
+        if not known:
+            member.keeps_copies = header.run == plan.run
+            member.dropped_before = None if member.keeps_copies else 0
         welcome = Welcome(Header(plan.run, 0, 0, plan.incarnation), plan.heartbeat_interval_ms)
         machine.outbox.send(node_address(header.incarnation), welcome)
         if earlier and earlier.groups:
             machine.recover(f"{earlier.name} ended and came back")
-        elif member.groups and machine.running:
+        elif member.groups and (header.run, header.generation) == (plan.run, machine.outbox.generation):
+            # It has hosted in this generation, and does no more. (An earlier one says that this was under way for long.)
             machine.recover(f"{member.name} has lost its groups")
-        else:
-            member.ready = False
 
     def refuse(self, incarnation: bytes, reason: str) -> None:
         """Tell a node why it can't take part, and our own log, once."""

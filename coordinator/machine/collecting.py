@@ -27,6 +27,11 @@ class Collection:
         for number in sorted(self.wanted - self.states.keys()):
             yield Send(group_address(number), encode(Fetch(header, number, self.step)))
 
+    @property
+    def whole(self) -> bool:
+        """Whether every group's state is here."""
+        return self.states.keys() == self.wanted
+
     def hear(self, message: GroupState) -> bool:
         """Take a state if it is wanted; whether all have come with it. Raises `PeerError`."""
         if (
@@ -45,4 +50,4 @@ class Collection:
         ):
             raise WrongShape(f"the state of {group.names[0]}")
         self.states[message.group] = message
-        return self.states.keys() == self.wanted
+        return self.whole

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from coordinator.machine.collecting import Collection
 from coordinator.machine.events import Inspected, Persist, Row, Snapshot
 from coordinator.machine.outbox import Outbox
+from coordinator.machine.pace import Pace
 from coordinator.machine.passes import Flight, ForwardJob
 from coordinator.machine.plan import Plan
 from coordinator.machine.training import LOSSES, Epoch, Progress, Training
@@ -21,6 +22,8 @@ from neuron_node.activations import Array
 from neuron_node.messages import GroupState, InputError, Mode, Output
 
 MEASURED_ROWS_AT_ONCE = 256
+ROWS_AT_MOST = 100_000
+"""Rows of metrics that a run leaves; with more steps, every so many steps one."""
 
 
 class Stall(NamedTuple):
@@ -53,11 +56,15 @@ class Course:
             self.training.progress = plan.restart.progress
         self.held_out_activities: Array | None = None
         self.train_measured: Epoch | None = None
-        self.training_ms = 0.0
         self.steps_done = 0
+        """Steps that this life of the coordinator has seen done, those that came again after a rollback included."""
         self.done = plan.trained is not None
         self.contradiction: str | None = None
         self.now_ms = 0.0
+        self._persist_due = False
+        self._slowed = False
+        self._pace = Pace(plan.snapshot_interval_steps)
+        self._rows_every = -(-self.training.schedule.steps // ROWS_AT_MOST)
         self._collection: Collection | None = None
         self._progress_at_copy = Progress()
         self._inspection: Collection | None = None
@@ -98,15 +105,28 @@ class Course:
             self.outbox.act(Inspected(self._inspection.step, self._inspection.states))
             self._inspection = None
         if self._collection and self._collection.hear(message):
-            states = {number: answer.state for number, answer in sorted(self._collection.states.items())}
-            # The steps that followed while the parts came in are not in this snapshot, so neither are their metrics.
-            self.snapshot = Snapshot(self._collection.step, states, self._progress_at_copy)
-            self._collection = None
-            rows = tuple(row for step, row in sorted(self._rows.items()) if step <= self.snapshot.step)
-            self._unsaved = Persist(
-                self.snapshot, self.outbox.generation, self.snapshot.step == self.training.schedule.steps, rows
-            )
+            self._keep_if_whole()
+
+    def _keep_if_whole(self) -> None:
+        """A snapshot is one when every group's part is here and the step that it was taken after is done."""
+        collection = self._collection
+        if collection is None or self._progress_at_copy.step != collection.step or not collection.whole:
+            return
+        states = {number: answer.state for number, answer in sorted(collection.states.items())}
+        # The steps that followed while the parts came in are not in this snapshot, so neither are their metrics.
+        self.snapshot = Snapshot(collection.step, states, self._progress_at_copy)
+        self._collection = None
+        every, last = self._rows_every, self.training.schedule.steps
+        rows = (row for _, row in sorted(self._rows.items()) if row.step <= self.snapshot.step)
+        kept = tuple(row for row in rows if row.step % every == 0 or row.step == last)
+        self._unsaved = Persist(self.snapshot, self.outbox.generation, self.snapshot.step == last, kept)
+        self._persist_due = self._slowed = True
+
+    def persist(self) -> None:
+        """Make a new snapshot durable. Called last in a transition, so that the next step's inputs are on their way already."""
+        if self._persist_due and self._unsaved:
             self.outbox.act(self._unsaved)
+        self._persist_due = False
 
     def persisted(self, step: int) -> None:
         """The snapshot after this step is durable."""
@@ -128,10 +148,9 @@ class Course:
 
     def ask_again(self) -> None:
         """Ask again for the states that have not come, and for what could not be made durable."""
-        if self._unsaved:
-            self.outbox.act(self._unsaved)
+        self._persist_due = self._unsaved is not None
         for collection in (self._collection, self._inspection):
-            if collection:
+            if collection and collection.step <= self.training.progress.step:
                 self.outbox.act_all(collection.ask(self.outbox.header()))
 
     def roll_back(self) -> None:
@@ -143,7 +162,31 @@ class Course:
         self.under_way.restart()
         if not self.done:
             self.train_measured = None
+        self._progress_at_copy = Progress()
         self._collection = self._inspection = None
+
+    @property
+    def step_due(self) -> int | None:
+        """The step that is to be done next; None if there is none."""
+        step = self.training.progress.step
+        return step + 1 if step < self.training.schedule.steps else None
+
+    @property
+    def waits_for_states(self) -> list[str]:
+        """The groups whose states a snapshot still lacks, by name of their first neuron."""
+        collection = self._collection
+        missing = () if collection is None else sorted(collection.wanted - collection.states.keys())
+        return [self.topology.groups[number].names[0] for number in missing]
+
+    @property
+    def snapshot_step(self) -> int:
+        """The step after which a snapshot is being taken; 0 if none is."""
+        return self._collection.step if self._collection else 0
+
+    @property
+    def waits_for_disk(self) -> bool:
+        """Whether a snapshot is whole but not durable."""
+        return self._unsaved is not None
 
     def held_out(self, done: Callable[[Array], None]) -> None:
         """Send the held-out samples forward, as soon as the present step is over."""
@@ -158,20 +201,25 @@ class Course:
         step, last = self.training.progress.step + 1, self.training.schedule.steps
         if step == last:
             self._collection = None
-        due = step == last or step % self.plan.snapshot_interval_steps == 0
-        mode = Mode.TRAIN_AND_COPY if due and self._collection is None else Mode.TRAIN
-        self.under_way.launch_step(inputs, targets, mode, self.now_ms)
+        since = step - (self.snapshot.step if self.snapshot else 0)
+        # Groups keep two copies: the next is not taken before the last one is on disk, so that one of them always is.
+        free = self._collection is None and self._unsaved is None
+        due = step == last or (free and since >= self._pace.interval_steps)
+        if due:
+            self._collection = Collection(self.topology, step, set(self.topology.groups))
+        self._slowed = self._collection is not None or self._unsaved is not None
+        self.under_way.launch_step(inputs, targets, Mode.TRAIN_AND_COPY if due else Mode.TRAIN, self.now_ms)
 
     def _stepped(self, flight: Flight, targets: Array) -> None:
-        self.training_ms += self.now_ms - flight.started_ms
         self.steps_done += 1
-        loss = self.training.learned(flight.activities(self.topology), targets)
+        took_ms = self.now_ms - flight.started_ms
+        self._pace.step_done(took_ms, slowed=self._slowed)
+        loss = self.training.learned(flight.activities(self.topology), targets, took_ms / 1000.0)
         self._note_row(loss)
         step, everybody = self.training.progress.step, set(self.topology.groups)
         if flight.mode is Mode.TRAIN_AND_COPY:
             self._progress_at_copy = self.training.progress
-            self._collection = Collection(self.topology, step, everybody)
-            self.outbox.act_all(self._collection.ask(self.outbox.header()))
+            self._keep_if_whole()
         if self.plan.inspect_every_step:
             self._inspection = Collection(self.topology, step, everybody)
             self.outbox.act_all(self._inspection.ask(self.outbox.header()))
@@ -186,7 +234,7 @@ class Course:
             )
         elif before is None:
             epoch = self.training.schedule.epoch_of(step - 1)
-            seconds = self.training_ms / 1000.0
+            seconds = self.training.progress.seconds
             self._rows[step] = Row(step, epoch, loss, self.training.last_accuracy, seconds, self.outbox.generation)
 
     def _measure(self, rows: Array, done: Callable[[Array], None]) -> None:
@@ -210,7 +258,7 @@ class Course:
         training, schedule = self.training, self.training.schedule
         step = training.progress.step
         last = training.progress.epochs[-1] if training.progress.epochs else None
-        seconds = self.training_ms / 1000.0
+        seconds = training.progress.seconds
         return {
             "epoch": schedule.epoch_of(min(step, schedule.steps - 1)),
             "epochs": schedule.epochs,
@@ -221,8 +269,6 @@ class Course:
             "test_loss": last.test_loss if last else None,
             "test_accuracy": last.test_accuracy if last else None,
             "seconds_training": seconds,
-            "steps_per_second": self.steps_done / seconds if seconds else None,
-            "samples_per_second": self.steps_done * schedule.samples / schedule.steps_per_epoch / seconds
-            if seconds
-            else None,
+            "steps_per_second": step / seconds if seconds else None,
+            "samples_per_second": step * schedule.samples / schedule.steps_per_epoch / seconds if seconds else None,
         }

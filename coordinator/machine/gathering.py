@@ -4,26 +4,48 @@ from __future__ import annotations
 
 from coordinator.machine.events import PersistGeneration, Snapshot
 from coordinator.machine.outbox import Outbox
-from coordinator.machine.roster import Roster
+from coordinator.machine.roster import Member, Roster
 from coordinator.topology import Topology
 from neuron_node.addresses import node_address
+from neuron_node.copies import digest_of
 from neuron_node.messages import Grant, Placement
 from neuron_node.role import Role
 
 UNCHANGED_MS = 1_000
+TAKEN_IN_BYTES_A_MS = 20_000
+"""How fast, at the least, a node is expected to draw or take in the numbers that it is granted."""
 
 
 class Gathering:
     """Gives groups to nodes."""
 
-    def __init__(self, topology: Topology, roles: dict[int, Role], roster: Roster, outbox: Outbox) -> None:
+    def __init__(
+        self,
+        topology: Topology,
+        roles: dict[int, Role],
+        roster: Roster,
+        outbox: Outbox,
+        grace_ms: float,
+        stood_before: bool,
+    ) -> None:
+        """After `grace_ms` without enough nodes, groups that were hosted before move in with others."""
         self._topology = topology
         self._roles = roles
         self._roster = roster
         self._outbox = outbox
         self._durable_generation = -1
+        self._digests_of: Snapshot | None = None
+        self._digests: dict[int, bytes] = {}
         self._have = -1
         self._since_ms: float | None = None
+        self._grace_ms = grace_ms
+        self._short_since_ms: float | None = None
+        self._stood_before = stood_before
+
+    @property
+    def durable(self) -> bool:
+        """Whether the present generation is on disk."""
+        return self._durable_generation == self._outbox.generation
 
     def begin_generation(self, generation: int) -> None:
         """From now on everything is said in this generation; nothing is granted in it before it is durable."""
@@ -36,20 +58,39 @@ class Gathering:
 
     def persist_again(self) -> None:
         """Make the generation durable, unless it is."""
-        if self._durable_generation != self._outbox.generation:
+        if not self.durable:
             self._outbox.act(PersistGeneration(self._outbox.generation))
 
     def place(self, now_ms: float) -> bool:
         """Give every group a node; whether there are enough, and the generation is durable."""
-        if self._durable_generation != self._outbox.generation:
+        if not self.durable:
             return False
-        if self._roster.place(list(self._topology.groups)):
+        groups = list(self._topology.groups)
+        if self._roster.place(groups) or self._crowd(groups, now_ms):
             for member in self._roster.members.values():
                 member.ready = False
+            self._short_since_ms, self._stood_before = None, True
             return True
         if len(self._roster.members) != self._have:
             self._have, self._since_ms = len(self._roster.members), now_ms
         return False
+
+    def _crowd(self, groups: list[int], now_ms: float) -> bool:
+        """Whether the grace is over, and the groups whose node did not come back were given to nodes that are there.
+
+        A network that has never stood waits for all its nodes.
+        """
+        if self._short_since_ms is None:
+            self._short_since_ms = now_ms
+        if not self._stood_before or not self._roster.members or now_ms - self._short_since_ms < self._grace_ms:
+            return False
+        for group, member in self._roster.crowd(groups):
+            self._outbox.report("regrouped", neuron=self._topology.groups[group].names[0], node=member.name)
+        return True
+
+    def lacking(self, member: Member, groups: tuple[int, ...]) -> None:
+        """A node keeps no such copy of these groups: its next grant carries their states."""
+        member.lacking.update(groups)
 
     def say_what_is_missing(self, now_ms: float) -> None:
         """Report how many nodes are waited for; not while they keep coming, and each number once."""
@@ -61,10 +102,30 @@ class Gathering:
         """Give every node that has not said that it is ready its groups, as they were at the snapshot."""
         for member in self._roster.hosting():
             if not member.ready:
-                placements = tuple(self._placement(group, snapshot) for group in member.groups)
-                self._outbox.send(node_address(member.incarnation), Grant(self._outbox.header(), placements))
+                self.grant_to(member, snapshot)
 
-    def _placement(self, group: int, snapshot: Snapshot | None) -> Placement:
+    def grant_to(self, member: Member, snapshot: Snapshot | None) -> None:
+        """The grant of one node. State travels only to where there is no copy of it."""
+        placements = tuple(self._placement(group, member, snapshot) for group in member.groups)
+        self._outbox.send(node_address(member.incarnation), Grant(self._outbox.header(), placements))
+
+    def _placement(self, group: int, member: Member, snapshot: Snapshot | None) -> Placement:
         if snapshot is None:
             return Placement(self._roles[group], 0, None)
+        if member.keeps_copies and group not in member.lacking:
+            return Placement(self._roles[group], snapshot.step, None, self._digest(group, snapshot))
         return Placement(self._roles[group], snapshot.step, snapshot.states[group])
+
+    def _digest(self, group: int, snapshot: Snapshot) -> bytes:
+        if self._digests_of is not snapshot:
+            self._digests_of, self._digests = snapshot, {}
+        if group not in self._digests:
+            self._digests[group] = digest_of(snapshot.states[group])
+        return self._digests[group]
+
+    def taking_in_ms(self, member: Member) -> float:
+        """How long a node may be too busy with the numbers of its grant to answer."""
+        return self._granted_bytes(member.groups) / TAKEN_IN_BYTES_A_MS
+
+    def _granted_bytes(self, groups: list[int]) -> int:
+        return sum(8 * self._roles[group].size * (self._roles[group].fan_out + 1) for group in groups)

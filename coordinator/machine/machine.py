@@ -13,29 +13,35 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from enum import Enum
 from typing import Any
 
 from coordinator.machine.admission import Admission
+from coordinator.machine.clock import Clock
 from coordinator.machine.course import Course
 from coordinator.machine.events import GenerationPersisted, Persisted, PersistFailed
 from coordinator.machine.gathering import Gathering
+from coordinator.machine.interruptions import Interruptions
 from coordinator.machine.outbox import Outbox
 from coordinator.machine.plan import Plan
+from coordinator.machine.reasons import Reasons
 from coordinator.machine.requests import Requests
 from coordinator.machine.roster import Member, Roster
+from coordinator.machine.state import CoordinatorState
 from coordinator.machine.summary import Account, summary
-from neuron_node.addresses import COORDINATOR, node_address
+from coordinator.machine.watch import Watch
+from neuron_node.addresses import COORDINATOR, EVERY_NODE, node_address
 from neuron_node.codec import decode
 from neuron_node.drops import Drops
 from neuron_node.errors import InternalError, PeerError, Stale, Unexpected, WrongVersion
-from neuron_node.events import End, Interrupted, LinkLost, Received, Subscribe, Tick
+from neuron_node.events import Interrupted, LinkLost, Received, Subscribe, Tick
 from neuron_node.messages import (
     PROTOCOL_VERSION,
     Diverged,
+    Enquire,
     GroupState,
     Heartbeat,
     InputError,
+    Lacking,
     Message,
     Output,
     Probe,
@@ -44,25 +50,9 @@ from neuron_node.messages import (
     Request,
     Stop,
     Stopped,
+    Waiting,
 )
 from neuron_node.proof import LinkProof
-
-CONTROL_AGAIN_MS = 500
-STOPPING_AT_MOST_MS = 3_000
-CLOCK_JUMP_MS = 3_000
-REPORT_INTERVAL_MS = 200
-STALLS_IN_A_ROW = 3
-
-
-class CoordinatorState(Enum):
-    """Where a run stands."""
-
-    GATHERING = "gathering"
-    WIRING = "wiring"
-    TRAINING = "training"
-    IDLE = "idle"
-    STOPPING = "stopping"
-    ENDED = "ended"
 
 
 class CoordinatorMachine:
@@ -79,24 +69,26 @@ class CoordinatorMachine:
         self.account = Account()
         self.finished: dict[str, Any] | None = None
         self.failure: str | None = None
-        self.recoveries = 0
-        self.stale_of_the_gone = 0
-        """Messages that came from lives that were superseded, and counted for nothing."""
+        self.unsaved: str | None = None
+        """Why the last attempt to make something durable failed."""
         self.drops = Drops()
         self.now_ms = 0.0
-        self._gathering = Gathering(self.topology, plan.roles(self.topology), self.roster, self.outbox)
-        self._proof = LinkProof(plan.incarnation, self.outbox.header)
-        self._control_due_ms = 0.0
-        self._report_due_ms = 0.0
-        self._ticked_ms: float | None = None
+        self.gathering = Gathering(
+            self.topology, plan.roles(self.topology), self.roster, self.outbox, plan.grace_ms, plan.generation > 0
+        )
+        self.interruptions = Interruptions()
+        self.watch = Watch(self)
+        self.reasons = Reasons(self)
+        self.proof = LinkProof(plan.incarnation, self.outbox.header)
+        self._called = False
         self._admission = Admission(self)
-        self._stop_by_ms = float("inf")
-        self._exit_code = 0
+        self.exit_code = 0
+        self._clock = Clock(self)
 
     def start(self, now_ms: float) -> list[Any]:
         """The first actions of a life."""
         self.account.started_ms = now_ms
-        self._gathering.begin_generation(self.plan.generation + 1)
+        self.gathering.begin_generation(self.plan.generation + 1)
         return self.handle(LinkLost(), now_ms)
 
     def handle(self, event: Any, now_ms: float) -> list[Any]:
@@ -106,20 +98,23 @@ class CoordinatorMachine:
             case Received(frame):
                 self._receive(frame)
             case Tick():
-                self._tick()
+                self._clock.tick()
             case LinkLost():
-                self._subscribe_and_prove()
+                self._link_lost()
             case Persisted(step):
+                self.unsaved = None
                 self.course.persisted(step)
             case GenerationPersisted(generation):
-                self._gathering.persisted(generation)
+                self.gathering.persisted(generation)
             case PersistFailed(reason):
+                self.unsaved = reason
                 self.outbox.report("unsaved", reason=reason)
             case Interrupted(by_hand):
                 self.stop(130 if by_hand else 0)
             case _:
                 raise InternalError(f"a coordinator takes no {event!r}")
         self._proceed()
+        self.course.persist()
         return self.outbox.take()
 
     # Messages.
@@ -137,17 +132,31 @@ class CoordinatorMachine:
                 raise Unexpected(f"{type(message).__name__} while {self.state.value}")
             transition(self, message)
         except PeerError as fault:
-            self.outbox.act_all(self.drops.note(fault, frame))
             if isinstance(fault, WrongVersion) and fault.sender:
                 self._admission.refuse(
                     fault.sender, f"it speaks protocol version {fault.version}, this run {PROTOCOL_VERSION}"
                 )
+            self.outbox.act_all(self.drops.note(fault, frame))
 
     def _register(self, message: Register) -> None:
         self._admission.register(message)
 
     def _register_late(self, message: Register) -> None:
         self.outbox.send(node_address(message.header.incarnation), Stop(self.outbox.header()))
+
+    def _lacking(self, message: Lacking) -> None:
+        member = self.roster.members[message.header.incarnation]
+        self.gathering.lacking(member, message.groups)
+        self.gathering.grant_to(member, self.course.snapshot)
+
+    def _waiting(self, message: Waiting) -> None:
+        member = self.roster.members[message.header.incarnation]
+        self.watch.answered(member, message)
+        hosted = sorted(wait.group for wait in message.waits)
+        if member.ready and message.header.generation == self.outbox.generation and hosted != member.groups:
+            self.recover(f"{member.name} has lost its groups")
+            return
+        self.reasons.answered()
 
     def _heartbeat(self, message: Heartbeat) -> None:
         member = self.roster.members[message.header.incarnation]
@@ -158,16 +167,32 @@ class CoordinatorMachine:
         member = self.roster.members[message.header.incarnation]
         member.count(message.traffic, self.now_ms)
         member.state = "working"
-        member.ready = True
+        member.ready = member.keeps_copies = True
+        member.lacking.clear()
         hosting = self.roster.hosting()
+        if self.running and not member.linked:
+            # After a gap in the connections: when all are back, what was lost in it comes again at once.
+            member.linked = True
+            if all(host.linked for host in hosting):
+                self.course.under_way.repeat(self.now_ms, all_of_them=True)
         if self.state is not CoordinatorState.WIRING or not all(host.ready for host in hosting):
             return
+        self.watch.wired()
         self.account.wired(self.now_ms, self.messages, [(host.host, host.process) for host in hosting])
-        self._enter(CoordinatorState.IDLE if self.course.done else CoordinatorState.TRAINING)
+        self.enter(CoordinatorState.IDLE if self.course.done else CoordinatorState.TRAINING)
         self.outbox.report("wired", nodes=len(hosting), seconds=self.account.seconds_starting)
+        if self.course.step_due is None:
+            self._recovered()
 
     def _result(self, message: Output | InputError) -> None:
+        before = self.course.training.progress.step
         self.course.result(message, self.now_ms)
+        if self.course.training.progress.step > before:
+            self._recovered()
+
+    def _recovered(self) -> None:
+        for facts in self.interruptions.done(self.course.training.progress.step, self.now_ms):
+            self.outbox.report("recovered", **facts)
 
     def _group_state(self, message: GroupState) -> None:
         self.roster.members[message.header.incarnation].count(message.traffic, self.now_ms)
@@ -184,24 +209,30 @@ class CoordinatorMachine:
     def _node_stopped(self, message: Stopped) -> None:
         member = self.roster.members[message.header.incarnation]
         member.count(message.traffic, self.now_ms)
-        self._lose(member, "was stopped")
+        self.lose(member, "was stopped")
 
     def _request(self, message: Request) -> None:
         self.requests.take(message)
 
     def _probed(self, message: Probe) -> None:
-        self.outbox.act(self._proof.returned(message))
+        self.outbox.act(self.proof.returned(message))
+        if not self._called:
+            # Nodes of an earlier life of ours are out there, and would not speak before their next heartbeat.
+            self._called = True
+            self.outbox.send(EVERY_NODE, Enquire(self.outbox.header()))
+        self.watch.everybody_anew()
         self.course.under_way.repeat(self.now_ms, all_of_them=True)
 
     def _late(self, message: Message) -> None:
         raise Stale(f"a late {type(message).__name__}")
 
     def _proceed(self) -> None:
-        if self._proof.pending:
+        if self.proof.pending:
             return
-        if self.state is CoordinatorState.GATHERING and self._gathering.place(self.now_ms):
-            self._enter(CoordinatorState.WIRING)
-            self._grant()
+        if self.state is CoordinatorState.GATHERING and self.gathering.place(self.now_ms):
+            self.enter(CoordinatorState.WIRING)
+            self.watch.wiring_begins()
+            self.grant()
         if self.state in (CoordinatorState.TRAINING, CoordinatorState.IDLE):
             self.course.advance(self.now_ms)
             if self.course.contradiction:
@@ -209,31 +240,33 @@ class CoordinatorMachine:
             elif self.course.done and self.state is CoordinatorState.TRAINING:
                 self._finish()
 
-    def _grant(self) -> None:
-        self._gathering.grant(self.course.snapshot)
-        self._control_due_ms = self.now_ms + CONTROL_AGAIN_MS
+    def grant(self) -> None:
+        """Grant whoever is not ready its groups, for the first time or again."""
+        self.gathering.grant(self.course.snapshot)
+        self._clock.control_sent()
 
     def _finish(self) -> None:
         self.finished = summary(self)
         self.outbox.report("finished", **self.finished)
-        self._enter(CoordinatorState.IDLE)
+        self.enter(CoordinatorState.IDLE)
         if self.plan.stop_when_finished:
             self.stop(0)
 
-    def _lose(self, member: Member, how: str) -> None:
+    def lose(self, member: Member, how: str) -> None:
+        """A node is gone; if it hosted groups, the network goes back."""
         self.roster.lose(member)
         if member.groups and self.state is not CoordinatorState.STOPPING:
             self.recover(f"{member.name} {how}")
 
     def recover(self, reason: str) -> None:
         """Another generation: whatever was under way counts for nothing, and the steps since the last snapshot come again."""
-        if self.state is CoordinatorState.STOPPING:
+        if self.state in (CoordinatorState.STOPPING, CoordinatorState.ENDED):
             return
-        self._gathering.begin_generation(self.outbox.generation + 1)
-        self.recoveries += 1
+        self.gathering.begin_generation(self.outbox.generation + 1)
+        self.interruptions.begin(reason, self.outbox.generation, self.course.step_due, self.now_ms)
         self.course.roll_back()
         self.requests.roll_back()
-        self._enter(CoordinatorState.GATHERING)
+        self.enter(CoordinatorState.GATHERING)
         self.outbox.report(
             "recovery", reason=reason, generation=self.outbox.generation, step=self.course.training.progress.step
         )
@@ -249,80 +282,53 @@ class CoordinatorMachine:
         """Ask every node to end, and end when they have."""
         if self.state in (CoordinatorState.STOPPING, CoordinatorState.ENDED):
             return
-        self._exit_code = code
-        self._stop_by_ms = self.now_ms + STOPPING_AT_MOST_MS
-        self._enter(CoordinatorState.STOPPING)
-        self._ask_to_stop()
+        self.exit_code = code
+        self.enter(CoordinatorState.STOPPING)
+        self.ask_to_stop()
 
-    def _ask_to_stop(self) -> None:
+    def ask_to_stop(self) -> None:
+        """Tell every node to end."""
         for member in self.roster.in_order():
             self.outbox.send(node_address(member.incarnation), Stop(self.outbox.header()))
-        self._control_due_ms = self.now_ms + CONTROL_AGAIN_MS
+        self._clock.control_sent()
 
-    # Time and links.
+    # Links.
 
-    def _tick(self) -> None:
-        jumped = self._ticked_ms is not None and self.now_ms - self._ticked_ms > CLOCK_JUMP_MS
-        self._ticked_ms = self.now_ms
-        if jumped:
-            # We were asleep, not they: give everybody their time again.
-            for member in self.roster.members.values():
-                member.heard_ms = self.now_ms
-        control_due = self.now_ms >= self._control_due_ms
-        if self._proof.pending and control_due:
-            self.outbox.act(self._proof.again())
-            self._control_due_ms = self.now_ms + CONTROL_AGAIN_MS
-        if self.state in PERIODIC:
-            PERIODIC[self.state](self, control_due)
-
-    def _tick_gathering(self, control_due: bool) -> None:
-        self._lose_the_silent()
-        self._gathering.say_what_is_missing(self.now_ms)
-        if control_due:
-            self._gathering.persist_again()
-            self._control_due_ms = self.now_ms + CONTROL_AGAIN_MS
-
-    def _tick_wiring(self, control_due: bool) -> None:
-        if control_due:
-            self._grant()
-        self._lose_the_silent()
-
-    def _tick_running(self, control_due: bool) -> None:
-        if control_due:
-            self.course.ask_again()
-            self.requests.ask_again()
-            self._control_due_ms = self.now_ms + CONTROL_AGAIN_MS
-        if self.now_ms >= self._report_due_ms and self.state is CoordinatorState.TRAINING:
-            self._report_due_ms = self.now_ms + REPORT_INTERVAL_MS
-            self.outbox.report("progress", **self.course.facts(), messages_per_second=self.roster.rate)
-        self._lose_the_silent()
-        if not self._proof.pending and (stall := self.course.repeat_late_passes(self.now_ms)):
-            if stall.times < STALLS_IN_A_ROW:
-                self.recover(stall.line)
-            else:
-                self.fail(f"{stall.line}, in {stall.times} generations, though nobody died")
-
-    def _tick_stopping(self, control_due: bool) -> None:
-        if not self.roster.members or self.now_ms >= self._stop_by_ms:
-            self._enter(CoordinatorState.ENDED)
-            self.outbox.act(End(self._exit_code))
-        elif control_due:
-            self._ask_to_stop()
-
-    def _lose_the_silent(self) -> None:
-        for member in self.roster.in_order():
-            silent_ms = self.now_ms - member.heard_ms
-            if silent_ms > self.plan.silence_ms:
-                self._lose(member, f"was not heard for {silent_ms / 1000:.1f} s")
+    def _link_lost(self) -> None:
+        if self.state is CoordinatorState.TRAINING:
+            self.interruptions.begin(
+                "the connection to the broker broke", self.outbox.generation, self.course.step_due, self.now_ms
+            )
+        for member in self.roster.members.values():
+            # A node that lost its connection too says so when its links are proved again.
+            member.linked = False
+        self._subscribe_and_prove()
 
     def _subscribe_and_prove(self) -> None:
         self.outbox.act(Subscribe(COORDINATOR))
-        self.outbox.act_all(self._proof.begin())
-        self._control_due_ms = self.now_ms + CONTROL_AGAIN_MS
+        self.outbox.act_all(self.proof.begin())
+        self._clock.control_sent()
 
-    def _enter(self, state: CoordinatorState) -> None:
+    def enter(self, state: CoordinatorState) -> None:
+        """Another state, with its limits of time."""
         self.state = state
+        self._clock.entered(state)
         self.outbox.report("state", state=state.value)
+
+    @property
+    def recoveries(self) -> int:
+        """How often the network was rolled back, or the coordinator began another life: each has its generation."""
+        return self.outbox.generation - 1
+
+    @property
+    def stale_messages(self) -> int:
+        """Messages that came to the coordinator or, as far as they have told, to nodes, and were not accepted."""
+        return self.drops.counts[Stale.reason] + self.roster.dropped
+
+    @property
+    def link_pending(self) -> bool:
+        """Whether our own links are not proved."""
+        return self.proof.pending
 
     @property
     def running(self) -> bool:
@@ -349,6 +355,9 @@ TRANSITIONS: dict[tuple[CoordinatorState, type], Callable[[CoordinatorMachine, A
     **{(CoordinatorState.STOPPING, Register): CoordinatorMachine._register_late},
     **{(state, Heartbeat): CoordinatorMachine._heartbeat for state in _ALIVE},
     **{(state, Ready): CoordinatorMachine._ready for state in _OPEN},
+    **{(CoordinatorState.WIRING, Lacking): CoordinatorMachine._lacking},
+    **{(state, Waiting): CoordinatorMachine._waiting for state in _OPEN},
+    **{(state, Lacking): CoordinatorMachine._late for state in _OPEN if state is not CoordinatorState.WIRING},
     **{(state, kind): CoordinatorMachine._result for state in _RUNNING for kind in (Output, InputError)},
     **{(state, GroupState): CoordinatorMachine._group_state for state in _RUNNING},
     **{(state, Diverged): CoordinatorMachine._diverged for state in _RUNNING},
@@ -357,14 +366,6 @@ TRANSITIONS: dict[tuple[CoordinatorState, type], Callable[[CoordinatorMachine, A
     **{(state, Probe): CoordinatorMachine._probed for state in _ALIVE},
     **{
         (CoordinatorState.STOPPING, kind): CoordinatorMachine._late
-        for kind in (Ready, Output, InputError, GroupState, Diverged)
+        for kind in (Ready, Lacking, Waiting, Output, InputError, GroupState, Diverged)
     },
-}
-
-PERIODIC: dict[CoordinatorState, Callable[[CoordinatorMachine, bool], None]] = {
-    CoordinatorState.GATHERING: CoordinatorMachine._tick_gathering,
-    CoordinatorState.WIRING: CoordinatorMachine._tick_wiring,
-    CoordinatorState.TRAINING: CoordinatorMachine._tick_running,
-    CoordinatorState.IDLE: CoordinatorMachine._tick_running,
-    CoordinatorState.STOPPING: CoordinatorMachine._tick_stopping,
 }

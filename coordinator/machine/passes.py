@@ -109,6 +109,13 @@ class Flight:
         """The outputs' activities, (batch, outputs)."""
         return np.concatenate([self.outputs[group.number] for group in topology.outputs], axis=1)
 
+    def first_missing(self, topology: Topology) -> int:
+        """The group whose result is waited for first."""
+        groups = [group.number for group in topology.outputs if group.number not in self.outputs]
+        return next(
+            iter(groups or [group.number for group in topology.inputs if group.number not in self.input_errors])
+        )
+
     def missing(self, topology: Topology) -> list[str]:
         """Whose results have not come, by name of their first neuron; the first few, and how many more."""
         groups = [group for group in topology.outputs if group.number not in self.outputs]

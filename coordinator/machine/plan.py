@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from coordinator.data.prepared import PreparedData
 from coordinator.machine.events import Snapshot
@@ -23,10 +25,13 @@ class Plan:
     data: PreparedData
     group_size: int
     fingerprint: str
-    snapshot_interval_steps: int = 50
+    snapshot_interval_steps: int | None = 50
+    """None: as often as costs little."""
     steps_at_most: int | None = None
     heartbeat_interval_ms: int = 1_000
     silence_ms: int = 10_000
+    grace_ms: int = 30_000
+    """How long a group waits for a node to come back before it moves in with another."""
     mixed_arithmetic: bool = False
     inspect_every_step: bool = False
     stop_when_finished: bool = True
@@ -36,6 +41,8 @@ class Plan:
     """The highest generation that an earlier life of the coordinator may have used."""
     restart: Snapshot | None = None
     """Where an earlier life of the coordinator had come to."""
+    figures: Mapping[str, Any] | None = None
+    """What an earlier life of the coordinator measured of the network that has learned."""
     trained: Snapshot | None = None
     """A network that has learned already: nothing is trained, it only answers."""
 

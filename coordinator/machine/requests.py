@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from coordinator.machine.collecting import Collection
+from coordinator.machine.reasons import Chain
 from coordinator.machine.roster import Member
 from coordinator.machine.summary import summary
 from neuron_node.activations import Array
@@ -109,17 +110,30 @@ class Requests:
 
     def _neuron(self, message: Request) -> None:
         machine = self._machine
-        name = _arguments(message).get("neuron")
-        group = machine.topology.group_of.get(name) if isinstance(name, str) else None
-        if group is None or not isinstance(name, str):
-            names = list(machine.topology.group_of)
-            raise UserError(
-                f"there is no neuron {name!r}; they are named {names[0]} to {names[-1]}, as `coordinator neurons` lists"
-            )
+        name = str(_arguments(message).get("neuron"))
+        group = self._group_of(name)
         wanted = {group, *machine.topology.senders[group]}
         view = View(message.client, name, Collection(machine.topology, LATEST_STEP, wanted))
         self._views.append(view)
         machine.outbox.act_all(view.collection.ask(machine.outbox.header()))
+
+    def _why(self, message: Request) -> None:
+        name = _arguments(message).get("neuron")
+        group = None if name is None else self._group_of(name)
+
+        def tell(found: Chain) -> None:
+            self._answer(message.client, {"why": list(found.sentences), "blocked_by": found.blocked_by})
+
+        self._machine.reasons.ask(group, tell)
+
+    def _group_of(self, name: object) -> int:
+        group = self._machine.topology.group_of.get(name) if isinstance(name, str) else None
+        if group is None:
+            names = list(self._machine.topology.group_of)
+            raise UserError(
+                f"there is no neuron {name!r}; they are named {names[0]} to {names[-1]}, as `coordinator neurons` lists"
+            )
+        return group
 
     def _describe(self, message: Request) -> None:
         machine = self._machine
@@ -208,5 +222,6 @@ COMMANDS: dict[str, Callable[[Requests, Request], None]] = {
     "describe": Requests._describe,
     "forward": Requests._forward,
     "held_out": Requests._held_out,
+    "why": Requests._why,
     "stop": Requests._stop,
 }

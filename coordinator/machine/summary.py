@@ -10,6 +10,12 @@ from coordinator.metrics import score
 if TYPE_CHECKING:
     from coordinator.machine.machine import CoordinatorMachine
 
+MEASURED_BEFORE = (
+    "train_accuracy", "train_loss", "test_accuracy", "test_loss", "test_r2", "test_mean_absolute_error", "running_accuracy",
+    "seconds_training", "steps_per_second", "samples_per_second", "messages_per_second", "recoveries",
+)  # fmt: skip
+"""Figures of the training, which a later life of the coordinator that only answers takes from the earlier one."""
+
 
 @dataclass
 class Account:
@@ -55,6 +61,7 @@ def summary(machine: CoordinatorMachine) -> dict[str, Any]:
         "epoch": facts["epoch"],
         "steps": schedule.steps,
         "step": facts["step"],
+        "steps_done": course.steps_done,
         "batch_size": schedule.batch_size,
         "learning_rate": plan.network.learning_rate,
         "seed": plan.seed,
@@ -75,4 +82,8 @@ def summary(machine: CoordinatorMachine) -> dict[str, Any]:
         "weights_sha256": topology.assemble(final.states).sha256() if final else None,
         "recoveries": machine.recoveries,
         "generation": machine.outbox.generation,
+        "recovery_seconds_p50": machine.interruptions.seconds_within(0.50),
+        "recovery_seconds_p99": machine.interruptions.seconds_within(0.99),
+        "stale_messages": machine.stale_messages,
+        **({key: plan.figures.get(key) for key in MEASURED_BEFORE} if plan.figures and course.done else {}),
     }

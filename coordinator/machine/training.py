@@ -34,6 +34,8 @@ class Progress:
     seen: int = 0
     recent: tuple[bool, ...] = ()
     epochs: tuple[Epoch, ...] = ()
+    seconds: float = 0.0
+    """What the steps took, of those that count."""
 
 
 @dataclass
@@ -62,7 +64,7 @@ class Training:
         samples = self.schedule.samples_of(self.progress.step)
         return self.inputs[samples], self.targets[samples]
 
-    def learned(self, activities: Array, targets: Array) -> float:
+    def learned(self, activities: Array, targets: Array, seconds: float = 0.0) -> float:
         """One step is done: count it once, with its loss and accuracy before the update; the loss."""
         now = self.progress
         correct = batch_correct(self.encoding, activities, targets)
@@ -76,6 +78,7 @@ class Training:
             correct=now.correct + sum(hits),
             seen=now.seen + len(targets),
             recent=(now.recent + hits)[-self.recent_window :] if self.recent_window else (),
+            seconds=now.seconds + seconds,
         )
         return loss
 

@@ -17,10 +17,11 @@ from neuron_node.messages import Header, InputError, Mode, Output
 
 FORWARD_AT_ONCE = 4
 FIRST_PATIENCE_MS = 2_000.0
-LEAST_PATIENCE_MS = 1_000.0
+LEAST_PATIENCE_MS = 250.0
 MOST_PATIENCE_MS = 60_000.0
 PATIENCE_IN_STEPS = 10.0
-ATTEMPTS = 5
+PATIENCE_GROWS_TO = 4
+ATTEMPTS = 8
 
 
 class UnderWay:
@@ -71,13 +72,23 @@ class UnderWay:
             self.jobs.remove(flight.job)
         return flight
 
+    @property
+    def oldest(self) -> int:
+        """The pass that has been under way for longest; the last one if none is."""
+        return min(self.flights, default=self.passes)
+
+    @property
+    def late(self) -> bool:
+        """Whether a pass has had to be repeated and is still not done."""
+        return any(flight.attempt for flight in self.flights.values())
+
     def repeat(self, now_ms: float, *, all_of_them: bool = False) -> Flight | None:
         """Send late passes into the network again; one that was repeated too often is returned instead."""
         patience_ms = FIRST_PATIENCE_MS
         if self.recent_ms is not None:
             patience_ms = min(max(LEAST_PATIENCE_MS, PATIENCE_IN_STEPS * self.recent_ms), MOST_PATIENCE_MS)
         for flight in self.flights.values():
-            if not all_of_them and now_ms - flight.sent_ms < patience_ms * 2**flight.attempt:
+            if not all_of_them and now_ms - flight.sent_ms < patience_ms * min(2**flight.attempt, PATIENCE_GROWS_TO):
                 continue
             if flight.attempt == ATTEMPTS:
                 return flight

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from coordinator.machine.machine import TRANSITIONS as COORDINATOR_TRANSITIONS
-from coordinator.machine.machine import CoordinatorState
+from coordinator.machine.state import CoordinatorState
 from neuron_node import addresses as addresses_module
 from neuron_node import fields, messages, role
 from neuron_node.addresses import group_address
@@ -24,7 +24,7 @@ from neuron_node.machine import NodeState
 
 DOCUMENTS = Path(__file__).parents[2] / "docs"
 MARKED = re.compile(r"(?<=<!-- table: )(?P<name>[\w-]+)(?P<open> -->\n)(?P<table>.*?)(?=<!-- end -->)", re.DOTALL)
-NESTED = (messages.State, messages.Placement, messages.Traffic, role.Role, role.Sender, role.Block)
+NESTED = (messages.State, messages.Placement, messages.Waits, messages.Traffic, role.Role, role.Sender, role.Block)
 
 
 def kinds() -> str:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from coordinator.machine.events import Inspected, Snapshot
-from coordinator.machine.machine import CoordinatorState
 from coordinator.machine.plan import Plan
+from coordinator.machine.state import CoordinatorState
 from coordinator.machine.training import LOSSES, Progress
 from coordinator.memory_network import network_of
 from coordinator.presets import NetworkSettings

@@ -245,7 +245,7 @@ def test_a_frame_beyond_the_bound_is_not_even_looked_at(monkeypatch: pytest.Monk
         decode(frame)
 
 
-@pytest.mark.parametrize("version", [0, 2, 2**40])
+@pytest.mark.parametrize("version", [0, PROTOCOL_VERSION - 1, PROTOCOL_VERSION + 1, 2**40])
 def test_another_version_is_told_apart_with_its_sender(version: int) -> None:
     """Whatever else such a message holds, so that its sender can be told why."""
     body = [version, 1, *header(incarnation=NODE_LIFE), "fields", "of another", 1.5]

@@ -8,7 +8,8 @@ from typing import Any
 import msgpack
 import pytest
 
-from coordinator.machine.machine import CoordinatorMachine, CoordinatorState
+from coordinator.machine.machine import CoordinatorMachine
+from coordinator.machine.state import CoordinatorState
 from neuron_node.addresses import COORDINATOR, node_address
 from neuron_node.codec import encode
 from neuron_node.events import End, Log, Received, Send, Subscribe, Tick, Unsubscribe

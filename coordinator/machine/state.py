@@ -1,0 +1,16 @@
+"""The states of a coordinator."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class CoordinatorState(Enum):
+    """Where a run stands."""
+
+    GATHERING = "gathering"
+    WIRING = "wiring"
+    TRAINING = "training"
+    IDLE = "idle"
+    STOPPING = "stopping"
+    ENDED = "ended"

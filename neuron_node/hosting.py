@@ -1,0 +1,85 @@
+"""What a node hosts: its groups' workers, the copies it keeps of them, and the addresses at which it must hear."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from neuron_node.addresses import EVERY_NODE, axon_address, error_address, group_address, node_address
+from neuron_node.copies import Copies
+from neuron_node.events import Action, Send, Subscribe, Unsubscribe
+from neuron_node.messages import Grant, Placement
+from neuron_node.worker import Worker
+
+
+class Hosting:
+    """The groups of one node. Copies outlive a grant, a lost link and a new registration, but not another run."""
+
+    def __init__(self, incarnation: bytes, tell_copy: Callable[[Worker, int], Send]) -> None:
+        self.workers: dict[int, Worker] = {}
+        self.hearers: dict[bytes, list[Worker]] = {}
+        """Workers by the addresses at which they hear."""
+        self.only_worker: Worker | None = None
+        self.subscriptions: list[bytes] = [node_address(incarnation), EVERY_NODE]
+        self.unproved = False
+        """Whether an address was subscribed to after the links were last proved."""
+        self.copies = Copies()
+        self._incarnation = incarnation
+        self._tell_copy = tell_copy
+
+    def begin_run(self) -> None:
+        """Copies of another run are of no use."""
+        self.copies = Copies()
+
+    def lacking(self, grant: Grant) -> tuple[int, ...]:
+        """The groups that a grant names by a digest, and of which no such copy is here."""
+        return tuple(
+            place.role.group
+            for place in grant.placements
+            if place.digest is not None
+            and place.state is None
+            and self.copies.matching(place.role.group, place.step, place.digest) is None
+        )
+
+    def host(self, grant: Grant) -> list[Action]:
+        """Host the groups of a grant, of which none is lacking, in place of those before."""
+        actions = self._take([self._worker(place, grant) for place in grant.placements])
+        self.copies.retain(self.workers)
+        return actions
+
+    def let_go(self) -> list[Action]:
+        """Host nothing; the copies are kept."""
+        return self._take([])
+
+    def subscribe_again(self) -> list[Action]:
+        """All subscriptions once more, on new sockets."""
+        self.unproved = True
+        return [Subscribe(address) for address in self.subscriptions]
+
+    def _worker(self, place: Placement, grant: Grant) -> Worker:
+        group, state = place.role.group, place.state
+        if state is None and place.digest is not None:
+            state = self.copies.of(group, place.step)
+        self.copies.roll_back(group, place.step)
+        if state is not None:
+            self.copies.keep(group, place.step, state)
+        header, place = grant.header, place._replace(state=state)
+        return Worker(place, header.run, header.generation, self._incarnation, self.copies, self._tell_copy)
+
+    def _take(self, workers: list[Worker]) -> list[Action]:
+        self.workers = {worker.role.group: worker for worker in workers}
+        self.hearers = {}
+        for worker in workers:
+            role = worker.role
+            for address in (
+                group_address(role.group),
+                *(axon_address(sender.group) for sender in role.senders if sender.fan_out),
+                *(error_address(block.receiver) for block in role.blocks),
+            ):
+                self.hearers.setdefault(address, []).append(worker)
+        self.only_worker = workers[0] if len(workers) == 1 else None
+        before = self.subscriptions
+        self.subscriptions = [node_address(self._incarnation), EVERY_NODE, *self.hearers]
+        known, kept = set(before), set(self.subscriptions)
+        fresh = [address for address in self.subscriptions if address not in known]
+        self.unproved = self.unproved or bool(fresh)
+        return [*map(Subscribe, fresh), *(Unsubscribe(address) for address in before if address not in kept)]

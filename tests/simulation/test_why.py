@@ -1,0 +1,236 @@
+"""`why` names what a run waits for, whichever kind of message does not come through."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from coordinator.machine.machine import CoordinatorMachine
+from coordinator.machine.reasons import Chain
+from coordinator.machine.state import CoordinatorState
+from coordinator.memory_network import MemoryNetwork
+from neuron_node.addresses import COORDINATOR, client_address
+from neuron_node.codec import decode, encode
+from neuron_node.machine import NodeMachine, Self
+from neuron_node.messages import (
+    NOBODY,
+    Axon,
+    Error,
+    Fetch,
+    Grant,
+    GroupState,
+    Header,
+    Heartbeat,
+    Input,
+    InputError,
+    Message,
+    Output,
+    Probe,
+    Query,
+    Ready,
+    Register,
+    Reply,
+    Request,
+    Signal,
+    Stop,
+    Stopped,
+    Target,
+    Waiting,
+    Welcome,
+)
+from tests.networks import made_data, plan_of, settings_of
+from tests.roles import NO_ROWS
+
+PLAN = plan_of(settings_of((2, 2, 1), epochs=1, batch_size=1), made_data(6, 2, 1), snapshot_interval_steps=4)
+"""Six steps, and nothing else in between."""
+
+
+class Censored(MemoryNetwork):
+    """Five nodes and their coordinator; `blocked` says which messages vanish."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocked: Callable[[Message], bool] = lambda _message: False
+        self.machine = CoordinatorMachine(PLAN)
+        self.hears_disk = True
+
+    def begin(self) -> None:
+        """Start every program."""
+        self.add(self.machine)
+        for number in self.machine.topology.groups:
+            born = Self(number.to_bytes(8, "big"), f"node-{number}", "here", 100 + number, "test", PLAN.fingerprint)
+            self.add(NodeMachine(born))
+
+    def send(self, frame: bytes) -> None:
+        """Deliver what is not blocked."""
+        if not self.blocked(decode(frame)):
+            super().send(frame)
+
+    def reach(self, condition: Callable[[], bool]) -> None:
+        """Run until something holds."""
+        self.run_until(condition)
+
+    def why(self, neuron: str | None = None) -> Chain:
+        """Ask, and wait for the answer."""
+        told: list[Chain] = []
+        group = None if neuron is None else self.machine.topology.group_of[neuron]
+        # As a request would, in a transition of its own: the questions to the nodes go out with the next event.
+        self.machine.reasons.ask(group, told.append)
+        self.run_until(lambda: bool(told))
+        return told[0]
+
+    def waits(self, milliseconds: float) -> None:
+        """Let time pass."""
+        until_ms = self.now_ms + milliseconds
+        self.run_until(lambda: self.now_ms >= until_ms)
+
+
+def in_mid_training(blocked: Callable[[Message], bool], for_ms: float = 1_000.0) -> Censored:
+    """A network that loses some messages from its third step on, and has tried for a while."""
+    network = Censored()
+    network.begin()
+    network.reach(lambda: network.machine.course.training.progress.step == 2)
+    network.blocked = blocked
+    network.waits(for_ms)
+    return network
+
+
+@pytest.mark.parametrize(
+    ("kinds", "cause", "names"),
+    [
+        ((Input,), "input", "waits for its input from the coordinator"),
+        ((Target,), "target", "output.0 waits for its target from the coordinator"),
+        ((Signal,), "signal", "output.0 waits for the signal of hidden.0"),
+        ((Axon,), "signal", "hidden.0 waits for the signal of input.0"),
+        ((Error,), "error", "hidden.0 waits for the error of output.0"),
+        ((Output,), "lost result", "the coordinator waits for the activity of output.0"),
+        ((InputError,), "lost result", "the coordinator waits for the error of input.0"),
+    ],
+    ids=lambda value: value[0].__name__ if isinstance(value, tuple) else None,
+)
+def test_data_that_does_not_come_is_named(kinds: tuple[type, ...], cause: str, names: str) -> None:
+    """By the group that waits, the kind of message, and the group that sent it."""
+    network = in_mid_training(lambda message: isinstance(message, kinds))
+    found = network.why()
+    assert found.blocked_by == cause
+    assert names in " → ".join(found.sentences)
+    assert re.match(r"step (3|4) \(pass \1\) has been under way for 1\.", found.sentences[0])
+
+
+def test_the_chain_begins_at_the_neuron_that_is_asked_for() -> None:
+    """An input neuron waits for the error of a hidden one, that for the output's, which waits for its target."""
+    network = in_mid_training(lambda message: isinstance(message, Target))
+    assert [sentence.split(" from ")[0] for sentence in network.why("input.1").sentences[1:]] == [
+        "input.1 waits for the error of hidden.0 and 1 more",
+        "hidden.0 waits for the error of output.0",
+        "output.0 waits for its target",
+    ]
+
+
+def test_a_node_that_hangs_is_named_with_where_it_runs() -> None:
+    """Nothing of it arrives: by its silence it is told from one whose message was lost."""
+    output = (5).to_bytes(8, "big")
+    network = in_mid_training(lambda message: message.header.incarnation == output, for_ms=0.0)
+    found = network.why()
+    assert found.blocked_by == "node"
+    assert "output.0 on node node-5 (here, process 105) was last heard " in found.sentences[-1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "state", "cause"),
+    [
+        (Register, CoordinatorState.GATHERING, "register"),
+        (Grant, CoordinatorState.WIRING, "ready"),
+        (Ready, CoordinatorState.WIRING, "ready"),
+        (Probe, CoordinatorState.GATHERING, "probe"),
+    ],
+    ids=lambda value: value.__name__ if isinstance(value, type) else None,
+)
+def test_control_that_does_not_come_is_named(kind: type, state: CoordinatorState, cause: str) -> None:
+    """Before the network stands."""
+    network = Censored()
+    network.blocked = lambda message: isinstance(message, kind)
+    network.begin()
+    network.waits(1_000.0)
+    assert network.machine.state is state
+    found = network.why()
+    assert found.blocked_by == cause
+    assert (
+        cause != "register"
+        or "input.0, input.1, hidden.0, hidden.1, output.0 wait for nodes: 0 of 5" in found.sentences[0]
+    )
+
+
+def test_a_snapshots_missing_part_is_named() -> None:
+    """The run does not end without it."""
+    network = Censored()
+    network.begin()
+    network.blocked = lambda message: isinstance(message, GroupState) and message.group == 3
+    network.waits(3_000.0)
+    found = network.why()
+    assert (found.blocked_by, found.sentences) == (
+        "state",
+        ("the snapshot after step 6 waits for the state of hidden.0",),
+    )
+
+
+def test_nodes_that_do_not_say_that_they_end_are_named() -> None:
+    """While the run stops."""
+    network = Censored()
+    network.begin()
+    network.blocked = lambda message: isinstance(message, Stopped)
+    network.reach(lambda: network.machine.state is CoordinatorState.STOPPING)
+    found = network.why()
+    assert found.blocked_by == "stopped" and found.sentences[0].startswith("node-1, node-2, ")
+
+
+def trained(network: Censored) -> str:
+    """The weights in the end."""
+    network.reach(lambda: network.machine.finished is not None)
+    assert network.machine.finished is not None
+    return str(network.machine.finished["weights_sha256"])
+
+
+@pytest.mark.parametrize("kind", [Welcome, Fetch, Heartbeat, Query, Waiting, Stop], ids=lambda kind: kind.__name__)
+def test_the_other_kinds_block_nothing(kind: type) -> None:
+    """The training ends without them, with the same weights."""
+    weights = []
+    for blocked in (False, True):
+        network = Censored()
+        if blocked:
+            network.blocked = lambda message: isinstance(message, kind)
+        network.begin()
+        weights.append(trained(network))
+    assert weights[0] == weights[1]
+
+
+def test_a_run_in_which_nothing_is_blocked_says_so() -> None:
+    """When it has trained, and stays to answer."""
+    network = Censored()
+    network.machine.plan = network.machine.course.plan = replace(PLAN, stop_when_finished=False)
+    network.begin()
+    network.reach(lambda: network.machine.state is CoordinatorState.IDLE)
+    assert network.why() == Chain(("nothing is blocked: step 6 is done",), None)
+
+
+def test_a_person_asks_by_a_request() -> None:
+    """The answer has the sentences and the kind of the cause; a neuron that is not there is a line that says so."""
+    network = in_mid_training(lambda message: isinstance(message, Output))
+    answers: dict[bytes, Reply] = {}
+
+    def heard(frame: bytes) -> None:
+        reply = decode(frame)
+        assert isinstance(reply, Reply)
+        answers[frame[1:9]] = reply
+
+    for client, arguments in ((b"client-1", '{"neuron": "output.0"}'), (b"client-2", '{"neuron": "hidden.9"}')):
+        network.hear(client_address(client), heard)
+        network.send(COORDINATOR + encode(Request(Header(NOBODY, 0, 0, client), client, "why", arguments, NO_ROWS)))
+    network.reach(lambda: len(answers) == 2)
+    good, bad = json.loads(answers[b"client-1"].result), json.loads(answers[b"client-2"].result)
+    assert good["blocked_by"] == "lost result" and good["why"][1].startswith("output.0 has sent all it has to")
+    assert "there is no neuron 'hidden.9'" in bad["error"] and not answers[b"client-2"].good
