@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from coordinator.data.prepared import PreparedData
+from coordinator.errors import UserError
 from coordinator.machine.events import Snapshot
 from coordinator.machine.plan import Plan
 from coordinator.machine.state import CoordinatorState
@@ -18,7 +19,10 @@ from neuron_node.messages import IDENTITY_LENGTH
 
 
 def forward(model: Model, rows: Array) -> Array:
-    """The outputs' activities, (rows, outputs), for scaled rows, (rows, inputs). Every neuron is a machine of its own."""
+    """The outputs' activities, (rows, outputs), for scaled rows, (rows, inputs). Every neuron is a machine of its own.
+
+    Raises `UserError` for rows so large that the numbers overflow.
+    """
     if not len(rows):
         return np.empty((0, model.network.layers[-1]))
     nothing = np.empty((0, model.network.layers[0])), np.empty((0, model.network.layers[-1]))
@@ -37,6 +41,9 @@ def forward(model: Model, rows: Array) -> Array:
     network, coordinator = network_of(plan)
     network.run_until(lambda: coordinator.state is CoordinatorState.IDLE)
     answers: list[Array] = []
-    coordinator.course.forward(rows, answers.append)
-    network.run_until(lambda: bool(answers))
+    failures: list[str] = []
+    coordinator.course.forward(rows, answers.append, failures.append)
+    network.run_until(lambda: bool(answers or failures))
+    if failures:
+        raise UserError(failures[0])
     return answers[0]

@@ -112,6 +112,6 @@ def sender_of(frame: bytes) -> bytes:
     try:
         body = msgpack.unpackb(frame[ADDRESS_LENGTH:], use_list=False, **_LIMITS)
         sender = body[_FIRST_FIELD - 1]
-    except (ValueError, msgpack.UnpackException, TypeError, RecursionError, IndexError):
+    except (ValueError, msgpack.UnpackException, TypeError, RecursionError, LookupError):
         return b""
     return sender if type(sender) is bytes and len(sender) == IDENTITY_LENGTH else b""

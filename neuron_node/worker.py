@@ -67,6 +67,8 @@ class Pass:
     down: Way
     up: Way
     state: Stage = Stage.LISTENING
+    broken: str = ""
+    """The neuron whose numbers were no longer finite, if any were not."""
     signals: Array | None = None
     """Once fired, the signals at all synapses of the axons, (batch, synapses)."""
 
@@ -94,7 +96,6 @@ class Worker:
         self.last_error = np.empty((0, self.role.size))
         self.copies = Copies() if copies is None else copies
         self._tell_copy = tell_copy
-        self.diverged = ""
         self._run, self._generation, self._incarnation = run, generation, incarnation
         self._ways = Ways(self.role, run, generation)
         kinds: tuple[type[Data], ...] = (Signal, Axon, Output, Error, InputError)
@@ -327,7 +328,7 @@ class Worker:
     def _repeat(self, record: Pass, attempt: int) -> list[Send]:
         record.attempt = attempt
         self._recall(record)
-        if self.diverged:
+        if record.broken:
             return self._diverge(record)
         sends: list[Send] = []
         if record.state is not Stage.LISTENING:
@@ -375,8 +376,8 @@ class Worker:
         return self._prefixes[kind] + packed(record.number) + middle
 
     def _diverge(self, record: Pass) -> list[Send]:
-        self.diverged = self.diverged or self._first_broken_neuron()
-        return [Send(COORDINATOR, encode(Diverged(self._header(record), self.role.group, self.diverged, self.step)))]
+        record.broken = record.broken or self._first_broken_neuron()
+        return [Send(COORDINATOR, encode(Diverged(self._header(record), self.role.group, record.broken, self.step)))]
 
     def _first_broken_neuron(self) -> str:
         columns = [self.neurons.bias[:, None], self.neurons.weights, self.last_activity.T, self.last_error.T]

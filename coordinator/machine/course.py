@@ -19,7 +19,8 @@ from coordinator.machine.training import LOSSES, Epoch, Progress, Training
 from coordinator.machine.under_way import UnderWay
 from coordinator.topology import Topology
 from neuron_node.activations import Array
-from neuron_node.messages import GroupState, InputError, Mode, Output
+from neuron_node.errors import Stale
+from neuron_node.messages import Diverged, GroupState, InputError, Mode, Output
 
 MEASURED_ROWS_AT_ONCE = 256
 ROWS_AT_MOST = 100_000
@@ -188,13 +189,22 @@ class Course:
         """Whether a snapshot is whole but not durable."""
         return self._unsaved is not None
 
-    def held_out(self, done: Callable[[Array], None]) -> None:
-        """Send the held-out samples forward, as soon as the present step is over."""
-        self.forward(self.plan.data.test_inputs, done)
-
-    def forward(self, rows: Array, done: Callable[[Array], None]) -> None:
+    def forward(self, rows: Array, done: Callable[[Array], None], failed: Callable[[str], None]) -> None:
         """Send rows forward, as soon as the present step is over; `done` gets the activities."""
-        self.under_way.add(ForwardJob(rows, MEASURED_ROWS_AT_ONCE, done))
+        self.under_way.add(ForwardJob(rows, MEASURED_ROWS_AT_ONCE, done, failed))
+
+    def diverged(self, message: Diverged) -> bool:
+        """Numbers overflowed in a pass; whether it is the run's own, and not one of rows that a person sent. Raises `Stale`."""
+        flight = self.under_way.flights.get(message.header.pass_number)
+        if flight is None:
+            raise Stale(f"pass {message.header.pass_number} is over")
+        if flight.job is None or flight.job.failed is None:
+            return True
+        self.under_way.give_up(flight.job)
+        flight.job.failed(
+            f"the numbers of neuron {message.neuron} were no longer finite: these rows are too large for the network"
+        )
+        return False
 
     def _launch_step(self) -> None:
         inputs, targets = self.training.batch()

@@ -200,6 +200,8 @@ class CoordinatorMachine:
         self.course.state(message)
 
     def _diverged(self, message: Diverged) -> None:
+        if not self.course.diverged(message):
+            return
         rate = self.plan.network.learning_rate
         self.fail(
             f"diverged: the numbers of neuron {message.neuron} were no longer finite at step {message.step}; "

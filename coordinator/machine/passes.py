@@ -27,6 +27,8 @@ class ForwardJob:
     rows: Array
     batch_size: int
     done: Callable[[Array], None]
+    failed: Callable[[str], None] | None = None
+    """Told why nothing comes of it; without it, the run fails."""
     waiting: deque[int] = field(default_factory=deque)
     activities: dict[int, Array] = field(default_factory=dict)
 

@@ -62,7 +62,7 @@ class Requests:
             self._open.add(client)
             command(self, message)
         except UserError as fault:
-            self._answer(client, {"error": str(fault)}, good=False)
+            self._refuse(client, str(fault))
 
     def hear(self, message: GroupState) -> None:
         """A state that a view may wait for. Raises `PeerError`."""
@@ -88,6 +88,9 @@ class Requests:
         while len(self._answers) > ANSWERS_KEPT:
             self._answers.popitem(last=False)
         self._machine.outbox.send(client_address(client), reply)
+
+    def _refuse(self, client: bytes, reason: str) -> None:
+        self._answer(client, {"error": reason}, good=False)
 
     def _status(self, message: Request) -> None:
         machine = self._machine
@@ -147,7 +150,12 @@ class Requests:
         inputs = self._machine.topology.layers[0]
         if message.rows.ndim != 2 or message.rows.shape[1] != inputs or not len(message.rows):
             raise UserError(f"rows of {message.rows.shape[1]} numbers for {inputs} input neurons")
-        self._machine.course.forward(message.rows, lambda activities: self._answer(message.client, {}, activities))
+        client = message.client
+        self._machine.course.forward(
+            message.rows,
+            lambda activities: self._answer(client, {}, activities),
+            lambda reason: self._refuse(client, reason),
+        )
 
     def _held_out(self, message: Request) -> None:
         targets = self._machine.plan.data.test_targets
@@ -155,7 +163,8 @@ class Requests:
         def done(activities: Array) -> None:
             self._answer(message.client, {}, np.concatenate([activities, targets], axis=1))
 
-        self._machine.course.held_out(done)
+        held_out = self._machine.plan.data.test_inputs
+        self._machine.course.forward(held_out, done, lambda reason: self._refuse(message.client, reason))
 
     def _stop(self, message: Request) -> None:
         self._answer(message.client, {"state": "stopping"})

@@ -45,6 +45,11 @@ class UnderWay:
         """Queue a forward job."""
         self.jobs.append(job)
 
+    def give_up(self, job: ForwardJob) -> None:
+        """Forget a forward job and its passes."""
+        self.jobs.remove(job)
+        self.flights = {number: flight for number, flight in self.flights.items() if flight.job is not job}
+
     def launch_step(self, inputs: Array, targets: Array, mode: Mode, now_ms: float) -> None:
         """Send one training step into the network."""
         self._launch(Flight(self._next(), mode, inputs, targets, now_ms, now_ms))

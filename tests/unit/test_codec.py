@@ -270,6 +270,7 @@ def test_the_sender_of_a_bad_message_is_found() -> None:
     body[-1] = None
     assert sender_of(ADDRESS + msgpack.packb(body)) == NODE_LIFE
     assert sender_of(ADDRESS + b"\x93\x01\x02\x03") == b""
+    assert sender_of(ADDRESS + b"\x80") == b""
     assert sender_of(COORDINATOR) == b""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
 from typing import Any
@@ -28,7 +29,7 @@ from neuron_node.messages import (
     Stop,
 )
 from tests.coordinators import NO_TRAFFIC, by, linked, ready, register, request, tell, wired
-from tests.networks import parameters, plan_of, seed_settings, settings_of, xor_data
+from tests.networks import made_data, parameters, plan_of, seed_settings, settings_of, xor_data
 from tests.roles import matrix, messages, sent
 from tests.simulator import Simulator
 
@@ -78,7 +79,7 @@ def running(plan: Plan, *, finished: bool = False) -> tuple[Simulator, Ask]:
         simulator.send(COORDINATOR + encode(message))
         simulator.run(lambda: bool(heard))
         [reply] = [decode(frame) for frame in heard]
-        assert isinstance(reply, Reply) and reply.good, reply
+        assert isinstance(reply, Reply) and reply.good == ("error" not in json.loads(reply.result))
         return json.loads(reply.result), reply.rows
 
     replies: list[list[bytes]] = []
@@ -269,3 +270,21 @@ def test_the_held_out_samples_come_back_with_their_targets() -> None:
     _, ask = running(plan_of(settings_of((2, 1), epochs=50), xor_data()))
     _, rows = ask("held_out")
     assert rows.shape == (4, 2) and rows[:, 1].tolist() == [0.0, 1.0, 1.0, 0.0]
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_rows_that_overflow_are_refused_and_end_nothing(finished: bool) -> None:
+    """Whoever sent them is told which neuron could not bear them; the run goes on, with the same weights in the end."""
+    settings = settings_of((8, 1), epochs=60, output_activation="identity", learning_rate=0.005)
+    plan = plan_of(settings, made_data(4, 8, 1), stop_when_finished=False)
+    simulator, ask = running(plan, finished=finished)
+    # Whatever the signs of the weights are, in one of these rows all signals have the same one.
+    answer, _ = ask("forward", np.array([*itertools.product((-1.79e308, 1.79e308), repeat=8)]))
+    assert "output.0 were no longer finite" in answer["error"]
+    good, rows = ask("forward", np.zeros((1, 8)))
+    assert good == {} and rows.shape == (1, 1)
+    simulator.run(lambda: simulator.coordinator.finished is not None)
+    undisturbed, _ = running(plan, finished=True)
+    undisturbed.run(lambda: undisturbed.coordinator.finished is not None)
+    assert simulator.coordinator.finished and undisturbed.coordinator.finished
+    assert simulator.coordinator.finished["weights_sha256"] == undisturbed.coordinator.finished["weights_sha256"]
