@@ -46,7 +46,10 @@ def _generation(content: bytes) -> int:
     text, _, digest = content.decode("ascii", "replace").rstrip("\n").partition("\n")
     if hashlib.sha256(text.encode()).hexdigest() != digest:
         raise Damaged("its checksum does not match")
-    generation = json.loads(text)["generation"]
+    try:
+        generation = json.loads(text)["generation"]
+    except (ValueError, KeyError, TypeError):
+        raise Damaged("it is no record of ours") from None
     if type(generation) is not int or not 0 <= generation <= LARGEST_GENERATION:
         raise Damaged("it holds no generation")
     return generation

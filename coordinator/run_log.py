@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import json
@@ -16,6 +17,7 @@ from coordinator.machine.events import Row
 LARGEST_METRICS_BYTES = 1024**3
 LARGEST_EVENT_LOG_BYTES = 8 * 1024 * 1024
 NOT_LOGGED = ("progress", "compared")
+LARGEST_TAIL_BYTES = 64 * 1024
 
 
 class MetricsFile:
@@ -24,6 +26,8 @@ class MetricsFile:
     def __init__(self, path: Path, disk: Disk) -> None:
         self._path = path
         self._disk = disk
+        self._named = False
+        """Whether the file's name is known to be durable; of one that an earlier life wrote, or failed to, it is not."""
 
     def append(self, rows: Sequence[Row]) -> None:
         """Add rows, durably. Raises `OSError`."""
@@ -32,8 +36,11 @@ class MetricsFile:
         text = io.StringIO(newline="")
         csv.writer(text).writerows(rows)
         if self._path.name not in self._disk.names(self._path.parent):
-            write_whole(self._path, (",".join(Row._fields) + "\r\n" + text.getvalue()).encode(), self._disk)
+            self._write((",".join(Row._fields) + "\r\n" + text.getvalue()).encode())
             return
+        if not self._named:
+            self._disk.sync_folder(self._path.parent)
+            self._named = True
         self._disk.append(self._path, text.getvalue().encode())
         self._disk.sync(self._path)
 
@@ -47,7 +54,12 @@ class MetricsFile:
         rows = {number: line for line in lines if (number := _step(line)) is not None and number <= step}
         kept = "".join(f"{line}\r\n" for line in (",".join(Row._fields), *rows.values()))
         if lines and kept != "\r\n".join(lines):
-            write_whole(self._path, kept.encode(), self._disk)
+            self._write(kept.encode())
+
+    def _write(self, content: bytes) -> None:
+        self._named = False
+        write_whole(self._path, content, self._disk)
+        self._named = True
 
     def _lines(self) -> list[str]:
         try:
@@ -83,3 +95,22 @@ class EventLog:
                 file.write(line + "\n")
         except OSError:
             return
+
+
+def events_of(path: Path, most_bytes: int = LARGEST_EVENT_LOG_BYTES) -> list[dict[str, Any]]:
+    """The events in the last bytes of a log, the oldest first; what can't be read is left out."""
+    try:
+        with path.open("rb") as file:
+            start = max(0, path.stat().st_size - most_bytes)
+            file.seek(start)
+            lines = file.read(most_bytes).split(b"\n")
+    except OSError:
+        return []
+    found = []
+    # A log that is read from its middle begins with the rest of a line.
+    for line in lines[1:] if start else lines:
+        with contextlib.suppress(ValueError, RecursionError):
+            event = json.loads(line)
+            if isinstance(event, dict) and isinstance(event.get("event"), str):
+                found.append(event)
+    return found

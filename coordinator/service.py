@@ -5,6 +5,7 @@ It needs neither the data sets' library nor the command line's, so that it start
 
 from __future__ import annotations
 
+import logging
 import secrets
 from collections.abc import Callable
 from dataclasses import replace
@@ -25,10 +26,12 @@ from coordinator.machine.machine import CoordinatorMachine
 from coordinator.machine.plan import Plan
 from coordinator.model_file import Model, save_model
 from coordinator.presets import NetworkSettings
+from coordinator.resumption import config_to_go_on
 from coordinator.run_directory import RunDirectory
 from coordinator.run_log import EventLog
 from coordinator.run_store import RunStore
 from neuron_node.broker import announce_health
+from neuron_node.events import End, Interrupted
 from neuron_node.fingerprint import fingerprint
 from neuron_node.messages import IDENTITY_LENGTH
 from neuron_node.shell import Shell
@@ -37,6 +40,26 @@ from neuron_node.wiring import Endpoints, Link
 TICK_MS = 50
 Observer = Callable[[str, dict[str, Any]], None]
 """Called with the name of an event and its facts, which are plain JSON data."""
+
+logger = logging.getLogger("exmachina")
+
+
+class LeavesNodes:
+    """A coordinator that others started nodes for: interrupted, it ends alone, and its next life finds the nodes waiting.
+
+    Nothing needs to be saved first, since a coordinator can be killed at any moment. `coordinator stop` ends the nodes too.
+    """
+
+    def __init__(self, machine: CoordinatorMachine) -> None:
+        self._machine = machine
+        self.start = machine.start
+        self.receive = machine.receive
+
+    def handle(self, event: Any, now_ms: float) -> list[Any]:
+        """What the machine does, but for an interruption."""
+        if isinstance(event, Interrupted):
+            return [End(130 if event.by_hand else 0)]
+        return self._machine.handle(event, now_ms)
 
 
 class Service:
@@ -51,10 +74,12 @@ class Service:
         inspect: Callable[[Plan], Callable[[Inspected], dict[str, Any] | None]] | None = None,
     ) -> None:
         """`inspect` makes, from the plan, what looks at every group after every step; what it returns last is reported."""
-        config = directory.config()
+        config = config_to_go_on(directory)
         directory.lock()
+        directory.forget("failure")
         self._directory = directory
         self._observe = observe
+        self._stays = not stop_when_finished
         self._store = RunStore(directory.path, directory.identity(config))
         self._events = EventLog(directory.path / "events.jsonl")
         plan = Plan(
@@ -66,37 +91,40 @@ class Service:
             group_size=config["group_size"],
             fingerprint=fingerprint(),
             snapshot_interval_steps=config["snapshot_interval_steps"],
+            grace_ms=round(1000 * config["regroup_after_seconds"]),
             steps_at_most=config["steps_at_most"],
             mixed_arithmetic=config["mixed_arithmetic"],
             inspect_every_step=inspect is not None,
             stop_when_finished=stop_when_finished,
             model_path=str(directory.model),
         )
-        self.plan = self._where_it_stood(plan, config["fingerprint"])
+        self.plan = self._where_it_stood(plan)
         self.machine = CoordinatorMachine(self.plan)
         self._inspect = inspect(self.plan) if inspect else None
 
-    def _where_it_stood(self, plan: Plan, arithmetic: str) -> Plan:
+    def _where_it_stood(self, plan: Plan) -> Plan:
         """The plan with what an earlier life of the coordinator left."""
-        if arithmetic != plan.fingerprint and not plan.mixed_arithmetic:
-            raise UserError(
-                f"{self._directory.path} was begun on other arithmetic ({arithmetic}; here it is {plan.fingerprint}), "
-                "so its steps can't be repeated exactly; go on where it was begun"
-            )
         try:
             standing = self._store.standing(plan.topology())
         except OSError as fault:
             raise UserError(f"{self._directory.path} can't be read: {fault.strerror or fault}") from None
-        return replace(plan, generation=standing.generation, restart=standing.snapshot)
+        plan = replace(plan, generation=standing.generation, restart=standing.snapshot)
+        # One that is to end when it has finished measures and says its result once more: nobody may have heard it.
+        figures = self._directory.result() if self._stays else None
+        if standing.snapshot and standing.snapshot.step == plan.schedule().steps and figures:
+            return replace(plan, trained=standing.snapshot, figures=figures)
+        return plan
 
     def run(self, endpoints: Endpoints, orphaned: Callable[[], bool] = lambda: False) -> int:
         """Until the run has ended; the exit code."""
         link = Link(endpoints, TICK_MS)
         try:
             announce_health()
-            return Shell(self.machine, link, TICK_MS, perform=self._perform, orphaned=orphaned).run()
+            machine = LeavesNodes(self.machine) if self._stays else self.machine
+            return Shell(machine, link, TICK_MS, perform=self._perform, orphaned=orphaned).run()
         finally:
             link.close()
+            self._directory.unlock()
 
     def _perform(self, action: Any) -> list[Any]:
         match action:
@@ -126,12 +154,22 @@ class Service:
         save_model(self._directory.model, model)
 
     def _report(self, event: str, facts: dict[str, Any]) -> None:
-        if event == "wired":
-            self._directory.write_json("placements", self._placements())
-        if event == "finished":
-            self._directory.write_json("result", facts)
+        match event:
+            case "wired":
+                self._write("placements", self._placements())
+            case "finished":
+                self._write("result", facts)
+            case "failed":
+                self._write("failure", facts)
         self._events.note(event, facts)
         self._observe(event, facts)
+
+    def _write(self, name: str, value: dict[str, Any]) -> None:
+        """For people; the run does not depend on it."""
+        try:
+            self._directory.write_json(name, value)
+        except OSError as fault:
+            logger.error("%s.json can't be written: %s", name, fault.strerror or fault)
 
     def _placements(self) -> dict[str, dict[str, Any]]:
         return {

@@ -46,6 +46,7 @@ def _not_bool(value: object) -> object:
 Neurons = Annotated[int, BeforeValidator(_not_bool), Field(ge=1, le=MOST_NEURONS)]
 Sizes = Annotated[tuple[Neurons, ...], BeforeValidator(_whole_numbers)]
 Whole = Annotated[int, BeforeValidator(_not_bool)]
+Interval = Annotated[int, BeforeValidator(_not_bool), Field(ge=1, le=1_000_000)]
 Real = Annotated[float, BeforeValidator(_not_bool)]
 
 
@@ -89,8 +90,11 @@ class LearnSettings(BaseModel):
     test_fraction: Real = Field(default=0.2, ge=0.0, le=0.9, allow_inf_nan=False, description="a number from 0 to 0.9")
     scaling: Scaling | None = Field(default=None, description="standard, range or none")
     preset: Literal["exmachina"] | None = Field(default=None, description="exmachina")
-    snapshot_interval_steps: Whole = Field(
-        default=50, ge=1, le=1_000_000, description="a whole number from 1 to 1,000,000"
+    snapshot_interval_steps: Annotated[Interval | Literal["auto"], BeforeValidator(_not_bool)] = Field(
+        default="auto", description="a whole number from 1 to 1,000,000, or auto"
+    )
+    regroup_after_seconds: Real = Field(
+        default=30.0, ge=0.0, le=86_400.0, allow_inf_nan=False, description="a number from 0 to 86,400"
     )
     name: str | None = Field(
         default=None,

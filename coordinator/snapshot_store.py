@@ -1,10 +1,11 @@
 """A run's snapshots on disk: whole or not at all, and never a wrong load.
 
-    snapshots/step-000000150.snapshot   magic, SHA-256 of the rest, then the groups' states as safetensors,
-                                        with the step, the generation, the progress and whose they are as metadata
+    snapshots/step-000000150.snapshot   magic, SHA-256 of the rest, then the groups' states as safetensors, and as
+                                        metadata the step, the generation, the progress, whose they are, and a
+                                        digest of each group's state that is bound to the group and the step
 
 A file is written aside, synced, renamed, and its folder synced. The last two are kept; a damaged one is recognised by
-its checksum, and the one before is used.
+its checksums, and the one before is used.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ import hashlib
 import json
 import logging
 import re
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from safetensors import SafetensorError
@@ -59,12 +61,12 @@ class SnapshotStore:
             self._disk.make_folder(self._folder)
             self._disk.sync_folder(self._folder.parent)
         write_whole(self._path(snapshot.step), encode_snapshot(snapshot, generation, self._identity), self._disk)
-        for old in self._steps()[:-KEPT]:
+        for old in self.steps()[:-KEPT]:
             self._disk.remove(self._path(old))
 
     def latest(self, topology: Topology) -> Saved | None:
-        """The latest snapshot that is whole, and fits; None if there is none."""
-        for step in reversed(self._steps()):
+        """The latest snapshot that is whole, and fits; None if there is none. Raises `OSError`."""
+        for step in reversed(self.steps()):
             try:
                 content = self._disk.read(self._path(step), LARGEST_SNAPSHOT_BYTES)
                 saved = decode_snapshot(content, self._identity, topology)
@@ -73,15 +75,37 @@ class SnapshotStore:
             except (OSError, Damaged) as fault:
                 logger.error("the snapshot after step %d can't be used (%s); looking at the one before", step, fault)
             else:
+                self._make_durable(step)
                 return saved
         return None
 
-    def _path(self, step: int) -> Path:
-        return self._folder / f"step-{step:09d}.snapshot"
+    def kept(self) -> Iterator[tuple[int, int, bool]]:
+        """For people: the step of each snapshot, its bytes, and whether its checksum is right."""
+        for step in self.steps():
+            content, whole = b"", True
+            try:
+                content = self._disk.read(self._path(step), LARGEST_SNAPSHOT_BYTES)
+                _payload(content)
+            except FileNotFoundError:
+                # Of a run that goes on: a later one has taken its place.
+                continue
+            except (OSError, Damaged):
+                whole = False
+            yield step, len(content), whole
 
-    def _steps(self) -> list[int]:
+    def steps(self) -> list[int]:
+        """The steps that there is a file of, damaged or not, in order."""
         names = (re.fullmatch(r"step-(\d{9,18})\.snapshot", name) for name in self._disk.names(self._folder))
         return sorted(int(match[1]) for match in names if match)
+
+    def _make_durable(self, step: int) -> None:
+        """What was read may be in memory only: the life that wrote it may have ended just before it synced the folder."""
+        self._disk.sync(self._path(step))
+        for folder in (self._folder, self._folder.parent):
+            self._disk.sync_folder(folder)
+
+    def _path(self, step: int) -> Path:
+        return self._folder / f"step-{step:09d}.snapshot"
 
 
 def encode_snapshot(snapshot: Snapshot, generation: int, identity: str) -> bytes:
@@ -95,6 +119,9 @@ def encode_snapshot(snapshot: Snapshot, generation: int, identity: str) -> bytes
         "generation": str(generation),
         "identity": identity,
         "progress": json.dumps(asdict(snapshot.progress)),
+        "digests": json.dumps(
+            {str(group): _digest(group, snapshot.step, state) for group, state in snapshot.states.items()}
+        ),
     }
     payload = save(tensors, facts)
     return MAGIC + hashlib.sha256(payload).digest() + payload
@@ -102,32 +129,56 @@ def encode_snapshot(snapshot: Snapshot, generation: int, identity: str) -> bytes
 
 def decode_snapshot(content: bytes, identity: str, topology: Topology) -> Saved:
     """The snapshot in these bytes. Raises `Damaged` for anything but exactly what was written, for this run."""
+    payload = _payload(content)
+    try:
+        tensors = load(payload)
+        header = json.loads(payload[8 : 8 + int.from_bytes(payload[:8], "little")])["__metadata__"]
+        progress = _progress(json.loads(header["progress"]))
+        digests = dict(json.loads(header["digests"]))
+        step, generation = int(header["step"]), int(header["generation"])
+        states = {number: State(tensors[f"{number}.bias"], tensors[f"{number}.weights"]) for number in topology.groups}
+        belongs = header["identity"] == identity
+    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as fault:
+        raise Damaged(f"{type(fault).__name__}: {fault}") from None
+    if not belongs:
+        raise Damaged("it belongs to another run, network, data or arithmetic")
+    if len(tensors) != 2 * len(states) or progress.step != step:
+        raise Damaged("its parts are not those of this network after this step")
+    for number, state in states.items():
+        group = topology.groups[number]
+        fan_out = sum(topology.groups[below].size for below in topology.receivers[number])
+        if state.bias.shape != (1, group.size) or state.weights.shape != (group.size, fan_out):
+            raise Damaged(f"the state of {group.names[0]} has another shape")
+        if not state.bias.dtype == state.weights.dtype == np.float64:
+            raise Damaged(f"the state of {group.names[0]} is of another type")
+        if digests.get(str(number)) != _digest(number, step, state):
+            raise Damaged(f"the state of {group.names[0]} is another's")
+    return Saved(Snapshot(step, states, progress), generation)
+
+
+def _payload(content: bytes) -> bytes:
+    """What follows the checksum, if that is right. Raises `Damaged`."""
     start = len(MAGIC) + DIGEST_LENGTH
     if content[: len(MAGIC)] != MAGIC or len(content) < start + 8:
         raise Damaged("it is no snapshot")
     payload = content[start:]
     if hashlib.sha256(payload).digest() != content[len(MAGIC) : start]:
         raise Damaged("its checksum does not match")
-    try:
-        tensors = load(payload)
-        header = json.loads(payload[8 : 8 + int.from_bytes(payload[:8], "little")])["__metadata__"]
-        progress = _progress(json.loads(header["progress"]))
-        step, generation = int(header["step"]), int(header["generation"])
-        states = {number: State(tensors[f"{number}.bias"], tensors[f"{number}.weights"]) for number in topology.groups}
-    except (SafetensorError, ValueError, KeyError, TypeError) as fault:
-        raise Damaged(f"{type(fault).__name__}: {fault}") from None
-    if header["identity"] != identity:
-        raise Damaged("it belongs to another run, network, data or arithmetic")
-    for number, state in states.items():
-        group = topology.groups[number]
-        fan_out = sum(topology.groups[below].size for below in topology.receivers[number])
-        if state.bias.shape != (1, group.size) or state.weights.shape != (group.size, fan_out):
-            raise Damaged(f"the state of {group.names[0]} has another shape")
-    return Saved(Snapshot(step, states, progress), generation)
+    return payload
 
 
-def _progress(fields: dict[str, object]) -> Progress:
+def _digest(group: int, step: int, state: State) -> str:
+    """Of one group's state after one step: no other group's, and no other step's, is the same."""
+    digest = hashlib.sha256(f"{group} {step} ".encode())
+    digest.update(np.ascontiguousarray(state.bias).data)
+    digest.update(np.ascontiguousarray(state.weights).data)
+    return digest.hexdigest()
+
+
+def _progress(fields: Any) -> Progress:
+    if not isinstance(fields, dict):
+        raise TypeError("an object belongs there")
     epochs, recent = fields.pop("epochs"), fields.pop("recent")
     if not isinstance(epochs, list) or not isinstance(recent, list):
         raise TypeError("lists belong there")
-    return Progress(**fields, epochs=tuple(Epoch(*epoch) for epoch in epochs), recent=tuple(recent))  # type: ignore[arg-type]
+    return Progress(**fields, epochs=tuple(Epoch(*epoch) for epoch in epochs), recent=tuple(recent))

@@ -1,4 +1,4 @@
-"""`status`, `neurons`, `neuron`, `logs` and `stop`: questions to a running service, and its logs."""
+"""`status`, `neurons`, `neuron`, `why`, `logs` and `stop`: questions to a running service, and its logs."""
 
 from __future__ import annotations
 
@@ -108,6 +108,24 @@ def neuron(name: str, runs: Path, as_json: bool, **where: Any) -> None:
     for title, key in (("axon: signal = weight × activity, to", "axon"), ("dendrites: signals from", "dendrites")):
         if facts[key]:
             print_table((title, "weight"), [(synapse["neuron"], f"{synapse['weight']:+.6f}") for synapse in facts[key]])
+
+
+@click.command()
+@click.argument("name", required=False)
+@broker_options
+@runs_option
+@json_option
+def why(name: str | None, runs: Path, as_json: bool, **where: Any) -> None:
+    """What the run waits for: who waits for whom, down to the cause.
+
+    NAME is a neuron to begin with; without it, the first one that owes the coordinator a result.
+    """
+    facts = ask(runs, where, "why", **({} if name is None else {"neuron": name}))
+    if as_json:
+        print_json(facts)
+        return
+    for depth, sentence in enumerate(facts["why"]):
+        results.print(f"{'  ' * depth}{sentence}", markup=False, soft_wrap=True)
 
 
 def _few(numbers: list[float], most: int = 6) -> str:

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import click
 
+from coordinator.cli.chaos import Extras, RunChaos, check_identical, compared, extras_options, print_chaos
 from coordinator.cli.job import Job
 from coordinator.cli.options import json_option, runs_option, settings_options
-from coordinator.cli.output import print_json, print_table, shown
+from coordinator.cli.output import errors, print_json, print_table, shown
 from coordinator.cli.progress import watcher
+from coordinator.cli.resume import remove_sockets, run_to_resume
 from coordinator.disk import write_whole
 from coordinator.errors import JobError, UserError
 from coordinator.local.launcher import LocalRun, check_machine
 from coordinator.run_directory import RunDirectory
+from coordinator.run_log import EventLog
+
+NOTED_HERE = ("ended", "put_aside", "struck", "released")
+"""Events that the supervisor tells, and not the coordinator, which writes down its own."""
 
 
 def check_save(path: Path | None) -> None:
@@ -36,51 +44,118 @@ def check_save(path: Path | None) -> None:
 @click.argument("dataset", required=False)
 @settings_options
 @click.option("--save", type=click.Path(path_type=Path), help="Write the trained model to this file (safetensors).")
+@click.option("--resume", metavar="RUN", help="Go on with this run from its last snapshot; all settings are its own.")
+@extras_options
 @runs_option
 @json_option
-def learn(dataset: str | None, config: Path | None, save: Path | None, runs: Path, as_json: bool, **flags: Any) -> None:
+def learn(
+    dataset: str | None,
+    config: Path | None,
+    save: Path | None,
+    resume: str | None,
+    runs: Path,
+    as_json: bool,
+    extras: Extras,
+    **flags: Any,
+) -> None:
     """Train a network on this machine: one process a group, by default one a neuron.
 
     DATASET is digits (the default), iris, wine, breast_cancer, xor, semeion, or the path of a CSV or NPZ file.
     """
-    job = Job.from_flags({"dataset": dataset, **flags}, config)
     check_save(save)
-    check_machine(job.nodes)
-    directory = job.create_run(runs)
-    _watch(directory, job.nodes)
-    result = directory.read_json("result")
+    job = None
+    if resume is not None:
+        if extras.compare:
+            raise UserError("--compare does not go with --resume, but with a run from its beginning")
+        directory, nodes = run_to_resume(runs, resume, dataset, flags)
+        check_machine(nodes + extras.spares, relayed=extras.relayed)
+    else:
+        job = Job.from_flags({"dataset": dataset, **flags}, config)
+        nodes = job.nodes
+        check_machine(nodes + extras.spares, relayed=extras.relayed)
+        directory = job.create_run(runs)
+    result = _learnt(directory, nodes, extras)
+    if job and extras.compare:
+        errors.print("once more, without chaos", markup=False)
+        undisturbed = job.create_run(runs, name=f"{directory.path.name}-undisturbed", numbered=True)
+        result |= compared(result, _learnt(undisturbed, nodes, Extras()))
+        directory.write_json("result", result)
     if save:
         write_whole(save, directory.model.read_bytes())
         result["model_path"] = str(save)
-    result["run"] = directory.path.name
     if as_json:
         print_json(result)
     else:
         _print_result(result)
+    check_identical(result)
 
 
-def _watch(directory: RunDirectory, nodes: int, *, verify: bool = False) -> None:
+def _learnt(directory: RunDirectory, nodes: int, extras: Extras) -> dict[str, Any]:
+    """Train, with spares and disturbances; the result."""
+    chaos = extras.chaos_in(directory)
+    _watch(directory, nodes + extras.spares, chaos=chaos, relayed=extras.relayed)
+    result: dict[str, Any] = directory.read_json("result")
+    if chaos:
+        result |= chaos.figures()
+        directory.write_json("result", result)
+    return {**result, "run": directory.path.name}
+
+
+def _watch(
+    directory: RunDirectory, nodes: int, *, verify: bool = False, chaos: RunChaos | None = None, relayed: bool = False
+) -> None:
     """Show a run until it has ended. Raises `JobError` with the run's own line if it failed."""
     failure: str | None = None
     finished = False
-    with LocalRun(directory, nodes, verify=verify) as run:
+    log = EventLog(directory.path / "events.jsonl")
+    local = LocalRun(directory, nodes, verify=verify, relayed=relayed)
+    with directory.claimed(), _able_to_go_on(directory), local as run:
         with watcher() as watch:
             for facts in run.events():
                 event = facts.pop("event")
                 if event == "failed":
                     failure = facts["reason"]
+                    _note_failure(directory, log, facts)
                 elif event == "finished":
                     finished = True
                 elif event == "compared":
                     directory.write_json("comparison", facts)
-                watch(event, facts)
+                elif event in NOTED_HERE:
+                    log.note(event, facts)
+                if not (chaos and chaos.hear(event, facts, time.monotonic(), run.command)):
+                    watch(event, facts)
         code = run.exit_code()
     if failure is not None:
         raise JobError(failure)
     if code == 0 and not finished:
-        raise JobError(f"the run {directory.path.name} was stopped before it had finished; no model was saved")
+        name = directory.path.name
+        raise JobError(
+            f"the run {name} was stopped before it had finished; go on with: coordinator learn --resume {name}"
+        )
     if code:
         raise JobError(f"the run ended with {code} and no word; its logs are in {directory.logs}")
+
+
+@contextlib.contextmanager
+def _able_to_go_on(directory: RunDirectory) -> Iterator[None]:
+    """Begins without what a killed life of the run left behind; whoever interrupts it learns how it would go on."""
+    remove_sockets(directory)
+    try:
+        yield
+    except KeyboardInterrupt:
+        name = directory.path.name
+        # Not on the line where the terminal has put ^C.
+        errors.print(f"\nthe run {name} can go on: coordinator learn --resume {name}", markup=False)
+        raise click.Abort from None
+
+
+def _note_failure(directory: RunDirectory, log: EventLog, facts: dict[str, Any]) -> None:
+    """Of a failure that the coordinator did not write down itself, since it could not be started or kept ending."""
+    if directory.failure() != facts["reason"]:
+        # The reason may be a full disk.
+        with contextlib.suppress(OSError):
+            directory.write_json("failure", facts)
+        log.note("failed", facts)
 
 
 def _print_result(result: Mapping[str, Any]) -> None:
@@ -108,6 +183,8 @@ def _print_result(result: Mapping[str, Any]) -> None:
             ("run", result["run"]),
         ],
     )
+    if "chaos" in result:
+        print_chaos(result)
 
 
 def _quality(result: Mapping[str, Any]) -> list[tuple[str, str]]:

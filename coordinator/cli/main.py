@@ -12,10 +12,11 @@ import sys
 
 import click
 
-from coordinator.cli.ask import logs, neuron, neurons, status, stop
+from coordinator.cli.ask import logs, neuron, neurons, status, stop, why
 from coordinator.cli.learn import learn, verify
 from coordinator.cli.output import errors
 from coordinator.cli.predict import evaluate, predict
+from coordinator.cli.runs import runs
 from coordinator.cli.serve import serve
 from coordinator.errors import JobError, UserError
 from neuron_node import __version__
@@ -31,7 +32,7 @@ def cli(verbose: bool) -> None:
     )
 
 
-for _command in (learn, serve, verify, status, neurons, neuron, logs, predict, evaluate, stop):
+for _command in (learn, serve, verify, runs, status, neurons, neuron, why, logs, predict, evaluate, stop):
     cli.add_command(_command)
 
 

@@ -19,7 +19,8 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 SETTINGS = (
     "data", "target", "target_kind", "hidden", "layers", "epochs", "batch_size", "learning_rate", "activation",
-    "output_activation", "loss", "seed", "group_size", "test_fraction", "scaling", "preset", "snapshot_interval_steps", "name",
+    "output_activation", "loss", "seed", "group_size", "test_fraction", "scaling", "preset", "snapshot_interval_steps",
+    "regroup_after_seconds", "name",
 )  # fmt: skip
 """Every setting but the data set, which is an argument. `coordinator.settings` checks the values, whatever they come from."""
 
@@ -84,6 +85,10 @@ def endpoints(runs: Path, run_name: str | None, broker_in: str | None, broker_ou
         if not (directory.path / "endpoints.json").exists():
             raise UserError(
                 f"the run {run_name} is over; its network is in {directory.model} (predict --model), its figures in result.json"
+            )
+        if directory.holder() is None:
+            raise UserError(
+                f"the run {run_name} was cut off and nobody is at work on it; go on with: coordinator learn --resume {run_name}"
             )
         stored = directory.read_json("endpoints")
         if not (

@@ -36,6 +36,10 @@ def _recovery(facts: dict[str, Any]) -> str:
     return f"recovering: {facts['reason']}; generation {facts['generation']} goes on after step {facts['step']}"
 
 
+def _recovered(facts: dict[str, Any]) -> str:
+    return f"recovered in {facts['seconds']:.1f} s: {facts['reason']}"
+
+
 def _ended(facts: dict[str, Any]) -> str:
     code = facts["code"]
     how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
@@ -50,13 +54,19 @@ def _epoch(facts: dict[str, Any]) -> str:
 LINES: dict[str, Callable[[dict[str, Any]], str]] = {
     "wired": lambda facts: f"wired: {facts['nodes']} nodes proved their links in {facts['seconds']:.1f} s",
     "recovery": _recovery,
+    "recovered": _recovered,
     "epoch": _epoch,
     "ended": _ended,
+    "stalled": lambda facts: f"the step does not get done: {facts['why']}",
+    "regrouped": lambda facts: f"{facts['neuron']} moves in with others, on {facts['node']}",
+    "unsaved": lambda facts: f"{facts['reason']}; trying again",
     "put_aside": lambda facts: f"{facts['program']} keeps ending and is put aside; its log is {facts['log']}",
 }
 """What is said of an event, by its name. Those that are not here are not for people, or have a place of their own."""
 
 LINES_OF_EPOCHS = 20
+REPEATED = ("unsaved",)
+"""Events that come again and again while nothing changes: said once, until something else has been said."""
 
 
 def line_of(event: str, facts: dict[str, Any]) -> str | None:
@@ -73,6 +83,7 @@ class PlainLines:
 
     def __init__(self, say_waiting: bool = False) -> None:
         self._say_waiting = say_waiting
+        self._said = ""
 
     def __enter__(self) -> PlainLines:
         return self
@@ -84,7 +95,8 @@ class PlainLines:
         """Say one event."""
         if event == "waiting" and self._say_waiting:
             errors.print(_waiting(facts), markup=False)
-        elif line := line_of(event, facts):
+        elif (line := line_of(event, facts)) and not (event in REPEATED and line == self._said):
+            self._said = line
             errors.print(line, markup=False)
 
 
@@ -105,6 +117,7 @@ class ProgressBar:
             auto_refresh=False,
         )
         self._task: TaskID | None = None
+        self._said = ""
 
     def __enter__(self) -> ProgressBar:
         self._progress.start()
@@ -135,7 +148,8 @@ class ProgressBar:
                 samples=_number(facts["samples_per_second"]),
                 messages=_number(facts["messages_per_second"]),
             )
-        elif line := line_of(event, facts):
+        elif (line := line_of(event, facts)) and not (event in REPEATED and line == self._said):
+            self._said = line
             self._progress.console.print(line, markup=False)
         self._progress.refresh()
 

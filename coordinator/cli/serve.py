@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,13 @@ from coordinator.cli.job import Job
 from coordinator.cli.options import broker_endpoint_options, endpoints, runs_option, settings_options
 from coordinator.cli.output import errors
 from coordinator.cli.progress import PlainLines
-from coordinator.errors import JobError
+from coordinator.errors import JobError, UserError
+from coordinator.resumption import config_to_go_on
+from coordinator.run_directory import RunDirectory
 from coordinator.service import Service
 from neuron_node.program import LOG_FORMAT
+
+LARGEST_LOG_BYTES = 8 * 1024 * 1024
 
 
 @click.command()
@@ -41,41 +46,70 @@ def serve(
 ) -> None:
     """Wait for as many nodes as the network has groups, train as asked, then stay up and answer.
 
-    The broker and the nodes are programs of their own: neuron-broker, and one neuron-node a group.
+    The broker and the nodes are programs of their own: neuron-broker, and one neuron-node a group. A run of the same
+    name (by default that of the data set), settings and data goes on where it stood; SIGTERM and Ctrl-C leave the nodes,
+    for the next coordinator. `coordinator stop` ends the nodes too.
     """
     where = endpoints(runs, None, broker_in, broker_out)
     job = Job.from_flags({"dataset": dataset, **flags}, config)
-    directory = job.create_run(runs, mixed_arithmetic=allow_mixed, numbered=True)
-    log = logging.FileHandler(directory.logs / "coordinator.log")
+    directory = _run_of(job, runs, allow_mixed)
+    watch = _Watch(directory)
+    service = Service(directory, watch, stop_when_finished=False)
+    log = RotatingFileHandler(directory.logs / "coordinator.log", maxBytes=LARGEST_LOG_BYTES, backupCount=1)
     log.setFormatter(logging.Formatter(LOG_FORMAT))
     logging.getLogger("exmachina").addHandler(log)
     layers = "-".join(map(str, job.network.layers))
+    restart = service.plan.restart
     errors.print(
-        f"{job.data.dataset} {layers}: {job.nodes} nodes wanted at {where.inward}; run {directory.path.name}",
+        f"{job.data.dataset} {layers}: {job.nodes} nodes wanted at {where.inward}; run {directory.path.name}"
+        + (f" goes on after step {restart.step:,}" if restart else ""),
         markup=False,
     )
-    watch = _Watch()
-    code = Service(directory, watch, stop_when_finished=False).run(where)
+    watch.trained = service.plan.trained is not None
+    code = service.run(where)
     if watch.failure is not None:
         raise JobError(watch.failure)
     context.exit(code)
 
 
+def _run_of(job: Job, runs: Path, mixed: bool) -> RunDirectory:
+    """The run that goes on, or a new one. Raises `UserError` if another coordinator is at work in the former."""
+    name = job.settings.name or job.data.dataset
+    directory = job.begun_before(runs, name, mixed_arithmetic=mixed)
+    if directory is not None:
+        directory.check_free()
+        try:
+            config_to_go_on(directory)
+        except UserError as fault:
+            errors.print(f"{fault}; this is another run", markup=False)
+        else:
+            return directory
+    return job.create_run(runs, name=name, mixed_arithmetic=mixed, numbered=True)
+
+
 class _Watch:
     """Plain lines, and what came of it."""
 
-    def __init__(self) -> None:
+    def __init__(self, directory: RunDirectory) -> None:
         self.failure: str | None = None
+        self.trained = False
+        """Whether the network had learned already when this coordinator began."""
+        self._directory = directory
         self._lines = PlainLines(say_waiting=True)
 
     def __call__(self, event: str, facts: dict[str, Any]) -> None:
         if event == "failed":
             self.failure = facts["reason"]
         elif event == "finished":
-            accuracy = facts["test_accuracy"]
-            figure = f"R² {facts['test_r2']:.3f}" if accuracy is None else f"accuracy {100 * accuracy:.1f} %"
-            errors.print(
-                f"trained: {figure} held out, weights sha256 {facts['weights_sha256']}; ready for questions",
-                markup=False,
-            )
+            _say_trained(facts)
         self._lines(event, facts)
+        if event == "wired" and self.trained and (result := self._directory.result()):
+            _say_trained(result)
+
+
+def _say_trained(result: dict[str, Any]) -> None:
+    accuracy = result["test_accuracy"]
+    figure = f"R² {result['test_r2']:.3f}" if accuracy is None else f"accuracy {100 * accuracy:.1f} %"
+    errors.print(
+        f"trained: {figure} held out, weights sha256 {result['weights_sha256']}; ready for questions", markup=False
+    )

@@ -95,6 +95,14 @@ class Project:
         logs = self.run("logs", "--tail", "20", "broker", "coordinator").stdout
         raise AssertionError(f"never {wanted}; last: {status}\n{logs}")
 
+    def await_snapshot(self, run: str) -> None:
+        """Return when a run's folder has a snapshot; looks as `await_status` does."""
+        for _ in self._heard(STATE_SECONDS):
+            names = self.run("exec", "-T", "coordinator", "ls", f"/runs/{run}/snapshots").stdout.split()
+            if any(name.endswith(".snapshot") for name in names):
+                return
+        raise AssertionError(f"the run {run} has no snapshot")
+
     def line_with(self, process: subprocess.Popen[str], text: str) -> str:
         """The first line with `text` that a command started with a pipe writes; all lines go into `said`."""
         assert process.stdout

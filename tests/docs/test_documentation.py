@@ -38,6 +38,7 @@ ELSEWHERE = {
     "NEURONS=15 EXMACHINA_DATASET=iris docker compose up": CONTAINERS + "test_a_network_of_containers_learns",
     "NEURONS=13 EXMACHINA_DATASET=/config/fruit.csv docker compose up": CONTAINERS
     + "test_too_few_neurons_and_what_then",
+    "docker compose restart coordinator": "tests/containers/test_restart.py::test_a_coordinator_that_is_restarted_goes_on",
     "docker compose down -v": CONTAINERS + "test_too_few_neurons_and_what_then",
     "docker compose --env-file config/semeion.env up": "tests/docs/test_documentation.py::test_the_network_of_exmachina",
     "coordinator learn semeion --data semeion.data --preset exmachina": "tests/docs/test_documentation.py::test_the_network_of_exmachina",

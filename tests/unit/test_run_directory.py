@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -112,3 +113,45 @@ def test_json_files_can_be_forgotten(tmp_path: Path) -> None:
     for _ in range(2):
         directory.forget("endpoints")
     assert not (directory.path / "endpoints.json").exists()
+
+
+def test_who_looks_keeps_nobody_out(tmp_path: Path) -> None:
+    """While others ask all the time who holds the folder, a coordinator gets it at every attempt; only another one that
+    has it keeps it out, and is named.
+    """
+    directory = prepared(tmp_path, "mine")
+    enough = threading.Event()
+
+    def look() -> None:
+        other = RunDirectory(directory.path)
+        while not enough.is_set():
+            other.holder()
+
+    threads = [threading.Thread(target=look) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    try:
+        for _ in range(200):
+            directory.lock()
+            directory.unlock()
+    finally:
+        enough.set()
+        for thread in threads:
+            thread.join()
+    assert directory.holder() is None
+    directory.lock()
+    assert f"process {os.getpid()} on" in str(RunDirectory(directory.path).holder())
+    for attempt in (RunDirectory(directory.path).lock, RunDirectory(directory.path).check_free):
+        with pytest.raises(UserError, match=f"at work in .*mine .process {os.getpid()} on"):
+            attempt()
+    directory.unlock()
+    RunDirectory(directory.path).check_free()
+
+
+def test_runs_of_one_name_are_found_by_their_numbers(tmp_path: Path) -> None:
+    """The highest first; names that only begin so, and folders without a config, are others."""
+    for name in ("a", "a-2", "a-10", "a-b", "a-2-3", "b"):
+        prepared(tmp_path, name)
+    (tmp_path / "a-11").mkdir()
+    assert [directory.path.name for directory in RunDirectory.numbered(tmp_path, "a")] == ["a-10", "a-2", "a"]
+    assert RunDirectory.numbered(tmp_path / "nothing", "a") == []

@@ -4,38 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from coordinator.disk import RealDisk
-from coordinator.machine.events import GenerationPersisted, Persist, Persisted, PersistFailed, PersistGeneration, Row
-from coordinator.machine.events import Snapshot as SnapshotAfter
-from coordinator.machine.training import Epoch, Progress
+from coordinator.machine.events import GenerationPersisted, Persisted, PersistFailed, PersistGeneration
 from coordinator.run_store import BEYOND_ANY, RunStore
-from coordinator.topology import Topology
-from neuron_node.messages import State
-
-TOPOLOGY = Topology((2, 1), 1)
-
-
-def snapshot(step: int) -> SnapshotAfter:
-    """Three groups of one neuron whose numbers tell the step."""
-    states = {
-        group.number: State(np.full((1, 1), step + group.number / 8), np.full((1, 1 if group.layer == 0 else 0), -step))
-        for group in TOPOLOGY.groups.values()
-    }
-    progress = Progress(step, 0.1 + step, step, 4 * step, (True, False), (Epoch(1, 0.5, None, 0.25, 0.75),))
-    return SnapshotAfter(step, states, progress)
-
-
-def rows(first: int, last: int) -> tuple[Row, ...]:
-    """A row a step."""
-    return tuple(Row(step, 1, 1.0 / step, None, step / 10, 3) for step in range(first, last + 1))
-
-
-def persist(store: RunStore, last: int, first: int) -> Persisted | PersistFailed:
-    """Make the snapshot after a step durable, with its rows."""
-    return store.persist(Persist(snapshot(last), 3, False, rows(first, last)))
+from tests.stores import TOPOLOGY, check_is, persist
 
 
 def test_a_later_life_finds_what_an_earlier_one_left(tmp_path: Path) -> None:
@@ -47,10 +21,7 @@ def test_a_later_life_finds_what_an_earlier_one_left(tmp_path: Path) -> None:
         assert persist(store, last, first) == Persisted(last)
     standing = RunStore(tmp_path, "whose").standing(TOPOLOGY)
     assert standing.generation == 7 and standing.snapshot is not None
-    assert standing.snapshot.step == 6 and standing.snapshot.progress == snapshot(6).progress
-    for group, state in snapshot(6).states.items():
-        np.testing.assert_array_equal(standing.snapshot.states[group].bias, state.bias)
-        np.testing.assert_array_equal(standing.snapshot.states[group].weights, state.weights)
+    check_is(standing.snapshot, 6)
     assert sorted(path.name for path in (tmp_path / "snapshots").iterdir()) == [
         "step-000000004.snapshot",
         "step-000000006.snapshot",

@@ -50,7 +50,7 @@ def test_flags_win_over_the_environment_that_over_the_file_that_over_defaults(tm
     resolved = resolve_settings({"dataset": "iris", "epochs": 1, "seed": None}, environment, file)
     assert (resolved.epochs, resolved.seed, resolved.batch_size) == (1, 2, 3)
     assert resolved.learning_rate == DATASETS["iris"]["learning_rate"]
-    assert resolved.snapshot_interval_steps == 50
+    assert resolved.snapshot_interval_steps == "auto"
 
 
 def test_nothing_asked_for_is_digits() -> None:
@@ -140,7 +140,8 @@ WRONG = [
     ("test_fraction", "1", "a number from 0 to 0.9, not '1'"),
     ("scaling", "log", "standard, range or none, not 'log'"),
     ("preset", "seed", "exmachina, not 'seed'"),
-    ("snapshot_interval_steps", "0", "a whole number from 1 to 1,000,000, not '0'"),
+    ("snapshot_interval_steps", "0", "a whole number from 1 to 1,000,000, or auto, not '0'"),
+    ("regroup_after_seconds", "-1", "a number from 0 to 86,400, not '-1'"),
     ("target_kind", "text", "auto, classes or numbers, not 'text'"),
     ("hidden", "12,0", "the sizes of the hidden layers, as 12 or 16,12 (none for none), not '12,0'"),
     ("hidden", "twelve", "the sizes of the hidden layers, as 12 or 16,12 (none for none), not 'twelve'"),

@@ -1,0 +1,124 @@
+"""`runs`: the folders of all runs here; `runs show` and `runs rm` are for one, and for some of them."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from coordinator.cli.options import json_option, runs_option
+from coordinator.cli.output import errors, print_json, print_table, shown
+from coordinator.run_directory import RunDirectory
+from coordinator.run_facts import details_of, facts_of, removable, remove
+
+FIGURES = (
+    "train_accuracy",
+    "test_accuracy",
+    "test_loss",
+    "test_r2",
+    "seconds_training",
+    "recoveries",
+    "weights_sha256",
+)
+"""The figures of a finished run that are shown to people; `--json` has them all."""
+
+
+@click.group(invoke_without_command=True)
+@runs_option
+@json_option
+@click.pass_context
+def runs(context: click.Context, /, runs: Path, as_json: bool) -> None:
+    """The runs that have a folder here, the oldest first."""
+    if context.invoked_subcommand is not None:
+        return
+    rows = sorted(
+        (facts_of(directory) for directory in RunDirectory.all_in(runs)), key=lambda row: (row.begun, row.name)
+    )
+    if as_json:
+        print_json({"runs": [row._asdict() for row in rows]})
+    elif not rows:
+        errors.print(f"there is no run in {runs}", markup=False)
+    else:
+        titles = ("run", "data set", "layers", "state", "step", "steps", "accuracy", "begun", "size")
+        print_table(titles, [_row(row._asdict()) for row in rows])
+
+
+@runs.command()
+@click.argument("name")
+@runs_option
+@json_option
+def show(name: str, runs: Path, as_json: bool) -> None:
+    """One run: its config, its figures, its snapshots, and what happened."""
+    facts = details_of(RunDirectory.existing(runs, name))
+    if as_json:
+        print_json(facts)
+        return
+    titles = ("run", "data set", "layers", "state", "step", "steps", "accuracy", "begun", "size")
+    settings = {key: value for key, value in facts["config"]["settings"].items() if value is not None}
+    network = facts["config"]["network"]
+    figures = facts["figures"] or {}
+    print_table(
+        ("", ""),
+        [
+            *((title, shown(value)) for title, value in zip(titles, _row(facts), strict=True) if value is not None),
+            *([("failure", facts["failure"])] if facts["failure"] else []),
+            ("version", facts["config"]["version"]),
+            ("arithmetic", facts["config"]["fingerprint"]),
+            ("seed", str(facts["config"]["seed"])),
+            *((key.replace("_", " "), shown(network[key])) for key in ("epochs", "batch_size", "learning_rate")),
+            ("settings", ", ".join(f"{key} {value}" for key, value in settings.items())),
+            *((key.replace("_", " "), shown(figures[key])) for key in FIGURES if figures.get(key) is not None),
+        ],
+    )
+    if facts["snapshots"]:
+        rows = [(row["step"], _size(row["size_bytes"]), _whole(row["whole"])) for row in facts["snapshots"]]
+        print_table(("snapshot after step", "size", "whole"), rows)
+    for title, key in (("recoveries", "recoveries"), ("last events", "events")):
+        if facts[key]:
+            print_table((title, "", ""), [_event(event) for event in facts[key]])
+
+
+@runs.command()
+@click.argument("names", nargs=-1, required=True)
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@runs_option
+def rm(names: tuple[str, ...], yes: bool, runs: Path) -> None:
+    """Remove runs, with everything in their folders. None is removed if one of them can't be."""
+    directories = [removable(runs, name) for name in dict.fromkeys(names)]
+    if not yes and sys.stdin.isatty():
+        what = ", ".join(directory.path.name for directory in directories)
+        click.confirm(f"Remove {what}, with all that was learnt?", abort=True, err=True)
+    for directory in directories:
+        remove(directory)
+
+
+def _row(facts: dict[str, Any]) -> tuple[Any, ...]:
+    layers = "-".join(map(str, facts["layers"])) if facts["layers"] else None
+    begun = facts["begun"][:19].replace("T", " ")
+    accuracy = None if facts["accuracy"] is None else f"{facts['accuracy']:.4f}"
+    names = (facts[key] for key in ("name", "dataset"))
+    return (
+        *names,
+        layers,
+        *(facts[key] for key in ("state", "step", "steps")),
+        accuracy,
+        begun,
+        _size(facts["size_bytes"]),
+    )
+
+
+def _size(size_bytes: int) -> str:
+    return f"{size_bytes / 1e3:,.1f} kB" if size_bytes < 1e6 else f"{size_bytes / 1e6:,.1f} MB"
+
+
+def _whole(whole: bool) -> str:
+    return "yes" if whole else "no, damaged"
+
+
+def _event(event: dict[str, Any]) -> tuple[str, str, str]:
+    """Time, name, and the facts that fit on a line."""
+    facts = {key: value for key, value in event.items() if key not in ("time", "event") and value is not None}
+    line = ", ".join(f"{key} {shown(value)}" for key, value in list(facts.items())[:6])
+    return str(event.get("time", ""))[:19].replace("T", " "), event["event"], line

@@ -1,0 +1,148 @@
+"""What is known of a run from its folder alone, whether or not it goes on: for `coordinator runs`. Nothing is changed."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from coordinator.disk import REAL_DISK
+from coordinator.errors import UserError
+from coordinator.resumption import checked_config
+from coordinator.run_directory import LOCKS, RunDirectory
+from coordinator.run_log import LARGEST_TAIL_BYTES, events_of
+from coordinator.snapshot_store import SnapshotStore
+
+EVENTS_SHOWN = 10
+RECOVERIES_SHOWN = 50
+OF_RECOVERIES = ("recovery", "recovered", "regrouped", "stalled", "ended", "put_aside", "unsaved", "struck", "released")
+"""Events that tell what went wrong and how the run went on."""
+
+
+class RunFacts(NamedTuple):
+    """A run in one row. `state` is running, answering, finished, failed, interrupted or damaged; what is not known is None."""
+
+    name: str
+    dataset: str | None
+    layers: list[int] | None
+    state: str
+    step: int | None
+    steps: int | None
+    accuracy: float | None
+    begun: str
+    size_bytes: int
+
+
+def facts_of(directory: RunDirectory) -> RunFacts:
+    """The row of a run; a damaged folder has one too."""
+    name, size = directory.path.name, size_of(directory.path)
+    try:
+        config = checked_config(directory)
+    except UserError:
+        return RunFacts(name, None, None, "damaged", None, None, None, _begun(directory, {}), size)
+    result = directory.result() or {}
+    step, accuracy = result.get("step"), result.get("test_accuracy")
+    if not result:
+        step, accuracy = _last_step(directory), _last_accuracy(directory)
+    return RunFacts(
+        name,
+        config.get("dataset"),
+        config["network"]["layers"],
+        state_of(directory),
+        step,
+        config.get("steps"),
+        accuracy,
+        _begun(directory, config),
+        size,
+    )
+
+
+def state_of(directory: RunDirectory) -> str:
+    """Where a run with a good config stands."""
+    finished = directory.result() is not None
+    if directory.holder():
+        return "answering" if finished else "running"
+    if finished:
+        return "finished"
+    return "failed" if directory.failure() else "interrupted"
+
+
+def details_of(directory: RunDirectory) -> dict[str, Any]:
+    """Everything about one run: its config, its figures, its snapshots, and what happened. Raises `UserError`."""
+    config = checked_config(directory)
+    log = directory.path / "events.jsonl"
+    events = events_of(log.with_suffix(".jsonl.1")) + events_of(log)
+    return {
+        **facts_of(directory)._asdict(),
+        "failure": directory.failure(),
+        "config": config,
+        "figures": directory.result(),
+        "snapshots": [
+            {"step": step, "size_bytes": size, "whole": whole} for step, size, whole in _store(directory).kept()
+        ],
+        "recoveries": [event for event in events if event["event"] in OF_RECOVERIES][-RECOVERIES_SHOWN:],
+        "events": events[-EVENTS_SHOWN:],
+    }
+
+
+def size_of(folder: Path) -> int:
+    """The bytes of all files under a folder; links are not followed."""
+    size = 0
+    for place, _, names in os.walk(folder):
+        for name in names:
+            try:
+                size += (Path(place) / name).lstat().st_size
+            except FileNotFoundError:
+                # A file of a run that goes on: renamed meanwhile.
+                continue
+    return size
+
+
+def removable(base: Path, name: str) -> RunDirectory:
+    """A run that may be removed: a folder of ours, no link to one, in which nobody works. Raises `UserError`."""
+    directory = RunDirectory.existing(base, name)
+    if directory.path.is_symlink():
+        raise UserError(f"{directory.path} is a link to a folder elsewhere; remove the link itself, with rm")
+    checked_config(directory)
+    directory.check_free()
+    return directory
+
+
+def remove(directory: RunDirectory) -> None:
+    """Remove a run, its config last: what a crash leaves is a run still, and can be removed. Raises `UserError`."""
+    last = {"config.json": 1, **dict.fromkeys(LOCKS, 2)}
+    try:
+        with directory.claimed():
+            for path in sorted(directory.path.iterdir(), key=lambda path: last.get(path.name, 0)):
+                if path.is_dir() and not path.is_symlink():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink()
+            directory.path.rmdir()
+    except OSError as fault:
+        raise UserError(f"{directory.path} can't be removed: {fault.strerror or fault}") from None
+
+
+def _store(directory: RunDirectory) -> SnapshotStore:
+    return SnapshotStore(directory.path, "", REAL_DISK)
+
+
+def _begun(directory: RunDirectory, config: dict[str, Any]) -> str:
+    try:
+        written = (directory.path / "config.json").stat().st_mtime
+    except OSError:
+        written = 0.0
+    return str(config.get("begun") or time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(written)))
+
+
+def _last_step(directory: RunDirectory) -> int:
+    """The step of the last snapshot: from there the run would go on."""
+    return max(_store(directory).steps(), default=0)
+
+
+def _last_accuracy(directory: RunDirectory) -> float | None:
+    """Of the held-out samples, after the last epoch that was measured."""
+    events = events_of(directory.path / "events.jsonl", LARGEST_TAIL_BYTES)
+    return next((event.get("test_accuracy") for event in reversed(events) if event["event"] == "epoch"), None)

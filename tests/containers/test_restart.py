@@ -1,0 +1,42 @@
+"""A coordinator's container is restarted, killed and replaced: the run goes on, in its volume, to the same weights."""
+
+from __future__ import annotations
+
+import pytest
+
+from .conftest import Projects
+
+pytestmark = pytest.mark.containers
+
+SETTINGS = {
+    "NEURONS": "3",
+    "EXMACHINA_DATASET": "xor",
+    "EXMACHINA_GROUP_SIZE": "layer",
+    "EXMACHINA_EPOCHS": "6000",
+    "EXMACHINA_SNAPSHOT_INTERVAL_STEPS": "100",
+}
+
+
+def test_a_coordinator_that_is_restarted_goes_on(projects: Projects) -> None:
+    """`docker compose restart coordinator` in mid-training: the neurons stay, the steps since the last snapshot are
+    repeated, and the weights are those of an undisturbed project; restarted once more, it answers with them at once, and
+    its one run is still the only one.
+    """
+    project = projects(SETTINGS)
+    project.must("up", "--detach", "--no-build")
+    neurons = {container["Id"]: container["State"]["StartedAt"] for container in project.containers()}
+    project.await_snapshot("xor")
+    project.must("restart", "--timeout", "20", "coordinator")
+    disturbed = project.await_status(state="idle")
+    assert "goes on after step" in project.must("logs", "coordinator")
+    started = {container["Id"]: container["State"]["StartedAt"] for container in project.containers()}
+    assert len({name for name in neurons if started[name] == neurons[name]}) == len(neurons) - 1
+    project.must("restart", "--timeout", "20", "coordinator")
+    again = project.await_status(state="idle")
+    assert (again["weights_sha256"], again["step"]) == (disturbed["weights_sha256"], disturbed["steps"])
+    assert [row["name"] for row in project.ask("runs")["runs"]] == ["xor"]
+    project.down()
+    undisturbed = projects(SETTINGS)
+    undisturbed.must("up", "--detach", "--no-build")
+    assert undisturbed.await_status(state="idle")["weights_sha256"] == disturbed["weights_sha256"]
+    undisturbed.down()

@@ -1,0 +1,140 @@
+"""`learn --resume`: a run goes on from its folder, whatever ended it, and ends as if nothing had happened."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import signal
+from pathlib import Path
+
+import pytest
+
+from coordinator.cli.job import Job
+from tests.processes.programs import CHECKOUT, Bench, Program, await_that, in_memory_sha256
+
+pytestmark = pytest.mark.processes
+
+XOR = ("xor", "--epochs", "1500", "--snapshot-interval-steps", "50", "--name", "r")
+"""1500 steps of six neurons: long enough to be killed in the middle."""
+
+
+def begun(bench: Bench) -> Program:
+    """A run that has two snapshots, and has not finished."""
+    program = bench.learn(*XOR)
+    await_that(lambda: len(list(bench.runs.glob("r/snapshots/*.snapshot"))) == 2, "two snapshots")
+    return program
+
+
+def check_as_undisturbed(bench: Bench, program: Program) -> None:
+    """The resumed run ends with the weights of the undisturbed one, and each step has one row."""
+    result = program.result()
+    folder = bench.run_folder()
+    assert result["run"] == "r" and result["step"] == result["steps"] == 1500
+    assert result["weights_sha256"] == in_memory_sha256(folder)
+    assert json.loads((folder / "result.json").read_text())["weights_sha256"] == result["weights_sha256"]
+    with (folder / "metrics.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    steps = [int(row["step"]) for row in rows]
+    assert steps == sorted(set(steps)) and steps[-1] == 1500
+    seconds = [float(row["seconds"]) for row in rows]
+    assert seconds == sorted(seconds)
+    told = re.search(r"```\nruns/\S+/\n(.*?)```", (CHECKOUT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    assert told
+    for path in folder.iterdir():
+        # `generation.1` stands in the line of the other.
+        assert f"  {path.name.replace('generation.1', 'generation.0')}" in told[1] or path.name == "launcher.lock"
+    bench.check_nothing_left()
+
+
+def test_everything_is_killed_and_the_run_goes_on(bench: Bench) -> None:
+    """kill -9 of the command line, the supervisor, the broker, the coordinator and all neurons at once, twice: the same
+    weights, no step counted twice, and nothing is left of the killed ones either.
+    """
+    begun(bench)
+    for _ in range(2):
+        bench.kill_all()
+        await_that(lambda: not bench.programs(), "the end of all programs")
+        before = max((bench.run_folder() / "snapshots").iterdir())
+        program = bench.learn("--resume", "r")
+        await_that(lambda: max((bench.run_folder() / "snapshots").iterdir()) > before, "another snapshot")  # noqa: B023
+    check_as_undisturbed(bench, program)
+
+
+def test_an_interrupted_run_says_how_it_goes_on_and_does(bench: Bench) -> None:
+    """Ctrl-C names the command; it goes on after the last snapshot and not at the beginning."""
+    program = begun(bench)
+    program.process.send_signal(signal.SIGINT)
+    assert program.end() == 130
+    assert "the run r can go on: coordinator learn --resume r" in program.said().splitlines()
+    again = bench.learn("--resume", "r")
+    check_as_undisturbed(bench, again)
+    assert not any(line.startswith("epoch 1:") for line in again.said().splitlines())
+
+
+def test_a_run_that_was_stopped_before_its_first_snapshot_begins_anew(bench: Bench) -> None:
+    """There is nothing to go on from but the settings and the data, and they are enough."""
+    program = bench.learn("xor", "--epochs", "1500", "--snapshot-interval-steps", "1000000", "--name", "r")
+    program.await_line("wired")
+    bench.kill_all()
+    await_that(lambda: not bench.programs(), "the end of all programs")
+    check_as_undisturbed(bench, bench.learn("--resume", "r"))
+
+
+def test_a_run_that_goes_on_is_not_resumed(bench: Bench) -> None:
+    """While one coordinator is at work the second is refused, with the number of the first; so are questions about
+    removing it; nobody's files change, and the first one finishes.
+    """
+    program = begun(bench)
+    [coordinator] = bench.programs("coordinator")
+    coordinator.send_signal(signal.SIGSTOP)
+    folder = bench.run_folder()
+    before = snapshot_of(folder)
+    for command in (("learn", "--resume", "r"), ("runs", "rm", "r")):
+        other = bench.start("coordinator", *command)
+        assert other.end() == 2
+        [line] = other.said().splitlines()
+        assert f"process {coordinator.pid} on" in line and "at work" in line
+    assert snapshot_of(folder) == before
+    listed = bench.start("coordinator", "runs", "--json").result()
+    assert [row["state"] for row in listed["runs"]] == ["running"]
+    coordinator.send_signal(signal.SIGCONT)
+    check_as_undisturbed(bench, program)
+
+
+def snapshot_of(folder: Path) -> dict[str, bytes]:
+    """Every file of a folder."""
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_question_to_a_run_that_was_killed(bench: Bench) -> None:
+    """At once one line that says how it would go on, and no waiting for an answer."""
+    begun(bench)
+    bench.kill_all()
+    program = bench.start("coordinator", "status", "--run", "r", "--patience", "3600")
+    assert program.end() == 2
+    assert "learn --resume r" in program.said() and len(program.said().splitlines()) == 1
+
+
+def test_what_the_supervisor_saw_is_in_the_log_of_events(bench: Bench) -> None:
+    """A neuron that is killed: its end, the recovery, and how the run stands, in events.jsonl and in `runs show`."""
+    program = begun(bench)
+    victim = bench.programs("neuron-node")[3]
+    victim.send_signal(signal.SIGKILL)
+    check_as_undisturbed(bench, program)
+    facts = bench.start("coordinator", "runs", "show", "r", "--json").result()
+    events = {event["event"]: event for event in facts["recoveries"]}
+    assert events["ended"]["process"] == victim.pid and events["ended"]["code"] == -signal.SIGKILL
+    assert events["recovery"]["generation"] >= 2 and events["recovery"]["reason"]
+    assert events["recovered"]["generation"] >= 2 and events["recovered"]["seconds"] > 0.0
+    assert (facts["state"], facts["step"], facts["steps"]) == ("finished", 1500, 1500)
+    assert [snapshot["whole"] for snapshot in facts["snapshots"]] == [True, True]
+
+
+def test_a_shortened_run_ends_where_it_was_to(bench: Bench) -> None:
+    """As `verify` makes them: of so many steps at most. One that was never begun is as good as any."""
+    job = Job.from_flags({"dataset": "xor", "epochs": 30}, None)
+    job.create_run(bench.runs, name="short", steps_at_most=10)
+    result = bench.learn("--resume", "short").result()
+    assert (result["step"], result["steps"], result["run"]) == (10, 10, "short")
+    bench.check_nothing_left()
