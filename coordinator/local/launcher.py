@@ -12,12 +12,13 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from coordinator.errors import JobError, UserError
+from coordinator.local.relay import DESCRIPTORS_A_NODE as RELAY_DESCRIPTORS_A_NODE
 from coordinator.local.supervisor import Order
 from coordinator.run_directory import RunDirectory
 from neuron_node.wiring import LONGEST_IPC_PATH
@@ -27,19 +28,19 @@ DESCRIPTORS_A_NODE = 2
 STOPPING_AT_MOST_SECONDS = 20.0
 
 
-def descriptors_needed(nodes: int) -> int:
-    """Open files that the broker of so many nodes needs: two connections a program, and its own."""
-    return DESCRIPTORS_A_NODE * nodes + DESCRIPTORS_BESIDES
+def descriptors_needed(nodes: int, *, relayed: bool = False) -> int:
+    """Open files that the broker of so many nodes needs: two connections a program, and its own; or the relay."""
+    return (RELAY_DESCRIPTORS_A_NODE if relayed else DESCRIPTORS_A_NODE) * nodes + DESCRIPTORS_BESIDES
 
 
-def check_machine(nodes: int) -> None:
+def check_machine(nodes: int, *, relayed: bool = False) -> None:
     """Whether this machine allows as many open files as the network needs, and a socket's path. Raises `UserError`."""
-    sockets = f"{tempfile.gettempdir()}/exmachina-XXXXXXXX/out"
+    sockets = f"{tempfile.gettempdir()}/exmachina-XXXXXXXX/out" + (f"-{nodes}" if relayed else "")
     if len(sockets.encode()) > LONGEST_IPC_PATH:
         raise UserError(
             f"TMPDIR: {sockets!r} is too long a path for a socket (at most {LONGEST_IPC_PATH} bytes); set a shorter one"
         )
-    needed = descriptors_needed(nodes)
+    needed = descriptors_needed(nodes, relayed=relayed)
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard != resource.RLIM_INFINITY and hard < needed:
         raise UserError(
@@ -51,10 +52,12 @@ def check_machine(nodes: int) -> None:
 class LocalRun:
     """A supervisor and its programs. As a context manager it leaves no process and no socket file behind."""
 
-    def __init__(self, directory: RunDirectory, nodes: int, *, verify: bool = False) -> None:
+    def __init__(self, directory: RunDirectory, nodes: int, *, verify: bool = False, relayed: bool = False) -> None:
+        """`nodes` are all that are to be started, spares too; those that are `relayed` can be cut off."""
         self._directory = directory
         self._nodes = nodes
         self._verify = verify
+        self._relayed = relayed
         self._sockets = ""
         self._supervisor: subprocess.Popen[str] | None = None
         self._events = -1
@@ -71,7 +74,8 @@ class LocalRun:
             events=theirs,
             launcher=os.getpid(),
             verify=self._verify,
-            descriptors=descriptors_needed(self._nodes),
+            relayed=self._relayed,
+            descriptors=descriptors_needed(self._nodes, relayed=self._relayed),
         )
         log = (self._directory.logs / "supervisor.log").open("ab")
         with log:
@@ -130,6 +134,12 @@ class LocalRun:
                         continue
                     *lines, buffers[key.fd] = (buffers[key.fd] + chunk).split(b"\n")
                     yield from (json.loads(line) for line in lines)
+
+    def command(self, command: Mapping[str, Any]) -> None:
+        """Let the supervisor do something to its programs; too late when it has ended."""
+        assert self._supervisor is not None and self._supervisor.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            print(json.dumps(command), file=self._supervisor.stdin, flush=True)
 
     def exit_code(self) -> int:
         """The coordinator's exit code, once the events have ended. Raises `JobError` if the supervisor itself failed."""

@@ -3,7 +3,8 @@
 It imports once what all programs need and then forks them: a neuron costs 1 to 2 ms and 1.5 MB that way. It restarts a
 node or a broker that dies, ends when the coordinator has ended, and takes everything with it, however it ends.
 
-Standard input: one line of JSON (`Order`), then nothing; its end means stop. Standard output: a line of JSON an event.
+Standard input: one line of JSON (`Order`), then a line of JSON a command of chaos, mostly none; its end means stop.
+Standard output: a line of JSON an event.
 """
 
 from __future__ import annotations
@@ -26,7 +27,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from coordinator.local.disturber import Disturber
 from coordinator.local.family import die_with_parent, name_process
+from coordinator.local.relay import relayed, run_relay
 from coordinator.run_directory import RunDirectory
 from coordinator.service import Service
 from coordinator.verify.watching import watch_steps
@@ -39,13 +42,17 @@ from neuron_node.wiring import Endpoints
 STOPPING_AT_MOST_SECONDS = 5.0
 RESTARTS_AT_MOST = 5
 RESTARTS_WITHIN_SECONDS = 10.0
-NEEDED = ("broker", "coordinator")
+LARGEST_LOG_BYTES = 8 * 1024 * 1024
+NEEDED = ("broker", "coordinator", "relay")
 """Programs that a run can't do without; any node's place can be taken by another life of it."""
+KERNEL_NAMES = {"broker": "neuron-broker", "coordinator": "coordinator", "relay": "neuron-relay"}
 
 
 @dataclass(frozen=True)
 class Order:
-    """What to start. `events` is the file descriptor on which the coordinator reports, a line of JSON an event."""
+    """What to start. `events` is the file descriptor on which the coordinator reports, a line of JSON an event; nodes that
+    are `relayed` reach the broker through a relay, and can be cut off.
+    """
 
     run: str
     endpoints: tuple[str, str]
@@ -53,6 +60,7 @@ class Order:
     events: int
     launcher: int
     verify: bool
+    relayed: bool
     descriptors: int
 
     def to_json(self) -> str:
@@ -68,12 +76,13 @@ class Order:
 
 @dataclass
 class Program:
-    """One program under supervision, and when it was started lately."""
+    """One program under supervision; `struck` when chaos has ended it, which is not its fault."""
 
     name: str
     run: Callable[[Callable[[], bool]], int]
     death: signal.Signals = signal.SIGKILL
     process: int = 0
+    struck: bool = False
 
 
 class Supervisor:
@@ -86,8 +95,15 @@ class Supervisor:
         self._arithmetic = fingerprint()
         self._by_process: dict[int, Program] = {}
         self._starts: dict[str, deque[float]] = {}
+        self._done: list[Program] = []
         self._stopping = False
         self._code = 1
+        self._unread = b""
+        # The relay's orders: the supervisor writes, the relay reads.
+        self._orders = os.pipe() if order.relayed else None
+        self._disturber = Disturber(
+            lambda: list(self._by_process.values()), self._tell, self._orders[1] if self._orders else None
+        )
         self._wake, self._wakeup = socket.socketpair()
         for end in (self._wake, self._wakeup):
             end.setblocking(False)
@@ -102,6 +118,8 @@ class Supervisor:
         gc.freeze()
         try:
             self._start(Program("broker", self._broker, signal.SIGTERM))
+            if self._orders:
+                self._start(Program("relay", self._relay))
             self._start(Program("coordinator", self._coordinator))
             for node in range(1, self.order.nodes + 1):
                 self._start(Program(f"node-{node}", self._node(f"node-{node}")))
@@ -115,10 +133,9 @@ class Supervisor:
             selector.register(self._wake, selectors.EVENT_READ)
             selector.register(sys.stdin, selectors.EVENT_READ)
             while not self._stopping:
-                for key, _ in selector.select():
+                for key, _ in selector.select(self._disturber.release_what_is_due()):
                     if key.fileobj is sys.stdin:
-                        # Nothing but the end ever comes: the launcher has let go.
-                        self._stopping = True
+                        self._obey()
                     else:
                         with contextlib.suppress(BlockingIOError):
                             self._wake.recv(4096)
@@ -128,17 +145,28 @@ class Supervisor:
         if number != signal.SIGCHLD:
             self._stopping = True
 
+    def _obey(self) -> None:
+        """Read commands; their end means that the launcher has let go."""
+        read = os.read(sys.stdin.fileno(), 65_536)
+        self._stopping = not read
+        *lines, self._unread = (self._unread + read).split(b"\n")
+        for line in lines:
+            self._disturber.obey(json.loads(line))
+
     # Children.
 
     def _start(self, program: Program) -> None:
         starts = self._starts.setdefault(program.name, deque(maxlen=RESTARTS_AT_MOST))
-        if len(starts) == RESTARTS_AT_MOST and time.monotonic() - starts[0] < RESTARTS_WITHIN_SECONDS:
+        if program.struck:
+            program.struck = False
+        elif len(starts) == RESTARTS_AT_MOST and time.monotonic() - starts[0] < RESTARTS_WITHIN_SECONDS:
             self._tell("put_aside", program=program.name, log=str(self._log(program.name)))
             if program.name in NEEDED:
                 self._tell("failed", reason=f"the {program.name} keeps ending; its log is {self._log(program.name)}")
                 self._stopping = True
             return
-        starts.append(time.monotonic())
+        else:
+            starts.append(time.monotonic())
         parent = os.getpid()
         program.process = os.fork()
         if program.process == 0:
@@ -153,10 +181,10 @@ class Supervisor:
             for ours in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
                 signal.signal(ours, signal.SIG_DFL)
             orphaned = die_with_parent(parent, program.death)
-            name_process({"broker": "neuron-broker", "coordinator": "coordinator"}.get(program.name, "neuron-node"))
+            name_process(KERNEL_NAMES.get(program.name, "neuron-node"))
             self._wake.close()
             self._wakeup.close()
-            log = os.open(self._log(program.name), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            log = os.open(self._log_to_append(program.name), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
             nothing = os.open(os.devnull, os.O_RDONLY)
             for source, target in ((nothing, 0), (log, 1), (log, 2)):
                 os.dup2(source, target)
@@ -164,6 +192,10 @@ class Supervisor:
             os.close(nothing)
             if program.name != "coordinator":
                 os.close(self.order.events)
+            if self._orders:
+                os.close(self._orders[1])
+                if program.name != "relay":
+                    os.close(self._orders[0])
             logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr, force=True)
             code = program.run(orphaned)
         except UserError as fault:
@@ -196,7 +228,14 @@ class Supervisor:
                 return 2 if isinstance(fault, UserError) else 1
 
     def _node(self, name: str) -> Callable[[Callable[[], bool]], int]:
-        return lambda orphaned: run_node(self._endpoints, self._arithmetic, name, orphaned)
+        endpoints = relayed(self._endpoints, name) if self._orders else self._endpoints
+        return lambda orphaned: run_node(endpoints, self._arithmetic, name, orphaned)
+
+    def _relay(self, orphaned: Callable[[], bool]) -> int:
+        assert self._orders is not None
+        names = [f"node-{node}" for node in range(1, self.order.nodes + 1)]
+        nodes = {name: relayed(self._endpoints, name) for name in names}
+        return run_relay(self._endpoints, nodes, self._orders[0], self.order.descriptors, orphaned)
 
     def _reap(self) -> None:
         while self._by_process:
@@ -208,14 +247,26 @@ class Supervisor:
             if program.name == "coordinator" and code >= 0:
                 self._code = code
                 self._stopping = True
-            elif not self._stopping and not (code == 0 and program.name != "broker"):
-                # A node that ends with 0 was asked to; whatever else ends is needed and starts again.
-                self._tell("ended", program=program.name, process=process, code=code)
+            elif code == 0 and program.name not in NEEDED:
+                # A node that ends with 0 was asked to.
+                self._done.append(program)
+            elif not self._stopping:
+                # Whatever else ends is needed and starts again.
+                self._tell("ended", program=program.name, process=process, code=code, chaos=program.struck)
                 self._start(program)
+                if program.name == "coordinator":
+                    self._start_again_what_was_done()
+
+    def _start_again_what_was_done(self) -> None:
+        """A coordinator that was killed while it ended the run has its nodes to end once more."""
+        done, self._done = self._done, []
+        for program in done:
+            self._start(program)
 
     def _end_all(self) -> None:
         """Nodes and coordinator first, politely; then, for those that don't hear it, the kernel."""
         self._stopping = True
+        self._disturber.release_all()
         deadline = time.monotonic() + STOPPING_AT_MOST_SECONDS
         self._signal_and_wait(
             [p for p in self._by_process.values() if p.name == "coordinator"], signal.SIGTERM, deadline
@@ -236,6 +287,14 @@ class Supervisor:
                 with contextlib.suppress(BlockingIOError):
                     self._wake.recv(4096)
                 self._reap()
+
+    def _log_to_append(self, name: str) -> Path:
+        """A program's log; when its earlier lives have made it too large it becomes `.1`, in place of the one before."""
+        path = self._log(name)
+        with contextlib.suppress(OSError):
+            if path.stat().st_size > LARGEST_LOG_BYTES:
+                path.replace(path.with_suffix(".log.1"))
+        return path
 
     def _log(self, name: str) -> Path:
         return self._directory.logs / f"{name}.log"

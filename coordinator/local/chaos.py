@@ -1,0 +1,209 @@
+"""Chaos: which programs of a local run are disturbed, how, and when. It decides; the supervisor does it (`disturber`).
+
+Everything is drawn from a seed before the first disturbance: the order of the kinds, the neurons whose programs are
+hit, and the number of finished steps after which it happens. So the same seed disturbs the same neurons in the same
+order, though not at the same microsecond.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from coordinator.errors import UserError
+from coordinator.local.recoveries import Recoveries, percentile
+from neuron_node.initial import uniform
+
+KINDS = {
+    "kill": "kill -9 of a neuron's program",
+    "pause": "SIGSTOP of a neuron's program, and SIGCONT when the others have gone on without it",
+    "partition": "a neuron's program cut off from the broker, both ways, until the others have gone on without it",
+    "broker": "kill -9 of the broker",
+    "coordinator": "kill -9 of the coordinator",
+    "everything": "kill -9 of all of them at once",
+}
+MOST_OF_A_KIND = 10_000
+LAST_PART_OF_A_RUN = 0.9
+"""Nothing is begun after this part of the steps, so that the last disturbance too has steps to be recovered in."""
+LINGER_AT_MOST_MS = 400.0
+"""What is held is let go so long after the others went on without it, at most; how long is drawn."""
+HOLD_AT_MOST_MS = 20_000.0
+"""Nothing is held for longer, even if nobody notices."""
+HOLDING = ("pause", "partition")
+
+
+@dataclass(frozen=True)
+class Chaos:
+    """What was asked for: how many disturbances of each kind; one after the other, or (`overlap`) as they come."""
+
+    counts: Mapping[str, int]
+    seed: int = 0
+    overlap: bool = False
+
+    @property
+    def relayed(self) -> bool:
+        """Whether nodes must be reached through a relay, so that they can be cut off."""
+        return "partition" in self.counts
+
+
+def parse_counts(text: str) -> dict[str, int]:
+    """`kill=20,pause=5` as numbers by kind. Raises `UserError`."""
+    right = f"right would be KIND=COUNT, …, such as kill=20,pause=5; the kinds are {', '.join(KINDS)}"
+    counts: dict[str, int] = {}
+    for part in text.split(","):
+        kind, equals, number = (piece.strip() for piece in part.partition("="))
+        if not equals or kind not in KINDS:
+            raise UserError(f"--chaos: {part.strip()[:60]!r} is no disturbance; {right}")
+        if not (number.isascii() and number.isdigit() and len(number) <= 9 and 1 <= int(number) <= MOST_OF_A_KIND):
+            raise UserError(f"--chaos: {kind} must be a whole number from 1 to {MOST_OF_A_KIND:,}, not {number[:60]!r}")
+        if kind in counts:
+            raise UserError(f"--chaos: {kind} stands there twice; give it once, with the sum")
+        counts[kind] = int(number)
+    return counts
+
+
+class Disturbance(NamedTuple):
+    """One disturbance. `neuron` is whose program is hit, where the kind hits one."""
+
+    number: int
+    kind: str
+    after_step: int
+    neuron: str
+    linger_ms: float
+
+
+def drawn(chaos: Chaos, steps: int, neurons: list[str]) -> list[Disturbance]:
+    """All disturbances of a run of so many steps, in order: a pure function of the arguments."""
+    kinds = [kind for kind in KINDS for _ in range(chaos.counts.get(kind, 0))]
+    count = len(kinds)
+    order, when, whom, linger = (
+        uniform(chaos.seed, f"chaos/{what}", count).tolist() for what in ("order", "when", "whom", "linger")
+    )
+    shuffled = [kinds[place] for place in sorted(range(count), key=lambda place: (order[place], place))]
+    return [
+        Disturbance(
+            place + 1,
+            kind,
+            1 + int((place + when[place]) / count * LAST_PART_OF_A_RUN * steps),
+            neurons[int(whom[place] * len(neurons))],
+            LINGER_AT_MOST_MS * linger[place],
+        )
+        for place, kind in enumerate(shuffled)
+    ]
+
+
+@dataclass
+class _Struck:
+    """A disturbance that has begun: what has been seen of it, and whether it is over."""
+
+    disturbance: Disturbance
+    recovered: bool = False
+    released: bool = False
+    releasing: bool = False
+
+    @property
+    def over(self) -> bool:
+        """The network has gone on, and whoever was held has been let go."""
+        return self.recovered and (self.released or self.disturbance.kind not in HOLDING)
+
+
+class Director:
+    """Is told everything that happens in a run, and says what to do to it: commands for the supervisor."""
+
+    def __init__(self, chaos: Chaos, spares: int, placements: Callable[[], Mapping[str, Mapping[str, Any]]]) -> None:
+        """`placements` says where each neuron lives now: its node's name under `node`."""
+        self.recoveries = Recoveries()
+        self.plan: list[Disturbance] = []
+        self._chaos = chaos
+        self._spares = spares
+        self._placements = placements
+        self._next = 0
+        self._struck: dict[int, _Struck] = {}
+        self._done: Counter[str] = Counter()
+        self._finished = False
+
+    def hear(self, event: str, facts: Mapping[str, Any], now: float) -> list[dict[str, Any]]:
+        """Take an event of the coordinator or the supervisor at a time in seconds; what to do now."""
+        for number in self.recoveries.hear(event, facts, now):
+            self._struck[number].recovered = True
+        commands = []
+        if event == "struck":
+            self._done[facts["kind"]] += bool(facts["programs"])
+        elif event == "released" and facts["number"] in self._struck:
+            self._struck[facts["number"]].released = True
+        elif event == "finished":
+            self._finished = True
+        elif event == "progress" and not self.plan:
+            self.plan = drawn(self._chaos, facts["steps"], list(self._placements()))
+        commands += self._releases(event)
+        self._struck = {number: struck for number, struck in self._struck.items() if not struck.over}
+        # Only these say how far the run is now.
+        if event in ("progress", "recovered"):
+            commands += self._due(now)
+        return commands
+
+    def figures(self) -> dict[str, Any]:
+        """What was done, and how the run took it: the keys that `learn --json` has with `--chaos`."""
+        samples = self.recoveries.samples
+        return {
+            "chaos": {
+                kind: {
+                    "asked": asked,
+                    "done": self._done[kind],
+                    **_percentiles([sample.seconds for sample in samples if sample.kind == kind]),
+                }
+                for kind, asked in self._chaos.counts.items()
+            },
+            "chaos_seed": self._chaos.seed,
+            **_percentiles([sample.seconds for sample in samples]),
+            "stale_messages": self.recoveries.stale_messages,
+            "steps_repeated_most": self.recoveries.steps_repeated_most,
+        }
+
+    def _due(self, now: float) -> list[dict[str, Any]]:
+        """Begin what is due: one at a time, each when the network has recovered from the one before; or, overlapping, all."""
+        commands = []
+        while (
+            not self._finished
+            and self._next < len(self.plan)
+            and (self._chaos.overlap or not self._struck)
+            and self.recoveries.highest_step >= self.plan[self._next].after_step
+        ):
+            disturbance = self.plan[self._next]
+            self._next += 1
+            self._struck[disturbance.number] = _Struck(disturbance)
+            self.recoveries.expect(disturbance.number, disturbance.kind, now)
+            commands.append(
+                {
+                    "do": disturbance.kind,
+                    "number": disturbance.number,
+                    "of": len(self.plan),
+                    "node": self._placements()[disturbance.neuron]["node"],
+                    "neuron": disturbance.neuron,
+                    "after_step": self.recoveries.highest_step,
+                    "at_most_ms": HOLD_AT_MOST_MS,
+                }
+            )
+        return commands
+
+    def _releases(self, event: str) -> list[dict[str, Any]]:
+        """Let go of whoever is held, once the others have gone on without it; or wait for it, for want of a spare."""
+        commands = []
+        for number, struck in self._struck.items():
+            if struck.disturbance.kind not in HOLDING or struck.releasing:
+                continue
+            noticed = event == "recovery" and self.recoveries.noticed(number)
+            if struck.recovered or event in ("waiting", "finished") or (noticed and not self._spares):
+                struck.releasing = True
+                commands.append({"do": "release", "number": number, "after_ms": struck.disturbance.linger_ms})
+        return commands
+
+
+def _percentiles(seconds: list[float]) -> dict[str, float | None]:
+    return {
+        "recovery_seconds_p50": percentile(seconds, 0.50),
+        "recovery_seconds_p99": percentile(seconds, 0.99),
+        "recovery_seconds_most": max(seconds) if seconds else None,
+    }

@@ -1,0 +1,141 @@
+"""How a run takes its disturbances: when it has gone on, how long that took, and what came too late to count."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+ADVANCES_WITHOUT_A_WORD = 10
+"""So many reports of further steps after a disturbance, and no recovery: it hit somebody who was not needed."""
+
+
+class Sample(NamedTuple):
+    """One recovery: of which kind of disturbance, and from the moment it struck until the interrupted step was done."""
+
+    kind: str
+    seconds: float
+
+
+@dataclass
+class _Expected:
+    """A disturbance whose end is waited for."""
+
+    kind: str
+    at: float
+    step: int
+    """The highest that was reported when it struck: beyond it the interrupted step lies."""
+    noticed: bool = False
+    wired: bool = False
+    advances: int = 0
+    first_report: int | None = None
+
+    @property
+    def marked(self) -> bool:
+        """Whether the coordinator has said something of it; of a broker's death it raises no generation."""
+        return self.noticed or self.wired or self.kind == "broker"
+
+    def gone_on(self, step: int) -> bool:
+        """Whether a report of progress shows that the run has gone on. Where no generation is raised, it is the second
+        step beyond the first report: one may still have been under way when the disturbance struck.
+        """
+        if self.wired:
+            return step > self.step
+        return self.kind == "broker" and self.first_report is not None and step > self.first_report + 1
+
+
+class Recoveries:
+    """Is told everything that happens in a run, and keeps the figures over all lives of its coordinator."""
+
+    def __init__(self) -> None:
+        self.samples: list[Sample] = []
+        self.highest_step = 0
+        self.steps_repeated_most = 0
+        self._expected: dict[int, _Expected] = {}
+        self._stale_before = 0
+        self._stale = 0
+        self._restarted = False
+
+    @property
+    def stale_messages(self) -> int:
+        """Messages that came from lives or generations that are over, and counted for nothing."""
+        return self._stale_before + self._stale
+
+    def expect(self, number: int, kind: str, now: float) -> None:
+        """A disturbance is about to strike."""
+        self._expected[number] = _Expected(kind, now, self.highest_step)
+
+    def noticed(self, number: int) -> bool:
+        """Whether the coordinator has gone back a snapshot since."""
+        return number in self._expected and self._expected[number].noticed
+
+    def hear(self, event: str, facts: Mapping[str, Any], now: float) -> list[int]:
+        """Take an event at a time in seconds; the disturbances that are over for the network with it."""
+        match event:
+            case "struck":
+                return self._has_struck(facts)
+            case "recovery":
+                self._went_back(facts["step"])
+                for expected in self._expected.values():
+                    expected.noticed = True
+            case "ended" if facts["program"] == "coordinator":
+                self._stale_before, self._stale, self._restarted = self.stale_messages, 0, True
+            case "wired":
+                for expected in self._expected.values():
+                    expected.wired = True
+            case "progress":
+                return self._progress(facts, now)
+            case "recovered":
+                self.highest_step = max(self.highest_step, facts["step"])
+                return self._recovered([number for number, expected in self._expected.items() if expected.marked], now)
+            case "finished":
+                self._stale = facts.get("stale_messages", self._stale)
+                return self._recovered(list(self._expected), now)
+        return []
+
+    def _has_struck(self, facts: Mapping[str, Any]) -> list[int]:
+        number = facts["number"]
+        # The run may have finished before it was told of the blow.
+        if expected := self._expected.get(number):
+            expected.at = facts["at"]
+            if not facts["programs"]:
+                # Nobody was there to be hit.
+                del self._expected[number]
+                return [number]
+        return []
+
+    def _progress(self, facts: Mapping[str, Any], now: float) -> list[int]:
+        step: int = facts["step"]
+        self._stale = facts.get("stale_messages", self._stale)
+        if self._restarted:
+            self._restarted = False
+            self._went_back(step)
+        for expected in self._expected.values():
+            expected.advances += step > self.highest_step
+            if expected.first_report is None:
+                expected.first_report = step
+        self.highest_step = max(self.highest_step, step)
+        gone_on = self._recovered([number for number, e in self._expected.items() if e.gone_on(step)], now)
+        harmless = [
+            number
+            for number, expected in self._expected.items()
+            if expected.advances >= ADVANCES_WITHOUT_A_WORD and not expected.marked
+        ]
+        for number in harmless:
+            del self._expected[number]
+        return gone_on + harmless
+
+    def _went_back(self, step: int) -> None:
+        self.steps_repeated_most = max(self.steps_repeated_most, self.highest_step - step)
+
+    def _recovered(self, numbers: list[int], now: float) -> list[int]:
+        for number in numbers:
+            expected = self._expected.pop(number)
+            self.samples.append(Sample(expected.kind, now - expected.at))
+        return numbers
+
+
+def percentile(values: list[float], share: float) -> float | None:
+    """The smallest value that at least such a share of all values does not exceed; None where there are no values."""
+    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)] if values else None

@@ -1,0 +1,151 @@
+"""`learn --chaos` with real processes: whatever is done to them, the weights are those of an undisturbed run."""
+
+from __future__ import annotations
+
+import signal
+from typing import Any
+
+import psutil
+import pytest
+
+from tests.processes.programs import Bench, await_that, in_memory_sha256
+
+pytestmark = pytest.mark.processes
+
+XOR = ("xor", "--epochs", "500", "--name", "r", "--chaos-seed", "7")
+ENDLESS = ("xor", "--epochs", "1000000", "--name", "r")
+
+
+def logs(bench: Bench) -> str:
+    """What all programs of the one run have logged."""
+    return "".join(path.read_text(encoding="utf-8") for path in sorted(bench.run_folder().glob("logs/*.log")))
+
+
+def check_done(result: dict[str, Any]) -> None:
+    """Everything that was asked for was done, and its recoveries were measured."""
+    for kind, facts in result["chaos"].items():
+        assert facts["done"] == facts["asked"], (kind, facts)
+    assert 0.0 < result["recovery_seconds_p50"] <= result["recovery_seconds_p99"] <= result["recovery_seconds_most"]
+
+
+@pytest.mark.parametrize(
+    ("chaos", "arguments"),
+    [
+        ("kill=6", ()),
+        ("kill=6", ("--spares", "2")),
+        ("pause=2", ()),
+        ("pause=2", ("--spares", "1")),
+        ("partition=2", ()),
+        ("partition=2", ("--spares", "1")),
+        ("broker=3", ()),
+        ("coordinator=3", ()),
+        ("everything=2", ()),
+        ("kill=2,pause=1,partition=1,broker=1,coordinator=1,everything=1", ("--spares", "1")),
+        ("kill=4,pause=2,partition=2,broker=1,coordinator=1,everything=1", ("--spares", "2", "--chaos-overlap")),
+    ],
+)
+def test_disturbed_and_undisturbed_weights_are_the_same(bench: Bench, chaos: str, arguments: tuple[str, ...]) -> None:
+    """To the last bit, and to those of machines in memory that no process can disturb; nothing is left behind."""
+    program = bench.learn(*XOR, "--chaos", chaos, *arguments)
+    result = program.result()
+    if "--chaos-overlap" not in arguments:
+        # Where they overlap, one may hit a program that another has just killed.
+        check_done(result)
+    assert result["weights_sha256"] == in_memory_sha256(bench.run_folder())
+    assert "Traceback" not in program.said() + logs(bench)
+    bench.check_nothing_left()
+
+
+def test_a_comparison_runs_once_more_without_chaos(bench: Bench) -> None:
+    """In a folder of its own; the two digests are told to be the same, and both runs' figures are kept."""
+    result = bench.learn(*XOR, "--chaos", "kill=3", "--compare").result()
+    check_done(result)
+    assert result["identical"] is True
+    assert result["weights_sha256"] == result["undisturbed_weights_sha256"]
+    assert (
+        {folder.name for folder in bench.runs.iterdir()}
+        == {"r", "r-undisturbed"}
+        == {
+            result["run"],
+            result["undisturbed_run"],
+        }
+    )
+    assert result["weights_sha256"] == in_memory_sha256(bench.runs / "r-undisturbed")
+    bench.check_nothing_left()
+
+
+@pytest.mark.parametrize("chaos", ["pause=2", "partition=2"])
+def test_a_zombie_speaks_and_is_not_heard(bench: Bench, chaos: str) -> None:
+    """A spare takes over; who was held wakes up, speaks as the life that is over, is told so, and begins another one."""
+    result = bench.learn(*XOR, "--chaos", chaos, "--spares", "1").result()
+    check_done(result)
+    assert result["stale_messages"] > 0
+    assert "another node has taken this one's place" in logs(bench)
+    assert result["weights_sha256"] == in_memory_sha256(bench.run_folder())
+
+
+def test_a_death_by_chaos_is_nobodys_fault(bench: Bench) -> None:
+    """A program that is killed oftener than a crash loop would be tolerated is not put aside: thirty deaths of three nodes."""
+    program = bench.learn("xor", "--group-size", "layer", "--epochs", "500", "--name", "r", "--chaos", "kill=30")
+    result = program.result()
+    check_done(result)
+    assert "put aside" not in program.said()
+    assert result["weights_sha256"] == in_memory_sha256(bench.run_folder())
+
+
+def test_the_same_seed_disturbs_the_same_neurons(bench: Bench) -> None:
+    """In the same order; the run's log of events has them."""
+    victims = []
+    for name in ("one", "two"):
+        program = bench.learn(
+            "xor", "--epochs", "300", "--name", name, "--chaos", "kill=4,broker=1", "--chaos-seed", "3"
+        )
+        program.result()
+        lines = [line for line in program.said().splitlines() if line.startswith("chaos ")]
+        victims.append([line.partition(" (")[0].partition(" step ")[2].partition(" ")[2] for line in lines])
+        assert (bench.runs / name / "events.jsonl").read_text(encoding="utf-8").count('"struck"') == 5
+    assert victims[0] == victims[1] and len(victims[0]) == 5
+
+
+def test_spares_stand_by(bench: Bench) -> None:
+    """They are nodes of the run and host nothing."""
+    result = bench.learn("xor", "--epochs", "20", "--spares", "2").result()
+    assert (result["nodes"], result["groups"], result["processes"]) == (8, 6, 6)
+
+
+def test_who_is_stopped_ends_too(bench: Bench) -> None:
+    """Ctrl-C or a kill -9 of the supervisor while a node is stopped: no process stays, stopped or not."""
+    for number in (signal.SIGINT, signal.SIGKILL):
+        program = bench.learn(*ENDLESS[:-1], str(int(number)), "--chaos", "pause=10000", "--chaos-overlap")
+        await_that(
+            lambda: any(node.status() == psutil.STATUS_STOPPED for node in bench.programs("neuron-node")),
+            "a stopped node",
+        )
+        if number is signal.SIGINT:
+            program.process.send_signal(number)
+        else:
+            bench.programs("supervisor")[0].send_signal(number)
+        assert program.end() == (130 if number is signal.SIGINT else 1)
+        bench.check_nothing_left()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("--chaos", "murder=1"), "--chaos: 'murder=1' is no disturbance"),
+        (("--chaos", "kill=0"), "--chaos: kill must be a whole number from 1 to 10,000"),
+        (("--chaos-seed", "1"), "--chaos-seed goes with --chaos"),
+        (("--compare",), "--compare goes with --chaos"),
+        (("--chaos-overlap",), "--chaos-overlap goes with --chaos"),
+        (("--chaos", "kill=1", "--chaos-seed", "-1"), "--chaos-seed must be a whole number"),
+        (("--spares", "1001"), "--spares must be a whole number from 0 to 1,000"),
+        (("--resume", "r", "--chaos", "kill=1", "--compare"), "--compare does not go with --resume"),
+    ],
+)
+def test_what_can_not_be_is_one_line(bench: Bench, arguments: tuple[str, ...], words: str) -> None:
+    """Exit 2, what and why, and no folder was made."""
+    program = bench.start("coordinator", "learn", *(() if "--resume" in arguments else ("xor",)), *arguments)
+    assert program.end() == 2
+    [line] = program.said().splitlines()
+    assert line.startswith("coordinator: ") and words in line
+    assert not bench.runs.exists() or not list(bench.runs.iterdir())
