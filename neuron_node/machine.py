@@ -63,8 +63,9 @@ from neuron_node.messages import (
     Waiting,
     Welcome,
 )
+from neuron_node.passes import NOTHING
 from neuron_node.proof import LinkProof
-from neuron_node.worker import NOTHING, Worker
+from neuron_node.worker import Worker
 
 REGISTER_AGAIN_MS = 250
 REGISTER_AGAIN_AT_MOST_MS = 4_000

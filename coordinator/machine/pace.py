@@ -10,13 +10,13 @@ import math
 import statistics
 from collections import deque
 
-SHARE_AT_MOST = 0.02
+SHARE_AT_MOST = 0.025
 FIRST_STEPS = 10
 LEAST_STEPS = 4
 MOST_STEPS = 10_000
 GROWTH_AT_MOST = 2
 STEPS_REMEMBERED = 32
-SNAPSHOTS_REMEMBERED = 5
+SNAPSHOTS_REMEMBERED = 9
 
 
 class Pace:
@@ -37,7 +37,8 @@ class Pace:
         self._plain_ms.append(took_ms)
         if self._slowed_ms:
             usual_ms = statistics.median(self._plain_ms)
-            self._costs_ms.append(sum(max(0.0, slow_ms - usual_ms) for slow_ms in self._slowed_ms))
+            # Signed: noise must be able to cancel itself out, or a busy machine would look like dear snapshots.
+            self._costs_ms.append(sum(self._slowed_ms) - len(self._slowed_ms) * usual_ms)
             self._slowed_ms = []
             if not self._fixed:
                 self._choose(usual_ms)

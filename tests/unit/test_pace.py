@@ -40,7 +40,7 @@ def test_one_hiccup_does_not_keep_snapshots_away() -> None:
     go_on(pace, 1, 10.0, 1_000.0)
     assert pace.interval_steps == GROWTH_AT_MOST * FIRST_STEPS
     go_on(pace, 4, 10.0, 2.0)
-    assert pace.interval_steps == 10
+    assert pace.interval_steps == 8
 
 
 def test_a_set_interval_is_kept() -> None:
@@ -48,3 +48,14 @@ def test_a_set_interval_is_kept() -> None:
     pace = Pace(7)
     go_on(pace, 3, 10.0, 500.0)
     assert pace.interval_steps == 7
+
+
+def test_noise_is_not_taken_for_cost() -> None:
+    """Snapshots that cost nothing stay frequent on a machine whose steps take now longer, now shorter."""
+    pace = Pace(None)
+    for number in range(40):
+        for _ in range(pace.interval_steps):
+            pace.step_done(20.0, slowed=False)
+        pace.step_done(20.0 + (-15.0, 12.0, 3.0, -9.0)[number % 4], slowed=True)
+        pace.step_done(20.0, slowed=False)
+    assert pace.interval_steps == LEAST_STEPS
