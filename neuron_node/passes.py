@@ -21,10 +21,11 @@ from neuron_node.role import Role
 from neuron_node.ways import Way, Ways
 
 FORWARD_PASSES_KEPT = 64
-KNOWN_A_SENDER = 8
+KNOWN_A_SENDER = 12
 NOTHING: list[Send] = []
 NOBODY_KNOWN: dict[bytes, tuple[int, bytes]] = {}
 MODES = tuple(map(int, Mode))
+TRAINING_MODES = (int(Mode.TRAIN), int(Mode.TRAIN_AND_COPY))
 
 
 @dataclass(slots=True)
@@ -184,8 +185,10 @@ class Passes:
             for known in self._known.values():
                 known.clear()
         rows, columns = message.values.shape
-        middle = data_middle(message.header.incarnation, message.attempt, message.mode, sender, rows, columns)
         address = {Error: error_address(sender), Axon: axon_address(sender)}.get(kind, self._address)
-        known = self._known.setdefault((kind, message.attempt, message.mode), {})
-        self._known_count += middle not in known
-        known[middle] = (sender, address)
+        # A step that is copied for a snapshot is like any other: its first one need not be decoded either.
+        for mode in (message.mode,) if message.mode == Mode.FORWARD else TRAINING_MODES:
+            middle = data_middle(message.header.incarnation, message.attempt, mode, sender, rows, columns)
+            known = self._known.setdefault((kind, message.attempt, mode), {})
+            self._known_count += middle not in known
+            known[middle] = (sender, address)

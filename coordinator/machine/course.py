@@ -164,6 +164,7 @@ class Course:
         if not self.done:
             self.train_measured = None
         self._progress_at_copy = Progress()
+        self._pace.begin_again()
         self._collection = self._inspection = None
 
     @property

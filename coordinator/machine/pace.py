@@ -29,6 +29,10 @@ class Pace:
         self._costs_ms: deque[float] = deque(maxlen=SNAPSHOTS_REMEMBERED)
         self._slowed_ms: list[float] = []
 
+    def begin_again(self) -> None:
+        """The network was rolled back, and is slower until all know each other again: forget what is half measured."""
+        self._slowed_ms = []
+
     def step_done(self, took_ms: float, *, slowed: bool) -> None:
         """A step is done; whether a snapshot was being taken meanwhile."""
         if slowed:
