@@ -1,5 +1,7 @@
 # make learn      a network of neuron programs learns handwritten digits   (DATASET=iris ARGUMENTS="--seed 3" for another)
 # make test       style, types and every test
+# make figures    what a network of 86 programs takes, and what that costs: an hour, on an idle machine
+# make simulate   a thousand runs in which everything goes wrong, on a simulated network, clock and disk   (SEEDS=10000, or SEED=7 for the story of one)
 # make lock       write the pinned requirements again, after a change of pyproject.toml
 # make clean      remove the environment and everything that was built
 #
@@ -8,6 +10,10 @@
 DATASET ?= digits
 ARGUMENTS ?=
 PYTEST_ARGUMENTS ?=
+FIGURES ?=
+SEEDS ?= 1000
+SEED ?=
+PROCESSES ?= 2
 LOCK_PYTHON ?= python3.13
 CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11
 # A candidate may be a stand-in that names a Python which is not there: ask it.
@@ -20,7 +26,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 NEEDS := pyproject.toml requirements/constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help learn test lock clean
+.PHONY: help learn test figures simulate lock clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -32,6 +38,13 @@ test: .venv/test.stamp
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/pytest $(PYTEST_ARGUMENTS)
+
+figures: .venv/test.stamp
+	$(BIN)/python -m tests.figures $(FIGURES)
+
+simulate: .venv/test.stamp
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.simulation.campaign \
+		$(if $(SEED),--seed $(SEED),--seeds $(SEEDS) --processes $(PROCESSES))
 
 lock:
 	$(LOCK_PYTHON) requirements/lock.py

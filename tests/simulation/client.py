@@ -1,0 +1,83 @@
+"""A person at a command line who asks a simulated run now and then, while everything else goes wrong."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from coordinator.machine.requests import NO_ROWS
+from neuron_node.addresses import COORDINATOR, client_address
+from neuron_node.codec import decode, encode
+from neuron_node.errors import PeerError
+from neuron_node.events import Received, Send, Subscribe, Tick, Unsubscribe
+from neuron_node.messages import IDENTITY_LENGTH, NOBODY, Header, Reply, Request
+from tests.simulation.dice import Dice
+
+COMMANDS = ("status", "neuron", "forward", "neurons", "held_out", "describe", "forward", "neuron", "why", "nonsense")
+ABSURD = "absurd"
+ABSURD_ROWS = np.array([[1.79e308, -1.79e308]])
+CLIENT_ROWS = np.array([[0.25, -0.5], [1.0, 0.75]])
+
+
+class Client:
+    """Asks one thing after another, each until it is answered."""
+
+    def __init__(self, dice: Dice) -> None:
+        self.answers: list[tuple[str, bool, Any]] = []
+        self._dice = dice
+        self._asked = 0
+        self._command = ""
+        self._name = NOBODY
+        self._rest = 0
+        self.absurd = False
+        """Whether rows are sent that no network can take."""
+        self.stops = False
+        """Whether the next question is that the run may end."""
+
+    def start(self, now_ms: float) -> Sequence[Any]:
+        """The first question."""
+        return self._ask()
+
+    def handle(self, event: Any, now_ms: float) -> Sequence[Any]:
+        """Ask again, or ask the next thing."""
+        if isinstance(event, Received):
+            return self.receive(event.frame, now_ms)
+        if not isinstance(event, Tick):
+            return [Subscribe(client_address(self._name)), self._request()]
+        if self._command:
+            return [self._request()]
+        self._rest -= 1
+        return self._ask() if self._rest < 0 else []
+
+    def receive(self, frame: bytes, now_ms: float) -> Sequence[Any]:
+        """An answer."""
+        try:
+            reply = decode(frame)
+        except PeerError:
+            return []
+        if not isinstance(reply, Reply) or not self._command or frame[1 : 1 + IDENTITY_LENGTH] != self._name:
+            return []
+        values = reply.rows if self._command in ("forward", "held_out") and reply.good else json.loads(reply.result)
+        self.answers.append((self._command, reply.good, values))
+        self._command, self._rest = "", self._dice.below(8)
+        return [Unsubscribe(client_address(self._name))]
+
+    def _ask(self) -> Sequence[Any]:
+        self._asked += 1
+        self._name = b"ask" + self._asked.to_bytes(IDENTITY_LENGTH - 3, "big")
+        self._command = "stop" if self.stops else self._dice.pick(COMMANDS)
+        if self._command == "forward" and self.absurd and self._dice.falls(0.5):
+            self._command = ABSURD
+        return [Subscribe(client_address(self._name)), self._request()]
+
+    def _request(self) -> Send:
+        rows = {"forward": CLIENT_ROWS, ABSURD: ABSURD_ROWS}.get(self._command, NO_ROWS)
+        arguments = json.dumps(
+            {"neuron": self._dice.pick(("input.0", "output.0"))} if self._command == "neuron" else {}
+        )
+        header = Header(NOBODY, 0, 0, self._name)
+        command = "forward" if self._command == ABSURD else self._command
+        return Send(COORDINATOR, encode(Request(header, self._name, command, arguments, rows)))

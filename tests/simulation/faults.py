@@ -1,0 +1,320 @@
+"""What befalls a simulated run. Every kind of fault is a function; which come, when, and how hard follows from the dice."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+from coordinator.machine.state import CoordinatorState
+from coordinator.snapshot_store import DIGEST_LENGTH, MAGIC
+from neuron_node.addresses import COORDINATOR
+from neuron_node.codec import encode
+from neuron_node.events import Interrupted
+from neuron_node.messages import Enquire, Header, Lacking, Ready, Traffic
+from tests.simulation.dice import Dice
+from tests.simulation.network import Life
+from tests.simulation.world import FOLDER, World
+
+Fault = Callable[[World, Dice], bool]
+"""Does it; False where it can't be done now."""
+LONGEST_MS = 3_000.0
+
+
+def some_node(world: World, dice: Dice) -> Life | None:
+    """A node that lives and runs."""
+    lives = [life for life in world.nodes.values() if life.alive and not life.paused]
+    return dice.pick(lives) if lives else None
+
+
+def the_coordinator(world: World, _dice: Dice) -> Life | None:
+    """The coordinator, if it lives and runs."""
+    life = world.coordinator
+    return life if life is not None and life.alive and not life.paused else None
+
+
+Whom = Callable[[World, Dice], Life | None]
+
+
+def _killed(whom: Whom) -> Fault:
+    def fault(world: World, dice: Dice) -> bool:
+        life = whom(world, dice)
+        if life is None:
+            return False
+        world.tell(f"kill -9 of {life.name} ({life.number})")
+        world.kill(life)
+        return True
+
+    return fault
+
+
+def _paused(whom: Whom) -> Fault:
+    def fault(world: World, dice: Dice) -> bool:
+        life = whom(world, dice)
+        if life is None:
+            return False
+        for_ms = dice.spread(2.0, LONGEST_MS)
+        world.tell(f"{life.name} ({life.number}) is stopped for {for_ms:.0f} ms")
+        world.pause(life)
+        world.later(for_ms, lambda: world.resume(life))
+        return True
+
+    return fault
+
+
+def _cut(whom: Whom, *, deaf: bool, mute: bool) -> Fault:
+    def fault(world: World, dice: Dice) -> bool:
+        life = whom(world, dice)
+        if life is None or life.deaf or life.mute:
+            return False
+        for_ms = dice.spread(2.0, LONGEST_MS)
+        how = "from the broker" if deaf and mute else "from what is sent to it" if deaf else "from whom it sends to"
+        world.tell(f"{life.name} ({life.number}) is cut off {how} for {for_ms:.0f} ms")
+        life.deaf, life.mute = deaf, mute
+        noticed = dice.falls(0.5)
+
+        def mend() -> None:
+            life.deaf = life.mute = False
+            if noticed and life.alive and life.linked:
+                world.lose_link(life, life.tick_ms * dice.random())
+
+        world.later(for_ms, mend)
+        return True
+
+    return fault
+
+
+def _link_lost(whom: Whom) -> Fault:
+    def fault(world: World, dice: Dice) -> bool:
+        life = whom(world, dice)
+        if life is None or not life.linked:
+            return False
+        world.tell(f"the link of {life.name} ({life.number}) breaks")
+        world.lose_link(life, dice.spread(1.0, 1_000.0))
+        return True
+
+    return fault
+
+
+def _broker_killed(world: World, dice: Dice) -> bool:
+    if not world.broker_up:
+        return False
+    for_ms = dice.spread(1.0, 2_000.0)
+    world.tell(f"kill -9 of the broker, for {for_ms:.0f} ms")
+    world.kill_broker(for_ms)
+    return True
+
+
+def _power_cut(world: World, dice: Dice) -> bool:
+    life = world.coordinator
+    if life is None or not life.alive:
+        return False
+    world.tell("the coordinator's machine loses its power")
+    world.kill(life)
+    world.disk.cut_power()
+    return True
+
+
+def _everything_killed(world: World, dice: Dice) -> bool:
+    world.tell("everything dies at once")
+    for life in world.lives:
+        if life.alive and life is not world.coordinator and world.nodes.get(life.name) is life:
+            world.kill(life)
+    if world.coordinator is not None and world.coordinator.alive:
+        world.kill(world.coordinator)
+    if dice.falls(0.5):
+        world.disk.cut_power()
+    if world.broker_up:
+        world.kill_broker(dice.spread(1.0, 1_000.0))
+    return True
+
+
+def _killed_in_a_call(world: World, dice: Dice) -> bool:
+    if world.disk.calls_to_live is not None:
+        return False
+    world.disk.calls_to_live = dice.below(12)
+    world.tell(f"the coordinator's program will end in call {world.disk.calls_to_live} to the disk")
+    return True
+
+
+def _disk_fails(world: World, dice: Dice) -> bool:
+    if world.disk.failing or not world.watch.snapshots:
+        return False
+    share, for_ms = dice.spread(0.05, 1.0), dice.spread(20.0, 3_000.0)
+    world.tell(f"{share:.0%} of the calls to the disk fail, for {for_ms:.0f} ms")
+    world.disk.failing = share
+
+    def mend() -> None:
+        world.disk.failing = 0.0
+
+    world.later(for_ms, mend)
+    return True
+
+
+def _disk_full(world: World, dice: Dice) -> bool:
+    if world.disk.full or not world.watch.snapshots:
+        return False
+    for_ms = dice.spread(20.0, 3_000.0)
+    world.tell(f"the disk is full for {for_ms:.0f} ms")
+    world.disk.full = True
+
+    def mend() -> None:
+        world.disk.full = False
+
+    world.later(for_ms, mend)
+    return True
+
+
+def _snapshot_flipped(world: World, dice: Dice) -> bool:
+    """Only the newest, and only while the one before is good: more damage than that is not promised to be survived."""
+    folder = FOLDER / "snapshots"
+    names = [name for name in world.disk.names(folder) if name.startswith("step-")]
+    if len(names) < 2 or not all(_intact_snapshot(world, folder / name) for name in names[-2:]):
+        return False
+    world.tell(f"a bit of {names[-1]} turns, and the coordinator dies")
+    world.disk.flip(folder / names[-1])
+    if world.coordinator is not None and world.coordinator.alive:
+        world.kill(world.coordinator)
+    return True
+
+
+def _generation_flipped(world: World, dice: Dice) -> bool:
+    """One of two good copies."""
+    paths = [FOLDER / "generation.0", FOLDER / "generation.1"]
+    contents = [world.disk.durable(path) for path in paths]
+    if contents[0] is None or contents[0] != contents[1]:
+        return False
+    path = dice.pick(paths)
+    world.tell(f"a bit of {path.name} turns, and the coordinator dies")
+    world.disk.flip(path)
+    if world.coordinator is not None and world.coordinator.alive:
+        world.kill(world.coordinator)
+    return True
+
+
+def _intact_snapshot(world: World, path: Path) -> bool:
+    content = world.disk.durable(path) or b""
+    start = len(MAGIC) + DIGEST_LENGTH
+    return hashlib.sha256(content[start:]).digest() == content[len(MAGIC) : start]
+
+
+def _spare_joins(world: World, dice: Dice) -> bool:
+    world.start_spare()
+    return True
+
+
+def _namesake(world: World, dice: Dice) -> bool:
+    """A second program under a node's name: each takes the other's place, until one of them is ended."""
+    life = some_node(world, dice)
+    if life is None:
+        return False
+    world.tell(f"another program calls itself {life.name} too")
+    world.start_node(life.name)
+    world.later(dice.spread(5.0, 2_000.0), lambda: world.end_namesakes(life.name))
+    return True
+
+
+def _interrupted(world: World, dice: Dice) -> bool:
+    life = some_node(world, dice)
+    if life is None:
+        return False
+    world.tell(f"{life.name} ({life.number}) is asked to end by a signal")
+    world.give(life, Interrupted())
+    return True
+
+
+def _other_arithmetic(world: World, dice: Dice) -> bool:
+    """A machine of another kind offers itself."""
+    world.tell("a node with another arithmetic wants to join")
+    world.start_node(f"stranger-{len(world.lives)}", "another arithmetic")
+    return True
+
+
+def _other_version(world: World, dice: Dice) -> bool:
+    """A program of another version speaks under a node's incarnation, and that one is refused."""
+    life = some_node(world, dice)
+    if life is None:
+        return False
+    world.tell(f"a program of another version speaks in the name of {life.name} ({life.number})")
+    body = encode(Enquire(Header(world.plan.run, 1, 0, life.machine.born.incarnation)))
+    world.inject(COORDINATOR + body[:1] + b"\x63" + body[2:])
+    return True
+
+
+def _garbage(world: World, dice: Dice) -> bool:
+    """Bytes that mean nothing, to everybody who listens to anything."""
+    world.tell("somebody sends garbage")
+    for address in sorted(world.addresses()):
+        world.inject(address + bytes(dice.below(256) for _ in range(dice.below(40))))
+    return True
+
+
+def _old_again(world: World, dice: Dice) -> bool:
+    """What the coordinator heard a while ago comes once more."""
+    if not world.recent:
+        return False
+    world.tell("old messages come again")
+    for _ in range(8):
+        world.inject(dice.pick(world.recent))
+    return True
+
+
+def _out_of_turn(world: World, dice: Dice) -> bool:
+    """A node says things of a generation in which nothing has been granted yet, or everything is done."""
+    life, node = the_coordinator(world, dice), some_node(world, dice)
+    states = (CoordinatorState.GATHERING, CoordinatorState.IDLE)
+    if life is None or node is None or life.machine.state not in states:
+        return False
+    world.tell(f"{node.name} ({node.number}) speaks out of turn")
+    header = Header(world.plan.run, life.machine.outbox.generation, 0, node.machine.born.incarnation)
+    for message in (Ready(header, Traffic(0, 0, 0)), Lacking(header, (1,))):
+        # At once, for a moment later it may have been asked.
+        world.give(life, COORDINATOR + encode(message))
+    return True
+
+
+FAULTS: dict[str, tuple[int, Fault]] = {
+    "node killed": (40, _killed(some_node)),
+    "node paused": (8, _paused(some_node)),
+    "node deaf": (4, _cut(some_node, deaf=True, mute=False)),
+    "node mute": (4, _cut(some_node, deaf=False, mute=True)),
+    "node cut off": (4, _cut(some_node, deaf=True, mute=True)),
+    "node's link lost": (5, _link_lost(some_node)),
+    "node interrupted": (6, _interrupted),
+    "coordinator killed": (16, _killed(the_coordinator)),
+    "coordinator paused": (4, _paused(the_coordinator)),
+    "coordinator deaf": (2, _cut(the_coordinator, deaf=True, mute=False)),
+    "coordinator mute": (2, _cut(the_coordinator, deaf=False, mute=True)),
+    "coordinator cut off": (2, _cut(the_coordinator, deaf=True, mute=True)),
+    "coordinator's link lost": (4, _link_lost(the_coordinator)),
+    "power cut": (5, _power_cut),
+    "killed in a call to the disk": (5, _killed_in_a_call),
+    "broker killed": (5, _broker_killed),
+    "everything killed": (3, _everything_killed),
+    "disk fails": (5, _disk_fails),
+    "disk full": (4, _disk_full),
+    "snapshot flipped": (12, _snapshot_flipped),
+    "generation flipped": (3, _generation_flipped),
+    "spare joins": (4, _spare_joins),
+    "namesake": (3, _namesake),
+    "other arithmetic": (1, _other_arithmetic),
+    "other version": (4, _other_version),
+    "garbage": (1, _garbage),
+    "old messages": (3, _old_again),
+    "out of turn": (10, _out_of_turn),
+}
+"""Every kind, with how often it comes, relative to the others."""
+_URN = [name for name, (weight, _) in FAULTS.items() for _ in range(weight)]
+
+
+def befall(world: World, dice: Dice) -> None:
+    """One fault, of a kind that is possible now."""
+    for _ in range(4):
+        name = dice.pick(_URN)
+        if world.watch.finished and dice.falls(0.15):
+            # A run that stays when it has finished is short of these.
+            name = "node interrupted"
+        if FAULTS[name][1](world, dice):
+            world.counts[name] += 1
+            world.watch.calm = False
+            return

@@ -1,0 +1,280 @@
+"""What must hold at every event of a simulated run. Whatever does not raises `Violation`, with a line that says what."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from coordinator.machine.events import Persist, Persisted
+from coordinator.machine.machine import CoordinatorMachine
+from coordinator.machine.training import Progress
+from coordinator.run_store import Standing
+from neuron_node.machine import NodeMachine, NodeState
+from neuron_node.messages import IDENTITY_LENGTH, KINDS, Grant, State
+from tests.simulation.plans import Reference
+
+if TYPE_CHECKING:
+    from tests.simulation.network import Life
+    from tests.simulation.world import World
+
+KIND_AT = 2
+"""Where a body says what kind of message it is: after the array's length and the version."""
+GENERATION_AT = KIND_AT + 1 + 2 + IDENTITY_LENGTH
+"""After the run's name."""
+GRANT = next(number for number, kind in KINDS.items() if kind is Grant)
+METRICS = Path("run/metrics.csv")
+GENERATIONS = (Path("run/generation.0"), Path("run/generation.1"))
+
+
+class Violation(Exception):
+    """A promise was broken."""
+
+
+class Watch:
+    """Looks at every event, and compares with the undisturbed run."""
+
+    def __init__(self, reference: Reference) -> None:
+        self.reference = reference
+        self.world: World
+        self.recoveries = 0
+        self.steps = 0
+        self.snapshots = 0
+        self.granted_generation = 0
+        """The highest generation that anything was granted in, by any life of the coordinator."""
+        self.finished: dict[str, Any] | None = None
+        self.failure: str | None = None
+        self._hosts: dict[tuple[int, int], bytes] = {}
+        """Which life has hosted each group in each generation."""
+        self._places: dict[int, tuple[NodeState, int]] = {}
+        self._durable_generation = 0
+        self._granting: CoordinatorMachine | None = None
+        self._steps_done = 0
+        self.calm = False
+        """Whether nothing has gone wrong so far, and nothing is lost: then nothing needs to be repeated."""
+        self._members: dict[bytes, None] = {}
+        self._gone: set[bytes] = set()
+        self._step = 0
+        self.begun = False
+        """Whether the first step was ever under way."""
+        self._inputs: Any = None
+        self._used: dict[int, tuple[int, ...]] = {}
+        """The samples of each step that counts, by what was sent to the inputs."""
+        self._rows = [row.tobytes() for row in reference.plan.data.train_inputs]
+
+    # Lives.
+
+    def after(self, life: Life) -> None:
+        """A program has taken an event."""
+        machine = life.machine
+        if life.is_coordinator:
+            self._after_coordinator(machine)
+        elif type(machine) is NodeMachine:
+            place = (machine.state, machine.generation)
+            if self._places.get(life.number) != place:
+                self._places[life.number] = place
+                self._node_moved(life, machine)
+
+    def _node_moved(self, life: Life, machine: NodeMachine) -> None:
+        if machine.state is NodeState.WIRING or machine.state is NodeState.WORKING:
+            for group in machine.workers:
+                host = self._hosts.setdefault((machine.generation, group), machine.born.incarnation)
+                if host != machine.born.incarnation:
+                    raise Violation(f"group {group} lives twice in generation {machine.generation}: {life.name}")
+
+    def coordinator_began(self, machine: CoordinatorMachine) -> None:
+        """Another life of the coordinator."""
+        if self.begun and self._step < len(self.reference.samples):
+            self.recoveries += 1
+        self._granting = None
+        self._members, self._gone = {}, set()
+        self._steps_done = 0
+        self._inputs = None
+        self._go_back(machine.course.training.progress.step)
+        if self._step < len(self.reference.samples):
+            self.finished = None
+
+    def _after_coordinator(self, machine: CoordinatorMachine) -> None:
+        course = machine.course
+        step = course.training.progress.step
+        if course.steps_done != self._steps_done:
+            if course.steps_done != self._steps_done + 1:
+                raise Violation("one event has finished several steps")
+            self._steps_done += 1
+            self._step += 1
+            self._committed(machine)
+        elif step != self._step:
+            if step > self._step:
+                raise Violation(f"step {step} counts, and was never done")
+            self._go_back(step)
+        flight = next(iter(course.under_way.flights.values()), None)
+        self._inputs = flight.inputs if flight is not None and flight.targets is not None else None
+        self.begun = self.begun or self._inputs is not None
+        if self.calm and flight is not None and flight.attempt:
+            raise Violation(f"pass {flight.number} is repeated, though nothing has gone wrong")
+        if machine.roster.members.keys() != self._members.keys():
+            self._roster_changed(machine)
+        if machine.failure is not None:
+            self.failure = machine.failure
+
+    def _roster_changed(self, machine: CoordinatorMachine) -> None:
+        members = dict.fromkeys(machine.roster.members)
+        self._gone.update(life for life in self._members if life not in members)
+        for life in members:
+            if life in self._gone:
+                raise Violation(f"the life {int.from_bytes(life, 'big')}, which is over, takes part again")
+        self._members = members
+
+    def _go_back(self, step: int) -> None:
+        self._step = step
+        self._used = {before: samples for before, samples in self._used.items() if before <= step}
+
+    def _committed(self, machine: CoordinatorMachine) -> None:
+        self.steps += 1
+        step, progress = self._step, machine.course.training.progress
+        if progress.step != step:
+            raise Violation(f"the step after {step - 1} counts as step {progress.step}")
+        if self._inputs is None:
+            raise Violation(f"step {step} was done without having been begun")
+        self._used[step] = tuple(self._rows.index(row.tobytes()) for row in self._inputs)
+        if step > len(self.reference.samples) or self._used[step] != self.reference.samples[step - 1]:
+            raise Violation(f"step {step} used the samples {self._used[step]}")
+        if not same_progress(progress, self.reference.progress[step]):
+            raise Violation(f"after step {step}: {progress}, undisturbed {self.reference.progress[step]}")
+
+    # What is said.
+
+    def sent(self, life: Life, address: bytes, body: bytes) -> None:
+        """A program sends a message."""
+        if life.is_coordinator and body[KIND_AT] == GRANT:
+            self._granted(life.machine, _generation_of(body))
+
+    def _granted(self, machine: CoordinatorMachine, generation: int) -> None:
+        if machine is not self._granting:
+            if generation <= self.granted_generation:
+                raise Violation(f"generation {generation} is granted again by another life of the coordinator")
+            self._granting = machine
+        if generation < self.granted_generation:
+            raise Violation(f"generation {generation} is granted after {self.granted_generation}")
+        self.granted_generation = generation
+        if self._durable_generation != generation:
+            for path in GENERATIONS:
+                content = self.world.disk.durable(path)
+                written = json.loads(content.partition(b"\n")[0])["generation"] if content else None
+                if written != generation:
+                    raise Violation(f"generation {generation} is granted while {path.name} durably holds {written}")
+            self._durable_generation = generation
+
+    def reported(self, life: Life, event: str, facts: dict[str, Any]) -> None:
+        """The coordinator tells something."""
+        if event == "recovery":
+            self.world.tell(
+                f"recovery: {facts['reason']}; back to step {facts['step']}, generation {facts['generation']}"
+            )
+            if self.begun and self._step < len(self.reference.samples):
+                self.recoveries += 1
+        elif event == "finished":
+            self.finished = facts
+            self._check_end(life.machine)
+            self.world.tell(f"finished: {facts['weights_sha256'][:16]}")
+            self.world.after_the_end()
+        elif event not in ("progress", "state"):
+            if event == "wired":
+                self.world.wired()
+            self.world.tell(f"{event}: {', '.join(f'{name} {fact}' for name, fact in facts.items())}")
+
+    def _check_end(self, machine: CoordinatorMachine) -> None:
+        assert self.finished is not None
+        for key in ("weights_sha256", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "step"):
+            if self.finished[key] != self.reference.finished[key]:
+                raise Violation(f"{key} is {self.finished[key]}, undisturbed {self.reference.finished[key]}")
+        if machine.course.training.progress.epochs != self.reference.at_the_end.epochs:
+            raise Violation("the epochs' figures are not those of the undisturbed run")
+        self._check_metrics(len(self.reference.losses))
+        latest = self.world.disk.durable(Path(f"run/snapshots/step-{len(self.reference.losses):09d}.snapshot"))
+        if latest is None:
+            raise Violation("it has finished, and its final snapshot is not durable")
+
+    # The disk.
+
+    def persisting(self, action: Any) -> None:
+        """The coordinator wants something to be durable."""
+        if type(action) is not Persist:
+            return
+        snapshot = action.snapshot
+        expected = self.reference.states[snapshot.step - 1]
+        if snapshot.states.keys() != expected.keys():
+            raise Violation(f"the snapshot after step {snapshot.step} holds groups {sorted(snapshot.states)}")
+        for group, state in snapshot.states.items():
+            if not same_state(state, expected[group]):
+                raise Violation(f"the snapshot after step {snapshot.step} holds another state of group {group}")
+
+    def persisted(self, action: Any, answer: Any) -> None:
+        """It is durable, or not."""
+        if type(answer) is Persisted:
+            self.snapshots += 1
+            self.world.tell(f"the snapshot after step {answer.step} is durable")
+            self._check_metrics(answer.step)
+            if self.world.disk.durable(Path(f"run/snapshots/step-{answer.step:09d}.snapshot")) is None:
+                raise Violation(f"the snapshot after step {answer.step} is said to be durable, and is not")
+        elif type(action) is Persist:
+            self.world.tell(f"the snapshot after step {action.snapshot.step} could not be saved")
+
+    def standing(self, standing: Standing) -> None:
+        """A new life of the coordinator has looked what the last one left."""
+        if standing.generation < self.granted_generation:
+            raise Violation(f"it goes on from generation {standing.generation}; {self.granted_generation} was granted")
+        snapshot = standing.snapshot
+        if snapshot is None:
+            return
+        expected = self.reference.states[snapshot.step - 1]
+        if snapshot.states.keys() != expected.keys() or not all(
+            same_state(state, expected[group]) for group, state in snapshot.states.items()
+        ):
+            raise Violation(f"another state was loaded after step {snapshot.step}")
+        if not same_progress(snapshot.progress, self.reference.progress[snapshot.step]):
+            raise Violation(f"another progress was loaded after step {snapshot.step}: {snapshot.progress}")
+        self._check_metrics(snapshot.step, durable=False)
+
+    def _check_metrics(self, last_step: int, *, durable: bool = True) -> None:
+        content = self.world.disk.durable(METRICS) if durable else self.world.disk.read(METRICS, 2**30)
+        if content is None:
+            raise Violation("the metrics are not durable")
+        rows = [line.split(",") for line in content.decode().split("\r\n")[1:-1]]
+        if [row[0] for row in rows] != [str(step) for step in range(1, last_step + 1)]:
+            raise Violation(f"the metrics hold the steps {', '.join(row[0] for row in rows)}, not 1 to {last_step}")
+        for row, loss in zip(rows, self.reference.losses, strict=False):
+            if float(row[2]) != loss:
+                raise Violation(f"the metrics give step {row[0]} the loss {row[2]}; it is {loss!r}")
+
+    def at_the_end(self) -> None:
+        """Every sample was used once an epoch."""
+        length = self.reference.plan.schedule().steps_per_epoch
+        for first in range(1, len(self._used) + 1, length):
+            used = sorted(sample for step in range(first, first + length) for sample in self._used[step])
+            if used != list(range(len(self._rows))):
+                raise Violation(f"the epoch that begins with step {first} used the samples {used}")
+
+
+def _generation_of(body: bytes) -> int:
+    """The generation in a message's header, as msgpack writes whole numbers."""
+    first = body[GENERATION_AT]
+    length = {0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8}.get(first, 0)
+    return int.from_bytes(body[GENERATION_AT + 1 : GENERATION_AT + 1 + length], "big") if length else first
+
+
+def same_progress(one: Progress, other: Progress) -> bool:
+    """Whether two runs have come equally far, with the same figures to the bit; it may have taken longer."""
+    return replace(one, seconds=0.0) == replace(other, seconds=0.0)
+
+
+def same_state(one: State, other: State) -> bool:
+    """Whether two states are the same to the bit."""
+    return _same(one.bias, other.bias) and _same(one.weights, other.weights)
+
+
+def _same(one: Any, other: Any) -> bool:
+    return one.shape == other.shape and np.ascontiguousarray(one).tobytes() == np.ascontiguousarray(other).tobytes()

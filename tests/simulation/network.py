@@ -1,0 +1,261 @@
+"""Clock and network of a simulated run: events in one order, and what becomes of frames on their way.
+
+The network is the broker's: a frame goes up from a program, and down to every program whose subscription had reached
+the broker by then. Frames of one program to another keep their order unless a fault says otherwise. Subscriptions have
+a way of their own, as they have with ZeroMQ, and may come later than a frame that was sent after them.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import struct
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from heapq import heappop, heappush
+from typing import Any
+
+from coordinator.machine.machine import CoordinatorMachine
+from coordinator.run_store import RunStore
+from neuron_node.addresses import ADDRESS_LENGTH
+from neuron_node.events import LinkLost, Tick
+from neuron_node.messages import KINDS, GroupState, InputError, Output
+from tests.simulation.dice import Dice
+from tests.simulation.invariants import KIND_AT, Watch
+
+TICK = Tick()
+LINK_LOST = LinkLost()
+ANY_LINK = -1
+RESULTS = [bytes([number]) for number, kind in KINDS.items() if kind in (Output, InputError)]
+GROUP_STATE = next(number for number, kind in KINDS.items() if kind is GroupState)
+DATA_LETTERS = b"GAE"
+_stamp = struct.Struct("<dI").pack
+
+
+class Conditions:
+    """What the network does to frames. All shares are of all frames."""
+
+    def __init__(self) -> None:
+        self.lost = 0.0
+        self.doubled = 0.0
+        self.delayed = 0.0
+        self.delay_at_most_ms = 1.0
+        self.latency_ms = 0.5
+        self.jitter_ms = 1.0
+        self.restart_at_most_ms = 1_000.0
+        self.coordinator_tick_ms = 50.0
+
+
+class Life:
+    """One life of a program: what it runs, and its link to the broker."""
+
+    def __init__(self, number: int, name: str, machine: Any, tick_ms: float) -> None:
+        self.number = number
+        self.name = name
+        self.machine = machine
+        self.tick_ms = tick_ms
+        self.alive = True
+        self.paused = False
+        self.waiting: list[Any] = []
+        """What came while it was paused."""
+        self.link = 0
+        """Raised whenever what is under way to it is lost."""
+        self.linked = True
+        self.deaf = False
+        self.mute = False
+        self.subscriptions: dict[bytes, None] = {}
+        self.subscribed_ms = 0.0
+        self.arrivals: dict[int, float] = {}
+        """When the last frame to each other life will arrive."""
+        self.store: RunStore | None = None
+        self.is_coordinator = isinstance(machine, CoordinatorMachine)
+
+
+class Network:
+    """Programs' lives, their links, and everything that is still to happen."""
+
+    def __init__(self, dice: Dice, watch: Watch) -> None:
+        self.dice = dice
+        self.watch = watch
+        self.conditions = Conditions()
+        self.now_ms = 0.0
+        self.happened = 0
+        self.data_heard = 0
+        """How many frames of passes were delivered."""
+        self.lives: list[Life] = []
+        self.broker_up = True
+        self.story: list[tuple[float, str]] = []
+        self.counts: Counter[str] = Counter()
+        self.recent: deque[bytes] = deque(maxlen=64)
+        """What the coordinator heard last."""
+        self._of_the_last_life: list[bytes] = []
+        self._heap: list[Any] = []
+        self._numbers = 0
+        self._hearers: dict[bytes, dict[Life, float]] = {}
+        self._random = dice.random
+        self._trace = hashlib.sha256()
+        self._traced: list[bytes] = []
+
+    # The story.
+
+    def tell(self, text: str) -> None:
+        """A line of the story."""
+        self.story.append((self.now_ms, text))
+
+    def trace(self) -> str:
+        """The digest of every event that was delivered so far: when, to whom, and what."""
+        self._trace.update(b"".join(self._traced))
+        self._traced = []
+        return self._trace.hexdigest()
+
+    # Time.
+
+    def later(self, after_ms: float, call: Callable[[], None]) -> None:
+        """Do something after a while."""
+        self._push(self.now_ms + after_ms, None, call, ANY_LINK)
+
+    def run_next(self) -> None:
+        """Let the next thing happen."""
+        self.now_ms, _, life, event, link = heappop(self._heap)
+        if life is None:
+            event()
+        elif life.alive and (link in (life.link, ANY_LINK)):
+            if event is TICK:
+                self._push(self.now_ms + life.tick_ms, life, TICK, ANY_LINK)
+                if not life.paused:
+                    self.give(life, TICK)
+            elif life.paused:
+                life.waiting.append(event)
+            else:
+                self.give(life, event)
+
+    def give(self, life: Life, event: Any) -> None:
+        """A program takes an event, and what it does because of it is done."""
+        self.happened += 1
+        self._traced.append(_stamp(self.now_ms, life.number))
+        if type(event) is bytes:
+            self._traced.append(event)
+            if life.is_coordinator:
+                self.recent.append(event)
+            elif event[0] in DATA_LETTERS:
+                self.data_heard += 1
+            actions = life.machine.receive(event, self.now_ms)
+        else:
+            self._traced.append(type(event).__name__.encode())
+            actions = life.machine.handle(event, self.now_ms)
+        self.watch.after(life)
+        if actions:
+            self.perform(life, actions)
+
+    def perform(self, life: Life, actions: Sequence[Any]) -> None:
+        """Do what a program says."""
+        raise NotImplementedError
+
+    def _push(self, at_ms: float, life: Life | None, event: Any, link: int) -> None:
+        self._numbers += 1
+        heappush(self._heap, (at_ms, self._numbers, life, event, link))
+
+    # The network.
+
+    def _send(self, life: Life, address: bytes, body: bytes) -> None:
+        # The first snapshot's parts are spared, or a fast network would be done before it ever was whole.
+        self.watch.sent(life, address, body)
+        spared = not self.watch.snapshots and body[KIND_AT] == GROUP_STATE
+        if not life.linked or (life.mute and not spared):
+            return
+        hearers = self._hearers.get(address)
+        if not hearers:
+            return
+        conditions, random = self.conditions, self._random
+        if conditions.lost and random() < conditions.lost and not spared:
+            self.counts["frame lost"] += 1
+            return
+        up_ms = self.now_ms + conditions.latency_ms
+        frame = address + body
+        for hearer, since_ms in hearers.items():
+            if since_ms > up_ms or (hearer.deaf and not spared):
+                continue
+            at_ms = up_ms + conditions.jitter_ms * random()
+            last_ms = life.arrivals.get(hearer.number, 0.0)
+            at_ms = max(last_ms, at_ms)
+            if conditions.delayed and random() < conditions.delayed and not spared:
+                self.counts["frame delayed"] += 1
+                self._push(at_ms + conditions.delay_at_most_ms * random(), hearer, frame, hearer.link)
+            else:
+                life.arrivals[hearer.number] = at_ms
+                self._push(at_ms, hearer, frame, hearer.link)
+            if conditions.doubled and random() < conditions.doubled:
+                self.counts["frame doubled"] += 1
+                self._push(at_ms + conditions.delay_at_most_ms * random(), hearer, frame, hearer.link)
+
+    def inject(self, frame: bytes) -> None:
+        """A frame comes to the broker from a stranger."""
+        for hearer in self._hearers.get(frame[:ADDRESS_LENGTH], ()):
+            self._push(self.now_ms + self.conditions.jitter_ms * self._random(), hearer, frame, hearer.link)
+
+    def wired(self) -> None:
+        """The network stands. Results that were on their way to the coordinator's last life may come to this one."""
+        if self._of_the_last_life and self.dice.falls(0.3):
+            for _ in range(12):
+                frame = self.dice.pick(self._of_the_last_life)
+                self.later(
+                    12.0 * self.conditions.latency_ms * self.dice.random(), functools.partial(self.inject, frame)
+                )
+
+    def after_the_end(self) -> None:
+        """The run has finished. Whatever was delayed may still come."""
+        for _ in range(self.dice.below(12)):
+            self.inject(self.dice.pick(self.recent))
+
+    def _subscribe(self, life: Life, address: bytes) -> None:
+        life.subscriptions[address] = None
+        if not life.linked:
+            return
+        slow = 20.0 if self._random() < 0.1 else 1.0
+        life.subscribed_ms = max(life.subscribed_ms, self.now_ms + slow * self.conditions.jitter_ms * self._random())
+        self._hearers.setdefault(address, {}).setdefault(life, life.subscribed_ms)
+
+    def _unlink(self, life: Life) -> None:
+        life.link += 1
+        life.linked = False
+        for address in life.subscriptions:
+            self._hearers.get(address, {}).pop(life, None)
+        life.subscriptions = {}
+
+    def lose_link(self, life: Life, for_ms: float) -> None:
+        """A program's connection breaks, and it makes another after a while."""
+        self._unlink(life)
+        link = life.link
+        self.later(for_ms, lambda: self._relink(life, link))
+
+    def _relink(self, life: Life, link: int) -> None:
+        if not life.alive or life.link != link:
+            return
+        if not self.broker_up:
+            return  # The broker's own return links everybody.
+        life.linked = True
+        if life.paused:
+            life.waiting.append(LINK_LOST)
+        else:
+            self.give(life, LINK_LOST)
+
+    def kill_broker(self, for_ms: float) -> None:
+        """The broker ends, and whatever is under way with it. It comes back, and each program notices in its own time."""
+        self.broker_up = False
+        for life in self.lives:
+            if life.alive:
+                self._unlink(life)
+        self.later(for_ms, self._broker_returns)
+
+    def _broker_returns(self) -> None:
+        if self.broker_up:
+            return
+        self.broker_up = True
+        for life in self.lives:
+            if life.alive:
+                link = life.link
+                self.later(life.tick_ms * self._random(), lambda life=life, link=link: self._relink(life, link))  # type: ignore[misc]
+
+    def addresses(self) -> list[bytes]:
+        """Whatever anybody listens to."""
+        return [address for address, hearers in self._hearers.items() if hearers]

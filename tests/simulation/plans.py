@@ -1,0 +1,139 @@
+"""The runs that are simulated, and what each comes to when nothing happens to it."""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from coordinator.data.prepared import PreparedData
+from coordinator.machine.events import Inspected, Persist
+from coordinator.machine.plan import Plan
+from coordinator.machine.training import Progress
+from coordinator.memory_network import network_of
+from coordinator.verify.textbook import Textbook
+from neuron_node.activations import Array
+from neuron_node.messages import State
+from tests.networks import plan_of, settings_of, xor_data
+from tests.simulation.client import CLIENT_ROWS
+
+# Layers, group size, batch size, steps between snapshots, and the seed. The four rows of exclusive or make an epoch.
+SHAPES: tuple[tuple[tuple[int, ...], int, int, int, int], ...] = (
+    ((2, 2, 1), 1, 1, 2, 1),
+    ((2, 2, 1), 1, 1, 3, 2),
+    ((2, 2, 1), 1, 2, 4, 3),
+    ((2, 2, 1), 1, 1, 5, 4),
+    ((2, 2, 1), 1, 2, 6, 5),
+    ((2, 1, 1), 1, 1, 3, 6),
+    ((2, 1, 1), 1, 2, 5, 7),
+    ((2, 2, 1), 2, 1, 3, 8),
+    ((2, 2, 1), 2, 3, 4, 9),
+    ((2, 3, 1), 1, 1, 3, 10),
+    ((2, 3, 1), 2, 1, 4, 11),
+    ((2, 2, 2, 1), 2, 1, 5, 12),
+)
+STEPS = 12
+HEARTBEAT_INTERVAL_MS = 1_000
+SILENCE_MS = 4_000
+
+
+@dataclass(frozen=True)
+class Reference:
+    """An undisturbed run."""
+
+    plan: Plan
+    finished: dict[str, Any]
+    progress: tuple[Progress, ...]
+    """After each step, from none on, before the epoch's samples are looked at."""
+    states: tuple[dict[int, State], ...]
+    """Every group's after each step from the first on."""
+    losses: tuple[float, ...]
+    samples: tuple[tuple[int, ...], ...]
+    """The samples of each step."""
+    at_the_end: Progress
+    activities: tuple[Array, ...] = ()
+    """What the client's rows give before the first step, and after each."""
+    failure: str | None = None
+    """The line that it ends with, if it can't succeed."""
+
+
+@functools.cache
+def plan_number(number: int) -> Plan:
+    """One of the runs."""
+    layers, group_size, batch, interval, seed = SHAPES[number]
+    data = xor_data()
+    steps_per_epoch = -(-len(data.train_inputs) // batch)
+    network = settings_of(
+        layers,
+        batch_size=batch,
+        epochs=STEPS // steps_per_epoch,
+        hidden_activation="tanh" if number % 2 else "logistic",
+    )
+    return simulated(network, data, group_size=group_size, snapshot_interval_steps=interval, seed=seed)
+
+
+@functools.cache
+def diverging_plan() -> Plan:
+    """A run that can't be finished: its numbers grow beyond all bounds."""
+    network = settings_of((2, 2, 1), batch_size=1, epochs=10, learning_rate=1e4)
+    network = replace(network, hidden_activation="identity", output_activation="identity")
+    return simulated(network, xor_data(), snapshot_interval_steps=2)
+
+
+def simulated(network: Any, data: PreparedData, **changes: Any) -> Plan:
+    """A plan whose nodes are missed sooner than usual, so that a simulation need not wait."""
+    usual = {"heartbeat_interval_ms": HEARTBEAT_INTERVAL_MS, "silence_ms": SILENCE_MS}
+    return plan_of(network, data, **{**usual, **changes})
+
+
+_references: dict[int, Reference] = {}
+
+
+def reference_of(plan: Plan) -> Reference:
+    """What a run comes to when nothing happens to it; worked out once."""
+    known = _references.get(id(plan))
+    if known is None:
+        known = _references[id(plan)] = _undisturbed(plan)
+    return known
+
+
+def _undisturbed(plan: Plan) -> Reference:
+    network, coordinator = network_of(replace(plan, inspect_every_step=True))
+    course, progress = coordinator.course, [coordinator.course.training.progress]
+    schedule = plan.schedule()
+    while len(progress) <= schedule.steps and coordinator.failure is None:
+        network.run_until(lambda: course.steps_done == len(progress) or coordinator.failure is not None)
+        progress.append(course.training.progress)
+    network.run_until(lambda: coordinator.finished is not None or coordinator.failure is not None)
+    inspected = {action.step: action.states for action in network.actions if isinstance(action, Inspected)}
+    states = tuple(
+        {group: State(np.array(answer.state.bias), np.array(answer.state.weights)) for group, answer in states.items()}
+        for _step, states in sorted(inspected.items())
+    )
+    assert len(states) == schedule.steps or coordinator.failure is not None
+    rows = [row for action in network.actions if isinstance(action, Persist) for row in action.rows]
+    samples = tuple(tuple(int(index) for index in schedule.samples_of(step)) for step in range(schedule.steps))
+    return Reference(
+        plan,
+        coordinator.finished or {},
+        tuple(progress),
+        states,
+        tuple(row.loss for row in rows),
+        samples,
+        course.training.progress,
+        () if coordinator.failure else tuple(_activities(plan)),
+        coordinator.failure,
+    )
+
+
+def _activities(plan: Plan) -> list[Array]:
+    """What the client's rows give, by the textbook, before the first step and after each."""
+    book, schedule = Textbook(plan.network, plan.seed), plan.schedule()
+    given = [book.forward(CLIENT_ROWS)[-1]]
+    for step in range(schedule.steps):
+        samples = schedule.samples_of(step)
+        book.step(plan.data.train_inputs[samples], plan.data.train_targets[samples])
+        given.append(book.forward(CLIENT_ROWS)[-1])
+    return given

@@ -1,0 +1,187 @@
+"""One seed's run, from the first program to the last figure: what befell it, and whether it kept every promise."""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections import Counter
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from tests.simulation.client import ABSURD, Client
+from tests.simulation.dice import Dice
+from tests.simulation.faults import befall
+from tests.simulation.invariants import Violation, Watch
+from tests.simulation.plans import SHAPES, Reference, diverging_plan, plan_number, reference_of
+from tests.simulation.world import World
+
+DIVERGE = 0.02
+"""The share of seeds whose run can't succeed, whatever happens: it must say so, and nothing else."""
+SERVE = 0.15
+"""The share of seeds whose coordinator stays when it has finished, and is asked to end in the end."""
+CALM = 0.1
+"""The share of seeds whose network loses nothing."""
+LEAST_SNAPSHOTS = 2
+DRAWN_AGAIN = 5
+NEVER = 10**9
+CLIENT_TICK_MS = 100.0
+EVENTS_AT_MOST = 60_000
+MENDED_WITHIN_MS = 240_000.0
+
+
+@dataclass
+class Outcome:
+    """What became of a seed."""
+
+    seed: int
+    trouble: str | None
+    trace_sha256: str
+    steps: int
+    snapshots: int
+    recoveries: int
+    counts: Counter[str]
+    story: list[tuple[float, str]]
+    events: int
+    now_ms: float
+    diverges: bool
+
+
+def run_seed(seed: int) -> Outcome:
+    """Simulate one seed. A run that by chance had no snapshot before its last says little, and is drawn again."""
+    outcome = _drawn(seed, "simulation")
+    for again in range(DRAWN_AGAIN):
+        if outcome.trouble is not None or outcome.diverges or outcome.snapshots >= LEAST_SNAPSHOTS:
+            break
+        outcome = _drawn(seed, f"simulation, again {again}")
+    return outcome
+
+
+def _drawn(seed: int, name: str) -> Outcome:
+    dice = Dice(seed, name)
+    diverges = dice.falls(DIVERGE)
+    plan = diverging_plan() if diverges else plan_number(dice.below(len(SHAPES)))
+    watch = Watch(reference_of(plan))
+    if not diverges and dice.falls(SERVE):
+        plan = replace(plan, stop_when_finished=False)
+    world = World(plan, dice, watch)
+    quiet = logging.getLogger("exmachina")
+    quiet.disabled, before = True, quiet.disabled
+    trouble = None
+    try:
+        _run(world, dice)
+        if diverges:
+            check_divergence(world)
+        else:
+            check_success(world)
+    except Violation as violation:
+        trouble = str(violation)
+    except Exception:  # What a machine raises is what is looked for.
+        trouble = traceback.format_exc(limit=-6)
+    finally:
+        quiet.disabled = before
+    return Outcome(
+        seed,
+        trouble,
+        world.trace(),
+        watch.steps,
+        watch.snapshots,
+        watch.recoveries,
+        world.counts,
+        world.story,
+        world.happened,
+        world.now_ms,
+        diverges,
+    )
+
+
+def set_conditions(world: World, dice: Dice) -> None:
+    """What the network is like in this run."""
+    conditions = world.conditions
+    conditions.lost = dice.spread(0.001, 0.3)
+    conditions.doubled = 0.5 * dice.random() ** 2 if dice.falls(0.5) else 0.0
+    conditions.delayed = dice.spread(0.001, 0.3) if dice.falls(0.5) else 0.0
+    conditions.delay_at_most_ms = dice.spread(1.0, 2_000.0)
+    conditions.latency_ms = dice.spread(0.05, 5.0)
+    conditions.jitter_ms = dice.spread(0.05, 10.0)
+    conditions.coordinator_tick_ms = dice.pick((50.0, 125.0, 250.0, 250.0))
+    conditions.restart_at_most_ms = dice.spread(5.0, 1_500.0)
+    world.restarts = not dice.falls(0.2)
+    if dice.falls(CALM):
+        conditions.lost = conditions.doubled = conditions.delayed = 0.0
+        world.watch.calm = True
+
+
+def _run(world: World, dice: Dice) -> None:
+    set_conditions(world, dice)
+    world.start_coordinator()
+    for number in world.topology.groups:
+        world.nodes[f"node-{number}"] = world.start_node(f"node-{number}")
+    for _ in range(dice.below(3)):
+        world.start_spare()
+    serves = not world.plan.stop_when_finished
+    if serves or dice.falls(0.2):
+        world.client = Client(dice)
+        world.client.absurd = serves
+        life = world.begin("the client", world.client, CLIENT_TICK_MS)
+        world.perform(life, world.client.start(0.0))
+    mended_at_ms = dice.spread(5_000.0, 20_000.0)
+    faults_left = dice.between(6, 15)
+    gap_at_most = int(dice.spread(12, 60))
+    due, any_due = dice.below(70), NEVER
+    mended_ms: float | None = None
+    while world.code is None:
+        world.run_next()
+        if mended_ms is None:
+            finished = world.watch.finished is not None
+            if world.data_heard >= due or world.happened >= any_due or (finished and any_due == NEVER):
+                due = world.data_heard + 1 + dice.below(gap_at_most)
+                any_due = world.happened + 1 + dice.below(100) if finished or dice.falls(0.25) else NEVER
+                faults_left -= 1
+                if faults_left >= 0:
+                    befall(world, dice)
+            if faults_left < 0 or world.now_ms > mended_at_ms:
+                mended_ms = world.now_ms
+                world.heal()
+        elif world.client is not None and serves:
+            world.client.stops = world.watch.finished is not None
+        if mended_ms is not None and world.now_ms - mended_ms > MENDED_WITHIN_MS:
+            raise Violation(f"it has not finished {MENDED_WITHIN_MS / 1000:.0f} s after all was mended")
+        if world.happened > EVENTS_AT_MOST:
+            raise Violation(f"it has not finished after {EVENTS_AT_MOST} events")
+
+
+def check_success(world: World) -> None:
+    """The run has finished as the undisturbed one. (Its figures were compared when it said so.)"""
+    if world.watch.failure is not None:
+        raise Violation(f"the run failed: {world.watch.failure}")
+    if world.watch.finished is None or world.code != 0:
+        raise Violation(f"the coordinator ended with {world.code}, and had not finished")
+    world.watch.at_the_end()
+    if world.client is not None:
+        check_answers(world.client, world.watch.reference)
+
+
+def check_divergence(world: World) -> None:
+    """The run has failed, in the step in which the undisturbed one fails."""
+    failure, expected = world.watch.failure or "", world.watch.reference.failure or ""
+    if world.code != 1 or not failure.startswith("diverged: "):
+        raise Violation(f"the coordinator ended with {world.code}: {failure or 'without a word'}")
+    if failure.partition(" step ")[2] != expected.partition(" step ")[2]:
+        raise Violation(f"it failed with {failure!r}, undisturbed with {expected!r}")
+
+
+def check_answers(client: Client, reference: Reference) -> None:
+    """Whoever sent rows forward got what the network gives after one of its steps: all of it after the same step."""
+    for command, good, values in client.answers:
+        if command == ABSURD:
+            continue
+        if command == "nonsense":
+            if good:
+                raise Violation("nonsense was answered")
+        elif not good and command != "why":
+            raise Violation(f"{command} was answered with {values}")
+        if command == "forward" and not any(
+            np.allclose(values, activities, rtol=0.0, atol=1e-9) for activities in reference.activities
+        ):
+            raise Violation(f"rows sent forward gave {values.tolist()}, as after no step at all")

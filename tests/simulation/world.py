@@ -1,0 +1,242 @@
+"""A simulated run: the programs on their network, the disk, and the supervisor that starts again what has died."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from coordinator.machine.events import Persist, PersistGeneration, Report
+from coordinator.machine.machine import CoordinatorMachine
+from coordinator.machine.plan import Plan
+from coordinator.run_store import RunStore
+from neuron_node.addresses import ADDRESS_LENGTH
+from neuron_node.events import End, Send, Subscribe, Unsubscribe
+from neuron_node.machine import BEGIN_AGAIN, NodeMachine, Self
+from neuron_node.messages import IDENTITY_LENGTH
+from tests.simulation.client import Client
+from tests.simulation.dice import Dice
+from tests.simulation.disk import Killed, SimulatedDisk
+from tests.simulation.invariants import KIND_AT, Watch
+from tests.simulation.network import ANY_LINK, RESULTS, TICK, Life, Network
+
+NODE_TICK_MS = 250.0
+FOLDER = Path("run")
+IDENTITY = "the simulated run"
+
+
+class World(Network):
+    """A coordinator, its nodes, and whatever is between them."""
+
+    def __init__(self, plan: Plan, dice: Dice, watch: Watch) -> None:
+        super().__init__(dice, watch)
+        self.plan = plan
+        self.topology = plan.topology()
+        self.disk = SimulatedDisk(dice)
+        self.coordinator: Life | None = None
+        self.coordinator_lives = 0
+        self.nodes: dict[str, Life] = {}
+        """The present life of every program that a supervisor keeps."""
+        self.client: Client | None = None
+        self.restarts = True
+        """Whether the dead come back; otherwise others, who were not there before, take their places."""
+        self.spares = 0
+        self.code: int | None = None
+        """What the coordinator ended with."""
+        self._asleep: list[Callable[[], None]] = []
+        """Whoever is started only if the coordinator is."""
+        watch.world = self
+
+    def perform(self, life: Life, actions: Sequence[Any]) -> None:
+        """Do what a program says."""
+        for action in actions:
+            kind = type(action)
+            if kind is Send:
+                self._send(life, action.address, action.body)
+            elif kind is Subscribe:
+                self._subscribe(life, action.address)
+            elif kind is Unsubscribe:
+                life.subscriptions.pop(action.address, None)
+                self._hearers.get(action.address, {}).pop(life, None)
+            elif kind is End:
+                self._ended(life, action.code)
+            elif kind is Report:
+                self.watch.reported(life, action.event, action.facts)
+            elif kind is Persist or kind is PersistGeneration:
+                self._persist(life, action)
+                if not life.alive:
+                    return
+
+    def _persist(self, life: Life, action: Any) -> None:
+        assert life.store is not None
+        self.watch.persisting(action)
+        try:
+            if type(action) is Persist:
+                answer: Any = life.store.persist(action)
+            else:
+                answer = life.store.persist_generation(action)
+        except Killed:
+            self.tell("the coordinator's program ends in the middle of a call to the disk")
+            self.kill(life)
+            return
+        self.watch.persisted(action, answer)
+        # As the program does it: at once, and before whatever else it was told to do.
+        actions = life.machine.handle(answer, self.now_ms)
+        self.watch.after(life)
+        self.perform(life, actions)
+
+    # Programs.
+
+    def begin(self, name: str, machine: Any, tick_ms: float, store: RunStore | None = None) -> Life:
+        """A life begins."""
+        life = Life(len(self.lives) + 1, name, machine, tick_ms)
+        life.store = store
+        life.linked = self.broker_up
+        self.lives.append(life)
+        self._push(self.now_ms + tick_ms * self._random(), life, TICK, ANY_LINK)
+        return life
+
+    def start_node(self, name: str, fingerprint: str | None = None) -> Life:
+        """A life of a node, under a new incarnation."""
+        number = len(self.lives) + 1
+        born = Self(
+            number.to_bytes(IDENTITY_LENGTH, "big"),
+            name,
+            "simulated",
+            number,
+            "1",
+            fingerprint or self.plan.fingerprint,
+        )
+        life = self.begin(name, NodeMachine(born), NODE_TICK_MS)
+        self.perform(life, life.machine.start(self.now_ms))
+        return life
+
+    def start_coordinator(self) -> None:
+        """A life of the coordinator, which goes on from what the disk holds. As `coordinator.service` does it."""
+        store = RunStore(FOLDER, IDENTITY, self.disk)
+        try:
+            standing = store.standing(self.topology)
+        except OSError:
+            self.tell("the coordinator can't read its folder, and ends")
+            self.later(200.0, self._revive_coordinator)
+            return
+        except Killed:
+            self.tell("the coordinator's program ends in the middle of a call to the disk")
+            self.later(200.0, self._revive_coordinator)
+            return
+        self.coordinator_lives += 1
+        for replace_it in self._asleep:
+            self.later(self.dice.spread(1.0, self.conditions.restart_at_most_ms), replace_it)
+        self._asleep = []
+        plan = replace(
+            self.plan,
+            incarnation=(2**32 + self.coordinator_lives).to_bytes(IDENTITY_LENGTH, "big"),
+            generation=standing.generation,
+            restart=standing.snapshot,
+        )
+        trained = standing.snapshot is not None and standing.snapshot.step == plan.schedule().steps
+        if trained and not plan.stop_when_finished and self.watch.finished:
+            plan = replace(plan, trained=standing.snapshot, figures=self.watch.finished)
+        self._of_the_last_life = [frame for frame in self.recent if frame[ADDRESS_LENGTH + KIND_AT :][:1] in RESULTS]
+        self.watch.standing(standing)
+        machine = CoordinatorMachine(plan)
+        life = self.coordinator = self.begin("the coordinator", machine, self.conditions.coordinator_tick_ms, store)
+        self.watch.coordinator_began(machine)
+        step = standing.snapshot.step if standing.snapshot else 0
+        self.tell(
+            f"the coordinator begins life {self.coordinator_lives} after step {step}, generation {standing.generation}"
+        )
+        self.perform(life, machine.start(self.now_ms))
+
+    def _revive_coordinator(self) -> None:
+        if self.coordinator is None or not self.coordinator.alive:
+            self.start_coordinator()
+
+    def kill(self, life: Life, *, revive: bool = True) -> None:
+        """kill -9. Its supervisor starts it again, after a while."""
+        self._end_life(life)
+        if life is self.coordinator:
+            if revive:
+                self.later(self.dice.spread(1.0, self.conditions.restart_at_most_ms), self._revive_coordinator)
+        elif self.nodes.get(life.name) is life and revive:
+            self._replace_later(life)
+
+    def _replace_later(self, life: Life) -> None:
+        if self.restarts:
+            replace_it: Callable[[], None] = functools.partial(self.revive, life.name)
+        else:
+            del self.nodes[life.name]
+            replace_it = self.start_spare
+        ending = self.coordinator is not None and self.coordinator.machine.finished is not None
+        if ending and self.plan.stop_when_finished and self.dice.falls(0.8):
+            # The run is about to end: nobody is needed any more, unless its coordinator comes back.
+            self._asleep.append(replace_it)
+        else:
+            self.later(self.dice.spread(1.0, self.conditions.restart_at_most_ms), replace_it)
+
+    def start_spare(self) -> None:
+        """A node that was not there before."""
+        self.spares += 1
+        name = f"spare-{self.spares}"
+        self.nodes[name] = self.start_node(name)
+        self.tell(f"{name} joins, as {self.nodes[name].number}")
+
+    def end_namesakes(self, name: str) -> None:
+        """Only the life that its supervisor knows stays."""
+        for life in self.lives:
+            if life.alive and life.name == name and self.nodes.get(name) is not life:
+                self.kill(life)
+
+    def heal(self) -> None:
+        """From now on nothing goes wrong, and what has gone wrong is mended."""
+        self.tell("everything is well from here on")
+        conditions = self.conditions
+        conditions.lost = conditions.doubled = conditions.delayed = 0.0
+        self.disk.failing, self.disk.full, self.disk.calls_to_live = 0.0, False, None
+        for life in list(self.lives):
+            if not life.alive:
+                continue
+            life.deaf = life.mute = False
+            self.resume(life)
+        for name in list(self.nodes):
+            self.end_namesakes(name)
+
+    def revive(self, name: str) -> None:
+        """Start a node again, if it is not there."""
+        if not self.nodes[name].alive:
+            self.nodes[name] = self.start_node(name)
+            self.tell(f"{name} is there again, as {self.nodes[name].number}")
+
+    def _ended(self, life: Life, code: int) -> None:
+        self._end_life(life)
+        if life is self.coordinator:
+            self.code = code
+            return
+        self.tell(f"{life.name} ({life.number}) ends with {code}")
+        if code == BEGIN_AGAIN:
+            successor = self.start_node(life.name)
+            if self.nodes.get(life.name) is life:
+                self.nodes[life.name] = successor
+        elif self.nodes.get(life.name) is life:
+            self._replace_later(life)
+
+    def _end_life(self, life: Life) -> None:
+        life.alive = False
+        self._unlink(life)
+        life.waiting = []
+
+    def pause(self, life: Life) -> None:
+        """SIGSTOP."""
+        life.paused = True
+
+    def resume(self, life: Life) -> None:
+        """SIGCONT: it gets, at once and in order, what came in the meantime."""
+        if not life.alive or not life.paused:
+            return
+        life.paused = False
+        waiting, life.waiting = life.waiting, []
+        for event in waiting:
+            if life.alive:
+                self.give(life, event)
