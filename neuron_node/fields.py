@@ -137,7 +137,7 @@ class Record(NamedTuple):
     def check(self, value: Any) -> Any:
         if type(value) is not tuple or len(value) != len(self.fields):
             raise Malformed(f"expected {len(self.fields)} fields of {self.build.__name__}")
-        return self.build(*[field.check(item) for field, item in zip(self.fields, value, strict=True)])
+        return self.build._make([field.check(item) for field, item in zip(self.fields, value, strict=False)])
 
 
 def record_of(build: Any) -> Record:
