@@ -125,7 +125,5 @@ class Gathering:
 
     def taking_in_ms(self, member: Member) -> float:
         """How long a node may be too busy with the numbers of its grant to answer."""
-        return self._granted_bytes(member.groups) / TAKEN_IN_BYTES_A_MS
-
-    def _granted_bytes(self, groups: list[int]) -> int:
-        return sum(8 * self._roles[group].size * (self._roles[group].fan_out + 1) for group in groups)
+        roles = [self._roles[group] for group in member.groups]
+        return sum(8 * role.size * (role.fan_out + 1) for role in roles) / TAKEN_IN_BYTES_A_MS

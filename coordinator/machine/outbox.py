@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable
 from typing import Any
 
 from coordinator.machine.events import Report
 from neuron_node.codec import encode
-from neuron_node.events import Log, Send
+from neuron_node.events import Send
 from neuron_node.messages import Header, Message
 
 
@@ -43,10 +42,6 @@ class Outbox:
     def report(self, event: str, **facts: Any) -> None:
         """Tell whoever watches the run."""
         self.act(Report(event, facts))
-
-    def warn(self, text: str) -> None:
-        """A line for the log."""
-        self.act(Log(logging.WARNING, text))
 
     def take(self) -> list[Any]:
         """The actions so far, which are then no longer here."""
