@@ -13,8 +13,10 @@ import sys
 import click
 
 from coordinator.cli.ask import logs, neuron, neurons, status, stop, why
+from coordinator.cli.bench import bench
 from coordinator.cli.learn import learn, verify
 from coordinator.cli.output import errors
+from coordinator.cli.plan import plan
 from coordinator.cli.predict import evaluate, predict
 from coordinator.cli.runs import runs
 from coordinator.cli.serve import serve
@@ -32,7 +34,7 @@ def cli(verbose: bool) -> None:
     )
 
 
-for _command in (learn, serve, verify, runs, status, neurons, neuron, why, logs, predict, evaluate, stop):
+for _command in (learn, serve, verify, plan, bench, runs, status, neurons, neuron, why, logs, predict, evaluate, stop):
     cli.add_command(_command)
 
 

@@ -1,0 +1,1 @@
+"""How fast a network of programs is, beside the bare wire and beside matrices: `coordinator bench`."""

@@ -1,0 +1,160 @@
+"""Wire, network and matrices side by side: each in turn, several times, in one run, and what came of it as a row."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from coordinator.bench.network import measure_network
+from coordinator.bench.reference import THREAD_VARIABLES, has_pytorch
+from coordinator.bench.wire import Order
+from coordinator.errors import JobError
+from coordinator.needs import check_needs, needs_of, this_machine
+
+WIRING = "broker"
+SPEEDS = {
+    "steps_per_second": "network",
+    "wire_steps_per_second": "wire",
+    "numpy_steps_per_second": "numpy",
+    "numpy_all_cores_steps_per_second": "numpy_all_cores",
+    "pytorch_steps_per_second": "pytorch",
+}
+"""A row's keys, and what was measured for each."""
+RATIOS = {
+    "ratio_to_wire": "wire",
+    "ratio_to_numpy": "numpy",
+    "ratio_to_numpy_all_cores": "numpy_all_cores",
+    "ratio_to_pytorch": "pytorch",
+}
+LONGEST_START_SECONDS = 300.0
+
+
+@dataclass(frozen=True)
+class Case:
+    """One row: a network, cut into groups of at most so many neurons, that learns batches of one size."""
+
+    layers: tuple[int, ...]
+    batch_size: int
+    group_size: int | str
+
+    @property
+    def neurons_a_group(self) -> int:
+        """A whole layer is as many as the largest one has."""
+        return max(self.layers) if isinstance(self.group_size, str) else self.group_size
+
+    def order(self, seconds: float) -> Order:
+        """For so many seconds."""
+        return Order(self.layers, self.neurons_a_group, self.batch_size, seconds)
+
+
+@dataclass
+class Samples:
+    """What the repeats of one case gave, by what was measured."""
+
+    speeds: dict[str, list[float]] = field(default_factory=dict)
+    seconds_starting: list[float] = field(default_factory=list)
+    memory_megabytes: list[float] = field(default_factory=list)
+
+    def add(self, name: str, speed: float) -> None:
+        """One repeat's steps a second."""
+        self.speeds.setdefault(name, []).append(speed)
+
+    def ratios(self, name: str) -> list[float]:
+        """The network's speed over another's of the same repeat: what slows the machine down then slows both."""
+        others = self.speeds.get(name, [])
+        return [own / other for own, other in zip(self.speeds.get("network", []), others, strict=bool(others))]
+
+
+def check_case(case: Case) -> None:
+    """Raises `UserError` if this machine can't hold the network."""
+    check_needs(needs_of(case.layers, case.neurons_a_group, case.batch_size), this_machine())
+
+
+def measure_case(case: Case, repeats: int, seconds: float, tell: Callable[[str], None]) -> dict[str, Any]:
+    """All measurements of one case, alternating; the row. `tell` hears what is being done. Raises `JobError`."""
+    order, samples = case.order(seconds), Samples()
+    names = [name for name in SPEEDS.values() if name != "pytorch" or has_pytorch()]
+    for repeat in range(repeats):
+        # Who comes first changes, so that nobody always follows the same other.
+        for name in names if repeat % 2 == 0 else reversed(names):
+            tell(f"{'-'.join(map(str, case.layers))}, repeat {repeat + 1} of {repeats}: {name.replace('_', ' ')}")
+            _measure(name, order, samples)
+    return row_of(case, samples)
+
+
+def _measure(name: str, order: Order, samples: Samples) -> None:
+    if name == "network":
+        found = measure_network(order)
+        samples.add(name, found.steps_per_second)
+        samples.seconds_starting.append(found.seconds_starting)
+        if found.memory_megabytes_per_node is not None:
+            samples.memory_megabytes.append(found.memory_megabytes_per_node)
+    elif name == "wire":
+        samples.add(name, wire_speed(order))
+    else:
+        library, _, all_cores = name.partition("_")
+        threads = 1 if library == "numpy" and not all_cores else os.cpu_count() or 1
+        samples.add(name, reference_speed(order, library, threads))
+
+
+def wire_speed(order: Order) -> float:
+    """Of the bare wire."""
+    return _program("wire", [], order, {})
+
+
+def reference_speed(order: Order, library: str, threads: int) -> float:
+    """Of the same network as matrices."""
+    return _program("reference", [library], order, {variable: str(threads) for variable in THREAD_VARIABLES})
+
+
+def _program(module: str, arguments: list[str], order: Order, environment: Mapping[str, str]) -> float:
+    done = subprocess.run(
+        [sys.executable, "-m", f"coordinator.bench.{module}", *arguments],
+        input=order.to_json() + "\n",
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=order.seconds + LONGEST_START_SECONDS,
+    )
+    try:
+        found = json.loads(done.stdout)
+    except json.JSONDecodeError:
+        lines = done.stderr.strip().splitlines()
+        raise JobError(f"bench: {module} ended with {done.returncode}: {lines[-1] if lines else 'no word'}") from None
+    if "fault" in found:
+        raise JobError(f"bench: {found['fault']}")
+    return float(found["steps_per_second"])
+
+
+def row_of(case: Case, samples: Samples) -> dict[str, Any]:
+    """Medians, and for each the least and the greatest of the repeats; None for what was not measured."""
+    needs = needs_of(case.layers, case.neurons_a_group, case.batch_size)
+    series: dict[str, list[float]] = {key: samples.speeds.get(name, []) for key, name in SPEEDS.items()}
+    series["samples_per_second"] = [case.batch_size * speed for speed in series["steps_per_second"]]
+    series |= {key: samples.ratios(name) for key, name in RATIOS.items()}
+    series["microseconds_per_message"] = [1e6 / speed / needs.messages_per_step for speed in series["steps_per_second"]]
+    series["seconds_starting"] = samples.seconds_starting
+    series["memory_megabytes_per_node"] = samples.memory_megabytes
+    return {
+        "layers": list(case.layers),
+        "batch_size": case.batch_size,
+        "group_size": case.group_size,
+        "wiring": WIRING,
+        "nodes": needs.groups,
+        "neurons": needs.neurons,
+        "synapses": needs.synapses,
+        "repeats": len(series["steps_per_second"]),
+        **{key: statistics.median(values) if values else None for key, values in series.items()},
+        "messages_per_step": needs.messages_per_step,
+        "bytes_per_step": needs.bytes_per_step,
+        "deliveries_per_step": needs.deliveries_per_step,
+        "delivered_bytes_per_step": needs.delivered_bytes_per_step,
+        "spread": {key: [min(values), max(values)] if values else None for key, values in series.items()},
+    }

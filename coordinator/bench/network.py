@@ -1,0 +1,150 @@
+"""This project itself, measured: a local run on made samples, from one report of its progress to another."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from coordinator.bench.profiled import ProfiledRun, profile_of
+from coordinator.bench.wire import Order
+from coordinator.cli.job import Job
+from coordinator.data.encoding import Encoding
+from coordinator.data.prepared import PreparedData
+from coordinator.errors import JobError, UserError
+from coordinator.local.launcher import LocalRun
+from coordinator.presets import NetworkSettings
+from coordinator.run_directory import RunDirectory
+from coordinator.settings import LearnSettings
+from neuron_node.activations import Array
+
+SAMPLES_AT_MOST_BYTES = 64 * 1024 * 1024
+BATCHES = 500
+LEAST_BATCHES = 4
+STEPS_AT_LEAST = 2
+SILENT_AT_MOST_SECONDS = 120.0
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What one run of the network showed."""
+
+    steps_per_second: float
+    seconds_starting: float
+    memory_megabytes_per_node: float | None
+
+
+def made_network(layers: tuple[int, ...], batch_size: int) -> NetworkSettings:
+    """A network that would learn for ever."""
+    return NetworkSettings(
+        layers=layers,
+        input_activation="identity",
+        hidden_activation="logistic",
+        output_activation="logistic",
+        loss="squared_error",
+        learning_rate=0.1,
+        batch_size=batch_size,
+        epochs=1_000_000,
+    )
+
+
+def made_samples(layers: tuple[int, ...], batch_size: int) -> tuple[Array, Array]:
+    """Inputs and targets that mean nothing: so many whole batches that the held-out sample is seldom looked at."""
+    features, outputs = layers[0], layers[-1]
+    batch_bytes = 8 * batch_size * (features + outputs)
+    rows = batch_size * max(LEAST_BATCHES, min(BATCHES, SAMPLES_AT_MOST_BYTES // batch_bytes))
+    inputs = np.sin(np.arange(rows * features, dtype=np.float64)).reshape(rows, features)
+    labels = np.arange(rows) % max(2, outputs)
+    targets = (labels[:, None] == np.arange(outputs)).astype(np.float64)
+    return inputs, targets
+
+
+def made_data(layers: tuple[int, ...], batch_size: int) -> PreparedData:
+    """The samples as a run takes them; one of them is held out."""
+    inputs, targets = made_samples(layers, batch_size)
+    features, outputs = layers[0], layers[-1]
+    names = tuple(f"feature {index}" for index in range(features))
+    classes = tuple(f"class {index}" for index in range(max(2, outputs)))
+    encoding = Encoding("made", names, "target", "none", (0.0,) * features, (1.0,) * features, classes, outputs)
+    labels = encoding.decode_labels(targets)
+    return PreparedData("made", "", encoding, inputs, targets, inputs[:1], targets[:1], labels, labels[:1])
+
+
+def measure_network(order: Order) -> Measured:
+    """Train for a while, and end the run. Raises `JobError` if it fails or stands still."""
+    with _made_run(order) as (directory, nodes), LocalRun(directory, nodes) as run:
+        return _watched(run.events(), directory, order.seconds)
+
+
+def profile_network(order: Order) -> dict[str, dict[str, float]]:
+    """By role, the microseconds that a program spends in each stage of a step. Raises `JobError`."""
+    with _made_run(order) as (directory, nodes):
+        with ProfiledRun(directory, nodes) as run:
+            _watched(run.events(), directory, order.seconds)
+        return profile_of(directory)
+
+
+@contextlib.contextmanager
+def _made_run(order: Order) -> Iterator[tuple[RunDirectory, int]]:
+    """The folder of a run on made samples, for as long as it is needed, and how many nodes it takes."""
+    data, network = made_data(order.layers, order.batch_size), made_network(order.layers, order.batch_size)
+    job = Job(LearnSettings(group_size=order.group_size), data, network)
+    with tempfile.TemporaryDirectory(prefix="exmachina-bench-") as folder:
+        directory = job.create_run(Path(folder))
+        with directory.claimed():
+            yield directory, job.nodes
+
+
+def _watched(events: Iterator[dict[str, Any]], directory: RunDirectory, seconds: float) -> Measured:
+    starting, begun = math.nan, time.monotonic()
+    first: tuple[float, int] | None = None
+    for event in events:
+        now = time.monotonic()
+        if event["event"] == "failed":
+            raise JobError(event["reason"])
+        if event["event"] == "wired":
+            starting = event["seconds"]
+        if event["event"] != "progress":
+            continue
+        if first is None:
+            # The first steps are slower: everybody is a stranger to everybody.
+            first = (now, event["step"]) if event["step"] else None
+            continue
+        elapsed, steps = now - first[0], event["step"] - first[1]
+        if elapsed >= seconds and steps >= STEPS_AT_LEAST:
+            return Measured(steps / elapsed, starting, memory_megabytes_per_node(directory))
+        if now - begun > seconds + SILENT_AT_MOST_SECONDS:
+            break
+    raise JobError(f"the network did not get {STEPS_AT_LEAST} steps done; its logs say why")
+
+
+def memory_megabytes_per_node(directory: RunDirectory) -> float | None:
+    """The median of the nodes' proportional shares of memory; None where the kernel does not tell."""
+    shares = [share for process in _processes(directory) if (share := _proportional_share_megabytes(process))]
+    return statistics.median(shares) if shares else None
+
+
+def _processes(directory: RunDirectory) -> list[int]:
+    try:
+        placements = directory.read_json("placements")
+    except UserError:
+        return []
+    return sorted({int(place["process"]) for place in placements.values()})
+
+
+def _proportional_share_megabytes(process: int) -> float | None:
+    try:
+        for line in Path(f"/proc/{process}/smaps_rollup").read_text(encoding="ascii").splitlines():
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) / 1024
+    except (OSError, ValueError, IndexError):
+        pass
+    return None

@@ -1,0 +1,100 @@
+"""The rows of `bench` as a picture, drawn by matplotlib, which is an extra of its own."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from coordinator.errors import UserError
+
+FORMATS = (".svg", ".png")
+SERIES = (
+    ("steps_per_second", "network", "#1f6f8b"),
+    ("wire_steps_per_second", "bare wire", "#99a8b2"),
+    ("numpy_steps_per_second", "NumPy, one thread", "#e6a157"),
+    ("numpy_all_cores_steps_per_second", "NumPy, all cores", "#c8553d"),
+    ("pytorch_steps_per_second", "PyTorch", "#6a4c93"),
+)
+SIZES_TO_GROW = 3
+"""So many sizes of network make a curve worth drawing."""
+Row = Mapping[str, Any]
+
+
+def check_picture(path: Path) -> None:
+    """Before the measurements, not after them. Raises `UserError`."""
+    if path.suffix.lower() not in FORMATS:
+        raise UserError(f"--picture: {path} is no picture's name; right would be one that ends in .svg or .png")
+    if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
+        raise UserError(f"--picture: can't write to {path}; right would be a file's path in a folder that is writable")
+    if importlib.util.find_spec("matplotlib") is None:
+        raise UserError(
+            "--picture needs matplotlib, which is not installed; try: pip install 'exmachina[coordinator,bench]'"
+        )
+
+
+def save_picture(rows: Sequence[Row], path: Path) -> None:
+    """Speeds of all rows as bars; where the rows are networks of several sizes, also cost and start by size."""
+    # Imported here since it takes a second, and no other command needs it.
+    from matplotlib.figure import Figure  # noqa: PLC0415
+
+    grows = len({tuple(row["layers"]) for row in rows}) >= SIZES_TO_GROW
+    panels = 3 if grows else 1
+    figure = Figure(figsize=(11.0, 1.6 + 0.85 * len(rows) + (8.0 if grows else 0.0)), layout="constrained")
+    axes = figure.subplots(panels, 1, squeeze=False, height_ratios=[1.0 + 0.85 * len(rows), *[4.0] * (panels - 1)])
+    _draw_speeds(axes[0][0], rows)
+    if grows:
+        _draw_growth(axes[1][0], rows, "synapses", lambda row: 1000.0 / row["steps_per_second"], "ms a step")
+        _draw_growth(axes[2][0], rows, "nodes", lambda row: row["seconds_starting"], "seconds to start")
+    try:
+        figure.savefig(path)
+    except OSError as fault:
+        raise UserError(f"--picture: can't write to {path} ({fault.strerror or fault})") from None
+
+
+def _draw_speeds(axes: Any, rows: Sequence[Row]) -> None:
+    series = [one for one in SERIES if any(row[one[0]] is not None for row in rows)]
+    height = 0.8 / len(series)
+    for place, (key, label, colour) in enumerate(series):
+        found = [(index, row) for index, row in enumerate(rows) if row[key] is not None]
+        medians = [row[key] for _, row in found]
+        spreads = [
+            [row[key] - row["spread"][key][0] for _, row in found],
+            [row["spread"][key][1] - row[key] for _, row in found],
+        ]
+        where = [index + (place - (len(series) - 1) / 2) * height for index, _ in found]
+        axes.barh(where, medians, height, xerr=spreads, color=colour, label=label, error_kw={"linewidth": 0.8})
+    axes.set_xscale("log")
+    axes.set_yticks(range(len(rows)), [_name(row) for row in rows])
+    axes.invert_yaxis()
+    axes.set_xlabel("steps per second: medians, least and greatest")
+    axes.grid(axis="x", alpha=0.3)
+    axes.set_axisbelow(True)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(series), frameon=False)
+
+
+def _draw_growth(axes: Any, rows: Sequence[Row], size: str, value: Any, label: str) -> None:
+    kinds = sorted({(str(row["group_size"]), row["batch_size"]) for row in rows})
+    for group_size, batch_size in kinds:
+        curve = sorted(
+            (row[size], value(row))
+            for row in rows
+            if (str(row["group_size"]), row["batch_size"]) == (group_size, batch_size)
+        )
+        if len({where for where, _ in curve}) == 1:
+            # All as many, as with a program a layer: that is no curve.
+            continue
+        axes.plot(*zip(*curve, strict=True), marker="o", label=f"group {group_size}, batch {batch_size}")
+    axes.set_xscale("log")
+    axes.set_yscale("log")
+    axes.set_xlabel(size)
+    axes.set_ylabel(label)
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+
+
+def _name(row: Row) -> str:
+    layers = "-".join(map(str, row["layers"]))
+    return f"{layers}\nbatch {row['batch_size']}, group {row['group_size']}: {row['ratio_to_wire']:.2f} of wire"

@@ -1,0 +1,233 @@
+"""A local run whose programs note where their time goes: `python -m coordinator.bench.profiled`, started by `ProfiledRun`.
+
+It is the supervisor of every local run, with stopwatches around the functions in `WATCHED`. They are put there in this
+program alone, before it forks, so a run that nobody profiles has none of them and pays nothing. What they cost themselves
+makes everything slower, the shares less so.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from coordinator.local.family import die_with_parent, name_process
+from coordinator.local.launcher import LocalRun, descriptors_needed
+from coordinator.local.supervisor import Order, Supervisor
+from coordinator.run_directory import RunDirectory
+
+STAGES = ("waiting", "receiving", "decoding", "arithmetic", "encoding", "sending", "deciding")
+"""Where time goes. `deciding` is all that is nothing else: state machine, bookkeeping, the shell's loop."""
+WATCHED: tuple[tuple[str, str, str], ...] = (
+    ("receiving", "neuron_node.wiring:Link", "receive"),
+    ("sending", "neuron_node.wiring:Link", "send"),
+    ("decoding", "neuron_node.machine", "decode"),
+    ("decoding", "neuron_node.worker:Worker", "hear_again"),
+    ("decoding", "neuron_node.worker:Worker", "_read_waiting"),
+    ("arithmetic", "neuron_node.neuron:Neurons", "activate"),
+    ("arithmetic", "neuron_node.neuron:Neurons", "fire"),
+    ("arithmetic", "neuron_node.neuron:Neurons", "reply"),
+    ("arithmetic", "neuron_node.neuron:Neurons", "learn"),
+    ("encoding", "neuron_node.worker:Worker", "_outgoing_signals"),
+    ("encoding", "neuron_node.worker:Worker", "_outgoing_error"),
+    ("decoding", "coordinator.machine.machine", "decode"),
+    ("encoding", "coordinator.machine.passes", "encode"),
+    ("arithmetic", "coordinator.machine.training:Training", "batch"),
+    ("arithmetic", "coordinator.machine.training:Training", "learned"),
+)
+"""(stage, module or module:class, function)."""
+STEP_ENDS = (("neuron_node.neuron:Neurons", "learn"), ("coordinator.machine.training:Training", "learned"))
+PROFILES = "profiles"
+
+
+class Stopwatch:
+    """One program's time by stage: at any moment exactly one of them runs."""
+
+    def __init__(self) -> None:
+        self.spent_ns = dict.fromkeys(STAGES, 0)
+        self.at_last_step: dict[str, int] = {}
+        self.steps = 0
+        self.role = "coordinator"
+        self._stage = "deciding"
+        self._since_ns = time.perf_counter_ns()
+
+    def watch(self, stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
+        """The function, with the stage running while it does, but for what others in it take."""
+
+        @functools.wraps(function)
+        def watched(*arguments: Any, **named: Any) -> Any:
+            before = self.enter(stage)
+            try:
+                return function(*arguments, **named)
+            finally:
+                self.enter(before)
+
+        return watched
+
+    def enter(self, stage: str) -> str:
+        """Let another stage run; the one before."""
+        now_ns = time.perf_counter_ns()
+        self.spent_ns[self._stage] += now_ns - self._since_ns
+        before, self._stage, self._since_ns = self._stage, stage, now_ns
+        return before
+
+    def step_ended(self) -> None:
+        """What counts ends here: a program that has done its last step only waits to be ended. The first is where it begins."""
+        self.enter(self._stage)
+        if self.steps == 0:
+            self.spent_ns = dict.fromkeys(STAGES, 0)
+        self.steps += 1
+        self.at_last_step = dict(self.spent_ns)
+
+    def figures(self) -> dict[str, Any]:
+        """Microseconds a step by stage; the first step is left out."""
+        steps = self.steps - 1
+        spent = {stage: self.at_last_step[stage] / 1000 / steps for stage in STAGES} if steps > 0 else None
+        return {"role": self.role, "steps": max(steps, 0), "microseconds_per_step": spent}
+
+
+def put_in(watch: Stopwatch) -> None:
+    """Put stopwatches around everything in `WATCHED`, in this process and those that it forks."""
+    for stage, place, name in WATCHED:
+        owner = _owner(place)
+        function = getattr(owner, name)
+        if stage == "receiving":
+            function = _waiting_first(watch, function)
+        watched = watch.watch(stage, function)
+        if (place, name) in STEP_ENDS:
+            watched = _then(watched, watch.step_ended)
+        setattr(owner, name, watched)
+    worker = _owner("neuron_node.worker:Worker")
+    begin = worker.__init__
+
+    @functools.wraps(begin)
+    def begin_with_role(self: Any, *arguments: Any, **named: Any) -> None:
+        begin(self, *arguments, **named)
+        watch.role = self.role.names[0].partition(".")[0]
+
+    worker.__init__ = begin_with_role
+
+
+def _owner(place: str) -> Any:
+    module, _, name = place.partition(":")
+    found = importlib.import_module(module)
+    return getattr(found, name) if name else found
+
+
+def _waiting_first(watch: Stopwatch, receive: Callable[..., Any]) -> Callable[..., Any]:
+    """Until there is something to receive, a program waits."""
+
+    def wait_and_receive(link: Any) -> Any:
+        before = watch.enter("waiting")
+        ready = link._sub.poll(link._receive_timeout_ms)
+        watch.enter(before)
+        return receive(link) if ready else None
+
+    return wait_and_receive
+
+
+def _then(function: Callable[..., Any], done: Callable[[], None]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def both(*arguments: Any, **named: Any) -> Any:
+        result = function(*arguments, **named)
+        done()
+        return result
+
+    return both
+
+
+class ProfiledSupervisor(Supervisor):
+    """Forks programs that write down their figures when they end."""
+
+    def __init__(self, order: Order) -> None:
+        super().__init__(order)
+        self._watch_of_all = Stopwatch()
+        put_in(self._watch_of_all)
+        self._folder = Path(order.run) / PROFILES
+        self._folder.mkdir()
+
+    def _node(self, name: str) -> Callable[[Callable[[], bool]], int]:
+        return self._noted(name, super()._node(name))
+
+    def _coordinator(self, orphaned: Callable[[], bool]) -> int:
+        return self._noted("coordinator", super()._coordinator)(orphaned)
+
+    def _noted(self, name: str, run: Callable[[Callable[[], bool]], int]) -> Callable[[Callable[[], bool]], int]:
+        def run_and_note(orphaned: Callable[[], bool]) -> int:
+            try:
+                return run(orphaned)
+            finally:
+                figures = json.dumps(self._watch_of_all.figures())
+                (self._folder / f"{name}.json").write_text(figures, encoding="utf-8")
+
+        return run_and_note
+
+
+class ProfiledRun(LocalRun):
+    """A local run under the supervisor of this module."""
+
+    def __enter__(self) -> ProfiledRun:
+        self._sockets = tempfile.mkdtemp(prefix="exmachina-")
+        self._events, theirs = os.pipe()
+        order = Order(
+            run=str(self._directory.path.resolve()),
+            endpoints=(f"ipc://{self._sockets}/in", f"ipc://{self._sockets}/out"),
+            nodes=self._nodes,
+            events=theirs,
+            launcher=os.getpid(),
+            verify=False,
+            relayed=False,
+            descriptors=descriptors_needed(self._nodes),
+        )
+        with (self._directory.logs / "supervisor.log").open("ab") as log:
+            self._supervisor = subprocess.Popen(
+                [sys.executable, "-m", "coordinator.bench.profiled"],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                pass_fds=(theirs,),
+                start_new_session=True,
+            )
+        os.close(theirs)
+        assert self._supervisor.stdin is not None
+        print(order.to_json(), file=self._supervisor.stdin, flush=True)
+        return self
+
+
+def profile_of(directory: RunDirectory) -> dict[str, dict[str, float]]:
+    """By role, the microseconds that its mean program spends in each stage of a step, once the run has ended."""
+    return mean_by_role(json.loads(path.read_text("utf-8")) for path in (directory.path / PROFILES).glob("*.json"))
+
+
+def mean_by_role(documents: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
+    """The mean of all programs of a role; a program that has done no step counts for nothing."""
+    found: dict[str, list[Mapping[str, float]]] = {}
+    for document in documents:
+        if document["microseconds_per_step"]:
+            found.setdefault(document["role"], []).append(document["microseconds_per_step"])
+    return {
+        role: {stage: sum(program[stage] for program in programs) / len(programs) for stage in STAGES}
+        for role, programs in sorted(found.items())
+    }
+
+
+def main() -> int:
+    """As `coordinator.local.supervisor` does."""
+    order = Order.from_json(sys.stdin.readline())
+    die_with_parent(order.launcher, signal.SIGTERM)
+    name_process("supervisor")
+    return ProfiledSupervisor(order).run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,124 @@
+"""`bench`: how fast the network is, beside the bare wire and beside matrices, side by side in one run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from coordinator.bench.measuring import Case, check_case, measure_case
+from coordinator.bench.network import profile_network
+from coordinator.bench.picture import check_picture, save_picture
+from coordinator.bench.profiled import STAGES
+from coordinator.cli.job import Job
+from coordinator.cli.options import json_option
+from coordinator.cli.output import errors, print_json, print_table
+from coordinator.cli.sizes import batch_sizes_of, group_sizes_of, layers_of
+
+USUAL_LAYERS = "64,12,10"
+
+
+@click.command()
+@click.argument("datasets", metavar="[DATASET]...", nargs=-1)
+@click.option("--layers", multiple=True, help="Sizes of all layers, as 64,12,10; may be given more than once.")
+@click.option("--batch-sizes", default="1,64", show_default=True, help="Samples a step.")
+@click.option("--group-sizes", default="1,layer", show_default=True, help="Neurons a program.")
+@click.option("--repeats", type=click.IntRange(1, 1_000), default=5, show_default=True, help="Of every measurement.")
+@click.option(
+    "--seconds", type=click.FloatRange(0.01, 3600), default=3.0, show_default=True, help="Each measurement takes."
+)
+@click.option("--profile", is_flag=True, help="Then tell, by role, where the time of a step goes.")
+@click.option("--picture", type=click.Path(path_type=Path), help="Draw the rows into this file (.svg or .png).")
+@json_option
+def bench(
+    datasets: tuple[str, ...],
+    layers: tuple[str, ...],
+    batch_sizes: str,
+    group_sizes: str,
+    repeats: int,
+    seconds: float,
+    profile: bool,
+    picture: Path | None,
+    as_json: bool,
+) -> None:
+    """Measure steps per second of networks of programs, of the bare wire under them, and of matrices.
+
+    All take turns, several times; medians are shown. A DATASET stands for the sizes of its network; the samples are made
+    up. Without one, and without --layers, the network is 64-12-10. Nothing else should run on the machine meanwhile.
+    """
+    if picture is not None:
+        check_picture(picture)
+    networks = [Job.from_flags({"dataset": name}, None).network.layers for name in datasets]
+    networks += [layers_of(text) for text in layers or (() if datasets else (USUAL_LAYERS,))]
+    cases = [
+        Case(network, batch_size, group_size)
+        for network in networks
+        for batch_size in batch_sizes_of("--batch-sizes", batch_sizes)
+        for group_size in group_sizes_of("--group-sizes", group_sizes)
+    ]
+    for case in cases:
+        check_case(case)
+    rows = []
+    with errors.status("starting") as status:
+        for number, case in enumerate(cases, start=1):
+            before = f"{number} of {len(cases)}: batch {case.batch_size}, group {case.group_size}, "
+
+            def tell(text: str, before: str = before) -> None:
+                status.update(before + text)
+
+            rows.append(measure_case(case, repeats, seconds, tell))
+            if profile:
+                tell("profile")
+                rows[-1]["profile"] = profile_network(case.order(seconds))
+    if picture is not None:
+        save_picture(rows, picture)
+    if as_json:
+        print_json({"rows": rows})
+    else:
+        _print_rows(rows)
+        for row in rows if profile else []:
+            _print_profile(row)
+
+
+def _print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
+    print_table(
+        (
+            "layers", "batch", "group", "nodes", "steps/s", "samples/s", "wire steps/s", "of wire", "NumPy steps/s",
+            "of NumPy", "NumPy, all cores", "µs/message", "MB/node", "start, s",
+        ),
+        [
+            (
+                "-".join(map(str, row["layers"])),
+                row["batch_size"],
+                row["group_size"],
+                row["nodes"],
+                row["steps_per_second"],
+                row["samples_per_second"],
+                row["wire_steps_per_second"],
+                _with_spread(row, "ratio_to_wire"),
+                row["numpy_steps_per_second"],
+                row["ratio_to_numpy"],
+                row["numpy_all_cores_steps_per_second"],
+                row["microseconds_per_message"],
+                row["memory_megabytes_per_node"],
+                row["seconds_starting"],
+            )
+            for row in rows
+        ],
+    )  # fmt: skip
+
+
+def _print_profile(row: Mapping[str, Any]) -> None:
+    layers = "-".join(map(str, row["layers"]))
+    print_table(
+        ("role", *STAGES),
+        [(role, *(round(spent[stage]) for stage in STAGES)) for role, spent in row["profile"].items()],
+        f"\n{layers}, batch {row['batch_size']}, group {row['group_size']}: microseconds of a step, in the mean of a role",
+    )
+
+
+def _with_spread(row: Mapping[str, Any], key: str) -> str:
+    low, high = row["spread"][key]
+    return f"{row[key]:.2f} ({low:.2f}–{high:.2f})"

@@ -1,0 +1,70 @@
+"""`plan`: what a network will need, before anything is started."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from coordinator.cli.options import json_option
+from coordinator.cli.output import print_json, print_table
+from coordinator.cli.sizes import batch_sizes_of, group_sizes_of, layers_of
+from coordinator.errors import UserError
+from coordinator.needs import Machine, Needs, check_needs, lacks, needs_of, suggested_group_size, this_machine
+
+
+@click.command()
+@click.option("--layers", required=True, help="The sizes of all layers, as 784,128,10.")
+@click.option("--group-size", default="1", show_default=True, help="Neurons a program, or layer.")
+@click.option("--batch-size", default="16", show_default=True, help="Samples a step.")
+@json_option
+def plan(layers: str, group_size: str, batch_size: str, as_json: bool) -> None:
+    """Work out what a network will need: programs, open files, memory, messages; and whether this machine has it.
+
+    Exit 2, with one line that names a group size that would do, if it has not.
+    """
+    sizes = layers_of(layers)
+    groups, batches = group_sizes_of("--group-size", group_size), batch_sizes_of("--batch-size", batch_size)
+    if len(groups) != 1 or len(batches) != 1:
+        raise UserError("plan takes one --group-size and one --batch-size")
+    neurons_a_group = max(sizes) if isinstance(groups[0], str) else groups[0]
+    needs, machine = needs_of(sizes, neurons_a_group, batches[0]), this_machine()
+    if as_json:
+        print_json(_document(needs, machine))
+    else:
+        _print_needs(needs, machine)
+    check_needs(needs, machine)
+
+
+def _document(needs: Needs, machine: Machine) -> dict[str, Any]:
+    missing = lacks(needs, machine)
+    return {
+        **vars(needs),
+        "layers": list(needs.layers),
+        "limits": vars(machine),
+        "fits": not missing,
+        "lacks": missing,
+        "suggested_group_size": suggested_group_size(needs, machine) if missing else None,
+    }
+
+
+def _print_needs(needs: Needs, machine: Machine) -> None:
+    print_table(
+        ("", "needed", "here"),
+        [
+            ("neurons", needs.neurons, None),
+            ("synapses", needs.synapses, None),
+            ("groups", needs.groups, None),
+            ("processes", needs.processes, None),
+            ("processes and threads", needs.threads, machine.tasks),
+            ("sockets", needs.sockets, None),
+            ("connections to the broker", needs.connections, None),
+            ("open files, broker", needs.descriptors_broker, machine.descriptors),
+            ("open files, any other program", needs.descriptors_a_program, machine.descriptors),
+            ("memory, MB", needs.memory_megabytes, machine.memory_megabytes),
+            ("messages a step", needs.messages_per_step, None),
+            ("deliveries a step", needs.deliveries_per_step, None),
+            ("bytes sent a step", needs.bytes_per_step, None),
+            ("bytes delivered a step", needs.delivered_bytes_per_step, None),
+        ],
+    )

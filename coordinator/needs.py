@@ -1,0 +1,298 @@
+"""What a network will need, worked out before anything is started, and whether this machine has it.
+
+Everything follows from the sizes of layers and groups, a layer at a time: a topology of twenty million synapses between
+single neurons would itself take gigabytes. What a program takes in memory was measured; see `docs/performance.md`.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import os
+import resource
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from coordinator.traffic import NUMBER_BYTES, Load, Message, Pass
+from neuron_node.addresses import COORDINATOR, axon_address, error_address, group_address
+from neuron_node.errors import UserError
+from neuron_node.messages import MAX_FRAME_BYTES, Axon, Error, Input, InputError, Output, Signal, Target
+from neuron_node.role import OUTSIDE
+from neuron_node.wiring import DESCRIPTORS_A_PROGRAM, QUEUED_MESSAGES
+
+SOCKETS_A_PROGRAM = 2
+THREADS_A_PROGRAM = 3
+"""The program's own, ZeroMQ's for input and output, and ZeroMQ's for closing sockets."""
+BESIDES = 3
+"""Programs of a local run beside the nodes: broker, coordinator, supervisor."""
+DESCRIPTORS_BESIDES = 128
+NODE_MEGABYTES = 5.5
+"""Of a forked node, its proportional share, without its neurons' numbers."""
+BESIDES_MEGABYTES = 200.0
+"""Of all other programs together, with some 60 MB of samples, and without what a node adds to them."""
+MEGABYTES_A_CONNECTION = 0.05
+COPIES_OF_NUMBERS = 5
+"""A node's weights, the new ones beside them while it learns, two copies for snapshots, and one on its way."""
+COPIES_OF_MESSAGES = 3
+"""What is delivered waits at its receivers until all has come, is read, and is in ZeroMQ's hands before that."""
+MEGABYTE = 1024 * 1024
+CGROUP = Path("/sys/fs/cgroup")
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What a network takes. Bytes and messages are those of one training step."""
+
+    layers: tuple[int, ...]
+    group_size: int
+    batch_size: int
+    spares: int
+    neurons: int
+    synapses: int
+    groups: int
+    processes: int
+    threads: int
+    sockets: int
+    connections: int
+    """Through the broker; where nodes and broker are on several hosts, each host has two a node of its own."""
+    descriptors_broker: int
+    descriptors_a_program: int
+    memory_megabytes: float
+    messages_per_step: int
+    bytes_per_step: int
+    deliveries_per_step: int
+    delivered_bytes_per_step: int
+    most_heard_per_step: int
+    """Messages for the one program that gets most of them."""
+    largest_message_bytes: int
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What this machine allows and has; None where it can't be told, or there is no limit."""
+
+    descriptors: int | None
+    tasks: int | None
+    """Processes and threads together."""
+    memory_megabytes: float | None
+
+
+class _Layer(NamedTuple):
+    """One layer's groups: the number of the first, how many, and the sizes of all but the last and of the last."""
+
+    first: int
+    groups: int
+    size: int
+    rest: int
+
+    def kinds(self) -> Iterator[tuple[int, int, int]]:
+        """(groups, size, number of one of them): groups that differ in nothing that makes a message longer."""
+        last = self.first + self.groups - 1
+        # Where msgpack takes another byte for a number.
+        edges = [self.first, *(edge for edge in (128, 256, 65_536) if self.first < edge < last), last]
+        for begin, end in itertools.pairwise(edges):
+            if end > begin:
+                yield end - begin, self.size, begin
+        yield 1, self.rest, last
+
+    def sizes(self) -> list[tuple[int, int]]:
+        """(groups, size)."""
+        return [(self.groups - 1, self.size), (1, self.rest)]
+
+
+def needs_of(layers: Sequence[int], group_size: int = 1, batch_size: int = 1, *, spares: int = 0) -> Needs:
+    """What a network of these layers needs on one machine, with groups of at most this size and so many spare nodes."""
+    neurons, synapses = sum(layers), sum(above * below for above, below in itertools.pairwise(layers))
+    rows = _layers(layers, group_size)
+    groups = sum(row.groups for row in rows)
+    load, largest = _load(rows, layers, Pass(batch_size))
+    nodes = groups + spares
+    programs = nodes + 2
+    connections = SOCKETS_A_PROGRAM * (nodes + 1)
+    numbers_megabytes = NUMBER_BYTES * COPIES_OF_NUMBERS * (neurons + synapses) / MEGABYTE
+    waiting_megabytes = COPIES_OF_MESSAGES * load.delivered_bytes / MEGABYTE
+    return Needs(
+        layers=tuple(layers),
+        group_size=group_size,
+        batch_size=batch_size,
+        spares=spares,
+        neurons=neurons,
+        synapses=synapses,
+        groups=groups,
+        processes=nodes + BESIDES,
+        threads=programs * THREADS_A_PROGRAM + 1,
+        sockets=SOCKETS_A_PROGRAM * programs,
+        connections=connections,
+        descriptors_broker=broker_descriptors(nodes),
+        descriptors_a_program=DESCRIPTORS_A_PROGRAM,
+        memory_megabytes=BESIDES_MEGABYTES
+        + NODE_MEGABYTES * nodes
+        + MEGABYTES_A_CONNECTION * connections
+        + numbers_megabytes
+        + waiting_megabytes,
+        messages_per_step=load.messages,
+        bytes_per_step=load.message_bytes,
+        deliveries_per_step=load.deliveries,
+        delivered_bytes_per_step=load.delivered_bytes,
+        most_heard_per_step=_most_heard(rows),
+        largest_message_bytes=largest,
+    )
+
+
+def broker_descriptors(nodes: int) -> int:
+    """Open files that the broker of so many nodes needs: two connections a program, and its own."""
+    return SOCKETS_A_PROGRAM * nodes + DESCRIPTORS_BESIDES
+
+
+def this_machine() -> Machine:
+    """The limits that hold for a process started now, and the memory that is free or can be freed."""
+    _, descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return Machine(
+        descriptors=None if descriptors == resource.RLIM_INFINITY else descriptors,
+        tasks=_tasks_left(),
+        memory_megabytes=_memory_left_megabytes(),
+    )
+
+
+def lacks(needs: Needs, machine: Machine) -> list[str]:
+    """What this network needs and this machine has not, each in a few words; none if it fits."""
+    network, found = f"{needs.groups + needs.spares:,} nodes", []
+    if machine.descriptors is not None and needs.descriptors_broker > machine.descriptors:
+        found.append(
+            f"{network} need {needs.descriptors_broker:,} open files, this machine allows {machine.descriptors:,}"
+        )
+    if machine.tasks is not None and needs.threads > machine.tasks:
+        found.append(f"{network} need {needs.threads:,} processes and threads, {machine.tasks:,} are allowed")
+    if machine.memory_megabytes is not None and needs.memory_megabytes > machine.memory_megabytes:
+        found.append(
+            f"{network} need about {needs.memory_megabytes:,.0f} MB of memory, "
+            f"{machine.memory_megabytes:,.0f} MB are free"
+        )
+    if needs.most_heard_per_step > QUEUED_MESSAGES:
+        found.append(f"a program would get {needs.most_heard_per_step:,} messages a step, {QUEUED_MESSAGES:,} can wait")
+    if needs.largest_message_bytes > MAX_FRAME_BYTES:
+        found.append(
+            f"a message would have {needs.largest_message_bytes:,} bytes, {MAX_FRAME_BYTES:,} are allowed; "
+            "take a smaller --batch-size"
+        )
+    return found
+
+
+def suggested_group_size(needs: Needs, machine: Machine) -> int | None:
+    """The smallest size of group with which the same network fits; None if it fits with none."""
+
+    def fits(group_size: int) -> bool:
+        return not lacks(needs_of(needs.layers, group_size, needs.batch_size, spares=needs.spares), machine)
+
+    smallest, largest = 1, max(needs.layers)
+    if not fits(largest):
+        return None
+    while smallest < largest:
+        middle = (smallest + largest) // 2
+        if fits(middle):
+            largest = middle
+        else:
+            smallest = middle + 1
+    return smallest
+
+
+def check_needs(needs: Needs, machine: Machine) -> None:
+    """Raises `UserError`, with one line that says what is missing and with which group size the network would fit."""
+    missing = lacks(needs, machine)
+    if not missing:
+        return
+    size = suggested_group_size(needs, machine)
+    hint = f"; it fits with --group-size {size}" if size and size > needs.group_size else ""
+    raise UserError(f"{missing[0]}{hint}")
+
+
+def _layers(layers: Sequence[int], group_size: int) -> list[_Layer]:
+    rows, first = [], 1
+    for neurons in layers:
+        size = min(group_size, neurons)
+        groups = math.ceil(neurons / size)
+        rows.append(_Layer(first, groups, size, neurons - (groups - 1) * size))
+        first += groups
+    return rows
+
+
+def _load(rows: list[_Layer], layers: Sequence[int], one: Pass) -> tuple[Load, int]:
+    """All messages of a step, and the size of the largest."""
+    load, largest = Load(), 0
+    for layer, row in enumerate(rows):
+        for groups, size, number in row.kinds():
+            for message, times in _messages(rows, layers, layer, size, number, one):
+                load = load.plus(message, times * groups)
+                largest = max(largest, message.size) if times * groups else largest
+    return load, largest
+
+
+def _messages(
+    rows: list[_Layer], layers: Sequence[int], layer: int, size: int, number: int, one: Pass
+) -> Iterator[tuple[Message, int]]:
+    """What one group sends in a step, and what the coordinator sends to it: (message, times)."""
+    if layer == 0:
+        yield one.message(group_address(number), Input, OUTSIDE, size), 1
+        yield one.message(COORDINATOR, InputError, number, size), 1
+    else:
+        yield one.message(error_address(number), Error, number, size, rows[layer - 1].groups), 1
+    if layer == len(rows) - 1:
+        yield one.message(group_address(number), Target, OUTSIDE, size), 1
+        yield one.message(COORDINATOR, Output, number, size), 1
+        return
+    below = rows[layer + 1]
+    if one.publishes_axons(below.groups, layers[layer + 1]):
+        yield one.message(axon_address(number), Axon, number, layers[layer + 1], below.groups), 1
+        return
+    for receivers, columns in below.sizes():
+        yield one.message(group_address(below.first), Signal, number, columns), receivers
+
+
+def _most_heard(rows: list[_Layer]) -> int:
+    heard = [rows[0].groups + rows[-1].groups]
+    for layer, row in enumerate(rows):
+        above = rows[layer - 1].groups if layer else 1
+        heard.append(above + (rows[layer + 1].groups if row is not rows[-1] else 1))
+    return max(heard)
+
+
+def _tasks_left() -> int | None:
+    """How many more processes and threads may be started here."""
+    limits = []
+    _, own = resource.getrlimit(resource.RLIMIT_NPROC)
+    if own != resource.RLIM_INFINITY and os.geteuid() != 0:
+        limits.append(own)
+    kernel = [_number(f"/proc/sys/kernel/{name}") for name in ("threads-max", "pid_max")]
+    limits += [most - _tasks_of_all() for most in kernel if most]
+    if most := _number(CGROUP / "pids.max"):
+        limits.append(most - (_number(CGROUP / "pids.current") or 0))
+    return min(limits, default=None)
+
+
+def _tasks_of_all() -> int:
+    """Processes and threads that are there now."""
+    try:
+        return int(Path("/proc/loadavg").read_text(encoding="ascii").split()[3].rpartition("/")[2])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def _memory_left_megabytes() -> float | None:
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        left = [int(line.split()[1]) / 1024 for line in lines if line.startswith("MemAvailable:")]
+    except (OSError, ValueError):
+        left = []
+    if most := _number(CGROUP / "memory.max"):
+        left.append((most - (_number(CGROUP / "memory.current") or 0)) / MEGABYTE)
+    return min(left, default=None)
+
+
+def _number(path: str | Path) -> int | None:
+    """The number in a file of the kernel's; None if there is no such file, or it says that there is no limit."""
+    try:
+        return int(Path(path).read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return None

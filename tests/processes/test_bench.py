@@ -1,0 +1,101 @@
+"""`bench` as a program: what it prints, and what it leaves behind, which is nothing. Its numbers are nobody's business here."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from coordinator.bench.measuring import wire_speed
+from coordinator.bench.profiled import STAGES
+from coordinator.bench.wire import Order
+from tests.processes.programs import Bench, await_that
+
+pytestmark = pytest.mark.processes
+
+SHORT = ("--repeats", "1", "--seconds", "0.02")
+
+
+def test_all_are_measured_side_by_side(bench: Bench) -> None:
+    """A row for each combination; wire, network and NumPy have got steps done in each."""
+    program = bench.start(
+        "coordinator",
+        "bench",
+        "--layers",
+        "4,3,2",
+        "--batch-sizes",
+        "1,3",
+        "--group-sizes",
+        "1,layer",
+        *SHORT,
+        "--json",
+    )
+    rows = program.result()["rows"]
+    assert [(row["batch_size"], row["group_size"], row["nodes"]) for row in rows] == [
+        (1, 1, 9),
+        (1, "layer", 3),
+        (3, 1, 9),
+        (3, "layer", 3),
+    ]
+    for row in rows:
+        assert row["layers"] == [4, 3, 2] and row["wiring"] == "broker"
+        for key in ("steps_per_second", "wire_steps_per_second", "numpy_steps_per_second", "seconds_starting"):
+            assert row[key] > 0, key
+            assert row["spread"][key][0] <= row[key] <= row["spread"][key][1]
+        assert row["ratio_to_wire"] == pytest.approx(row["steps_per_second"] / row["wire_steps_per_second"])
+    bench.check_nothing_left()
+
+
+def test_a_data_set_stands_for_its_sizes(bench: Bench) -> None:
+    """The table for people has a line for it."""
+    program = bench.start("coordinator", "bench", "xor", "--batch-sizes", "2", "--group-sizes", "2", *SHORT)
+    assert program.end() == 0, program.said()
+    heading, line = program.stdout.read_text(encoding="utf-8").splitlines()
+    assert heading.split()[:4] == ["layers", "batch", "group", "nodes"]
+    assert line.split()[:4] == ["2-3-1", "2", "2", "4"]
+    bench.check_nothing_left()
+
+
+@pytest.mark.parametrize("learning", [True, False])
+@pytest.mark.parametrize("batch_size", [1, 10_000])
+def test_the_bare_wire_goes_round(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, batch_size: int, learning: bool
+) -> None:
+    """Small frames and large ones, whole steps and their forward half, in several groups a layer."""
+    monkeypatch.setenv("TMPDIR", str(bench.sockets))
+    assert wire_speed(Order((5, 4, 3), 2, batch_size, 0.02, learning)) > 0
+    bench.check_nothing_left()
+
+
+def test_a_profile_tells_where_time_goes(bench: Bench) -> None:
+    """By role, for every stage, and every role has done some arithmetic and some sending."""
+    program = bench.start(
+        "coordinator", "bench", "--layers", "3,2,1", "--batch-sizes", "2", "--group-sizes", "1", *SHORT, "--profile", "--json"
+    )  # fmt: skip
+    [row] = program.result()["rows"]
+    assert list(row["profile"]) == ["coordinator", "hidden", "input", "output"]
+    for spent in row["profile"].values():
+        assert list(spent) == list(STAGES)
+        assert spent["arithmetic"] > 0 and spent["sending"] > 0 and spent["waiting"] > 0
+    bench.check_nothing_left()
+
+
+def test_ctrl_c_leaves_nothing(bench: Bench) -> None:
+    """Whatever is being measured at the moment: all programs end, and no socket stays."""
+    program = bench.start("coordinator", "bench", "--layers", "4,3,2", "--seconds", "3600", "--json")
+    await_that(lambda: bench.programs("neuron-node"), "a network")
+    program.process.send_signal(signal.SIGINT)
+    assert program.end() == 130
+    assert program.said().splitlines()[-1] == "coordinator: interrupted"
+    bench.check_nothing_left()
+
+
+def test_kill_9_of_bench_takes_the_bare_wire_along(bench: Bench) -> None:
+    """The kernel tells its programs of their parent's death."""
+    order = Order((4, 3, 2), 1, 1, 3600.0)
+    script = f"from coordinator.bench import measuring, wire; measuring.wire_speed(wire.{order!r})"
+    (bench.folder / "measure_for_ever.py").write_text(script, encoding="utf-8")
+    program = bench.start("measure_for_ever")
+    await_that(lambda: len(bench.programs("neuron-node")) == 9, "the bare wire")
+    program.process.kill()
+    bench.check_nothing_left()

@@ -1,0 +1,161 @@
+"""`bench`: rows, pictures, and what is refused. Nothing here looks at how fast anything is."""
+
+from __future__ import annotations
+
+import importlib.util
+import itertools
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from coordinator.bench import measuring, picture
+from coordinator.bench.measuring import Case, Samples, measure_case, row_of
+from coordinator.bench.network import Measured, made_data, made_network, made_samples
+from coordinator.bench.reference import numpy_speed
+from coordinator.bench.wire import Order
+from coordinator.data.prepared import PreparedData
+from coordinator.errors import JobError, UserError
+from coordinator.verify.textbook import Textbook
+from tests.commands import Terminal
+
+PROMISED = {
+    "layers", "batch_size", "group_size", "wiring", "steps_per_second", "samples_per_second", "wire_steps_per_second",
+    "ratio_to_wire", "numpy_steps_per_second", "numpy_all_cores_steps_per_second", "ratio_to_numpy", "spread",
+    "messages_per_step", "bytes_per_step", "microseconds_per_message", "seconds_starting", "memory_megabytes_per_node",
+}  # fmt: skip
+
+
+def samples_of(**speeds: list[float]) -> Samples:
+    return Samples(speeds, [0.5] * len(speeds["network"]), [5.0] * len(speeds["network"]))
+
+
+def made_rows(*layers: tuple[int, ...]) -> list[dict[str, Any]]:
+    samples = samples_of(network=[10.0, 12.0], wire=[20.0, 20.0], numpy=[1000.0, 900.0], numpy_all_cores=[800.0, 950.0])
+    return [row_of(Case(each, batch, size), samples) for each in layers for batch in (1, 64) for size in (1, "layer")]
+
+
+def test_a_row_holds_medians_and_spreads() -> None:
+    """Every promised key is there; what was not measured is None, and is no 0."""
+    row = row_of(Case((64, 12, 10), 64, 1), samples_of(network=[10.0, 30.0, 20.0], wire=[40.0, 40.0, 25.0]))
+    assert row.keys() >= PROMISED
+    assert (row["steps_per_second"], row["samples_per_second"], row["wire_steps_per_second"]) == (20.0, 1280.0, 40.0)
+    assert row["spread"]["steps_per_second"] == [10.0, 30.0]
+    assert (row["messages_per_step"], row["nodes"], row["repeats"]) == (246, 86, 3)
+    assert row["numpy_steps_per_second"] is row["ratio_to_numpy"] is row["spread"]["ratio_to_numpy"] is None
+    assert row["microseconds_per_message"] == pytest.approx(1e6 / 20.0 / 246)
+    json.dumps(row, allow_nan=False)
+
+
+def test_a_ratio_is_of_one_repeat() -> None:
+    """A machine that was busy in one repeat slowed both, so the ratio is taken there, and then the median."""
+    row = row_of(Case((4, 3, 2), 1, 1), samples_of(network=[10.0, 2.0, 30.0], wire=[20.0, 4.0, 30.0]))
+    assert (row["ratio_to_wire"], row["spread"]["ratio_to_wire"]) == (0.5, [0.5, 1.0])
+
+
+def test_all_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is measured once a repeat, in an order that is turned round every time."""
+    done: list[str] = []
+
+    def wire(_order: Order) -> float:
+        done.append("wire")
+        return 2.0
+
+    def network(_order: Order) -> Measured:
+        done.append("network")
+        return Measured(1.0, 0.1, None)
+
+    def reference(_order: Order, library: str, threads: int) -> float:
+        done.append(f"{library} {threads}")
+        return 4.0
+
+    monkeypatch.setattr(measuring, "wire_speed", wire)
+    monkeypatch.setattr(measuring, "measure_network", network)
+    monkeypatch.setattr(measuring, "reference_speed", reference)
+    monkeypatch.setattr(measuring, "has_pytorch", lambda: True)
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    row = measure_case(Case((4, 3, 2), 1, 1), 2, 0.1, lambda _text: None)
+    assert done[:5] == ["network", "wire", "numpy 1", "numpy 2", "pytorch 2"]
+    assert done[5:] == done[:5][::-1]
+    assert (row["ratio_to_wire"], row["ratio_to_pytorch"], row["memory_megabytes_per_node"]) == (0.5, 0.25, None)
+
+
+def test_a_program_that_fails_is_named() -> None:
+    """Its last line is the job's line."""
+    with pytest.raises(JobError, match=r"bench: reference ended with 1: .*KeyError: 'nothing'"):
+        measuring.reference_speed(Order((2, 2), 1, 1, 0.01), "nothing", 1)
+
+
+@pytest.mark.parametrize(("layers", "batch_size"), [((4, 3, 2), 3), ((3, 1), 1), ((784, 10), 4096)])
+def test_made_samples_can_be_learnt(layers: tuple[int, ...], batch_size: int, tmp_path: Path) -> None:
+    """They are whole batches of bounded size, a run can read them, and they are the same every time."""
+    data = made_data(layers, batch_size)
+    data.save(tmp_path / "data.npz")
+    loaded = PreparedData.load(tmp_path / "data.npz")
+    assert np.array_equal(loaded.train_inputs, made_samples(layers, batch_size)[0])
+    assert len(loaded.train_inputs) % batch_size == 0 and len(loaded.test_inputs) == 1
+    assert loaded.train_inputs.nbytes <= 128 * 1024 * 1024
+    assert np.isfinite(
+        Textbook(made_network(layers, batch_size), 1)
+        .step(loaded.train_inputs[:batch_size], loaded.train_targets[:batch_size])
+        .activities[-1]
+    ).all()
+
+
+def test_the_reference_runs() -> None:
+    """Matrices get at least one step done, however short the time."""
+    assert numpy_speed(Order((4, 3, 2), 1, 5, 0.001)) > 0.0
+
+
+@pytest.mark.parametrize("name", ["rows.svg", "rows.PNG"])
+@pytest.mark.parametrize("sizes", [1, 4])
+def test_a_picture_is_drawn(tmp_path: Path, name: str, sizes: int) -> None:
+    """Of one size of network, and of several, in both formats."""
+    pytest.importorskip("matplotlib")
+    path = tmp_path / name
+    picture.check_picture(path)
+    picture.save_picture(made_rows(*itertools.islice(((n, 3, 2) for n in (4, 8, 16, 32)), sizes)), path)
+    begin = path.read_bytes()[:200]
+    assert begin.startswith(b"\x89PNG") if name.endswith("PNG") else b"<?xml" in begin
+
+
+def test_without_matplotlib_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is measured, in one line."""
+    found = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "matplotlib" else found(name))
+    with pytest.raises(UserError, match=r"--picture needs matplotlib.*'exmachina\[coordinator,bench\]'"):
+        picture.check_picture(tmp_path / "rows.svg")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (["--picture", "rows.pdf"], "ends in .svg or .png"),
+        (["--picture", "nowhere/rows.svg"], "a folder that is writable"),
+        (["--layers", "4"], "--layers needs 2"),
+        (["--batch-sizes", "1,none"], "--batch-sizes: 'none'"),
+        (["--group-sizes", ""], "--group-sizes: ''"),
+        (["--repeats", "0"], "--repeats"),
+        (["irsi"], "iris"),
+    ],
+)
+def test_what_is_wrong_is_said(
+    capfd: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    what: str,
+) -> None:
+    """Exit 2 before anything is measured, and nothing on stdout."""
+    monkeypatch.chdir(tmp_path)
+    said = Terminal(capfd).type("bench", *arguments)
+    assert (said.code, said.out) == (2, "") and what in said.err
+
+
+def test_a_network_that_does_not_fit_is_refused(capfd: pytest.CaptureFixture[str]) -> None:
+    """As by `plan`, before anything is measured."""
+    said = Terminal(capfd).type("bench", "--layers", "60000,10", "--group-sizes", "1")
+    assert (said.code, said.out) == (2, "") and said.err.startswith("coordinator: 60,010 nodes need")
+    assert said.err.count("\n") == 1 and "it fits with --group-size" in said.err
