@@ -86,7 +86,7 @@ def test_a_zombie_speaks_and_is_not_heard(bench: Bench, chaos: str) -> None:
 
 def test_a_death_by_chaos_is_nobodys_fault(bench: Bench) -> None:
     """A program that is killed oftener than a crash loop would be tolerated is not put aside: thirty deaths of three nodes."""
-    program = bench.learn("xor", "--group-size", "layer", "--epochs", "500", "--name", "r", "--chaos", "kill=30")
+    program = bench.learn("xor", "--group-size", "layer", "--epochs", "1500", "--name", "r", "--chaos", "kill=30")
     result = program.result()
     check_done(result)
     assert "put aside" not in program.said()
@@ -98,7 +98,7 @@ def test_the_same_seed_disturbs_the_same_neurons(bench: Bench) -> None:
     victims = []
     for name in ("one", "two"):
         program = bench.learn(
-            "xor", "--epochs", "300", "--name", name, "--chaos", "kill=4,broker=1", "--chaos-seed", "3"
+            "xor", "--epochs", "3000", "--name", name, "--chaos", "kill=4,broker=1", "--chaos-seed", "3"
         )
         program.result()
         lines = [line for line in program.said().splitlines() if line.startswith("chaos ")]
