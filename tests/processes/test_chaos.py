@@ -12,7 +12,7 @@ from tests.processes.programs import Bench, await_that, in_memory_sha256
 
 pytestmark = pytest.mark.processes
 
-XOR = ("xor", "--epochs", "500", "--name", "r", "--chaos-seed", "7")
+XOR = ("xor", "--epochs", "1200", "--name", "r", "--chaos-seed", "7")
 ENDLESS = ("xor", "--epochs", "1000000", "--name", "r")
 
 
