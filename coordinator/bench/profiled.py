@@ -10,19 +10,14 @@ from __future__ import annotations
 import functools
 import importlib
 import json
-import os
-import signal
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from coordinator.local.family import die_with_parent, name_process
-from coordinator.local.launcher import LocalRun, descriptors_needed
-from coordinator.local.supervisor import Order, Supervisor
+from coordinator.local.launcher import LocalRun
+from coordinator.local.supervisor import Order, Supervisor, main
 from coordinator.run_directory import RunDirectory
 
 STAGES = ("waiting", "receiving", "decoding", "arithmetic", "encoding", "sending", "deciding")
@@ -175,33 +170,7 @@ class ProfiledSupervisor(Supervisor):
 class ProfiledRun(LocalRun):
     """A local run under the supervisor of this module."""
 
-    def __enter__(self) -> ProfiledRun:
-        self._sockets = tempfile.mkdtemp(prefix="exmachina-")
-        self._events, theirs = os.pipe()
-        order = Order(
-            run=str(self._directory.path.resolve()),
-            endpoints=(f"ipc://{self._sockets}/in", f"ipc://{self._sockets}/out"),
-            nodes=self._nodes,
-            events=theirs,
-            launcher=os.getpid(),
-            verify=False,
-            relayed=False,
-            descriptors=descriptors_needed(self._nodes),
-        )
-        with (self._directory.logs / "supervisor.log").open("ab") as log:
-            self._supervisor = subprocess.Popen(
-                [sys.executable, "-m", "coordinator.bench.profiled"],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                pass_fds=(theirs,),
-                start_new_session=True,
-            )
-        os.close(theirs)
-        assert self._supervisor.stdin is not None
-        print(order.to_json(), file=self._supervisor.stdin, flush=True)
-        return self
+    supervisor_module = "coordinator.bench.profiled"
 
 
 def profile_of(directory: RunDirectory) -> dict[str, dict[str, float]]:
@@ -221,13 +190,5 @@ def mean_by_role(documents: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, 
     }
 
 
-def main() -> int:
-    """As `coordinator.local.supervisor` does."""
-    order = Order.from_json(sys.stdin.readline())
-    die_with_parent(order.launcher, signal.SIGTERM)
-    name_process("supervisor")
-    return ProfiledSupervisor(order).run()
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(ProfiledSupervisor))

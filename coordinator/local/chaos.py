@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from coordinator.errors import UserError
-from coordinator.local.recoveries import Recoveries, percentile
+from coordinator.local.recoveries import Recoveries
+from coordinator.machine.interruptions import percentile
 from neuron_node.initial import uniform
 
 KINDS = {

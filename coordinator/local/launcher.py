@@ -15,7 +15,7 @@ import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from coordinator.errors import JobError, UserError
 from coordinator.local.relay import DESCRIPTORS_A_NODE as RELAY_DESCRIPTORS_A_NODE
@@ -52,6 +52,9 @@ def check_machine(nodes: int, *, relayed: bool = False) -> None:
 class LocalRun:
     """A supervisor and its programs. As a context manager it leaves no process and no socket file behind."""
 
+    supervisor_module = "coordinator.local.supervisor"
+    """What is started: it reads an `Order` and carries it out."""
+
     def __init__(self, directory: RunDirectory, nodes: int, *, verify: bool = False, relayed: bool = False) -> None:
         """`nodes` are all that are to be started, spares too; those that are `relayed` can be cut off."""
         self._directory = directory
@@ -62,7 +65,7 @@ class LocalRun:
         self._supervisor: subprocess.Popen[str] | None = None
         self._events = -1
 
-    def __enter__(self) -> LocalRun:
+    def __enter__(self) -> Self:
         self._sockets = tempfile.mkdtemp(prefix="exmachina-")
         endpoints = (f"ipc://{self._sockets}/in", f"ipc://{self._sockets}/out")
         self._directory.write_json("endpoints", endpoints)
@@ -81,7 +84,7 @@ class LocalRun:
         with log:
             # A session of its own: Ctrl-C reaches the command line, which then ends the run in order.
             self._supervisor = subprocess.Popen(
-                [sys.executable, "-m", "coordinator.local.supervisor"],
+                [sys.executable, "-m", self.supervisor_module],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -134,8 +133,3 @@ class Recoveries:
             expected = self._expected.pop(number)
             self.samples.append(Sample(expected.kind, now - expected.at))
         return numbers
-
-
-def percentile(values: list[float], share: float) -> float | None:
-    """The smallest value that at least such a share of all values does not exceed; None where there are no values."""
-    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)] if values else None

@@ -304,12 +304,12 @@ class Supervisor:
             print(json.dumps({"event": event, **facts}), flush=True)
 
 
-def main() -> int:
+def main(supervisor: type[Supervisor] = Supervisor) -> int:
     """Read the order from standard input and carry it out."""
     order = Order.from_json(sys.stdin.readline())
     die_with_parent(order.launcher, signal.SIGTERM)
     name_process("supervisor")
-    return Supervisor(order).run()
+    return supervisor(order).run()
 
 
 if __name__ == "__main__":

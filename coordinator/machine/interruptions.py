@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,7 +43,7 @@ class Interruptions:
 
     def seconds_within(self, share: float) -> float | None:
         """In how many seconds this share of all recoveries was over; None if there was none."""
-        return sorted(self.seconds)[max(0, math.ceil(share * len(self.seconds)) - 1)] if self.seconds else None
+        return percentile(self.seconds, share)
 
     def done(self, step: int, now_ms: float) -> list[dict[str, Any]]:
         """A step is done (or, with no more to do, the network stands): the facts of what is over with it."""
@@ -57,3 +58,8 @@ class Interruptions:
             self.seconds.append(seconds)
             facts.append({"reason": one.reason, "generation": one.generation, "step": step, "seconds": seconds})
         return facts
+
+
+def percentile(values: Collection[float], share: float) -> float | None:
+    """The smallest value that at least such a share of all values does not exceed; None where there are no values."""
+    return sorted(values)[max(0, math.ceil(share * len(values)) - 1)] if values else None

@@ -11,7 +11,8 @@ import pytest
 from coordinator.cli.chaos import Extras, check_identical, compared, extras_of
 from coordinator.errors import JobError, UserError
 from coordinator.local.chaos import KINDS, LAST_PART_OF_A_RUN, MOST_OF_A_KIND, Chaos, Director, drawn, parse_counts
-from coordinator.local.recoveries import ADVANCES_WITHOUT_A_WORD, percentile
+from coordinator.local.recoveries import ADVANCES_WITHOUT_A_WORD
+from coordinator.machine.interruptions import percentile
 
 NEURONS = ["input.0", "hidden.0", "hidden.1", "output.0"]
 PLACEMENTS = {name: {"node": f"node-{place + 1}"} for place, name in enumerate(NEURONS)}
