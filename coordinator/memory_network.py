@@ -13,10 +13,12 @@ from typing import Any
 from coordinator.machine.events import GenerationPersisted, Persist, Persisted, PersistGeneration
 from coordinator.machine.machine import CoordinatorMachine
 from coordinator.machine.plan import Plan
+from neuron_node.activations import quiet
 from neuron_node.addresses import ADDRESS_LENGTH
 from neuron_node.errors import JobError
 from neuron_node.events import End, Received, Send, Subscribe, Tick, Unsubscribe
-from neuron_node.machine import NodeMachine, Self
+from neuron_node.life import Self
+from neuron_node.machine import NodeMachine
 from neuron_node.messages import IDENTITY_LENGTH
 from neuron_node.shell import Machine
 
@@ -55,17 +57,18 @@ class MemoryNetwork:
 
     def run_until(self, condition: Callable[[], bool]) -> None:
         """Deliver frames, and let time pass whenever none is left. Raises `JobError` if nothing comes of it."""
-        quiet = 0
-        while not condition():
-            if self._waiting:
-                self._deliver()
-                continue
-            quiet += 1
-            if quiet > QUIET_TICKS_AT_MOST:
-                raise JobError("the network in memory fell silent")
-            self.now_ms += TICK_MS
-            for number in range(len(self._machines)):
-                self._handle(number, Tick())
+        silent = 0
+        with quiet():
+            while not condition():
+                if self._waiting:
+                    self._deliver()
+                    continue
+                silent += 1
+                if silent > QUIET_TICKS_AT_MOST:
+                    raise JobError("the network in memory fell silent")
+                self.now_ms += TICK_MS
+                for number in range(len(self._machines)):
+                    self._handle(number, Tick())
 
     def _deliver(self) -> None:
         programs = sorted(self._waiting)

@@ -8,19 +8,21 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
-import resource
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+from coordinator.host import Machine, this_machine
+from coordinator.local.relay import DESCRIPTORS_A_NODE as RELAY_DESCRIPTORS_A_NODE
+from coordinator.presets import NetworkSettings
 from coordinator.traffic import NUMBER_BYTES, Load, Message, Pass
 from neuron_node.addresses import COORDINATOR, axon_address, error_address, group_address
 from neuron_node.errors import UserError
 from neuron_node.messages import MAX_FRAME_BYTES, Axon, Error, Input, InputError, Output, Signal, Target
 from neuron_node.role import OUTSIDE
 from neuron_node.wiring import DESCRIPTORS_A_PROGRAM, QUEUED_MESSAGES
+
+__all__ = ["Machine", "Needs", "check_needs", "lacks", "needs_of", "suggested_group_size", "this_machine"]
 
 SOCKETS_A_PROGRAM = 2
 THREADS_A_PROGRAM = 3
@@ -38,7 +40,6 @@ COPIES_OF_NUMBERS = 5
 COPIES_OF_MESSAGES = 3
 """What is delivered waits at its receivers until all has come, is read, and is in ZeroMQ's hands before that."""
 MEGABYTE = 1024 * 1024
-CGROUP = Path("/sys/fs/cgroup")
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,8 @@ class Needs:
     group_size: int
     batch_size: int
     spares: int
+    relayed: bool
+    """Whether nodes reach the broker through a relay, so that chaos can cut them off."""
     neurons: int
     synapses: int
     groups: int
@@ -58,6 +61,8 @@ class Needs:
     connections: int
     """Through the broker; where nodes and broker are on several hosts, each host has two a node of its own."""
     descriptors_broker: int
+    descriptors_relay: int
+    """0 where there is none."""
     descriptors_a_program: int
     memory_megabytes: float
     messages_per_step: int
@@ -67,16 +72,6 @@ class Needs:
     most_heard_per_step: int
     """Messages for the one program that gets most of them."""
     largest_message_bytes: int
-
-
-@dataclass(frozen=True)
-class Machine:
-    """What this machine allows and has; None where it can't be told, or there is no limit."""
-
-    descriptors: int | None
-    tasks: int | None
-    """Processes and threads together."""
-    memory_megabytes: float | None
 
 
 class _Layer(NamedTuple):
@@ -102,7 +97,9 @@ class _Layer(NamedTuple):
         return [(self.groups - 1, self.size), (1, self.rest)]
 
 
-def needs_of(layers: Sequence[int], group_size: int = 1, batch_size: int = 1, *, spares: int = 0) -> Needs:
+def needs_of(
+    layers: Sequence[int], group_size: int = 1, batch_size: int = 1, *, spares: int = 0, relayed: bool = False
+) -> Needs:
     """What a network of these layers needs on one machine, with groups of at most this size and so many spare nodes."""
     neurons, synapses = sum(layers), sum(above * below for above, below in itertools.pairwise(layers))
     rows = _layers(layers, group_size)
@@ -110,7 +107,8 @@ def needs_of(layers: Sequence[int], group_size: int = 1, batch_size: int = 1, *,
     load, largest = _load(rows, layers, Pass(batch_size))
     nodes = groups + spares
     programs = nodes + 2
-    connections = SOCKETS_A_PROGRAM * (nodes + 1)
+    # A node's connections end at the relay, which has two of its own for it.
+    connections = SOCKETS_A_PROGRAM * (nodes + 1 + nodes * relayed)
     numbers_megabytes = NUMBER_BYTES * COPIES_OF_NUMBERS * (neurons + synapses) / MEGABYTE
     waiting_megabytes = COPIES_OF_MESSAGES * load.delivered_bytes / MEGABYTE
     return Needs(
@@ -118,17 +116,20 @@ def needs_of(layers: Sequence[int], group_size: int = 1, batch_size: int = 1, *,
         group_size=group_size,
         batch_size=batch_size,
         spares=spares,
+        relayed=relayed,
         neurons=neurons,
         synapses=synapses,
         groups=groups,
-        processes=nodes + BESIDES,
-        threads=programs * THREADS_A_PROGRAM + 1,
-        sockets=SOCKETS_A_PROGRAM * programs,
+        processes=nodes + BESIDES + relayed,
+        # Supervisor and relay have nothing of ZeroMQ's.
+        threads=programs * THREADS_A_PROGRAM + 1 + relayed,
+        sockets=SOCKETS_A_PROGRAM * programs + RELAY_DESCRIPTORS_A_NODE * nodes * relayed,
         connections=connections,
         descriptors_broker=broker_descriptors(nodes),
+        descriptors_relay=relay_descriptors(nodes) if relayed else 0,
         descriptors_a_program=DESCRIPTORS_A_PROGRAM,
         memory_megabytes=BESIDES_MEGABYTES
-        + NODE_MEGABYTES * nodes
+        + NODE_MEGABYTES * (nodes + relayed)
         + MEGABYTES_A_CONNECTION * connections
         + numbers_megabytes
         + waiting_megabytes,
@@ -141,27 +142,36 @@ def needs_of(layers: Sequence[int], group_size: int = 1, batch_size: int = 1, *,
     )
 
 
+def needs_of_run(config: Mapping[str, Any], *, spares: int = 0, relayed: bool = False) -> Needs:
+    """What a run needs whose config has been checked."""
+    network = NetworkSettings.from_json(config["network"])
+    return needs_of(network.layers, config["group_size"], network.batch_size, spares=spares, relayed=relayed)
+
+
 def broker_descriptors(nodes: int) -> int:
     """Open files that the broker of so many nodes needs: two connections a program, and its own."""
     return SOCKETS_A_PROGRAM * nodes + DESCRIPTORS_BESIDES
 
 
-def this_machine() -> Machine:
-    """The limits that hold for a process started now, and the memory that is free or can be freed."""
-    _, descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return Machine(
-        descriptors=None if descriptors == resource.RLIM_INFINITY else descriptors,
-        tasks=_tasks_left(),
-        memory_megabytes=_memory_left_megabytes(),
-    )
+def relay_descriptors(nodes: int) -> int:
+    """Open files that the relay of so many nodes needs."""
+    return RELAY_DESCRIPTORS_A_NODE * nodes + DESCRIPTORS_BESIDES
+
+
+def most_descriptors(nodes: int, *, relayed: bool) -> int:
+    """Open files that no program of a run with so many nodes, spares too, needs more of."""
+    return max(broker_descriptors(nodes), relay_descriptors(nodes) if relayed else 0, DESCRIPTORS_A_PROGRAM)
 
 
 def lacks(needs: Needs, machine: Machine) -> list[str]:
     """What this network needs and this machine has not, each in a few words; none if it fits."""
-    network, found = f"{needs.groups + needs.spares:,} nodes", []
-    if machine.descriptors is not None and needs.descriptors_broker > machine.descriptors:
+    nodes = needs.groups + needs.spares
+    network, found = f"{nodes:,} nodes{' behind a relay' if needs.relayed else ''}", []
+    descriptors = most_descriptors(nodes, relayed=needs.relayed)
+    if machine.descriptors is not None and descriptors > machine.descriptors:
         found.append(
-            f"{network} need {needs.descriptors_broker:,} open files, this machine allows {machine.descriptors:,}"
+            f"{network} need {descriptors:,} open files, this machine allows {machine.descriptors:,}: "
+            f"raise the limit (ulimit -n {descriptors})"
         )
     if machine.tasks is not None and needs.threads > machine.tasks:
         found.append(f"{network} need {needs.threads:,} processes and threads, {machine.tasks:,} are allowed")
@@ -172,40 +182,48 @@ def lacks(needs: Needs, machine: Machine) -> list[str]:
         )
     if needs.most_heard_per_step > QUEUED_MESSAGES:
         found.append(f"a program would get {needs.most_heard_per_step:,} messages a step, {QUEUED_MESSAGES:,} can wait")
-    if needs.largest_message_bytes > MAX_FRAME_BYTES:
-        found.append(
-            f"a message would have {needs.largest_message_bytes:,} bytes, {MAX_FRAME_BYTES:,} are allowed; "
-            "take a smaller --batch-size"
-        )
-    return found
+    return found + _too_large(needs)
 
 
 def suggested_group_size(needs: Needs, machine: Machine) -> int | None:
     """The smallest size of group with which the same network fits; None if it fits with none."""
 
-    def fits(group_size: int) -> bool:
-        return not lacks(needs_of(needs.layers, group_size, needs.batch_size, spares=needs.spares), machine)
+    def lacking(group_size: int) -> tuple[list[str], list[str]]:
+        other = needs_of(needs.layers, group_size, needs.batch_size, spares=needs.spares, relayed=needs.relayed)
+        too_large = _too_large(other)
+        return [line for line in lacks(other, machine) if line not in too_large], too_large
 
+    # Larger groups need less of everything, but their messages are larger: the smallest that has enough decides.
     smallest, largest = 1, max(needs.layers)
-    if not fits(largest):
+    if lacking(largest)[0]:
         return None
     while smallest < largest:
         middle = (smallest + largest) // 2
-        if fits(middle):
-            largest = middle
-        else:
+        if lacking(middle)[0]:
             smallest = middle + 1
-    return smallest
+        else:
+            largest = middle
+    return None if lacking(smallest)[1] else smallest
 
 
-def check_needs(needs: Needs, machine: Machine) -> None:
+def check_needs(needs: Needs, machine: Machine, advice: str = "it fits with") -> None:
     """Raises `UserError`, with one line that says what is missing and with which group size the network would fit."""
     missing = lacks(needs, machine)
     if not missing:
         return
     size = suggested_group_size(needs, machine)
-    hint = f"; it fits with --group-size {size}" if size and size > needs.group_size else ""
+    hint = f"; {advice} --group-size {size}" if size and size != needs.group_size else ""
     raise UserError(f"{missing[0]}{hint}")
+
+
+def _too_large(needs: Needs) -> list[str]:
+    """What smaller groups would help against, and larger ones would not."""
+    if needs.largest_message_bytes <= MAX_FRAME_BYTES:
+        return []
+    return [
+        f"a message would have {needs.largest_message_bytes:,} bytes, {MAX_FRAME_BYTES:,} are allowed; "
+        "take a smaller --batch-size"
+    ]
 
 
 def _layers(layers: Sequence[int], group_size: int) -> list[_Layer]:
@@ -256,43 +274,3 @@ def _most_heard(rows: list[_Layer]) -> int:
         above = rows[layer - 1].groups if layer else 1
         heard.append(above + (rows[layer + 1].groups if row is not rows[-1] else 1))
     return max(heard)
-
-
-def _tasks_left() -> int | None:
-    """How many more processes and threads may be started here."""
-    limits = []
-    _, own = resource.getrlimit(resource.RLIMIT_NPROC)
-    if own != resource.RLIM_INFINITY and os.geteuid() != 0:
-        limits.append(own)
-    kernel = [_number(f"/proc/sys/kernel/{name}") for name in ("threads-max", "pid_max")]
-    limits += [most - _tasks_of_all() for most in kernel if most]
-    if most := _number(CGROUP / "pids.max"):
-        limits.append(most - (_number(CGROUP / "pids.current") or 0))
-    return min(limits, default=None)
-
-
-def _tasks_of_all() -> int:
-    """Processes and threads that are there now."""
-    try:
-        return int(Path("/proc/loadavg").read_text(encoding="ascii").split()[3].rpartition("/")[2])
-    except (OSError, ValueError, IndexError):
-        return 0
-
-
-def _memory_left_megabytes() -> float | None:
-    try:
-        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
-        left = [int(line.split()[1]) / 1024 for line in lines if line.startswith("MemAvailable:")]
-    except (OSError, ValueError):
-        left = []
-    if most := _number(CGROUP / "memory.max"):
-        left.append((most - (_number(CGROUP / "memory.current") or 0)) / MEGABYTE)
-    return min(left, default=None)
-
-
-def _number(path: str | Path) -> int | None:
-    """The number in a file of the kernel's; None if there is no such file, or it says that there is no limit."""
-    try:
-        return int(Path(path).read_text(encoding="ascii"))
-    except (OSError, ValueError):
-        return None

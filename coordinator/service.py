@@ -30,9 +30,11 @@ from coordinator.resumption import config_to_go_on
 from coordinator.run_directory import RunDirectory
 from coordinator.run_log import EventLog
 from coordinator.run_store import RunStore
+from neuron_node.activations import quiet
 from neuron_node.broker import announce_health
 from neuron_node.events import End, Interrupted
 from neuron_node.fingerprint import fingerprint
+from neuron_node.intake import Intake
 from neuron_node.messages import IDENTITY_LENGTH
 from neuron_node.shell import Shell
 from neuron_node.wiring import Endpoints, Link
@@ -54,6 +56,12 @@ class LeavesNodes:
         self._machine = machine
         self.start = machine.start
         self.receive = machine.receive
+        self.take = machine.take
+
+    @property
+    def intake(self) -> Intake:
+        """The machine's."""
+        return self._machine.intake
 
     def handle(self, event: Any, now_ms: float) -> list[Any]:
         """What the machine does, but for an interruption."""
@@ -121,7 +129,8 @@ class Service:
         try:
             announce_health()
             machine = LeavesNodes(self.machine) if self._stays else self.machine
-            return Shell(machine, link, TICK_MS, perform=self._perform, orphaned=orphaned).run()
+            with quiet():
+                return Shell(machine, link, TICK_MS, perform=self._perform, orphaned=orphaned).run()
         finally:
             link.close()
             self._directory.unlock()

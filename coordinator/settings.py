@@ -84,8 +84,8 @@ class LearnSettings(BaseModel):
     output_activation: ActivationName | None = Field(default=None, description="logistic, tanh, relu or identity")
     loss: LossName = Field(default="squared_error", description="squared_error or cross_entropy")
     seed: Whole = Field(default=0, ge=0, lt=2**63, description=f"a whole number from 0 to {2**63 - 1}")
-    group_size: Annotated[Neurons | Literal["layer"], BeforeValidator(_not_bool)] = Field(
-        default=1, description=f"a whole number from 1 to {MOST_NEURONS:,}, or layer"
+    group_size: Annotated[Neurons | Literal["layer", "auto"], BeforeValidator(_not_bool)] = Field(
+        default=1, description=f"a whole number from 1 to {MOST_NEURONS:,}, layer or auto"
     )
     test_fraction: Real = Field(default=0.2, ge=0.0, le=0.9, allow_inf_nan=False, description="a number from 0 to 0.9")
     scaling: Scaling | None = Field(default=None, description="standard, range or none")

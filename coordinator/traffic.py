@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from coordinator.topology import Topology
 from neuron_node.addresses import ADDRESS_LENGTH, COORDINATOR, axon_address, error_address, group_address
-from neuron_node.codec import data_middle, data_prefix, packed
+from neuron_node.codec import data_head, data_mark, data_shape
 from neuron_node.messages import IDENTITY_LENGTH, Axon, Data, Error, Input, InputError, Mode, Output, Signal, Target
 from neuron_node.role import OUTSIDE
 from neuron_node.worker import AXON_AT_ONCE_BYTES
@@ -20,8 +20,6 @@ NUMBER_BYTES = 8
 IN_MID_RUN = 1_000
 """A pass's number as long runs have them: msgpack writes a small one in fewer bytes."""
 GENERATION = 1
-_KINDS: tuple[type[Data], ...] = (Input, Target, Signal, Axon, Error, Output, InputError)
-_PREFIXES = {kind: data_prefix(kind, bytes(IDENTITY_LENGTH), GENERATION) for kind in _KINDS}
 
 
 @dataclass(frozen=True)
@@ -89,8 +87,8 @@ class Pass:
     def message(self, address: bytes, kind: type[Data], sender: int, columns: int, hearers: int = 1) -> Message:
         """A message of the pass as `encode` would make it, without its numbers."""
         mode = Mode.TRAIN if self.learning else Mode.FORWARD
-        middle = data_middle(bytes(IDENTITY_LENGTH), 0, mode, sender, self.batch, columns)
-        begin = _PREFIXES[kind] + packed(self.number) + middle
+        head = data_head(b"", kind, bytes(IDENTITY_LENGTH), GENERATION, bytes(IDENTITY_LENGTH), sender)
+        begin = head + data_mark(self.number, 0, mode) + data_shape(self.batch, columns)
         return Message(address, begin, NUMBER_BYTES * self.batch * columns, hearers)
 
     def publishes_axons(self, receivers: int, fan_out: int) -> bool:

@@ -6,12 +6,23 @@ Arrays are float64 of shape (batch, neurons).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from contextlib import AbstractContextManager
+from math import isfinite
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+_sum = np.add.reduce
+
+
+def quiet() -> AbstractContextManager[Any]:
+    """Numbers that overflow are looked for, and reported; NumPy's own warnings about them would only fill the log.
+
+    To be entered once around much, for it costs as much as a neuron's arithmetic.
+    """
+    return np.errstate(over="ignore", invalid="ignore")
 
 
 class Activation(NamedTuple):
@@ -22,9 +33,11 @@ class Activation(NamedTuple):
 
 
 def logistic(total: Array) -> Array:
-    """1 / (1 + e^-sum); a sum so negative that e^-sum overflows gives 0, which is right."""
-    with np.errstate(over="ignore"):
-        return 1.0 / (1.0 + np.exp(-total))
+    """1 / (1 + e^-sum); a sum so negative that e^-sum overflows gives 0, which is right.
+
+    Whoever computes has NumPy's warning about that switched off: see `quiet`.
+    """
+    return 1.0 / (1.0 + np.exp(-total))
 
 
 def logistic_derivative(activity: Array) -> Array:
@@ -70,9 +83,10 @@ ACTIVATIONS: dict[str, Activation] = {
 }
 
 
-_every = np.logical_and.reduce
-
-
 def all_finite(numbers: Array) -> bool:
-    """Whether no number is a NaN or an infinity. The same as `np.isfinite(numbers).all()`, with less ado."""
-    return bool(_every(np.isfinite(numbers), axis=None))
+    """Whether no number is a NaN or an infinity.
+
+    The same as `np.isfinite(numbers).all()`, mostly with one pass over the numbers: no sum with such a one in it is
+    finite. Where the sum of finite numbers overflows, they are looked at one by one.
+    """
+    return isfinite(_sum(numbers, None)) or bool(np.isfinite(numbers).all())

@@ -6,7 +6,7 @@ message or raises a `PeerError`, whatever the bytes.
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import msgpack
 import numpy as np
@@ -29,6 +29,10 @@ _NUMBERS: dict[type, int] = {kind: number for number, kind in KINDS.items()}
 _REFUSE = _NUMBERS[Refuse]
 _HEADER_FIELDS = 4
 _FIRST_FIELD = 2 + _HEADER_FIELDS
+_DATA = frozenset(_NUMBERS[kind] for kind in get_args(Data))
+_DATA_FIELDS = 10
+_WHOLE_32, _WHOLE_64 = b"\xce", b"\xcf"
+"""The msgpack specification's uint 32 and uint 64: with them everything in a data message has one place, whatever its value."""
 _LIMITS = {
     "max_bin_len": MAX_FRAME_BYTES,
     "max_str_len": MAX_FRAME_BYTES,
@@ -49,42 +53,55 @@ _packer = msgpack.Packer(default=_pack_array)
 
 
 def encode(message: Message) -> bytes:
-    """The body of a message: a msgpack array that starts with version, kind and the header's four fields."""
+    """The body of a message: a msgpack array that starts with version, kind and the header's four fields.
+
+    A data message has another order, in which what is the same in every pass stands first, and its lengths are fixed.
+    """
+    if isinstance(message, Data):
+        (run, generation, number, incarnation), attempt, mode, sender, values = message
+        head = data_head(b"", type(message), run, generation, incarnation, sender)
+        return head + data_mark(number, attempt, mode) + data_shape(*values.shape) + _pack_array(values)[2]
     return cast("bytes", _packer.pack((PROTOCOL_VERSION, _NUMBERS[type(message)], *message.header, *message[1:])))
 
 
-def data_prefix(kind: type[Data], run: bytes, generation: int) -> bytes:
-    """How the body of every data message of a kind begins in one generation; `packed` of the pass's number follows."""
-    fields = (PROTOCOL_VERSION, _NUMBERS[kind], run, generation)
-    return _array_header(len(RECORDS[_NUMBERS[kind]].fields) - 1 + _FIRST_FIELD) + b"".join(map(_packer.pack, fields))
+HEAD_LENGTH = ADDRESS_LENGTH + 37
+NUMBERS_BEGIN = HEAD_LENGTH + 27
+"""Where in a frame the tail ends and the numbers begin."""
 
 
-def data_middle(incarnation: bytes, attempt: int, mode: int, sender: int, rows: int, columns: int) -> bytes:
-    """What stands between the pass's number and the numbers: who sends, and in what shape. The same in every pass.
+def data_head(address: bytes, kind: type[Data], run: bytes, generation: int, incarnation: bytes, sender: int) -> bytes:
+    """The first `HEAD_LENGTH` bytes of a data message: to whom, of what kind, and from whom. The same in every pass."""
+    fields = b"".join(map(_packer.pack, (PROTOCOL_VERSION, _NUMBERS[kind], run)))
+    whole = (
+        _WHOLE_64 + int.to_bytes(generation, 8, "big"),
+        _packer.pack(incarnation),
+        _WHOLE_32 + int.to_bytes(sender, 4, "big"),
+    )
+    return address + _array_header(_DATA_FIELDS) + fields + b"".join(whole)
 
-    `data_prefix + packed(pass) + data_middle + numbers` is what `encode` makes of the message: a sender writes the first two once a
-    pass instead of once a message, and a receiver compares them as bytes with what it has decoded in full before.
+
+def data_mark(number: int, attempt: int, mode: int) -> bytes:
+    """What follows the head: of which pass. The same for all who send in it.
+
+    `data_head + data_mark + data_shape + numbers` is a whole frame: a sender makes the middle once a pass instead of once
+    a message, and a receiver sorts frames without decoding them.
     """
-    fields = b"".join(map(_packer.pack, (incarnation, attempt, mode, sender)))
-    return fields + _array_header(3) + b"".join(map(_packer.pack, (rows, columns))) + _binary_header(8 * rows * columns)
+    return (
+        _WHOLE_64
+        + int.to_bytes(number, 8, "big")
+        + cast("bytes", _packer.pack(attempt))
+        + cast("bytes", _packer.pack(mode))
+    )
 
 
-def packed(number: int) -> bytes:
-    """A whole number as msgpack writes it."""
-    return cast("bytes", _packer.pack(number))
+def data_shape(rows: int, columns: int) -> bytes:
+    """How numbers begin: rows, columns and, as the msgpack specification's bin 32, how many bytes follow."""
+    sizes = (_WHOLE_32, rows), (_WHOLE_32, columns), (b"\xc6", 8 * rows * columns)
+    return _array_header(3) + b"".join(mark + int.to_bytes(size, 4, "big") for mark, size in sizes)
 
 
 def _array_header(length: int) -> bytes:
     return cast("bytes", _packer.pack_array_header(length))
-
-
-def _binary_header(length: int) -> bytes:
-    """The msgpack specification's bin 8, bin 16 and bin 32."""
-    if length < 2**8:
-        return b"\xc4" + length.to_bytes(1, "big")
-    if length < 2**16:
-        return b"\xc5" + length.to_bytes(2, "big")
-    return b"\xc6" + length.to_bytes(4, "big")
 
 
 def decode(frame: bytes) -> Message:
@@ -99,19 +116,29 @@ def decode(frame: bytes) -> Message:
         raise Malformed("not a message")
     version, kind = body[0], body[1]
     if version != PROTOCOL_VERSION and kind != _REFUSE:
-        sender = body[_FIRST_FIELD - 1]
-        raise WrongVersion(version, kind, sender if type(sender) is bytes and len(sender) == IDENTITY_LENGTH else b"")
+        raise WrongVersion(version, kind, _claimed(body))
     record = RECORDS.get(kind)
     if record is None:
         raise Malformed(f"kind {kind} is unknown")
-    return cast("Message", record.check((body[2:_FIRST_FIELD], *body[_FIRST_FIELD:])))
+    if kind not in _DATA:
+        return cast("Message", record.check((body[2:_FIRST_FIELD], *body[_FIRST_FIELD:])))
+    if len(body) != _DATA_FIELDS:
+        raise Malformed(f"expected {_DATA_FIELDS} fields")
+    run, generation, incarnation, sender, number, attempt, mode, values = body[2:]
+    return cast("Message", record.check(((run, generation, number, incarnation), attempt, mode, sender, values)))
 
 
 def sender_of(frame: bytes) -> bytes:
     """Whoever a frame that can't be decoded claims to be from: enough to log each sender once. Empty if it does not say."""
     try:
-        body = msgpack.unpackb(frame[ADDRESS_LENGTH:], use_list=False, **_LIMITS)
-        sender = body[_FIRST_FIELD - 1]
+        return _claimed(msgpack.unpackb(frame[ADDRESS_LENGTH:], use_list=False, **_LIMITS))
     except (ValueError, msgpack.UnpackException, TypeError, RecursionError, LookupError):
         return b""
-    return sender if type(sender) is bytes and len(sender) == IDENTITY_LENGTH else b""
+
+
+def _claimed(body: Any) -> bytes:
+    """The incarnation that a body names: a data message does so one place earlier than others. Empty if there is none."""
+    for sender in (body[_FIRST_FIELD - 1], body[_FIRST_FIELD - 2]):
+        if type(sender) is bytes and len(sender) == IDENTITY_LENGTH:
+            return sender
+    return b""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from neuron_node.addresses import EVERY_NODE, axon_address, error_address, group_address, node_address
 from neuron_node.copies import Copies
 from neuron_node.events import Action, Send, Subscribe, Unsubscribe
+from neuron_node.intake import Intake, OneByOne
 from neuron_node.messages import Grant, Placement
 from neuron_node.worker import Worker
 
@@ -19,6 +20,8 @@ class Hosting:
         self.hearers: dict[bytes, list[Worker]] = {}
         """Workers by the addresses at which they hear."""
         self.only_worker: Worker | None = None
+        self.intake: Intake = OneByOne()
+        """The only worker; the frames of several are handed out one by one."""
         self.subscriptions: list[bytes] = [node_address(incarnation), EVERY_NODE]
         self.unproved = False
         """Whether an address was subscribed to after the links were last proved."""
@@ -50,6 +53,10 @@ class Hosting:
         """Host nothing; the copies are kept."""
         return self._take([])
 
+    def rest(self) -> None:
+        """Take no data the short way."""
+        self.only_worker, self.intake = None, OneByOne()
+
     def subscribe_again(self) -> list[Action]:
         """All subscriptions once more, on new sockets."""
         self.unproved = True
@@ -76,7 +83,9 @@ class Hosting:
                 *(error_address(block.receiver) for block in role.blocks),
             ):
                 self.hearers.setdefault(address, []).append(worker)
-        self.only_worker = workers[0] if len(workers) == 1 else None
+        self.rest()
+        if len(workers) == 1:
+            self.only_worker = self.intake = workers[0]
         before = self.subscriptions
         self.subscriptions = [node_address(self._incarnation), EVERY_NODE, *self.hearers]
         known, kept = set(before), set(self.subscriptions)

@@ -9,8 +9,6 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from enum import Enum
 from typing import Any
 
 from neuron_node.addresses import (
@@ -34,6 +32,8 @@ from neuron_node.events import (
     Tick,
 )
 from neuron_node.hosting import Hosting
+from neuron_node.intake import Intake
+from neuron_node.life import BEGIN_AGAIN, NodeState, Self
 from neuron_node.messages import (
     LATEST_STEP,
     NOBODY,
@@ -70,34 +70,6 @@ from neuron_node.worker import Worker
 REGISTER_AGAIN_MS = 250
 REGISTER_AGAIN_AT_MOST_MS = 4_000
 PROBE_AGAIN_MS = 250
-BEGIN_AGAIN = -1
-"""The code of a machine that has ended while its program is to begin another life, under another incarnation."""
-
-
-class NodeState(Enum):
-    """Where a node is in its life."""
-
-    SEEKING = "seeking"
-    """Registers, ever more slowly, until the coordinator answers."""
-    SPARE = "spare"
-    """Known to the coordinator; hosts no group."""
-    WIRING = "wiring"
-    """Has groups; proves its links."""
-    WORKING = "working"
-    """Takes part in passes."""
-    ENDED = "ended"
-
-
-@dataclass(frozen=True)
-class Self:
-    """What a node is born with. The incarnation is drawn by the shell, after the fork."""
-
-    incarnation: bytes
-    name: str
-    host: str
-    process: int
-    software: str
-    fingerprint: str
 
 
 class NodeMachine:
@@ -152,17 +124,43 @@ class NodeMachine:
         """The first actions of a life."""
         return self.handle(LinkLost(), now_ms)
 
+    @property
+    def intake(self) -> Intake:
+        """The only worker's, if there is one."""
+        return self.hosting.intake
+
     def receive(self, frame: bytes, now_ms: float) -> Sequence[Action]:
-        """Take a frame. Data like what came before goes the short way: the long way's work, done on bytes."""
-        self.received += 1
+        """Take a frame: the short way if it is like what came before, else the long one."""
+        return self._receive_each([frame], now_ms)
+
+    def take(self, frames: list[bytes], now_ms: float) -> Sequence[Action]:
+        """Take several frames: all at once, if they are just what is waited for."""
         worker = self.hosting.only_worker
-        sends = worker.hear_again(frame) if worker is not None else None
-        if sends is NOTHING:
-            return sends
-        if worker is None or sends is None:
-            return self._receive([frame], NOTHING, now_ms)
+        sends = worker.take(frames) if worker is not None else None
+        if sends is None:
+            return self._receive_each(frames, now_ms)
+        self.received += len(frames)
         self.sent += len(sends)
-        return self._receive(worker.give_back(), sends, now_ms) if worker.given_back else sends
+        return sends
+
+    def _receive_each(self, frames: list[bytes], now_ms: float) -> list[Action]:
+        actions: list[Action] = []
+        for frame in frames:
+            self.received += 1
+            worker = self.hosting.only_worker
+            if worker is None or not worker.sort(frame):
+                actions += [*self._look(now_ms), *self._receive([frame], NOTHING, now_ms)]
+        return [*actions, *self._look(now_ms)]
+
+    def _look(self, now_ms: float) -> list[Action]:
+        actions: list[Action] = []
+        while (worker := self.hosting.only_worker) is not None:
+            sends = worker.look()
+            self.sent += len(sends)
+            actions += self._receive(worker.give_back(), sends, now_ms)
+            if not worker.looks_again:
+                break
+        return actions
 
     def _receive(self, frames: list[bytes], sends: list[Send], now_ms: float) -> list[Action]:
         self._now_ms = now_ms
@@ -268,6 +266,8 @@ class NodeMachine:
 
     def _data(self, message: Data) -> None:
         for worker in self.hosting.hearers.get(self._address, ()):
+            for frame in worker.take_back(message.header.pass_number):
+                self._receive_in_full(frame)
             sends = worker.hear(message)
             self.sent += len(sends)
             self._actions.extend(sends)
@@ -341,7 +341,7 @@ class NodeMachine:
             self._log(logging.INFO, f"{self.state.value} → {state.value}" + self._hosted())
         self.state = state
         if state is NodeState.ENDED:
-            self.hosting.only_worker = None
+            self.hosting.rest()
         self._due_ms = self._now_ms + next_in_ms
 
     def _hosted(self) -> str:

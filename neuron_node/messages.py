@@ -26,7 +26,7 @@ from neuron_node.fields import (
 )
 from neuron_node.role import Role
 
-PROTOCOL_VERSION = 2
+PROTOCOL_VERSION = 3
 MAX_FRAME_BYTES = 256 * 1024 * 1024
 MAX_HOSTED = 4096
 IDENTITY_LENGTH = 8
@@ -35,7 +35,7 @@ MISSING_AT_MOST = 16
 
 Identity = Annotated[bytes, Blob(IDENTITY_LENGTH)]
 Count = Annotated[int, Whole()]
-GroupNumber = Annotated[int, Whole(0, 2**32)]
+GroupNumber = Annotated[int, Whole(0, 2**32 - 1)]
 Digest = Annotated[bytes | None, Maybe(Blob(DIGEST_LENGTH))]
 NOBODY = bytes(IDENTITY_LENGTH)
 LATEST_STEP = MAX_NUMBER
@@ -98,7 +98,7 @@ class Waits(NamedTuple):
 
     group: GroupNumber
     stage: Annotated[int, Whole(0, max(Stage))]
-    missing: Annotated[tuple[int, ...], Many(Whole(0, 2**32), MISSING_AT_MOST)]
+    missing: Annotated[tuple[int, ...], Many(Whole(0, 2**32 - 1), MISSING_AT_MOST)]
 
 
 class Traffic(NamedTuple):
@@ -158,7 +158,7 @@ class Lacking(NamedTuple):
     """Node → coordinator: I keep no such copy of these groups; grant them with their states."""
 
     header: Header
-    groups: Annotated[tuple[int, ...], Many(Whole(1, 2**32), MAX_HOSTED)]
+    groups: Annotated[tuple[int, ...], Many(Whole(1, 2**32 - 1), MAX_HOSTED)]
 
 
 class Query(NamedTuple):
@@ -290,7 +290,7 @@ class Axon(NamedTuple):
     attempt: Attempt
     mode: PassMode
     sender: GroupNumber
-    values: Annotated[Array, Matrix(MAX_BATCH, 2**32)]
+    values: Annotated[Array, Matrix(MAX_BATCH, 2**32 - 1)]
 
 
 class Error(NamedTuple):

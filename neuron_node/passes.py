@@ -1,48 +1,72 @@
-"""A group's open passes, and the short way of a frame into one of them.
+"""A group's passes that are not over, and the short way of a frame into one of them.
 
-Nearly all messages differ from an earlier one in their numbers only. They are not decoded: what stands before the
-numbers is compared as bytes, and the numbers are looked at once all have come. What is not recognised takes the long
-way, so the short one accepts nothing that the long one would not.
+Nearly all messages differ from an earlier one in their pass and their numbers only. They are not decoded: the intake has
+sorted them by their bytes, and the numbers are looked at once all have come. What is not recognised then takes the long
+way, in the order in which it came, so the short one accepts nothing that the long one would not.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import sys
+from collections.abc import Callable
+from operator import itemgetter
 
 import numpy as np
 
 from neuron_node.activations import Array, all_finite
-from neuron_node.addresses import ADDRESS_LENGTH, axon_address, error_address, group_address
-from neuron_node.codec import data_middle
+from neuron_node.addresses import axon_address, error_address, group_address
+from neuron_node.codec import NUMBERS_BEGIN, data_head, data_mark
 from neuron_node.events import Send
+from neuron_node.intake import AT_ONCE, Bin, head_of, pass_of, tail_of
 from neuron_node.messages import Axon, Data, Error, Mode, Stage
 from neuron_node.neuron import Memory, Neurons
 from neuron_node.role import Role
-from neuron_node.ways import Way, Ways
+from neuron_node.ways import Layout, Way, Ways
 
 FORWARD_PASSES_KEPT = 64
-KNOWN_A_SENDER = 12
 NOTHING: list[Send] = []
-NOBODY_KNOWN: dict[bytes, tuple[int, bytes]] = {}
-MODES = tuple(map(int, Mode))
-TRAINING_MODES = (int(Mode.TRAIN), int(Mode.TRAIN_AND_COPY))
+FORWARD, LISTENING, DONE = Mode.FORWARD, Stage.LISTENING, Stage.DONE
+ON_THE_WIRE = np.dtype("<f8")
+AS_ON_THE_WIRE = sys.byteorder == "little"
+Picker = Callable[[Bin], tuple[bytes, ...]]
 
 
-@dataclass(slots=True)
 class Pass:
     """One pass of one group."""
 
-    number: int
-    mode: int
-    attempt: int
-    memory: Memory
-    down: Way
-    up: Way
-    state: Stage = Stage.LISTENING
-    broken: str = ""
-    """The neuron whose numbers were no longer finite, if any were not."""
-    signals: Array | None = None
-    """Once fired, the signals at all synapses of the axons, (batch, synapses)."""
+    __slots__ = ("attempt", "broken", "down", "mark", "memory", "mode", "number", "signals", "state", "up")
+
+    def __init__(self, mode: int, batch: int, down: Layout, up: Layout) -> None:
+        self.mode = mode
+        self.down, self.up = Way(down), Way(up)
+        self.memory = Memory(batch, senders=self.down.heard, repliers=self.up.heard)
+        self.begin(0)
+
+    def begin(self, number: int) -> None:
+        """Be the pass of this number, of which nothing has come."""
+        self.number = number
+        self.state = LISTENING
+        self.broken = ""
+        """The neuron whose numbers were no longer finite, if any were not."""
+        self.signals: Array | None = None
+        """Once fired, the signals at all synapses of the axons, (batch, synapses)."""
+        self.repeat(0)
+        memory, down, up = self.memory, self.down, self.up
+        memory.signals = memory.errors = memory.own_error = None
+        down.heard.clear()
+        up.heard.clear()
+        down.frames.clear()
+        up.frames.clear()
+
+    def repeat(self, attempt: int) -> None:
+        """Be in this attempt."""
+        self.attempt = attempt
+        self.mark = data_mark(self.number, attempt, self.mode)
+        """What every message of it has between head and shape."""
+
+    def is_like(self, mode: int, down: Layout, up: Layout) -> bool:
+        """Whether it could be another pass of this mode and these layouts."""
+        return self.mode == mode and self.down.layout is down and self.up.layout is up
 
 
 class Passes:
@@ -51,144 +75,230 @@ class Passes:
     def __init__(self, role: Role, neurons: Neurons, run: bytes, generation: int) -> None:
         self.role = role
         self.neurons = neurons
+        self.due = 1
+        """Frames that are worth waiting for."""
         self.passes: dict[int, Pass] = {}
         self.oldest_pass = 0
         self.given_back: list[bytes] = []
-        self._ways = Ways(role, run, generation)
-        self._address = group_address(role.group)
-        self._newest: Pass | None = None
-        self._listening: Way | None = None
-        # Who has been accepted in full, by what stood between a message's prefix and its numbers; see `hear_again`.
-        self._known: dict[tuple[type[Data], int, int], dict[bytes, tuple[int, bytes]]] = {}
-        self._known_count = 0
+        """Frames of which something was wrong; the long way tells what."""
+        self._run, self._generation = run, generation
+        self._ways = Ways(role)
+        self._is_output = role.is_output
+        self._unfinished: list[Pass] = []
+        self._ahead: Pass | None = None
+        """The pass after the last one, if it is of the same mode and size: its frames can be sorted before it is opened."""
+        self._over: Pass | None = None
+        """One that is over and can be another."""
+        self._awaited: tuple[Pass, Way, Picker, set[bytes], set[int]] | None = None
+        """Of what `due` frames are expected, where nothing of it has come: whose, in what order, their tail and length."""
+        self._heads: dict[type[Data], dict[int, bytes]] = {}
+        """Of whom a message was accepted in full: how it began."""
+        self._known: set[bytes] = set()
+        self._in_order: dict[type[Data], Picker] = {}
+        """Once all of a way are known, what takes their frames out of its bin, in synapse order."""
 
     def _go_on(self, record: Pass) -> list[Send]:
         """Do what has become possible in a pass."""
         raise NotImplementedError
 
-    def hear_again(self, frame: bytes) -> list[Send] | None:
-        """The short way for a frame that is, but for its numbers, what `hear` has accepted before; None if it is not.
+    def take(self, frames: list[bytes]) -> list[Send] | None:
+        """Take a whole way at once, if the frames are that and nothing else; None, and nothing has happened, if not."""
+        awaited = self._awaited
+        if awaited is None:
+            return None
+        record, way, in_order, tail, length = awaited
+        if len(frames) != way.expected or {*map(tail_of, frames)} != tail or {*map(len, frames)} != length:
+            return None
+        numbers = _numbers_of(dict(zip(map(head_of, frames), frames, strict=True)), in_order, way.layout)
+        if numbers is None:
+            return None
+        if record is self._ahead:
+            self._open(record)
+        self._put(way, record, numbers)
+        sends = self._go_on(record)
+        self._settle()
+        return sends
 
-        It compares bytes instead of decoding them, so it accepts nothing that the long way would not. The numbers are
-        looked at once all have come, in one piece; until then the frame waits as it is.
+    def sort(self, frame: bytes) -> bool:
+        """Put a frame into the bin of its pass and way; False if there is none, or one with its head is in it already.
+
+        Only from whom something was accepted in full before: a stranger can neither wait here nor open a pass.
         """
-        way = self._listening
-        if way is None or not frame.startswith(way.prefix, ADDRESS_LENGTH):
-            return self._hear_other_way(frame)
-        known = way.known.get(frame[way.middle])
-        if known is None:
-            return None
-        sender, address = known
-        waiting = way.waiting
-        if sender in waiting or sender in way.heard or not frame.startswith(address):
-            return None
-        waiting[sender] = frame
-        if len(waiting) + len(way.heard) < way.expected or self._newest is None:
-            return NOTHING
-        return self._go_on(self._newest)
+        head, tail, ahead = head_of(frame), tail_of(frame), self._ahead
+        number = pass_of(tail)
+        record = ahead if ahead is not None and ahead.number == number else self.passes.get(number)
+        if record is None or record.state is DONE or head not in self._known or not tail.startswith(record.mark):
+            return False
+        for way in (record.down, record.up) if record.mode != FORWARD else (record.down,):
+            layout = way.layout
+            fits = layout.alike and tail.endswith(layout.shape) and len(frame) == layout.length
+            if fits and len(way.heard) < way.expected:
+                return way.frames.setdefault(head, frame) is frame
+        return False
 
-    def _hear_other_way(self, frame: bytes) -> list[Send] | None:
-        """The short way for a frame that comes early: the other way of this pass, or the first of the next one."""
-        record = self._newest
-        if record is None:
-            return None
-        if not any(frame.startswith(way.prefix, ADDRESS_LENGTH) for way in (record.down, record.up)):
-            record = self._next(frame, record)
-        for way in (record.down, record.up) if record else ():
-            known = way.known.get(frame[way.middle]) if frame.startswith(way.prefix, ADDRESS_LENGTH) else None
-            if record is None or known is None or not frame.startswith(known[1]):
-                continue
-            if known[0] in way.waiting or known[0] in way.heard:
-                return None
-            if record is not self._newest:
-                self._open(record)
-            way.waiting[known[0]] = frame
-            return self._go_on(record) if way.complete else NOTHING
-        return None
+    def look(self) -> list[Send]:
+        """Do what the frames that have been sorted make possible; `give_back` then has those that need the long way."""
+        sends = NOTHING
+        while True:
+            for record in self._unfinished:
+                way = record.down if record.state is LISTENING else record.up
+                if len(way.frames) + len(way.heard) >= way.expected:
+                    sends = sends + self._go_on(record)
+            ahead = self._ahead
+            # What has to take the long way comes before another pass begins.
+            if ahead is None or self.given_back or not self._begun(ahead):
+                break
+            self._open(ahead)
+        self._settle()
+        return sends
 
-    def _next(self, frame: bytes, before: Pass) -> Pass | None:
-        """The pass after this one, for something that was done before, with a batch of the same size; None otherwise."""
-        number = before.number + 1
-        if number in self.passes:
-            return None
-        record = self._pass(number, before.mode, 0, before.memory.batch)
-        for way in (record.down, record.up):
-            if frame.startswith(way.prefix, ADDRESS_LENGTH):
-                middle = frame[way.middle]
-                if middle not in way.known:
-                    modes = (mode for mode in MODES if middle in self._known.get((way.kind, 0, mode), NOBODY_KNOWN))
-                    record.mode = next(modes, record.mode)
-                    self._recall(record)
-                return record
-        return None
-
-    def _pass(self, number: int, mode: int, attempt: int, batch: int) -> Pass:
-        memory = Memory(batch)
-        down, up = self._ways.down(number, batch, memory.senders), self._ways.up(number, batch, memory.repliers)
-        record = Pass(number, mode, attempt, memory, down, up)
-        self._recall(record)
-        return record
-
-    def _recall(self, record: Pass) -> None:
-        """Whom the short way knows in this pass and attempt."""
-        for way in (record.down, record.up):
-            way.known = self._known.setdefault((way.kind, record.attempt, record.mode), {})
+    def _begun(self, ahead: Pass) -> bool:
+        """Whether something has come of a pass that is not open, which can be used; if not, all of it is given back."""
+        for way in (ahead.down, ahead.up):
+            for frame in way.frames.values():
+                if all_finite(np.frombuffer(frame, ON_THE_WIRE, offset=NUMBERS_BEGIN)):
+                    return True
+            self._refuse(way)
+        return False
 
     def give_back(self) -> list[bytes]:
-        """Frames whose numbers turned out not to be finite, or whose pass is over: the long way tells which are at fault."""
+        """Frames that have been sorted, and are to take the long way."""
         frames, self.given_back = self.given_back, []
         return frames
 
-    def _read_waiting(self, way: Way, record: Pass) -> bool:
-        """Read the numbers of all waiting frames in one piece; whether they are finite, and so have been received."""
-        if not way.waiting:
+    @property
+    def looks_again(self) -> bool:
+        """Whether frames of the next pass wait for the present one to be told from it: `look` is to be called once more."""
+        ahead = self._ahead
+        return ahead is not None and bool(ahead.down.frames or ahead.up.frames)
+
+    def take_back(self, number: int) -> list[bytes]:
+        """All frames of a pass that have not been looked at: something is to be heard in full that comes after them."""
+        record = self.passes.get(number)
+        if record is None:
+            return []
+        frames = [*record.down.frames.values(), *record.up.frames.values()]
+        record.down.frames.clear()
+        record.up.frames.clear()
+        return frames
+
+    def _settle(self) -> None:
+        """Let go of what is done; what is awaited next is what the oldest pass waits for."""
+        unfinished = self._unfinished
+        if unfinished and unfinished[0].state is DONE:
+            self._unfinished = unfinished = [record for record in unfinished if record.state is not DONE]
+        record = unfinished[0] if unfinished else self._ahead
+        self._awaited = None
+        if record is None:
+            self.due = 1
+            return
+        way = record.down
+        if record.state is not LISTENING or (self._is_output and record.mode != FORWARD and not record.up.heard):
+            # An output group's target comes before the signals.
+            way = record.up
+        due = way.expected
+        if way.heard or way.frames:
+            due = way.missing
+        elif due < AT_ONCE:
+            layout = way.layout
+            in_order = self._in_order.get(layout.kind)
+            if in_order is not None and layout.alike:
+                self._awaited = record, way, in_order, {record.mark + layout.shape}, {layout.length}
+        self.due = due if 0 < due < AT_ONCE else 1 if due <= 0 else AT_ONCE
+
+    def _pass(self, number: int, mode: int, attempt: int, batch: int) -> Pass:
+        down, up = self._ways.down(batch), self._ways.up(batch)
+        record, self._over = self._over, None
+        if record is None or not record.is_like(mode, down, up):
+            record = Pass(mode, batch, down, up)
+        record.begin(number)
+        if attempt:
+            record.repeat(attempt)
+        return record
+
+    def _read(self, way: Way, record: Pass) -> bool:
+        """Read the numbers of all frames of a way in one piece; False if they have to take the long way."""
+        frames, layout = way.frames, way.layout
+        if not frames:
             return True
-        frames, way.waiting = way.waiting, {}
-        order, own = way.order, way.own
-        if len(frames) < way.expected:
-            order = tuple(sender for sender in order if sender in frames)
-        numbers = np.frombuffer(b"".join([frames[sender][own] for sender in order]), dtype="<f8")
-        if not all_finite(numbers):
-            self.given_back = list(frames.values())
-            return False
-        memory = record.memory
-        block = numbers.astype(np.float64, copy=False).reshape(len(order), memory.batch, way.columns)
-        if len(order) < way.expected:
-            receive = self.neurons.receive_error if way is record.up else self.neurons.receive_signal
-            for sender, values in zip(order, block, strict=True):
-                receive(memory, sender, values)
-            return True
-        # Steps 1 and 5 for everybody at once.
-        way.heard.update(order)
-        if way is record.up:
-            # In the layout that `receive_error` gives: another one would change the last bits of the products.
-            memory.errors = np.ascontiguousarray(block.transpose(1, 0, 2).reshape(memory.batch, -1))
-        else:
-            memory.signals = block
+        in_order = self._in_order.get(layout.kind)
+        if in_order is None or len(frames) != way.expected:
+            return self._refuse(way)
+        numbers = _numbers_of(frames, in_order, layout)
+        if numbers is None:
+            return self._refuse(way)
+        frames.clear()
+        self._put(way, record, numbers)
         return True
 
-    def _open(self, record: Pass) -> None:
-        # A training step begins only when everything before it is over; forward passes may overlap.
-        if record.mode != Mode.FORWARD:
-            self.oldest_pass = record.number
+    def _put(self, way: Way, record: Pass, numbers: Array) -> None:
+        """Steps 1 and 5 for everybody at once."""
+        block = numbers.reshape(way.layout.block)
+        if way is record.up:
+            record.memory.errors = _side_by_side(block)
+            way.heard.update(self._ways.receivers)
         else:
-            self.oldest_pass = max(self.oldest_pass, record.number - FORWARD_PASSES_KEPT)
+            record.memory.signals = block
+            way.heard.update(self._ways.senders)
+
+    def _refuse(self, way: Way) -> bool:
+        self.given_back += way.frames.values()
+        way.frames.clear()
+        return False
+
+    def _open(self, record: Pass) -> None:
+        number, ahead = record.number, self._ahead
+        # A training step begins only when everything before it is over; forward passes may overlap.
+        if record.mode != FORWARD:
+            self.oldest_pass = number
+        else:
+            self.oldest_pass = max(self.oldest_pass, number - FORWARD_PASSES_KEPT)
         for old in [known for known in self.passes if known < self.oldest_pass]:
-            del self.passes[old]
-        self.passes[record.number] = self._newest = record
-        self._listening = record.down
+            self._over = over = self.passes.pop(old)
+            if over.state is not DONE:
+                self._unfinished.remove(over)
+        self.passes[number] = record
+        self._unfinished.append(record)
+        if ahead is None or ahead is record or ahead.number <= number:
+            self._ahead = self._pass(number + 1, record.mode, 0, record.memory.batch)
 
     def _remember(self, message: Data) -> None:
         kind, sender = type(message), message.sender
-        if self._known_count >= KNOWN_A_SENDER * (len(self._ways.signal_sizes) + len(self._ways.error_sizes)):
-            self._known_count = 0
-            for known in self._known.values():
-                known.clear()
-        rows, columns = message.values.shape
-        address = {Error: error_address(sender), Axon: axon_address(sender)}.get(kind, self._address)
-        # A step that is copied for a snapshot is like any other: its first one need not be decoded either.
-        for mode in (message.mode,) if message.mode == Mode.FORWARD else TRAINING_MODES:
-            middle = data_middle(message.header.incarnation, message.attempt, mode, sender, rows, columns)
-            known = self._known.setdefault((kind, message.attempt, mode), {})
-            self._known_count += middle not in known
-            known[middle] = (sender, address)
+        address = {Error: error_address, Axon: axon_address}.get(kind, lambda _: group_address(self.role.group))(sender)
+        head = data_head(address, kind, self._run, self._generation, message.header.incarnation, sender)
+        heads = self._heads.setdefault(kind, {})
+        if heads.get(sender) == head:
+            return
+        self._known.discard(heads.get(sender, b""))
+        self._known.add(head)
+        heads[sender] = head
+        everybody = self._ways.receivers if kind is self._ways.up_kind else self._ways.senders
+        if len(heads) == len(everybody):
+            self._in_order[kind] = _picker([heads[one] for one in everybody])
+
+
+def _picker(heads: list[bytes]) -> Picker:
+    """Takes the frames with these heads out of a bin, in order; raises `KeyError`."""
+    if len(heads) > 1:
+        return itemgetter(*heads)
+    # Of one, `itemgetter` would give no tuple.
+    return lambda frames: (frames[heads[0]],)
+
+
+def _numbers_of(frames: Bin, in_order: Picker, layout: Layout) -> Array | None:
+    """The group's own numbers of all frames in synapse order; None if one is missing, or a number is not finite."""
+    try:
+        numbers = np.frombuffer(b"".join(map(layout.own, in_order(frames))), ON_THE_WIRE)
+    except KeyError:
+        return None
+    if not AS_ON_THE_WIRE:
+        numbers = numbers.astype(np.float64)
+    return numbers if all_finite(numbers) else None
+
+
+def _side_by_side(block: Array) -> Array:
+    """(senders, batch, columns) as (batch, synapses), in the layout that `receive_error` gives: another one would change bits."""
+    senders, batch, columns = block.shape
+    if senders == 1 or batch == 1:
+        return block.reshape(batch, senders * columns)
+    return np.ascontiguousarray(block.transpose(1, 0, 2).reshape(batch, senders * columns))

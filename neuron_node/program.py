@@ -11,9 +11,11 @@ import sys
 from collections.abc import Callable
 
 from neuron_node import __version__
+from neuron_node.activations import quiet
 from neuron_node.errors import UserError
 from neuron_node.fingerprint import fingerprint
-from neuron_node.machine import BEGIN_AGAIN, NodeMachine, Self
+from neuron_node.life import BEGIN_AGAIN, Self
+from neuron_node.machine import NodeMachine
 from neuron_node.messages import IDENTITY_LENGTH
 from neuron_node.shell import Shell
 from neuron_node.wiring import DEFAULT_ENDPOINTS, Endpoints, Link, check_endpoint
@@ -43,7 +45,8 @@ def _live(endpoints: Endpoints, arithmetic: str, name: str, orphaned: Callable[[
     )
     link = Link(endpoints, TICK_MS)
     try:
-        return Shell(NodeMachine(born), link, TICK_MS, orphaned=orphaned).run()
+        with quiet():
+            return Shell(NodeMachine(born), link, TICK_MS, orphaned=orphaned).run()
     finally:
         link.close()
 

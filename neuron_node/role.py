@@ -8,7 +8,7 @@ from neuron_node.activations import ACTIVATIONS
 from neuron_node.fields import MAX_GROUP, Flag, Many, Real, Text, Whole, record_of
 from neuron_node.losses import LOSSES
 
-Number = Annotated[int, Whole(1, 2**32)]
+Number = Annotated[int, Whole(1, 2**32 - 1)]
 Size = Annotated[int, Whole(1, MAX_GROUP)]
 Bound = Annotated[float, Real(-1e6, 1e6)]
 
@@ -33,8 +33,8 @@ class Sender(NamedTuple):
 
     group: Number
     size: Size
-    first: Annotated[int, Whole(0, 2**32)] = 0
-    fan_out: Annotated[int, Whole(0, 2**32)] = 0
+    first: Annotated[int, Whole(0, 2**32 - 1)] = 0
+    fan_out: Annotated[int, Whole(0, 2**32 - 1)] = 0
 
 
 class Role(NamedTuple):

@@ -10,6 +10,7 @@ from types import FrameType
 from typing import Any, Protocol
 
 from neuron_node.events import End, Event, Interrupted, LinkLost, Log, Send, Subscribe, Tick, Unsubscribe
+from neuron_node.intake import Intake
 from neuron_node.wiring import Link
 
 logger = logging.getLogger("exmachina")
@@ -28,12 +29,23 @@ class Machine(Protocol):
         """The same as `handle(Received(frame), now_ms)`, for there is nothing that happens as often."""
 
 
+class BusyMachine(Machine, Protocol):
+    """One that need not look at all frames one by one."""
+
+    @property
+    def intake(self) -> Intake:
+        """How many frames are due; see `neuron_node.intake`."""
+
+    def take(self, frames: list[bytes], now_ms: float) -> Sequence[Any]:
+        """The same as `receive` with one after the other."""
+
+
 class Shell:
     """One machine, one link, one thread."""
 
     def __init__(
         self,
-        machine: Machine,
+        machine: BusyMachine,
         link: Link,
         tick_ms: float,
         *,
@@ -56,14 +68,12 @@ class Shell:
         self._perform(self._machine.start(_now_ms()))
         tick_due_ms = _now_ms() + self._tick_ms
         # Bound once: what follows runs for every message, mostly with cold caches, and is kept as short as it can be.
-        receive, hear, perform = self._link.receive, self._machine.receive, self._perform
+        machine, receive, take, perform = self._machine, self._link.receive_many, self._machine.take, self._perform
         while self._code is None:
-            frame = receive()
+            frames = receive(machine.intake.due)
             now_ms = _now_ms()
-            if frame is not None:
-                actions = hear(frame, now_ms)
-                if actions:
-                    perform(actions)
+            if frames:
+                perform(take(frames, now_ms))
             if self._interrupted:
                 self._interrupt()
             if now_ms >= tick_due_ms:
@@ -98,9 +108,10 @@ class Shell:
 
     def _perform(self, actions: Sequence[Any]) -> None:
         for action in actions:
+            if type(action) is Send:
+                self._link.send(*action)
+                continue
             match action:
-                case Send(address, body):
-                    self._link.send(address, body)
                 case Subscribe(address):
                     self._link.subscribe(address)
                 case Unsubscribe(address):

@@ -1,104 +1,93 @@
-"""The two ways of a pass, down and up: how its messages begin, where a group finds its own numbers in them, who has sent.
-
-A message that differs from an earlier one in its numbers only need not be decoded: `Way.prefix` and what stands between
-it and the numbers are compared as bytes. Everything else is decoded in full.
-"""
+"""The two ways of a pass, down and up: how its messages are laid out, and where a group finds its own numbers in them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from operator import itemgetter
 from typing import NamedTuple
 
-from neuron_node.addresses import ADDRESS_LENGTH
-from neuron_node.codec import data_prefix, packed
+from neuron_node.codec import NUMBERS_BEGIN, data_shape
+from neuron_node.intake import Bin
 from neuron_node.messages import Axon, Data, Error, Input, Signal, Target
 from neuron_node.role import OUTSIDE, Role
 
-NEVER = b"\xc1"
-"""A byte that begins no msgpack value, so no message begins with it."""
-
-
-@dataclass(slots=True)
-class Way:
-    """One direction of one pass."""
-
-    kind: type[Data]
-    prefix: bytes
-    middle: slice
-    """Where in a frame the sender and the shape stand."""
-    own: slice
-    """Where this group's numbers stand, (batch, columns) of them."""
-    columns: int
-    order: tuple[int, ...]
-    """Who is to send, in synapse order."""
-    expected: int
-    heard: set[int]
-    known: dict[bytes, tuple[int, bytes]] = field(default_factory=dict)
-    """Sender and address of messages that were decoded in full before, by what stands in the middle."""
-    waiting: dict[int, bytes] = field(default_factory=dict)
-    """Frames whose numbers have not been looked at, by sender."""
-
-    @property
-    def complete(self) -> bool:
-        """Whether everybody has sent."""
-        return len(self.heard) + len(self.waiting) == self.expected
+LAYOUTS_KEPT = 64
 
 
 class Layout(NamedTuple):
-    """A kind of message with batches of one size: bytes of numbers in it, and which of them are the group's own."""
+    """A kind of message with batches of one size."""
 
-    numbers: int
-    own: slice
-    columns: int
+    kind: type[Data]
+    shape: bytes
+    """How the numbers begin."""
+    length: int
+    """Of a whole frame."""
+    own: Callable[[bytes], bytes]
+    """Takes the group's own numbers out of a frame."""
+    block: tuple[int, int, int]
+    """Senders, batch, and columns of what each of them has for the group."""
     alike: bool
-    """Whether all senders' messages have the same layout; if not, there is no short way."""
+    """Whether all senders' messages have this layout; if not, each is decoded in full."""
+
+
+class Way:
+    """One direction of one pass: who has been heard, and the bin for the frames that have not been looked at."""
+
+    __slots__ = ("expected", "frames", "heard", "layout")
+
+    def __init__(self, layout: Layout) -> None:
+        self.layout = layout
+        self.expected = layout.block[0]
+        self.heard: set[int] = set()
+        self.frames: Bin = {}
+
+    @property
+    def missing(self) -> int:
+        """How many have not sent, if all that has come is right."""
+        return self.expected - len(self.heard) - len(self.frames)
 
 
 class Ways:
     """Makes the ways of each pass of a group; what does not change from pass to pass is worked out once."""
 
-    def __init__(self, role: Role, run: bytes, generation: int) -> None:
-        self._run, self._generation = run, generation
+    def __init__(self, role: Role) -> None:
         self.signal_sizes = {sender.group: sender.size for sender in role.senders} or {OUTSIDE: role.size}
         self.error_sizes = {block.receiver: block.size for block in role.blocks} or {OUTSIDE: role.size}
         self.axons = {sender.group: (sender.first, sender.fan_out) for sender in role.senders}
         self.down_kind: type[Data] = Input if role.is_input else Signal
-        self._up_kind: type[Data] = Target if role.is_output else Error
+        """As signals came last, for senders choose by the size of the batch."""
+        self.up_kind: type[Data] = Target if role.is_output else Error
         self._size = role.size
-        self.senders, self._receivers = tuple(self.signal_sizes), tuple(self.error_sizes)
-        self._prefixes: dict[type[Data], bytes] = {}
+        self.senders, self.receivers = tuple(self.signal_sizes), tuple(self.error_sizes)
         self._layouts: dict[tuple[type[Data], int], Layout] = {}
 
-    def down(self, number: int, batch: int, heard: set[int]) -> Way:
-        """How signals (or inputs) come in a pass: as they came last, for senders choose by the size of the batch."""
-        return self._way(self.down_kind, number, batch, self.senders, heard)
+    def down(self, batch: int) -> Layout:
+        """How signals (or inputs) come in a pass."""
+        return self._layouts.get((self.down_kind, batch)) or self._layout(self.down_kind, batch)
 
-    def up(self, number: int, batch: int, heard: set[int]) -> Way:
+    def up(self, batch: int) -> Layout:
         """How errors (or targets) come in a pass."""
-        return self._way(self._up_kind, number, batch, self._receivers, heard)
-
-    def _way(self, kind: type[Data], number: int, batch: int, order: tuple[int, ...], heard: set[int]) -> Way:
-        layout = self._layouts.get((kind, batch)) or self._layout(kind, batch)
-        prefix = self._prefixes[kind] + packed(number) if layout.alike else NEVER
-        middle = slice(ADDRESS_LENGTH + len(prefix), -layout.numbers)
-        return Way(kind, prefix, middle, layout.own, layout.columns, order, len(order), heard)
+        return self._layouts.get((self.up_kind, batch)) or self._layout(self.up_kind, batch)
 
     def _layout(self, kind: type[Data], batch: int) -> Layout:
+        columns, senders = self._size, len(self.senders)
         places = {(0, self._size)}
-        columns = self._size
         if kind is Axon:
             places = set(self.axons.values())
         elif kind in (Error, Target):
             places = {(0, size) for size in self.error_sizes.values()}
-            columns = max(self.error_sizes.values())
+            columns, senders = max(self.error_sizes.values()), len(self.receivers)
         first, width = min(places)
-        numbers = 8 * batch * width
-        start = 8 * batch * first - numbers
+        begin = NUMBERS_BEGIN + 8 * batch * first
         layout = Layout(
-            numbers, slice(start, (start + 8 * batch * columns) or None), columns, len(places) == 1 and numbers > 0
+            kind=kind,
+            shape=data_shape(batch, width),
+            length=NUMBERS_BEGIN + 8 * batch * width,
+            own=itemgetter(slice(begin, begin + 8 * batch * columns)),
+            block=(senders, batch, columns),
+            alike=len(places) == 1 and batch * width > 0,
         )
-        if len(self._layouts) > 64:
+        if len(self._layouts) > LAYOUTS_KEPT:
             self._layouts.clear()
-        self._prefixes[kind] = data_prefix(kind, self._run, self._generation)
         self._layouts[(kind, batch)] = layout
         return layout

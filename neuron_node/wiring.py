@@ -6,6 +6,7 @@ A message is one frame, `address | body`. Every bound and timeout is set here an
 from __future__ import annotations
 
 import contextlib
+import itertools
 import resource
 from typing import NamedTuple
 
@@ -17,6 +18,8 @@ from neuron_node.messages import MAX_FRAME_BYTES
 QUEUED_MESSAGES = 100_000
 """High-water mark. A step has at most two messages a synapse in flight, far fewer than this for one program."""
 SEND_TIMEOUT_MS = 1_000
+HURRY_MS = 100
+"""How long, at the most, a message waits for others that are due with it."""
 LINGER_MS = 500
 HEARTBEAT_INTERVAL_MS = 2_000
 HEARTBEAT_TIMEOUT_MS = 6_000
@@ -95,6 +98,8 @@ class Link:
         self.lost_sends = 0
         self._context = new_context()
         self._receive_timeout_ms = receive_timeout_ms
+        self._silent = self._hurried = False
+        self._hurry_ms = min(HURRY_MS, receive_timeout_ms)
         self._connect()
 
     def send(self, address: bytes, body: bytes) -> bool:
@@ -120,6 +125,23 @@ class Link:
             return self._sub.recv()
         except zmq.Again:
             return None
+
+    def receive_many(self, most: int) -> list[bytes]:
+        """So many frames; fewer if there was silence for the receive timeout, and a shorter one where several are due.
+
+        Something else may come in place of what is due, and must not wait for it: after a silence only one is waited for.
+        """
+        if self._silent:
+            most = 1
+        if (most > 1) is not self._hurried:
+            self._hurried = most > 1
+            self._sub.setsockopt(zmq.RCVTIMEO, self._hurry_ms if self._hurried else self._receive_timeout_ms)
+        frames: list[bytes] = []
+        with contextlib.suppress(zmq.Again):
+            # What came before the silence is in the list: it is extended as they come.
+            frames.extend(itertools.islice(self._frames, most))
+        self._silent = not frames
+        return frames
 
     def broken(self) -> bool:
         """Whether a connection has broken since it was made."""
@@ -148,6 +170,8 @@ class Link:
         self._push.setsockopt(zmq.IMMEDIATE, 1)
         self._push.setsockopt(zmq.SNDTIMEO, SEND_TIMEOUT_MS)
         self._sub.setsockopt(zmq.RCVTIMEO, self._receive_timeout_ms)
+        self._frames = iter(self._sub.recv, None)
+        self._silent = self._hurried = False
 
     def _disconnect(self, linger_ms: int) -> None:
         for socket, monitor in zip((self._push, self._sub), self._monitors, strict=True):

@@ -18,9 +18,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from neuron_node.activations import Array, all_finite
+from neuron_node.activations import Array, all_finite, quiet
 from neuron_node.addresses import COORDINATOR, axon_address, error_address, group_address
-from neuron_node.codec import data_middle, data_prefix, encode, packed
+from neuron_node.codec import data_head, data_shape, encode
 from neuron_node.copies import Copies
 from neuron_node.errors import Stale, Unexpected, WrongShape
 from neuron_node.events import Send
@@ -44,12 +44,13 @@ from neuron_node.messages import (
     Waits,
 )
 from neuron_node.neuron import Neurons
-from neuron_node.passes import Pass, Passes
+from neuron_node.passes import AS_ON_THE_WIRE, DONE, FORWARD, LISTENING, NOTHING, ON_THE_WIRE, Pass, Passes
 from neuron_node.role import OUTSIDE
 
 AXON_AT_ONCE_BYTES = 32 * 1024
 """Up to this size a group publishes its whole axons in one message; beyond it, what each receiver would get in vain costs more."""
-OWN_MIDDLES_KEPT = 64
+SHAPES_KEPT = 64
+FIRED = Stage.FIRED
 
 
 class Worker(Passes):
@@ -72,13 +73,13 @@ class Worker(Passes):
         self.last_error = np.empty((0, self.role.size))
         self.copies = Copies() if copies is None else copies
         self._tell_copy = tell_copy
-        self._run, self._generation, self._incarnation = run, generation, incarnation
+        self._incarnation = incarnation
+        group = self.role.group
         kinds: tuple[type[Data], ...] = (Signal, Axon, Output, Error, InputError)
-        self._prefixes = {kind: data_prefix(kind, run, generation) for kind in kinds}
+        self._heads_sent = {kind: data_head(b"", kind, run, generation, incarnation, group) for kind in kinds}
         self._fan_out = self.role.fan_out
-        self._own_middles: dict[tuple[type[Data], int, int, int, int], bytes] = {}
-        self._error_address = error_address(self.role.group)
-        self._axon_address = axon_address(self.role.group)
+        self._shapes: dict[tuple[int, int], bytes] = {}
+        self._error_address, self._axon_address = error_address(group), axon_address(group)
         self._addresses = [group_address(block.receiver) for block in self.role.blocks]
 
     def hear(self, message: Data) -> list[Send]:
@@ -101,13 +102,16 @@ class Worker(Passes):
         again = self._repeat(record, message.attempt) if message.attempt > record.attempt else []
         way = record.up if upward else record.down
         if message.sender in way.heard:
+            self._settle()
             return again
-        way.waiting.pop(message.sender, None)
         if upward:
             self.neurons.receive_error(record.memory, message.sender, values)
         else:
             self.neurons.receive_signal(record.memory, message.sender, values)
-        return [*again, *self._go_on(record)]
+        with quiet():
+            sends = [*again, *self._go_on(record)]
+        self._settle()
+        return sends
 
     def _own_values(self, message: Data, upward: bool, record: Pass | None) -> Array:
         """The numbers for this group, (batch, neurons of it or, upward, of the sender). Raises `WrongShape`."""
@@ -133,38 +137,35 @@ class Worker(Passes):
                 return Waits(self.role.group, Stage.DONE, ())
             return Waits(self.role.group, Stage.UNHEARD, self._ways.senders[:MISSING_AT_MOST])
         missing: list[int] = []
-        if record.state is not Stage.DONE:
-            way = record.down if record.state is Stage.LISTENING else record.up
-            missing = [sender for sender in way.order if sender not in way.heard and sender not in way.waiting]
+        if record.state is not DONE:
+            way = record.down if record.state is LISTENING else record.up
+            order = self._ways.senders if way is record.down else self._ways.receivers
+            heads = self._heads.get(way.layout.kind, {})
+            missing = [one for one in order if one not in way.heard and heads.get(one) not in way.frames]
         return Waits(self.role.group, record.state, tuple(missing[:MISSING_AT_MOST]))
 
     def _go_on(self, record: Pass) -> list[Send]:
         """Do what has become possible: the table at the head of this file."""
-        sends: list[Send] = []
-        # Numbers that overflow are looked for, and reported; NumPy's warnings about them would only fill the log.
-        with np.errstate(over="ignore", invalid="ignore"):
-            if record.state is Stage.LISTENING and record.down.complete and self._read_waiting(record.down, record):
-                sends = self._fire(record)
-            if record.state is Stage.FIRED and record.up.complete and self._read_waiting(record.up, record):
-                sends = [*sends, *self._reply(record)]
+        sends = NOTHING
+        for state, way, act in ((LISTENING, record.down, self._fire), (FIRED, record.up, self._reply)):
+            if record.state is state and len(way.heard) + len(way.frames) >= way.expected and self._read(way, record):
+                sends = sends + act(record)
         return sends
 
     def _fire(self, record: Pass) -> list[Send]:
         """Steps 2 to 4."""
         self.last_activity = activity = self.neurons.activate(record.memory)
         record.signals = self.neurons.fire(record.memory)
-        record.state = Stage.DONE if record.mode == Mode.FORWARD else Stage.FIRED
-        if record is self._newest:
-            self._listening = record.up
+        record.state = DONE if record.mode == FORWARD else FIRED
         # A number that is not finite makes every product with it so.
-        finite = all_finite(activity if self.role.is_output else record.signals)
+        finite = all_finite(activity if self._is_output else record.signals)
         return self._outgoing_signals(record) if finite else self._diverge(record)
 
     def _reply(self, record: Pass) -> list[Send]:
         """Steps 6 to 9; the copy for a snapshot is taken in the same breath as the step ends."""
         error = self.last_error = self.neurons.reply(record.memory)
         finite = self.neurons.learn(record.memory) and all_finite(error)
-        record.state = Stage.DONE
+        record.state = DONE
         self.step += 1
         if not finite:
             return self._diverge(record)
@@ -176,12 +177,11 @@ class Worker(Passes):
         return sends
 
     def _repeat(self, record: Pass, attempt: int) -> list[Send]:
-        record.attempt = attempt
-        self._recall(record)
+        record.repeat(attempt)
         if record.broken:
             return self._diverge(record)
         sends: list[Send] = []
-        if record.state is not Stage.LISTENING:
+        if record.state is not LISTENING:
             sends += self._outgoing_signals(record)
         if record.memory.own_error is not None:
             sends.append(self._outgoing_error(record))
@@ -216,14 +216,12 @@ class Worker(Passes):
 
     def _begin(self, kind: type[Data], record: Pass, rows: int, columns: int) -> bytes:
         """A data message of this group up to its numbers."""
-        key = (kind, record.attempt, record.mode, rows, columns)
-        middle = self._own_middles.get(key)
-        if middle is None:
-            if len(self._own_middles) > OWN_MIDDLES_KEPT:
-                self._own_middles.clear()
-            middle = data_middle(self._incarnation, record.attempt, record.mode, self.role.group, rows, columns)
-            self._own_middles[key] = middle
-        return self._prefixes[kind] + packed(record.number) + middle
+        shape = self._shapes.get((rows, columns))
+        if shape is None:
+            if len(self._shapes) > SHAPES_KEPT:
+                self._shapes.clear()
+            shape = self._shapes[(rows, columns)] = data_shape(rows, columns)
+        return self._heads_sent[kind] + record.mark + shape
 
     def _diverge(self, record: Pass) -> list[Send]:
         record.broken = record.broken or self._first_broken_neuron()
@@ -245,4 +243,4 @@ class Worker(Passes):
 
 def _bytes_of(numbers: Array) -> bytes:
     """As they travel: little-endian, in C order."""
-    return numbers.astype("<f8", copy=False).tobytes()
+    return numbers.tobytes() if AS_ON_THE_WIRE else numbers.astype(ON_THE_WIRE).tobytes()

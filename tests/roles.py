@@ -11,7 +11,8 @@ from neuron_node.activations import Array
 from neuron_node.addresses import axon_address, error_address, group_address, node_address
 from neuron_node.codec import decode, encode
 from neuron_node.events import Action, Received, Send
-from neuron_node.machine import NodeMachine, NodeState, Self
+from neuron_node.life import NodeState, Self
+from neuron_node.machine import NodeMachine
 from neuron_node.messages import (
     Axon,
     Error,

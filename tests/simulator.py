@@ -13,7 +13,8 @@ from coordinator.machine.machine import CoordinatorMachine
 from coordinator.machine.plan import Plan
 from coordinator.memory_network import MemoryNetwork
 from neuron_node.events import End, LinkLost, Received, Subscribe, Unsubscribe
-from neuron_node.machine import NodeMachine, Self
+from neuron_node.life import Self
+from neuron_node.machine import NodeMachine
 from neuron_node.shell import Machine
 
 DELIVERIES_AT_MOST = 400_000

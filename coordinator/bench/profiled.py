@@ -23,11 +23,11 @@ from coordinator.run_directory import RunDirectory
 STAGES = ("waiting", "receiving", "decoding", "arithmetic", "encoding", "sending", "deciding")
 """Where time goes. `deciding` is all that is nothing else: state machine, bookkeeping, the shell's loop."""
 WATCHED: tuple[tuple[str, str, str], ...] = (
-    ("receiving", "neuron_node.wiring:Link", "receive"),
+    ("receiving", "neuron_node.wiring:Link", "receive_many"),
     ("sending", "neuron_node.wiring:Link", "send"),
     ("decoding", "neuron_node.machine", "decode"),
-    ("decoding", "neuron_node.worker:Worker", "hear_again"),
-    ("decoding", "neuron_node.worker:Worker", "_read_waiting"),
+    ("decoding", "neuron_node.worker:Worker", "hear"),
+    ("decoding", "neuron_node.worker:Worker", "_read"),
     ("arithmetic", "neuron_node.neuron:Neurons", "activate"),
     ("arithmetic", "neuron_node.neuron:Neurons", "fire"),
     ("arithmetic", "neuron_node.neuron:Neurons", "reply"),
@@ -35,7 +35,8 @@ WATCHED: tuple[tuple[str, str, str], ...] = (
     ("encoding", "neuron_node.worker:Worker", "_outgoing_signals"),
     ("encoding", "neuron_node.worker:Worker", "_outgoing_error"),
     ("decoding", "coordinator.machine.machine", "decode"),
-    ("encoding", "coordinator.machine.passes", "encode"),
+    ("encoding", "coordinator.machine.launching:Launching", "sends"),
+    ("decoding", "coordinator.machine.results:Results", "read"),
     ("arithmetic", "coordinator.machine.training:Training", "batch"),
     ("arithmetic", "coordinator.machine.training:Training", "learned"),
 )
@@ -121,11 +122,11 @@ def _owner(place: str) -> Any:
 def _waiting_first(watch: Stopwatch, receive: Callable[..., Any]) -> Callable[..., Any]:
     """Until there is something to receive, a program waits."""
 
-    def wait_and_receive(link: Any) -> Any:
+    def wait_and_receive(link: Any, most: int) -> Any:
         before = watch.enter("waiting")
         ready = link._sub.poll(link._receive_timeout_ms)
         watch.enter(before)
-        return receive(link) if ready else None
+        return receive(link, most) if ready else []
 
     return wait_and_receive
 

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from coordinator.cli.output import errors
 from coordinator.data.prepared import PreparedData
 from coordinator.errors import UserError
+from coordinator.host import Machine, this_machine
+from coordinator.needs import Needs, needs_of
+from coordinator.placement import Placement, place
 from coordinator.presets import NetworkSettings, resolve_network
 from coordinator.resumption import checked_config
 from coordinator.run_directory import RunDirectory
@@ -26,23 +30,49 @@ class Job:
     settings: LearnSettings
     data: PreparedData
     network: NetworkSettings
+    placement: Placement | None = None
+    """What `auto` has picked; None where the group size was given."""
 
     @classmethod
-    def from_flags(cls, flags: Mapping[str, Any], config: Path | None) -> Job:
-        """Raises `UserError`."""
+    def from_flags(
+        cls,
+        flags: Mapping[str, Any],
+        config: Path | None,
+        *,
+        machine: Callable[[], Machine] = this_machine,
+        spares: int = 0,
+        relayed: bool = False,
+    ) -> Job:
+        """With a group size for that machine, where none is given but `auto`. Raises `UserError`."""
         settings = resolve_settings(flags, os.environ, config)
         data = prepare_data(settings)
-        return cls(settings, data, resolve_network(settings, data))
+        network = resolve_network(settings, data)
+        if settings.group_size != "auto":
+            return cls(settings, data, network)
+        return cls(
+            settings,
+            data,
+            network,
+            place(network.layers, network.batch_size, machine(), spares=spares, relayed=relayed),
+        )
 
     @property
     def group_size(self) -> int:
         """Neurons a group; a whole layer is as many as the largest one has."""
-        return max(self.network.layers) if self.settings.group_size == "layer" else self.settings.group_size
+        size = self.settings.group_size
+        if size == "auto":
+            assert self.placement is not None, "auto is only ever asked for by way of from_flags"
+            return self.placement.group_size
+        return max(self.network.layers) if size == "layer" else size
 
     @property
     def nodes(self) -> int:
         """Programs that the network takes, one a group."""
         return sum(math.ceil(size / self.group_size) for size in self.network.layers)
+
+    def needs(self, *, spares: int = 0, relayed: bool = False) -> Needs:
+        """What a run of it takes."""
+        return needs_of(self.network.layers, self.group_size, self.network.batch_size, spares=spares, relayed=relayed)
 
     def create_run(
         self,
@@ -62,12 +92,17 @@ class Job:
         return directory
 
     def begun_before(self, runs: Path, name: str, *, mixed_arithmetic: bool = False) -> RunDirectory | None:
-        """The run `name`, name-2, … that has the same settings, network and data; the highest number, if there is any."""
+        """The run `name`, name-2, … that has the same settings, network and data; the highest number, if there is any.
+
+        Where `auto` picks the group size, that of the run stands: another machine must not begin another run.
+        """
         wanted = {
             **self._config(None, mixed_arithmetic),
             "network": self.network.to_json(),
             "data_sha256": self.data.sha256,
         }
+        if self.placement is not None:
+            del wanted["group_size"]
         for directory in RunDirectory.numbered(runs, name):
             try:
                 config = checked_config(directory)
@@ -93,6 +128,12 @@ class Job:
             "dataset": self.data.dataset,
             "settings": self.settings.model_dump(mode="json"),
         }
+
+
+def say_placement(job: Job) -> None:
+    """What `auto` has picked, if it was asked."""
+    if job.placement is not None:
+        errors.print(job.placement.told, markup=False)
 
 
 def _comparable(config: Mapping[str, Any]) -> Any:

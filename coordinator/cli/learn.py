@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from coordinator.cli.chaos import Extras, RunChaos, check_identical, compared, extras_options, print_chaos
-from coordinator.cli.job import Job
+from coordinator.cli.job import Job, say_placement
 from coordinator.cli.options import json_option, runs_option, settings_options
 from coordinator.cli.output import errors, print_json, print_table, shown
 from coordinator.cli.progress import watcher
@@ -22,6 +22,7 @@ from coordinator.cli.resume import remove_sockets, run_to_resume
 from coordinator.disk import write_whole
 from coordinator.errors import JobError, UserError
 from coordinator.local.launcher import LocalRun, check_machine
+from coordinator.needs import needs_of_run
 from coordinator.run_directory import RunDirectory
 from coordinator.run_log import EventLog
 
@@ -68,11 +69,13 @@ def learn(
         if extras.compare:
             raise UserError("--compare does not go with --resume, but with a run from its beginning")
         directory, nodes = run_to_resume(runs, resume, dataset, flags)
-        check_machine(nodes + extras.spares, relayed=extras.relayed)
+        needs = needs_of_run(directory.config(), spares=extras.spares, relayed=extras.relayed)
+        check_machine(needs, "another run would fit with")
     else:
-        job = Job.from_flags({"dataset": dataset, **flags}, config)
+        job = Job.from_flags({"dataset": dataset, **flags}, config, spares=extras.spares, relayed=extras.relayed)
         nodes = job.nodes
-        check_machine(nodes + extras.spares, relayed=extras.relayed)
+        check_machine(job.needs(spares=extras.spares, relayed=extras.relayed))
+        say_placement(job)
         directory = job.create_run(runs)
     result = _learnt(directory, nodes, extras)
     if job and extras.compare:
@@ -225,7 +228,8 @@ def verify(
     sizes = [text.strip() for text in group_sizes.split(",")]
     jobs = [Job.from_flags({"dataset": dataset, **flags, "group_size": size}, config) for size in sizes]
     for job in jobs:
-        check_machine(job.nodes)
+        check_machine(job.needs())
+        say_placement(job)
     comparisons = []
     for size, job in zip(sizes, jobs, strict=True):
         epochs = math.ceil(steps / math.ceil(len(job.data.train_inputs) / job.network.batch_size))

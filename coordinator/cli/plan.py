@@ -6,29 +6,46 @@ from typing import Any
 
 import click
 
+from coordinator.cli.chaos import MOST_SPARES
 from coordinator.cli.options import json_option
-from coordinator.cli.output import print_json, print_table
+from coordinator.cli.output import errors, print_json, print_table
 from coordinator.cli.sizes import batch_sizes_of, group_sizes_of, layers_of
 from coordinator.errors import UserError
-from coordinator.needs import Machine, Needs, check_needs, lacks, needs_of, suggested_group_size, this_machine
+from coordinator.host import Machine, this_machine
+from coordinator.needs import Needs, check_needs, lacks, needs_of, suggested_group_size
+from coordinator.placement import place
 
 
 @click.command()
 @click.option("--layers", required=True, help="The sizes of all layers, as 784,128,10.")
-@click.option("--group-size", default="1", show_default=True, help="Neurons a program, or layer.")
+@click.option("--group-size", default="1", show_default=True, help="Neurons a program, layer or auto.")
 @click.option("--batch-size", default="16", show_default=True, help="Samples a step.")
+@click.option(
+    "--spares",
+    type=click.IntRange(0, MOST_SPARES),
+    default=0,
+    show_default=True,
+    help="Nodes beyond those that are needed.",
+)
 @json_option
-def plan(layers: str, group_size: str, batch_size: str, as_json: bool) -> None:
+def plan(layers: str, group_size: str, batch_size: str, spares: int, as_json: bool) -> None:
     """Work out what a network will need: programs, open files, memory, messages; and whether this machine has it.
 
     Exit 2, with one line that names a group size that would do, if it has not.
     """
     sizes = layers_of(layers)
-    groups, batches = group_sizes_of("--group-size", group_size), batch_sizes_of("--batch-size", batch_size)
+    groups = group_sizes_of("--group-size", group_size, ("layer", "auto"))
+    batches = batch_sizes_of("--batch-size", batch_size)
     if len(groups) != 1 or len(batches) != 1:
         raise UserError("plan takes one --group-size and one --batch-size")
-    neurons_a_group = max(sizes) if isinstance(groups[0], str) else groups[0]
-    needs, machine = needs_of(sizes, neurons_a_group, batches[0]), this_machine()
+    machine = this_machine()
+    if groups[0] == "auto":
+        placement = place(sizes, batches[0], machine, spares=spares)
+        errors.print(placement.told, markup=False)
+        needs = placement.needs
+    else:
+        neurons_a_group = max(sizes) if isinstance(groups[0], str) else groups[0]
+        needs = needs_of(sizes, neurons_a_group, batches[0], spares=spares)
     if as_json:
         print_json(_document(needs, machine))
     else:
@@ -55,6 +72,7 @@ def _print_needs(needs: Needs, machine: Machine) -> None:
             ("neurons", needs.neurons, None),
             ("synapses", needs.synapses, None),
             ("groups", needs.groups, None),
+            ("spares", needs.spares, None),
             ("processes", needs.processes, None),
             ("processes and threads", needs.threads, machine.tasks),
             ("sockets", needs.sockets, None),

@@ -13,7 +13,6 @@ from click.core import ParameterSource
 
 from coordinator.data.sources import DATASET_NAMES, load_table
 from coordinator.errors import UserError
-from coordinator.local.launcher import check_machine
 from coordinator.resumption import config_to_go_on, groups_of
 from coordinator.run_directory import RunDirectory
 from coordinator.settings import flag_of
@@ -34,9 +33,7 @@ def run_to_resume(runs: Path, name: str, dataset: str | None, flags: Mapping[str
             f"or see: coordinator runs show {name}"
         )
     directory.check_free()
-    nodes = groups_of(config)
-    check_machine(nodes)
-    return directory, nodes
+    return directory, groups_of(config)
 
 
 def remove_sockets(directory: RunDirectory) -> None:

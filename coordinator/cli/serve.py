@@ -9,11 +9,13 @@ from typing import Any
 
 import click
 
-from coordinator.cli.job import Job
+from coordinator.cli.job import Job, say_placement
 from coordinator.cli.options import broker_endpoint_options, endpoints, runs_option, settings_options
 from coordinator.cli.output import errors
 from coordinator.cli.progress import PlainLines
 from coordinator.errors import JobError, UserError
+from coordinator.host import other_machines
+from coordinator.needs import check_needs, needs_of_run
 from coordinator.resumption import config_to_go_on
 from coordinator.run_directory import RunDirectory
 from coordinator.service import Service
@@ -51,8 +53,10 @@ def serve(
     for the next coordinator. `coordinator stop` ends the nodes too.
     """
     where = endpoints(runs, None, broker_in, broker_out)
-    job = Job.from_flags({"dataset": dataset, **flags}, config)
+    job = Job.from_flags({"dataset": dataset, **flags}, config, machine=other_machines)
+    check_needs(job.needs(), other_machines())
     directory = _run_of(job, runs, allow_mixed)
+    nodes = needs_of_run(directory.config()).groups
     watch = _Watch(directory)
     service = Service(directory, watch, stop_when_finished=False)
     log = RotatingFileHandler(directory.logs / "coordinator.log", maxBytes=LARGEST_LOG_BYTES, backupCount=1)
@@ -61,7 +65,7 @@ def serve(
     layers = "-".join(map(str, job.network.layers))
     restart = service.plan.restart
     errors.print(
-        f"{job.data.dataset} {layers}: {job.nodes} nodes wanted at {where.inward}; run {directory.path.name}"
+        f"{job.data.dataset} {layers}: {nodes} nodes wanted at {where.inward}; run {directory.path.name}"
         + (f" goes on after step {restart.step:,}" if restart else ""),
         markup=False,
     )
@@ -83,7 +87,11 @@ def _run_of(job: Job, runs: Path, mixed: bool) -> RunDirectory:
         except UserError as fault:
             errors.print(f"{fault}; this is another run", markup=False)
         else:
+            if job.placement is not None:
+                size = directory.config()["group_size"]
+                errors.print(f"group size auto: {size:,}, as the run {directory.path.name} was begun", markup=False)
             return directory
+    say_placement(job)
     return job.create_run(runs, name=name, mixed_arithmetic=mixed, numbered=True)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from coordinator.errors import UserError
 from coordinator.settings import MOST_LAYERS, MOST_NEURONS
 
@@ -21,10 +23,11 @@ def batch_sizes_of(option: str, text: str) -> list[int]:
     return [_whole(option, part, LARGEST_BATCH) for part in text.split(",")]
 
 
-def group_sizes_of(option: str, text: str) -> list[int | str]:
-    """`1,4,layer`. Raises `UserError`."""
+def group_sizes_of(option: str, text: str, words: Sequence[str] = ("layer",)) -> list[int | str]:
+    """`1,4,layer`, where some words stand for sizes. Raises `UserError`."""
+    besides = f" or {words[0]}" if len(words) == 1 else f", {' or '.join(words)}"
     return [
-        "layer" if part.strip() == "layer" else _whole(option, part, MOST_NEURONS, " or layer")
+        part.strip() if part.strip() in words else _whole(option, part, MOST_NEURONS, besides)
         for part in text.split(",")
     ]
 

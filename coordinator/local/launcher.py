@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import resource
 import selectors
 import shutil
 import signal
@@ -18,35 +17,24 @@ from types import TracebackType
 from typing import Any, Self
 
 from coordinator.errors import JobError, UserError
-from coordinator.local.relay import DESCRIPTORS_A_NODE as RELAY_DESCRIPTORS_A_NODE
+from coordinator.host import this_machine
 from coordinator.local.supervisor import Order
+from coordinator.needs import Needs, check_needs, most_descriptors
 from coordinator.run_directory import RunDirectory
 from neuron_node.wiring import LONGEST_IPC_PATH
 
-DESCRIPTORS_BESIDES = 128
-DESCRIPTORS_A_NODE = 2
 STOPPING_AT_MOST_SECONDS = 20.0
 
 
-def descriptors_needed(nodes: int, *, relayed: bool = False) -> int:
-    """Open files that the broker of so many nodes needs: two connections a program, and its own; or the relay."""
-    return (RELAY_DESCRIPTORS_A_NODE if relayed else DESCRIPTORS_A_NODE) * nodes + DESCRIPTORS_BESIDES
-
-
-def check_machine(nodes: int, *, relayed: bool = False) -> None:
-    """Whether this machine allows as many open files as the network needs, and a socket's path. Raises `UserError`."""
-    sockets = f"{tempfile.gettempdir()}/exmachina-XXXXXXXX/out" + (f"-{nodes}" if relayed else "")
+def check_machine(needs: Needs, advice: str = "it fits with") -> None:
+    """Whether this machine has what a run needs, and a path for its sockets that is not too long. Raises `UserError`."""
+    sockets = f"{tempfile.gettempdir()}/exmachina-XXXXXXXX/out"
+    sockets += f"-{needs.groups + needs.spares}" if needs.relayed else ""
     if len(sockets.encode()) > LONGEST_IPC_PATH:
         raise UserError(
             f"TMPDIR: {sockets!r} is too long a path for a socket (at most {LONGEST_IPC_PATH} bytes); set a shorter one"
         )
-    needed = descriptors_needed(nodes, relayed=relayed)
-    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY and hard < needed:
-        raise UserError(
-            f"{nodes} nodes need {needed} open files, this machine allows {hard}; "
-            f"raise the limit (ulimit -n {needed}) or take a larger --group-size"
-        )
+    check_needs(needs, this_machine(), advice)
 
 
 class LocalRun:
@@ -78,7 +66,7 @@ class LocalRun:
             launcher=os.getpid(),
             verify=self._verify,
             relayed=self._relayed,
-            descriptors=descriptors_needed(self._nodes, relayed=self._relayed),
+            descriptors=most_descriptors(self._nodes, relayed=self._relayed),
         )
         log = (self._directory.logs / "supervisor.log").open("ab")
         with log:

@@ -21,7 +21,7 @@ CHUNK_BYTES = 262_144
 TURN_SECONDS = 0.5
 WAITING_CONNECTIONS = 64
 DESCRIPTORS_A_NODE = 6
-"""Two sockets that listen, and two connections with two ends each."""
+"""Two sockets that listen, and two connections with two ends each, all of them here."""
 
 
 def relayed(broker: Endpoints, node: str) -> Endpoints:

@@ -42,7 +42,7 @@ class Course:
         self.plan = plan
         self.topology = topology
         self.outbox = outbox
-        self.under_way = UnderWay(topology, outbox.header, outbox.act)
+        self.under_way = UnderWay(topology, outbox.header, outbox.send_all)
         data = plan.data
         self.training = Training(
             plan.schedule(),
@@ -99,6 +99,15 @@ class Course:
         flight = self.under_way.hear(message, now_ms)
         if flight is not None and flight.targets is not None:
             self._stepped(flight, flight.targets)
+
+    def look(self, now_ms: float) -> tuple[list[Flight], list[bytes]]:
+        """Read the results that have been sorted: the passes that are complete with them, and what takes the long way."""
+        self.now_ms = now_ms
+        done, back = self.under_way.look(now_ms)
+        for flight in done:
+            if flight.targets is not None:
+                self._stepped(flight, flight.targets)
+        return done, back
 
     def state(self, message: GroupState) -> None:
         """Take a group's state, if a snapshot or an inspection wants it. Raises `PeerError`."""

@@ -22,11 +22,12 @@ from coordinator.machine.events import GenerationPersisted, Persisted, PersistFa
 from coordinator.machine.gathering import Gathering
 from coordinator.machine.interruptions import Interruptions
 from coordinator.machine.outbox import Outbox
+from coordinator.machine.passes import Flight
 from coordinator.machine.plan import Plan
 from coordinator.machine.reasons import Reasons
 from coordinator.machine.requests import Requests
 from coordinator.machine.roster import Member, Roster
-from coordinator.machine.state import CoordinatorState
+from coordinator.machine.state import ALIVE, OPEN, RUNNING, CoordinatorState
 from coordinator.machine.summary import Account, summary
 from coordinator.machine.watch import Watch
 from neuron_node.addresses import COORDINATOR, EVERY_NODE, node_address
@@ -34,6 +35,7 @@ from neuron_node.codec import decode
 from neuron_node.drops import Drops
 from neuron_node.errors import InternalError, PeerError, Stale, Unexpected, WrongVersion
 from neuron_node.events import Interrupted, LinkLost, Received, Subscribe, Tick
+from neuron_node.intake import Intake
 from neuron_node.messages import (
     PROTOCOL_VERSION,
     Diverged,
@@ -96,7 +98,7 @@ class CoordinatorMachine:
         self.now_ms = now_ms
         match event:
             case Received(frame):
-                self._receive(frame)
+                return self.take([frame], now_ms)
             case Tick():
                 self._clock.tick()
             case LinkLost():
@@ -113,15 +115,44 @@ class CoordinatorMachine:
                 self.stop(130 if by_hand else 0)
             case _:
                 raise InternalError(f"a coordinator takes no {event!r}")
+        return self._taken()
+
+    def _taken(self) -> list[Any]:
+        """What is to be done now that something has been taken in."""
         self._proceed()
         self.course.persist()
         return self.outbox.take()
 
     # Messages.
 
+    @property
+    def intake(self) -> Intake:
+        """How many frames are due."""
+        return self.course.under_way
+
     def receive(self, frame: bytes, now_ms: float) -> list[Any]:
         """Take a frame."""
-        return self.handle(Received(frame), now_ms)
+        return self.take([frame], now_ms)
+
+    def take(self, frames: list[bytes], now_ms: float) -> list[Any]:
+        """Take frames: results are looked at once all of a pass have come."""
+        self.now_ms = now_ms
+        rest = self.course.under_way.sort(frames)
+        done: list[Flight] = []
+        if len(rest) < len(frames):
+            done, back = self.course.look(now_ms)
+            rest = back + rest
+        if done:
+            self.roster.everybody_was_heard(now_ms)
+            self._recovered()
+        for frame in rest:
+            self._receive(frame)
+        return self._taken() if done or rest else []
+
+    def look_closer(self) -> None:
+        """Take all results that have been sorted in full: it matters who has answered and who has not."""
+        for frame in self.course.under_way.take_back():
+            self._receive(frame)
 
     def _receive(self, frame: bytes) -> None:
         try:
@@ -178,6 +209,8 @@ class CoordinatorMachine:
         if self.state is not CoordinatorState.WIRING or not all(host.ready for host in hosting):
             return
         self.watch.wired()
+        lives = {group: host.incarnation for host in hosting for group in host.groups}
+        self.course.under_way.results.expect_from(lives, self.outbox.header())
         self.account.wired(self.now_ms, self.messages, [(host.host, host.process) for host in hosting])
         self.enter(CoordinatorState.IDLE if self.course.done else CoordinatorState.TRAINING)
         self.outbox.report("wired", nodes=len(hosting), seconds=self.account.seconds_starting)
@@ -328,14 +361,9 @@ class CoordinatorMachine:
         return self.drops.counts[Stale.reason] + self.roster.dropped
 
     @property
-    def link_pending(self) -> bool:
-        """Whether our own links are not proved."""
-        return self.proof.pending
-
-    @property
     def running(self) -> bool:
         """Whether every group has its place and passes may be under way."""
-        return self.state in _RUNNING
+        return self.state in RUNNING
 
     @property
     def dropped(self) -> Counter[str]:
@@ -348,24 +376,20 @@ class CoordinatorMachine:
         return self.outbox.messages_sent + self.roster.sent
 
 
-_RUNNING = (CoordinatorState.TRAINING, CoordinatorState.IDLE)
-_OPEN = (CoordinatorState.GATHERING, CoordinatorState.WIRING, *_RUNNING)
-_ALIVE = (*_OPEN, CoordinatorState.STOPPING)
-
 TRANSITIONS: dict[tuple[CoordinatorState, type], Callable[[CoordinatorMachine, Any], None]] = {
-    **{(state, Register): CoordinatorMachine._register for state in _OPEN},
+    **{(state, Register): CoordinatorMachine._register for state in OPEN},
     **{(CoordinatorState.STOPPING, Register): CoordinatorMachine._register_late},
-    **{(state, Heartbeat): CoordinatorMachine._heartbeat for state in _ALIVE},
-    **{(state, Ready): CoordinatorMachine._ready for state in _OPEN},
+    **{(state, Heartbeat): CoordinatorMachine._heartbeat for state in ALIVE},
+    **{(state, Ready): CoordinatorMachine._ready for state in OPEN},
     **{(CoordinatorState.WIRING, Lacking): CoordinatorMachine._lacking},
-    **{(state, Waiting): CoordinatorMachine._waiting for state in _OPEN},
-    **{(state, Lacking): CoordinatorMachine._late for state in _OPEN if state is not CoordinatorState.WIRING},
-    **{(state, kind): CoordinatorMachine._result for state in _RUNNING for kind in (Output, InputError)},
-    **{(state, GroupState): CoordinatorMachine._group_state for state in _RUNNING},
-    **{(state, Diverged): CoordinatorMachine._diverged for state in _RUNNING},
-    **{(state, Stopped): CoordinatorMachine._node_stopped for state in _ALIVE},
-    **{(state, Request): CoordinatorMachine._request for state in _ALIVE},
-    **{(state, Probe): CoordinatorMachine._probed for state in _ALIVE},
+    **{(state, Waiting): CoordinatorMachine._waiting for state in OPEN},
+    **{(state, Lacking): CoordinatorMachine._late for state in OPEN if state is not CoordinatorState.WIRING},
+    **{(state, kind): CoordinatorMachine._result for state in RUNNING for kind in (Output, InputError)},
+    **{(state, GroupState): CoordinatorMachine._group_state for state in RUNNING},
+    **{(state, Diverged): CoordinatorMachine._diverged for state in RUNNING},
+    **{(state, Stopped): CoordinatorMachine._node_stopped for state in ALIVE},
+    **{(state, Request): CoordinatorMachine._request for state in ALIVE},
+    **{(state, Probe): CoordinatorMachine._probed for state in ALIVE},
     **{
         (CoordinatorState.STOPPING, kind): CoordinatorMachine._late
         for kind in (Ready, Lacking, Waiting, Output, InputError, GroupState, Diverged)

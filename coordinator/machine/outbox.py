@@ -35,6 +35,11 @@ class Outbox:
         for action in actions:
             self.act(action)
 
+    def send_all(self, sends: list[Send]) -> None:
+        """Messages that are encoded already."""
+        self.messages_sent += len(sends)
+        self._actions += sends
+
     def send(self, address: bytes, message: Message) -> None:
         """Send one message."""
         self.act(Send(address, encode(message)))

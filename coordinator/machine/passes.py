@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from coordinator.topology import Topology
 from neuron_node.activations import Array
-from neuron_node.addresses import group_address
-from neuron_node.codec import encode
 from neuron_node.errors import Stale, Unexpected, WrongShape
-from neuron_node.events import Send
-from neuron_node.messages import Header, Input, InputError, Mode, Output, Target
-from neuron_node.role import OUTSIDE
+from neuron_node.intake import Bin
+from neuron_node.messages import InputError, Mode, Output
 
 NAMED_AT_MOST = 5
 
@@ -74,17 +71,12 @@ class Flight:
     attempt: int = 0
     outputs: dict[int, Array] = field(default_factory=dict)
     input_errors: set[int] = field(default_factory=set)
-
-    def launch(self, topology: Topology, header: Header) -> Iterator[Send]:
-        """The messages that start the pass, or with a higher attempt make it repeat itself."""
-        for group in topology.inputs:
-            values = np.ascontiguousarray(self.inputs[:, group.columns])
-            yield Send(group_address(group.number), encode(Input(header, self.attempt, self.mode, OUTSIDE, values)))
-        if self.targets is None:
-            return
-        for group in topology.outputs:
-            values = np.ascontiguousarray(self.targets[:, group.columns])
-            yield Send(group_address(group.number), encode(Target(header, self.attempt, self.mode, OUTSIDE, values)))
+    tails: set[bytes] = field(default_factory=set)
+    """Of results that can be sorted: see `Results`."""
+    frames: Bin = field(default_factory=dict)
+    """Results that have been sorted and not been looked at."""
+    result: Array | None = None
+    """The outputs' activities, (batch, outputs), once all have come."""
 
     def hear(self, message: Output | InputError, topology: Topology) -> bool:
         """Take a result, each once; whether the pass is complete. Raises `PeerError`."""
@@ -102,6 +94,12 @@ class Flight:
             self.input_errors.add(message.sender)
         return self.complete(topology)
 
+    def take_back(self) -> list[bytes]:
+        """The results that have been sorted, to be heard in full instead."""
+        frames = list(self.frames.values())
+        self.frames.clear()
+        return frames
+
     def complete(self, topology: Topology) -> bool:
         """Whether all outputs and, when training, all input errors have come."""
         errors_due = 0 if self.mode is Mode.FORWARD else len(topology.inputs)
@@ -109,6 +107,8 @@ class Flight:
 
     def activities(self, topology: Topology) -> Array:
         """The outputs' activities, (batch, outputs)."""
+        if self.result is not None:
+            return self.result
         return np.concatenate([self.outputs[group.number] for group in topology.outputs], axis=1)
 
     def first_missing(self, topology: Topology) -> int:

@@ -71,13 +71,14 @@ class Reasons:
 
 def chain(machine: CoordinatorMachine, group: int | None) -> Chain:
     """What the run waits for now, as far as it is known here."""
-    if machine.link_pending:
+    if machine.proof.pending:
         return Chain(("the coordinator's own connection to the broker is not proved",), "probe")
     if machine.unsaved is not None:
         return Chain((machine.unsaved,), "disk")
     waiting = {"gathering": _gathering, "wiring": _wiring, "stopping": _stopping}.get(machine.state.value)
     if waiting is not None:
         return waiting(machine)
+    machine.look_closer()
     under_way = machine.course.under_way
     flight = under_way.flights.get(under_way.oldest)
     if flight is None:

@@ -91,6 +91,12 @@ class Roster:
         self.members[incarnation] = member
         return member, earlier
 
+    def everybody_was_heard(self, now_ms: float) -> None:
+        """A pass is complete, so whoever hosts a group has taken part in it."""
+        for member in self.members.values():
+            if member.groups:
+                member.heard_ms = now_ms
+
     def lose(self, member: Member) -> None:
         """Forget a life for good."""
         self.sent_by_the_gone += member.traffic.sent

@@ -14,3 +14,8 @@ class CoordinatorState(Enum):
     IDLE = "idle"
     STOPPING = "stopping"
     ENDED = "ended"
+
+
+RUNNING = (CoordinatorState.TRAINING, CoordinatorState.IDLE)
+OPEN = (CoordinatorState.GATHERING, CoordinatorState.WIRING, *RUNNING)
+ALIVE = (*OPEN, CoordinatorState.STOPPING)

@@ -6,13 +6,16 @@ Passes are numbered without gaps or repeats, whatever they are for.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from coordinator.machine.launching import Launching
 from coordinator.machine.passes import Flight, ForwardJob
+from coordinator.machine.results import Results
 from coordinator.topology import Topology
 from neuron_node.activations import Array
 from neuron_node.errors import Stale
 from neuron_node.events import Send
+from neuron_node.intake import AT_ONCE, head_of, pass_of, tail_of
 from neuron_node.messages import Header, InputError, Mode, Output
 
 FORWARD_AT_ONCE = 4
@@ -27,11 +30,15 @@ ATTEMPTS = 8
 class UnderWay:
     """Flights by pass number, and the forward jobs whose batches wait for their turn."""
 
-    def __init__(self, topology: Topology, header: Callable[[int], Header], send: Callable[[Send], None]) -> None:
+    def __init__(self, topology: Topology, header: Callable[[int], Header], send: Callable[[list[Send]], None]) -> None:
         self.flights: dict[int, Flight] = {}
         self.jobs: deque[ForwardJob] = deque()
         self.passes = 0
         self.recent_ms: float | None = None
+        self.due = 1
+        """Frames that are worth waiting for."""
+        self.results = Results(topology)
+        self._launching = Launching(topology)
         self._topology = topology
         self._header = header
         self._send = send
@@ -48,7 +55,8 @@ class UnderWay:
     def give_up(self, job: ForwardJob) -> None:
         """Forget a forward job and its passes."""
         self.jobs.remove(job)
-        self.flights = {number: flight for number, flight in self.flights.items() if flight.job is not job}
+        for flight in [flight for flight in self.flights.values() if flight.job is job]:
+            del self.flights[flight.number]
 
     def launch_step(self, inputs: Array, targets: Array, mode: Mode, now_ms: float) -> None:
         """Send one training step into the network."""
@@ -66,8 +74,49 @@ class UnderWay:
         flight = self.flights.get(message.header.pass_number)
         if flight is None:
             raise Stale(f"pass {message.header.pass_number} is over")
-        if not flight.hear(message, self._topology):
-            return None
+        return self._done(flight, now_ms) if flight.hear(message, self._topology) else None
+
+    def sort(self, frames: Sequence[bytes]) -> list[bytes]:
+        """Put results where they belong, to be looked at once all have come; those frames that are none, or come again."""
+        tails = {*map(tail_of, frames)}
+        flight = self.flights.get(pass_of(next(iter(tails))))
+        if len(tails) == 1 and flight is not None and not flight.frames and tails <= flight.tails:
+            by_head = dict(zip(map(head_of, frames), frames, strict=True))
+            if len(by_head) == len(frames) and by_head.keys() <= self.results.heads:
+                flight.frames.update(by_head)
+                return []
+        return [frame for frame in frames if not self._sort(frame)]
+
+    def _sort(self, frame: bytes) -> bool:
+        head, tail = head_of(frame), tail_of(frame)
+        flight = self.flights.get(pass_of(tail))
+        if flight is None or tail not in flight.tails or head not in self.results.heads:
+            return False
+        return flight.frames.setdefault(head, frame) is frame
+
+    def look(self, now_ms: float) -> tuple[list[Flight], list[bytes]]:
+        """The flights that are complete with what has been sorted, and frames that have to take the long way."""
+        done, back = [], []
+        for flight in list(self.flights.values()):
+            if self.results.lacking(flight) > 0:
+                continue
+            if self.results.read(flight):
+                done.append(self._done(flight, now_ms))
+            else:
+                back += flight.take_back()
+        self._count_due()
+        return done, back
+
+    def _count_due(self) -> None:
+        """What the oldest flight lacks."""
+        flight = next(iter(self.flights.values()), None)
+        self.due = min(max(1, self.results.lacking(flight)), AT_ONCE) if flight else 1
+
+    def take_back(self) -> list[bytes]:
+        """All results that have been sorted and not been looked at: somebody wants to know exactly who has answered."""
+        return [frame for flight in self.flights.values() for frame in flight.take_back()]
+
+    def _done(self, flight: Flight, now_ms: float) -> Flight:
         del self.flights[flight.number]
         if flight.attempt == 0:
             # A pass that had to be repeated says how long we were patient, not how long passes take.
@@ -87,13 +136,20 @@ class UnderWay:
         """Whether a pass has had to be repeated and is still not done."""
         return any(flight.attempt for flight in self.flights.values())
 
-    def repeat(self, now_ms: float, *, all_of_them: bool = False) -> Flight | None:
-        """Send late passes into the network again; one that was repeated too often is returned instead."""
+    def is_late(self, now_ms: float) -> bool:
+        """Whether a pass is due to be repeated."""
+        return any(now_ms >= self._late_at_ms(flight) for flight in self.flights.values())
+
+    def _late_at_ms(self, flight: Flight) -> float:
         patience_ms = FIRST_PATIENCE_MS
         if self.recent_ms is not None:
             patience_ms = min(max(LEAST_PATIENCE_MS, PATIENCE_IN_STEPS * self.recent_ms), MOST_PATIENCE_MS)
+        return flight.sent_ms + patience_ms * float(min(2**flight.attempt, PATIENCE_GROWS_TO))
+
+    def repeat(self, now_ms: float, *, all_of_them: bool = False) -> Flight | None:
+        """Send late passes into the network again; one that was repeated too often is returned instead."""
         for flight in self.flights.values():
-            if not all_of_them and now_ms - flight.sent_ms < patience_ms * min(2**flight.attempt, PATIENCE_GROWS_TO):
+            if not all_of_them and now_ms < self._late_at_ms(flight):
                 continue
             if flight.attempt == ATTEMPTS:
                 return flight
@@ -105,6 +161,7 @@ class UnderWay:
     def restart(self) -> None:
         """The network was rolled back: nothing is under way, every job begins again."""
         self.flights.clear()
+        self.results.forget_all()
         for job in self.jobs:
             job.restart()
 
@@ -114,5 +171,6 @@ class UnderWay:
 
     def _launch(self, flight: Flight) -> None:
         self.flights[flight.number] = flight
-        for send in flight.launch(self._topology, self._header(flight.number)):
-            self._send(send)
+        flight.tails = self.results.tails_of(flight)
+        self._count_due()
+        self._send(self._launching.sends(flight, self._header(flight.number)))

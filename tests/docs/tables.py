@@ -18,9 +18,9 @@ from coordinator.machine.state import CoordinatorState
 from neuron_node import addresses as addresses_module
 from neuron_node import fields, messages, role
 from neuron_node.addresses import group_address
-from neuron_node.codec import data_middle, data_prefix, encode, packed
+from neuron_node.codec import data_head, data_mark, data_shape, encode
+from neuron_node.life import NodeState
 from neuron_node.machine import TRANSITIONS as NODE_TRANSITIONS
-from neuron_node.machine import NodeState
 
 DOCUMENTS = Path(__file__).parents[2] / "docs"
 MARKED = re.compile(r"(?<=<!-- table: )(?P<name>[\w-]+)(?P<open> -->\n)(?P<table>.*?)(?=<!-- end -->)", re.DOTALL)
@@ -64,14 +64,16 @@ def example() -> str:
     run, incarnation = bytes(range(1, 9)), bytes(range(0x11, 0x19))
     values = np.array([[0.5], [-1.0]])
     signal = messages.Signal(messages.Header(run, 1, 5, incarnation), 0, messages.Mode.TRAIN, 3, values)
-    prefix = data_prefix(messages.Signal, run, 1) + packed(5)
-    middle = data_middle(incarnation, 0, messages.Mode.TRAIN, 3, 2, 1)
+    address = group_address(7)
+    head = data_head(b"", messages.Signal, run, 1, incarnation, 3)
+    mark, shape = data_mark(5, 0, messages.Mode.TRAIN), data_shape(2, 1)
     numbers = values.astype("<f8").tobytes()
-    assert encode(signal) == prefix + middle + numbers
+    assert encode(signal) == head + mark + shape + numbers
     parts = (
-        (group_address(7), "address: `G`, group 7"),
-        (prefix, "array of 10: version 1, kind 22, run, generation 1, pass 5"),
-        (middle, "incarnation, attempt 0, mode 1, sender 3; array of 3: 2 rows, 1 column, 16 bytes"),
+        (address, "address: `G`, group 7"),
+        (head, "array of 10: version 3, kind 22, run, generation 1, incarnation, sender 3"),
+        (mark, "pass 5, attempt 0, mode 1"),
+        (shape, "array of 3: 2 rows, 1 column, 16 bytes"),
         (numbers, "0.5 and -1, little-endian float64"),
     )
     return _table(("bytes", "what they say"), ((f"`{part.hex(' ')}`", meaning) for part, meaning in parts))

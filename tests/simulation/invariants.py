@@ -13,7 +13,8 @@ from coordinator.machine.events import Persist, Persisted
 from coordinator.machine.machine import CoordinatorMachine
 from coordinator.machine.training import Progress
 from coordinator.run_store import Standing
-from neuron_node.machine import NodeMachine, NodeState
+from neuron_node.life import NodeState
+from neuron_node.machine import NodeMachine
 from neuron_node.messages import IDENTITY_LENGTH, KINDS, Grant, State
 from tests.simulation.plans import Reference
 

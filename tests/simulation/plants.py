@@ -69,13 +69,17 @@ def coordinator_takes_any_generation(patch: pytest.MonkeyPatch) -> None:
 
 def sum_in_order_of_arrival(patch: pytest.MonkeyPatch) -> None:
     """Signals are added up as they come."""
-    read, receive = Worker._read_waiting, Neurons.receive_signal
+    read, receive = Worker._read, Neurons.receive_signal
 
-    def read_waiting(self: Worker, way: Any, record: Any) -> bool:
-        if way is record.down and len(way.waiting) == way.expected:
-            way.order = tuple(way.waiting)
+    def read_as_it_came(self: Worker, way: Any, record: Any) -> bool:
+        in_order = self._in_order
+        if way is record.down and way.layout.kind in in_order and way.frames.keys() <= self._known:
+            self._in_order = {**in_order, way.layout.kind: lambda frames: tuple(frames.values())}
             _reach("sum_in_order_of_arrival")
-        return read(self, way, record)
+        try:
+            return read(self, way, record)
+        finally:
+            self._in_order = in_order
 
     def receive_signal(self: Neurons, memory: Any, sender: int, signal: Any) -> bool:
         rows = self._rows
@@ -85,7 +89,7 @@ def sum_in_order_of_arrival(patch: pytest.MonkeyPatch) -> None:
         finally:
             self._rows = rows
 
-    patch.setattr(Worker, "_read_waiting", read_waiting)
+    patch.setattr(Worker, "_read", read_as_it_came)
     patch.setattr(Neurons, "receive_signal", receive_signal)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from neuron_node.activations import quiet
 from tests.simulation.client import ABSURD, Client
 from tests.simulation.dice import Dice
 from tests.simulation.faults import befall
@@ -65,11 +66,12 @@ def _drawn(seed: int, name: str) -> Outcome:
     if not diverges and dice.falls(SERVE):
         plan = replace(plan, stop_when_finished=False)
     world = World(plan, dice, watch)
-    quiet = logging.getLogger("exmachina")
-    quiet.disabled, before = True, quiet.disabled
+    log = logging.getLogger("exmachina")
+    log.disabled, before = True, log.disabled
     trouble = None
     try:
-        _run(world, dice)
+        with quiet():
+            _run(world, dice)
         if diverges:
             check_divergence(world)
         else:
@@ -79,7 +81,7 @@ def _drawn(seed: int, name: str) -> Outcome:
     except Exception:  # What a machine raises is what is looked for.
         trouble = traceback.format_exc(limit=-6)
     finally:
-        quiet.disabled = before
+        log.disabled = before
     return Outcome(
         seed,
         trouble,

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 
 from coordinator.machine.events import Persist
-from neuron_node.machine import BEGIN_AGAIN
+from neuron_node.life import BEGIN_AGAIN
 from tests.networks import plan_of, settings_of
 from tests.simulation.test_orders import SEEDS, check_same_end, small
 from tests.simulator import Dice, Simulator

@@ -15,7 +15,8 @@ from coordinator.machine.state import CoordinatorState
 from coordinator.memory_network import MemoryNetwork
 from neuron_node.addresses import COORDINATOR, client_address
 from neuron_node.codec import decode, encode
-from neuron_node.machine import NodeMachine, Self
+from neuron_node.life import Self
+from neuron_node.machine import NodeMachine
 from neuron_node.messages import (
     NOBODY,
     Axon,

@@ -14,7 +14,8 @@ from coordinator.machine.plan import Plan
 from coordinator.run_store import RunStore
 from neuron_node.addresses import ADDRESS_LENGTH
 from neuron_node.events import End, Send, Subscribe, Unsubscribe
-from neuron_node.machine import BEGIN_AGAIN, NodeMachine, Self
+from neuron_node.life import BEGIN_AGAIN, Self
+from neuron_node.machine import NodeMachine
 from neuron_node.messages import IDENTITY_LENGTH
 from tests.simulation.client import Client
 from tests.simulation.dice import Dice

@@ -5,7 +5,8 @@ from __future__ import annotations
 from neuron_node.addresses import node_address
 from neuron_node.copies import Copies, digest_of
 from neuron_node.events import Received
-from neuron_node.machine import NodeMachine, NodeState
+from neuron_node.life import NodeState
+from neuron_node.machine import NodeMachine
 from neuron_node.messages import Grant, GroupState, Lacking, Mode, Placement, Query, Ready, Stage, State, Waiting
 from tests.roles import (
     NODE_LIFE,

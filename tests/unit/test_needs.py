@@ -9,17 +9,18 @@ from typing import Any
 import pytest
 
 from coordinator.errors import UserError
-from coordinator.local.launcher import descriptors_needed
+from coordinator.host import Machine, this_machine
+from coordinator.local.launcher import check_machine
+from coordinator.local.relay import DESCRIPTORS_A_NODE
 from coordinator.needs import (
     BESIDES,
-    Machine,
     Needs,
     broker_descriptors,
     check_needs,
     lacks,
+    most_descriptors,
     needs_of,
     suggested_group_size,
-    this_machine,
 )
 from coordinator.topology import Topology
 from coordinator.traffic import Pass, coordinators_part, groups_part, load_of
@@ -45,18 +46,50 @@ def test_the_numbers_are_a_real_topologys(layers: tuple[int, ...], group_size: i
     assert needs.largest_message_bytes == max(message.size for part in parts for message in part.sent)
 
 
-def test_the_broker_gets_the_open_files_that_were_planned() -> None:
-    """`learn` and `plan` count them alike."""
-    assert [broker_descriptors(nodes) for nodes in (1, 86, 5_000)] == [
-        descriptors_needed(nodes) for nodes in (1, 86, 5_000)
-    ]
+@pytest.mark.parametrize("relayed", [False, True])
+def test_programs_get_the_open_files_that_were_planned(relayed: bool) -> None:
+    """What a run's programs are given is what the plan holds against the machine, with a relay and without one."""
+    needs = needs_of((64, 12, 10), spares=3, relayed=relayed)
+    given = most_descriptors(89, relayed=relayed)
+    assert given == max(needs.descriptors_broker, needs.descriptors_relay)
+    check_needs(needs, Machine(given, None, None))
+    with pytest.raises(UserError, match=f"need {given:,} open files, this machine allows {given - 1:,}"):
+        check_needs(needs, Machine(given - 1, None, None))
+
+
+def test_a_relay_is_a_program_of_its_own() -> None:
+    """With its process, its thread, and six sockets a node; the messages of a step stay what they are."""
+    direct, relayed = needs_of((4, 3, 2), spares=1), needs_of((4, 3, 2), spares=1, relayed=True)
+    assert (relayed.processes, relayed.threads) == (direct.processes + 1, direct.threads + 1)
+    assert relayed.sockets == direct.sockets + DESCRIPTORS_A_NODE * 10
+    assert relayed.connections == direct.connections + 2 * 10
+    assert relayed.memory_megabytes > direct.memory_megabytes
+    assert (direct.descriptors_relay, relayed.descriptors_broker) == (0, direct.descriptors_broker)
+    assert relayed.deliveries_per_step == direct.deliveries_per_step
+
+
+@pytest.mark.parametrize("relayed", [False, True])
+def test_a_run_is_held_against_the_machine_as_a_plan_is(relayed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The check before a run and the check of a plan are one: the same line, with the same suggestion."""
+    machine = Machine(290, None, None)
+    monkeypatch.setattr("coordinator.local.launcher.this_machine", lambda: machine)
+    needs = needs_of((64, 12, 10), relayed=relayed)
+    with pytest.raises(UserError) as planned:
+        check_needs(needs, machine)
+    with pytest.raises(UserError) as run:
+        check_machine(needs)
+    assert str(run.value) == str(planned.value)
+    size = suggested_group_size(needs, machine)
+    assert size is not None
+    check_machine(needs_of((64, 12, 10), size, relayed=relayed))
+    assert lacks(needs_of((64, 12, 10), size - 1, relayed=relayed), machine)
 
 
 def test_spares_need_what_a_node_needs() -> None:
     """Programs, sockets and memory, but no messages of a step; they are counted in the line that refuses them."""
     without, with_spares = needs_of((4, 3, 2)), needs_of((4, 3, 2), spares=5)
     assert with_spares.processes == without.processes + 5
-    assert with_spares.descriptors_broker == descriptors_needed(14)
+    assert with_spares.descriptors_broker == broker_descriptors(14)
     assert with_spares.memory_megabytes > without.memory_megabytes
     assert (with_spares.groups, with_spares.messages_per_step) == (without.groups, without.messages_per_step)
     with pytest.raises(UserError, match="14 nodes need"):
@@ -100,6 +133,16 @@ def test_where_nothing_helps_nothing_is_suggested() -> None:
     check_needs(needs, BOUNDLESS)
 
 
+def test_a_size_is_suggested_whose_messages_are_not_too_large() -> None:
+    """Whole layers may be too large for a message, and single neurons too many for the machine: what lies between is found."""
+    layers, batch, machine = (60_000, 10), 1_024, Machine(2_000, None, None)
+    assert lacks(needs_of(layers, 1, batch), machine) and lacks(needs_of(layers, 60_000, batch), machine)
+    between = suggested_group_size(needs_of(layers, 60_000, batch), machine)
+    assert between is not None and not lacks(needs_of(layers, between, batch), machine)
+    with pytest.raises(UserError, match=f"it fits with --group-size {between}$"):
+        check_needs(needs_of(layers, 60_000, batch), machine)
+
+
 @pytest.mark.parametrize(
     ("change", "what"),
     [
@@ -136,6 +179,21 @@ def test_plan_gives_json(capfd: pytest.CaptureFixture[str]) -> None:
     assert plan.keys() == {*Needs.__dataclass_fields__, "limits", "fits", "lacks", "suggested_group_size"}
 
 
+def test_plan_counts_spares(capfd: pytest.CaptureFixture[str]) -> None:
+    """As `learn` would start them."""
+    said = Terminal(capfd).type("plan", "--layers", "64,12,10", "--spares", "4", "--json")
+    plan = json.loads(said.out)
+    assert (said.code, plan["spares"], plan["groups"], plan["processes"]) == (0, 4, 86, 86 + 4 + BESIDES)
+
+
+def test_plan_places_as_learn_would(capfd: pytest.CaptureFixture[str]) -> None:
+    """`auto` says on stderr what it picked, and plans for that."""
+    said = Terminal(capfd).type("plan", "--layers", "64,12,10", "--group-size", "auto", "--json")
+    assert (said.code, json.loads(said.out)["group_size"]) == (0, 64)
+    assert said.err.startswith("group size auto: 64, one group a layer (3 nodes) for ")
+    assert said.err.count("\n") == 1
+
+
 def test_plan_says_when_a_network_does_not_fit(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -143,7 +201,8 @@ def test_plan_says_when_a_network_does_not_fit(
     monkeypatch.setattr("coordinator.cli.plan.this_machine", lambda: Machine(200, None, None))
     said = Terminal(capfd).type("plan", "--layers", "64,12,10")
     assert said.code == 2 and said.err.count("\n") == 1
-    assert said.err.startswith("coordinator: 86 nodes need 300 open files, this machine allows 200; it fits with")
+    assert said.err.startswith("coordinator: 86 nodes need 300 open files, this machine allows 200: raise")
+    assert said.err.endswith(" the limit (ulimit -n 300); it fits with --group-size 3\n")
     said = Terminal(capfd).type("plan", "--layers", "64,12,10", "--json")
     assert (said.code, json.loads(said.out)["fits"], json.loads(said.out)["suggested_group_size"]) == (2, False, 3)
 
@@ -154,9 +213,10 @@ def test_plan_says_when_a_network_does_not_fit(
         (["--layers", "64"], "--layers needs 2 to 64 sizes"),
         (["--layers", "64,x"], "'x' is not a whole number from 1 to 65,536"),
         (["--layers", "64,0"], "'0' is not a whole number"),
-        (["--layers", "4,2", "--group-size", "two"], "'two' is not a whole number from 1 to 65,536 or layer"),
+        (["--layers", "4,2", "--group-size", "two"], "'two' is not a whole number from 1 to 65,536, layer or auto"),
         (["--layers", "4,2", "--group-size", "1,2"], "one --group-size"),
         (["--layers", "4,2", "--batch-size", "-1"], "--batch-size: '-1'"),
+        (["--layers", "4,2", "--group-size", "auto,1"], "one --group-size"),
     ],
 )
 def test_what_is_wrong_is_said(capfd: pytest.CaptureFixture[str], arguments: list[str], what: str) -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from neuron_node.addresses import COORDINATOR, error_address, group_address, node_address
 from neuron_node.events import Action, End, Interrupted, LinkLost, Log, Received, Send, Subscribe, Tick, Unsubscribe
-from neuron_node.machine import BEGIN_AGAIN, NodeMachine, NodeState
+from neuron_node.life import BEGIN_AGAIN, NodeState
+from neuron_node.machine import NodeMachine
 from neuron_node.messages import (
     LATEST_STEP,
     NOBODY,

@@ -26,7 +26,7 @@ class Wire:
 
     def __init__(self) -> None:
         self.sent: list[Send] = []
-        self.under_way = UnderWay(TOPOLOGY, lambda number: Header(RUN, 1, number, b"coordin."), self.sent.append)
+        self.under_way = UnderWay(TOPOLOGY, lambda number: Header(RUN, 1, number, b"coordin."), self.sent.extend)
 
     def take(self) -> list[tuple[str, int, int, list[list[float]]]]:
         """(kind, pass, attempt, numbers) of what was sent since the last time."""

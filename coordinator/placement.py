@@ -1,0 +1,149 @@
+"""Which group size suits a machine: a rough reckoning of what a step would take, and the choice that `auto` makes by it.
+
+    a step = hops × latency of a hop
+           + deliveries beyond one a hop × work of a delivery / cores
+           + bytes delivered / rate of the wire
+           + synapses × work of memory for a synapse
+           + sum over layers of operations × share of the layer that the busiest core has / rate of a core
+
+Layers wait for each other, groups of one layer do not: they share the cores. So larger groups save messages, and a layer in
+as many groups as there are cores saves arithmetic; which of both is more depends on network, batch and machine. Memory is
+one for all cores, so that more groups do not make it faster. The reckoning is there to put sizes in order, not to foretell
+a speed.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from coordinator.host import Machine
+from coordinator.needs import Needs, check_needs, lacks, needs_of
+
+MOST_PARTS = 64
+"""Into which a layer is cut to share it among cores; each part has to be told the whole activity or error."""
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What the parts of a step cost on one core.
+
+    From measurements with `coordinator bench` and of NumPy alone with one BLAS thread, on two cores of an AMD EPYC that
+    were not quite idle. 64-12-10 took 1.3 ms a step in 3 programs (6 hops) and 24 ms in 86 (1,924 deliveries). In groups of
+    784, 512, 392 and 256 neurons 784-512-512-10 took 50, 44, 44 and 52 ms a step at batch 256, for 7.5, 9.6, 11.7 and
+    15.9 MB; in groups of 784 and 392 it took 8.6 and 10.0 ms at batch 16, 7.4 and 6.6 ms at batch 1. Products of 256 × 784 and
+    784 × 512 numbers ran at 40 to 50 GFLOP/s.
+    """
+
+    hop_seconds: float = 150e-6
+    """From one program's hand to the next one's, through the broker, with what both do for it."""
+    delivery_seconds: float = 25e-6
+    """For a message that others accompany: then nobody has to be woken up for it."""
+    bytes_per_second: float = 0.5e9
+    """Through the broker, and in and out of arrays."""
+    synapse_seconds: float = 8e-9
+    """Whatever the batch: its weight, its gradient and its new weight are read and written, mostly from memory."""
+    operations_per_second: float = 40e9
+    """Of multiplications and additions in large products."""
+
+
+BROKER = Costs()
+"""Messages go through the broker."""
+
+
+@dataclass(frozen=True)
+class Placement:
+    """A group size, what the network needs with it, and why it was taken."""
+
+    needs: Needs
+    cores: int
+    seconds: float
+    """That a step would take by the reckoning."""
+    passed_over: tuple[int, str] | None
+    """The size that would be quickest if this machine had what it lacks, and what that is."""
+
+    @property
+    def group_size(self) -> int:
+        """Neurons a group, at most."""
+        return self.needs.group_size
+
+    @property
+    def told(self) -> str:
+        """One line for people: what was picked, and why."""
+        most = max(math.ceil(size / self.group_size) for size in self.needs.layers)
+        cut = "one group a layer" if most == 1 else f"layers in up to {most:,} groups"
+        cores = f"{self.cores:,} core{'s' if self.cores > 1 else ''}"
+        line = f"group size auto: {self.group_size:,}, {cut} ({self.needs.groups:,} nodes) for {cores}"
+        if self.passed_over:
+            size, missing = self.passed_over
+            line += f"; {size:,} might be quicker, but {missing}"
+        return line
+
+
+def place(
+    layers: Sequence[int],
+    batch_size: int,
+    machine: Machine,
+    *,
+    spares: int = 0,
+    relayed: bool = False,
+    costs: Costs = BROKER,
+) -> Placement:
+    """The quickest group size that fits this machine, by the reckoning. Raises `UserError` if none fits."""
+    needs = [
+        needs_of(layers, size, batch_size, spares=spares, relayed=relayed) for size in _sizes(layers, machine.cores)
+    ]
+    # Of equals the larger groups: fewer programs.
+    in_order = sorted(needs, key=lambda one: (step_seconds(one, machine.cores, costs), -one.group_size))
+    quickest = in_order[0]
+    for one in in_order:
+        if not lacks(one, machine):
+            passed_over = None if one is quickest else (quickest.group_size, lacks(quickest, machine)[0])
+            return Placement(one, machine.cores, step_seconds(one, machine.cores, costs), passed_over)
+    check_needs(quickest, machine)
+    raise AssertionError("what lacks something is refused")
+
+
+def step_seconds(needs: Needs, cores: int, costs: Costs = BROKER) -> float:
+    """What a step of this network would take, by the reckoning."""
+    # Down to the outputs and the coordinator, back to the inputs and the coordinator.
+    hops = 2 * len(needs.layers)
+    # Signals, errors and gradients: three products, of a multiplication and an addition each.
+    operations = 6 * needs.batch_size
+    busiest = sum(
+        above * below * operations * _busiest(above, needs.group_size, cores)
+        for above, below in itertools.pairwise(needs.layers)
+    )
+    return (
+        hops * costs.hop_seconds
+        + (needs.deliveries_per_step - hops) * costs.delivery_seconds / cores
+        + needs.delivered_bytes_per_step / costs.bytes_per_second
+        + needs.synapses * costs.synapse_seconds
+        + busiest / costs.operations_per_second
+    )
+
+
+def _busiest(neurons: int, group_size: int, cores: int) -> float:
+    """The share of a layer that the core has which has most of it."""
+    rounds = math.ceil(math.ceil(neurons / group_size) / cores)
+    return min(1.0, rounds * group_size / neurons)
+
+
+def _sizes(layers: Sequence[int], cores: int) -> list[int]:
+    """Whole layers; each layer in 2, 3, … as many parts as there are cores; and smaller ones, down to 1, that may fit."""
+    sizes = {max(layers)}
+    for neurons in set(layers):
+        sizes |= {math.ceil(neurons / parts) for parts in _parts(min(cores, MOST_PARTS))}
+    size = max(sizes)
+    while size > 1:
+        size = math.ceil(size / 2)
+        sizes.add(size)
+    return sorted(sizes)
+
+
+def _parts(most: int) -> list[int]:
+    """1, 2, 3, 4, 6, 8, 12, … and the most."""
+    steps = [start << doubled for start in (1, 3) for doubled in range(most.bit_length())]
+    return sorted({parts for parts in steps if parts <= most} | {most})
