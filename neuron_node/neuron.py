@@ -21,6 +21,8 @@ from neuron_node.activations import ACTIVATIONS, Array, all_finite
 from neuron_node.losses import LOSSES
 from neuron_node.role import OUTSIDE, Role
 
+ACCUMULATED_AT_MOST_BYTES = 64 * 1024
+
 
 @dataclass(slots=True)
 class Memory:
@@ -67,9 +69,7 @@ class Neurons:
     def activate(self, memory: Memory) -> Array:
         """Add up in synapse order, never in arrival order: the sum's last bits depend on it."""
         assert memory.signals is not None
-        # A running total adds one after the other, whatever the shape; `sum` may add in pairs.
-        total = np.add.accumulate(memory.signals)[-1]
-        memory.activity = self.activation.activity(total + self.bias)
+        memory.activity = self.activation.activity(_running_total(memory.signals) + self.bias)
         return memory.activity
 
     # 3. At every synapse of the axon, signal = weight × activity.
@@ -107,10 +107,26 @@ class Neurons:
         assert memory.activity is not None and memory.errors is not None and memory.own_error is not None
         rate = self.role.learning_rate / memory.batch
         if not self.role.is_output:
-            self.weights = self.weights - rate * (memory.activity.T @ memory.errors)
+            gradient = memory.activity.T @ memory.errors
+            gradient *= rate
+            # Into memory that is there already: fresh memory for millions of weights takes longer than their arithmetic.
+            self.weights = np.subtract(self.weights, gradient, out=gradient)
         if self.role.bias_learned:
             self.bias = self.bias - rate * memory.own_error.sum(axis=0)
         return all_finite(self.weights) and all_finite(self.bias)
+
+
+def _running_total(signals: Array) -> Array:
+    """(senders, batch, neurons) added up one after the other, whatever the shape; `sum` may add in pairs."""
+    if len(signals) == 1:
+        return signals[0]
+    if signals.nbytes <= ACCUMULATED_AT_MOST_BYTES:
+        return np.add.accumulate(signals)[-1]
+    # The same additions, without an array of all sums on the way.
+    total = signals[0] + signals[1]
+    for signal in signals[2:]:
+        total += signal
+    return total
 
 
 def _one_layout(array: Array, shape: tuple[int, ...]) -> Array:

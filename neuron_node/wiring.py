@@ -18,6 +18,8 @@ from neuron_node.messages import MAX_FRAME_BYTES
 QUEUED_MESSAGES = 100_000
 """High-water mark. A step has at most two messages a synapse in flight, far fewer than this for one program."""
 SEND_TIMEOUT_MS = 1_000
+SENT_BY_REFERENCE_BYTES = 256 * 1024
+"""From this size on a copy costs more than what ZeroMQ does to do without."""
 HURRY_MS = 100
 """How long, at the most, a message waits for others that are due with it."""
 LINGER_MS = 500
@@ -105,7 +107,7 @@ class Link:
     def send(self, address: bytes, body: bytes) -> bool:
         """Hand one frame to ZeroMQ; False if the broker took none for a second. Only a finished step proves arrival."""
         try:
-            self._push.send(address + body)
+            self._push.send(address + body, copy=len(body) < SENT_BY_REFERENCE_BYTES)
         except zmq.Again:
             self.lost_sends += 1
             return False
