@@ -57,6 +57,7 @@ class LeavesNodes:
         self.start = machine.start
         self.receive = machine.receive
         self.take = machine.take
+        self.catch_up = machine.catch_up
 
     @property
     def intake(self) -> Intake:

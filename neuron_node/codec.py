@@ -30,7 +30,7 @@ _REFUSE = _NUMBERS[Refuse]
 _HEADER_FIELDS = 4
 _FIRST_FIELD = 2 + _HEADER_FIELDS
 _DATA = frozenset(_NUMBERS[kind] for kind in get_args(Data))
-_DATA_FIELDS = 10
+_DATA_FIELDS = 12
 _WHOLE_32, _WHOLE_64 = b"\xce", b"\xcf"
 """The msgpack specification's uint 32 and uint 64: with them everything in a data message has one place, whatever its value."""
 _LIMITS = {
@@ -58,14 +58,15 @@ def encode(message: Message) -> bytes:
     A data message has another order, in which what is the same in every pass stands first, and its lengths are fixed.
     """
     if isinstance(message, Data):
-        (run, generation, number, incarnation), attempt, mode, sender, values = message
+        (run, generation, number, incarnation), attempt, mode, sender, values, part, parts = message
         head = data_head(b"", type(message), run, generation, incarnation, sender)
-        return head + data_mark(number, attempt, mode) + data_shape(*values.shape) + _pack_array(values)[2]
+        mark = data_mark(number, attempt, mode, part, parts)
+        return head + mark + data_shape(*values.shape) + _pack_array(values)[2]
     return cast("bytes", _packer.pack((PROTOCOL_VERSION, _NUMBERS[type(message)], *message.header, *message[1:])))
 
 
 HEAD_LENGTH = ADDRESS_LENGTH + 37
-NUMBERS_BEGIN = HEAD_LENGTH + 27
+NUMBERS_BEGIN = HEAD_LENGTH + 29
 """Where in a frame the tail ends and the numbers begin."""
 
 
@@ -80,18 +81,13 @@ def data_head(address: bytes, kind: type[Data], run: bytes, generation: int, inc
     return address + _array_header(_DATA_FIELDS) + fields + b"".join(whole)
 
 
-def data_mark(number: int, attempt: int, mode: int) -> bytes:
+def data_mark(number: int, attempt: int, mode: int, part: int = 0, parts: int = 1) -> bytes:
     """What follows the head: of which pass. The same for all who send in it.
 
     `data_head + data_mark + data_shape + numbers` is a whole frame: a sender makes the middle once a pass instead of once
-    a message, and a receiver sorts frames without decoding them.
+    a message, and a receiver compares frames without decoding them.
     """
-    return (
-        _WHOLE_64
-        + int.to_bytes(number, 8, "big")
-        + cast("bytes", _packer.pack(attempt))
-        + cast("bytes", _packer.pack(mode))
-    )
+    return _WHOLE_64 + int.to_bytes(number, 8, "big") + b"".join(map(_packer.pack, (attempt, mode, part, parts)))
 
 
 def data_shape(rows: int, columns: int) -> bytes:
@@ -124,8 +120,9 @@ def decode(frame: bytes) -> Message:
         return cast("Message", record.check((body[2:_FIRST_FIELD], *body[_FIRST_FIELD:])))
     if len(body) != _DATA_FIELDS:
         raise Malformed(f"expected {_DATA_FIELDS} fields")
-    run, generation, incarnation, sender, number, attempt, mode, values = body[2:]
-    return cast("Message", record.check(((run, generation, number, incarnation), attempt, mode, sender, values)))
+    run, generation, incarnation, sender, number, attempt, mode, part, parts, values = body[2:]
+    header = (run, generation, number, incarnation)
+    return cast("Message", record.check((header, attempt, mode, sender, values, part, parts)))
 
 
 def sender_of(frame: bytes) -> bytes:

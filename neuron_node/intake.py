@@ -34,11 +34,16 @@ class Intake(Protocol):
     def due(self) -> int:
         """How many frames it is worth waiting for before the machine looks at them."""
 
+    @property
+    def postponed(self) -> bool:
+        """Whether the machine has put something off until its last actions are performed."""
+
 
 class OneByOne:
     """The intake of a machine that wants to see every frame at once."""
 
     due = 1
+    postponed = False
 
 
 def pass_of(tail: bytes) -> int:

@@ -143,6 +143,13 @@ class NodeMachine:
         self.sent += len(sends)
         return sends
 
+    def catch_up(self, _now_ms: float) -> Sequence[Action]:
+        """Do what `take` has put off, so that what it returned could be sent first."""
+        worker = self.hosting.only_worker
+        sends = worker.learn() if worker is not None else NOTHING
+        self.sent += len(sends)
+        return sends
+
     def _receive_each(self, frames: list[bytes], now_ms: float) -> list[Action]:
         actions: list[Action] = []
         for frame in frames:
@@ -155,7 +162,7 @@ class NodeMachine:
     def _look(self, now_ms: float) -> list[Action]:
         actions: list[Action] = []
         while (worker := self.hosting.only_worker) is not None:
-            sends = worker.look()
+            sends = worker.look() + worker.learn()
             self.sent += len(sends)
             actions += self._receive(worker.give_back(), sends, now_ms)
             if not worker.looks_again:
@@ -268,7 +275,7 @@ class NodeMachine:
         for worker in self.hosting.hearers.get(self._address, ()):
             for frame in worker.take_back(message.header.pass_number):
                 self._receive_in_full(frame)
-            sends = worker.hear(message)
+            sends = worker.hear(message) + worker.learn()
             self.sent += len(sends)
             self._actions.extend(sends)
 

@@ -72,6 +72,9 @@ class Header(NamedTuple):
 Attempt = Annotated[int, Whole(0, 1_000_000)]
 PassMode = Annotated[int, Whole(0, max(Mode))]
 Values = Annotated[Array, Matrix()]
+MAX_PARTS = 64
+PartNumber = Annotated[int, Whole(0, MAX_PARTS - 1)]
+PartCount = Annotated[int, Whole(1, MAX_PARTS)]
 
 
 class State(NamedTuple):
@@ -247,6 +250,7 @@ class Probe(NamedTuple):
 
 
 # Data: terse; never acknowledged one by one. The outputs' activities and the inputs' errors acknowledge a whole step.
+# A step whose batch is cut into `parts` has a pass for each of them, numbered one after the other from `part` 0 on.
 
 
 class Input(NamedTuple):
@@ -257,6 +261,8 @@ class Input(NamedTuple):
     mode: PassMode
     sender: GroupNumber
     values: Values
+    part: PartNumber = 0
+    parts: PartCount = 1
 
 
 class Target(NamedTuple):
@@ -267,6 +273,8 @@ class Target(NamedTuple):
     mode: PassMode
     sender: GroupNumber
     values: Values
+    part: PartNumber = 0
+    parts: PartCount = 1
 
 
 class Signal(NamedTuple):
@@ -277,6 +285,8 @@ class Signal(NamedTuple):
     mode: PassMode
     sender: GroupNumber
     values: Values
+    part: PartNumber = 0
+    parts: PartCount = 1
 
 
 class Axon(NamedTuple):
@@ -291,6 +301,8 @@ class Axon(NamedTuple):
     mode: PassMode
     sender: GroupNumber
     values: Annotated[Array, Matrix(MAX_BATCH, 2**32 - 1)]
+    part: PartNumber = 0
+    parts: PartCount = 1
 
 
 class Error(NamedTuple):
@@ -301,6 +313,8 @@ class Error(NamedTuple):
     mode: PassMode
     sender: GroupNumber
     values: Values
+    part: PartNumber = 0
+    parts: PartCount = 1
 
 
 class Output(NamedTuple):
@@ -311,6 +325,8 @@ class Output(NamedTuple):
     mode: PassMode
     sender: GroupNumber
     values: Values
+    part: PartNumber = 0
+    parts: PartCount = 1
 
 
 class InputError(NamedTuple):
@@ -321,6 +337,8 @@ class InputError(NamedTuple):
     mode: PassMode
     sender: GroupNumber
     values: Values
+    part: PartNumber = 0
+    parts: PartCount = 1
 
 
 # Command line ↔ coordinator.

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 
@@ -39,6 +40,21 @@ class Memory:
     errors: Array | None = None
     """(batch, synapses), in synapse order; for an output group the targets, (batch, neurons)."""
     own_error: Array | None = None
+
+
+class Gradient(NamedTuple):
+    """Of weights (neurons, synapses) and biases (neurons,), summed up over so many samples; None where nothing is learned."""
+
+    samples: int
+    weights: Array | None
+    bias: Array | None
+
+    def plus(self, other: Gradient) -> Gradient:
+        """Of this part of a batch and the one that follows it; uses both up."""
+        for total, more in ((self.weights, other.weights), (self.bias, other.bias)):
+            if total is not None and more is not None:
+                np.add(total, more, out=total)
+        return self._replace(samples=self.samples + other.samples)
 
 
 class Neurons:
@@ -101,31 +117,38 @@ class Neurons:
         return error
 
     # 8. Gradient of each synapse = their error × own activity; of the bias = own error (mean over the batch).
-    # 9. Update weights and bias.
-    def learn(self, memory: Memory) -> bool:
-        """Take one step down the gradient; whether all of the group's numbers are still finite."""
+    def gradient(self, memory: Memory) -> Gradient:
+        """Summed up over the samples; the mean is taken in step 9, since a batch may come in parts."""
         assert memory.activity is not None and memory.errors is not None and memory.own_error is not None
-        rate = self.role.learning_rate / memory.batch
-        if not self.role.is_output:
-            gradient = memory.activity.T @ memory.errors
-            gradient *= rate
+        weights = None if self.role.is_output else memory.activity.T @ memory.errors
+        bias = memory.own_error.sum(axis=0) if self.role.bias_learned else None
+        return Gradient(memory.batch, weights, bias)
+
+    # 9. Update weights and bias.
+    def update(self, gradient: Gradient) -> bool:
+        """Take one step down the gradient, which is used up; whether all of the group's numbers are still finite."""
+        rate = self.role.learning_rate / gradient.samples
+        if gradient.weights is not None:
+            change = np.multiply(gradient.weights, rate, out=gradient.weights)
             # Into memory that is there already: fresh memory for millions of weights takes longer than their arithmetic.
-            self.weights = np.subtract(self.weights, gradient, out=gradient)
-        if self.role.bias_learned:
-            self.bias = self.bias - rate * memory.own_error.sum(axis=0)
-        return all_finite(self.weights) and all_finite(self.bias)
+            self.weights = np.subtract(self.weights, change, out=change)
+        if gradient.bias is not None:
+            self.bias = self.bias - rate * gradient.bias
+        return all_finite(self.weights) and (gradient.bias is None or all_finite(self.bias))
 
 
 def _running_total(signals: Array) -> Array:
     """(senders, batch, neurons) added up one after the other, whatever the shape; `sum` may add in pairs."""
+    total: Array = signals[0]
     if len(signals) == 1:
-        return signals[0]
+        return total
     if signals.nbytes <= ACCUMULATED_AT_MOST_BYTES:
-        return np.add.accumulate(signals)[-1]
+        total = np.add.accumulate(signals)[-1]
+        return total
     # The same additions, without an array of all sums on the way.
-    total = signals[0] + signals[1]
+    total = total + signals[1]
     for signal in signals[2:]:
-        total += signal
+        np.add(total, signal, out=total)
     return total
 
 

@@ -34,7 +34,9 @@ Picker = Callable[[Bin], tuple[bytes, ...]]
 class Pass:
     """One pass of one group."""
 
-    __slots__ = ("attempt", "broken", "down", "mark", "memory", "mode", "number", "signals", "state", "up")
+    __slots__ = (
+        "attempt", "broken", "down", "mark", "memory", "mode", "number", "part", "parts", "signals", "state", "up",
+    )  # fmt: skip
 
     def __init__(self, mode: int, batch: int, down: Layout, up: Layout) -> None:
         self.mode = mode
@@ -42,9 +44,10 @@ class Pass:
         self.memory = Memory(batch, senders=self.down.heard, repliers=self.up.heard)
         self.begin(0)
 
-    def begin(self, number: int) -> None:
+    def begin(self, number: int, part: int = 0, parts: int = 1) -> None:
         """Be the pass of this number, of which nothing has come."""
         self.number = number
+        self.part, self.parts = part, parts
         self.state = LISTENING
         self.broken = ""
         """The neuron whose numbers were no longer finite, if any were not."""
@@ -61,7 +64,7 @@ class Pass:
     def repeat(self, attempt: int) -> None:
         """Be in this attempt."""
         self.attempt = attempt
-        self.mark = data_mark(self.number, attempt, self.mode)
+        self.mark = data_mark(self.number, attempt, self.mode, self.part, self.parts)
         """What every message of it has between head and shape."""
 
     def is_like(self, mode: int, down: Layout, up: Layout) -> bool:
@@ -87,6 +90,8 @@ class Passes:
         self._unfinished: list[Pass] = []
         self._ahead: Pass | None = None
         """The pass after the last one, if it is of the same mode and size: its frames can be sorted before it is opened."""
+        self._unlearned: list[Pass] = []
+        """What has been replied to and not been learned."""
         self._over: Pass | None = None
         """One that is over and can be another."""
         self._awaited: tuple[Pass, Way, Picker, set[bytes], set[int]] | None = None
@@ -206,14 +211,12 @@ class Passes:
                 self._awaited = record, way, in_order, {record.mark + layout.shape}, {layout.length}
         self.due = due if 0 < due < AT_ONCE else 1 if due <= 0 else AT_ONCE
 
-    def _pass(self, number: int, mode: int, attempt: int, batch: int) -> Pass:
+    def _pass(self, number: int, mode: int, batch: int, part: int, parts: int) -> Pass:
         down, up = self._ways.down(batch), self._ways.up(batch)
         record, self._over = self._over, None
         if record is None or not record.is_like(mode, down, up):
             record = Pass(mode, batch, down, up)
-        record.begin(number)
-        if attempt:
-            record.repeat(attempt)
+        record.begin(number, part, parts)
         return record
 
     def _read(self, way: Way, record: Pass) -> bool:
@@ -248,19 +251,22 @@ class Passes:
 
     def _open(self, record: Pass) -> None:
         number, ahead = record.number, self._ahead
-        # A training step begins only when everything before it is over; forward passes may overlap.
+        # A training step begins only when everything before it is over; its parts, and forward passes, may overlap.
         if record.mode != FORWARD:
-            self.oldest_pass = number
+            self.oldest_pass = number - record.part
         else:
             self.oldest_pass = max(self.oldest_pass, number - FORWARD_PASSES_KEPT)
         for old in [known for known in self.passes if known < self.oldest_pass]:
-            self._over = over = self.passes.pop(old)
-            if over.state is not DONE:
+            over = self.passes.pop(old)
+            if over not in self._unlearned:
+                self._over = over
+            if over in self._unfinished:
                 self._unfinished.remove(over)
         self.passes[number] = record
         self._unfinished.append(record)
         if ahead is None or ahead is record or ahead.number <= number:
-            self._ahead = self._pass(number + 1, record.mode, 0, record.memory.batch)
+            part = record.part + 1 if record.part + 1 < record.parts else 0
+            self._ahead = self._pass(number + 1, record.mode, record.memory.batch, part, record.parts)
 
     def _remember(self, message: Data) -> None:
         kind, sender = type(message), message.sender

@@ -37,7 +37,10 @@ class BusyMachine(Machine, Protocol):
         """How many frames are due; see `neuron_node.intake`."""
 
     def take(self, frames: list[bytes], now_ms: float) -> Sequence[Any]:
-        """The same as `receive` with one after the other."""
+        """The same as `receive` with one after the other; something may be put off, see `Intake`."""
+
+    def catch_up(self, now_ms: float) -> Sequence[Any]:
+        """Do what was put off."""
 
 
 class Shell:
@@ -70,10 +73,13 @@ class Shell:
         # Bound once: what follows runs for every message, mostly with cold caches, and is kept as short as it can be.
         machine, receive, take, perform = self._machine, self._link.receive_many, self._machine.take, self._perform
         while self._code is None:
-            frames = receive(machine.intake.due)
+            intake = machine.intake
+            frames = receive(intake.due)
             now_ms = _now_ms()
             if frames:
                 perform(take(frames, now_ms))
+                if intake.postponed:
+                    perform(machine.catch_up(now_ms))
             if self._interrupted:
                 self._interrupt()
             if now_ms >= tick_due_ms:

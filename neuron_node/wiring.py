@@ -107,7 +107,7 @@ class Link:
     def send(self, address: bytes, body: bytes) -> bool:
         """Hand one frame to ZeroMQ; False if the broker took none for a second. Only a finished step proves arrival."""
         try:
-            self._push.send(address + body, copy=len(body) < SENT_BY_REFERENCE_BYTES)
+            self._push.send(address + body, 0, len(body) < SENT_BY_REFERENCE_BYTES)
         except zmq.Again:
             self.lost_sends += 1
             return False

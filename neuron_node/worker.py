@@ -44,6 +44,7 @@ from neuron_node.messages import (
     Waits,
 )
 from neuron_node.neuron import Neurons
+from neuron_node.parts import Parts
 from neuron_node.passes import AS_ON_THE_WIRE, DONE, FORWARD, LISTENING, NOTHING, ON_THE_WIRE, Pass, Passes
 from neuron_node.role import OUTSIDE
 
@@ -51,6 +52,8 @@ AXON_AT_ONCE_BYTES = 32 * 1024
 """Up to this size a group publishes its whole axons in one message; beyond it, what each receiver would get in vain costs more."""
 SHAPES_KEPT = 64
 FIRED = Stage.FIRED
+REPLIES_FIRST_FROM_BYTES = 256 * 1024
+"""With so many weights, the error is sent before they are learned: those above can begin."""
 
 
 class Worker(Passes):
@@ -69,8 +72,12 @@ class Worker(Passes):
         bias, weights = placement.state or initial_bias_and_weights(placement.role)
         super().__init__(placement.role, Neurons(placement.role, bias, weights), run, generation)
         self.step = placement.step
-        self.last_activity = np.empty((0, self.role.size))
-        self.last_error = np.empty((0, self.role.size))
+        self._fired: list[tuple[int, int, Array]] = []
+        self._replied: list[tuple[int, int, Array]] = []
+        """First pass of the step, pass, and numbers, of all parts of the last step."""
+        self._parts = Parts(0, 1)
+        # What is quickly learned is not worth going once more through the shell for.
+        self._replies_first = 8 * self.neurons.weights.size > REPLIES_FIRST_FROM_BYTES
         self.copies = Copies() if copies is None else copies
         self._tell_copy = tell_copy
         self._incarnation = incarnation
@@ -92,11 +99,14 @@ class Worker(Passes):
         if number < self.oldest_pass:
             raise Stale(f"pass {number} is over")
         record = self.passes.get(number)
+        if message.part >= message.parts or (record and (message.part, message.parts) != (record.part, record.parts)):
+            raise Unexpected(f"part {message.part} of {message.parts} in pass {number}")
         values = self._own_values(message, upward, record)
         if not upward:
             self._ways.down_kind = type(message)
         if record is None:
-            record = self._pass(number, message.mode, message.attempt, len(values))
+            record = self._pass(number, message.mode, len(values), message.part, message.parts)
+            record.repeat(message.attempt)
             self._open(record)
         self._remember(message)
         again = self._repeat(record, message.attempt) if message.attempt > record.attempt else []
@@ -124,6 +134,25 @@ class Worker(Passes):
         if values.shape != (batch, width) or not values.size:
             raise WrongShape(f"{values.shape[0]} x {values.shape[1]} for {self.role.names[0]}")
         return values.reshape(-1)[batch * first : batch * (first + columns)].reshape(batch, columns)
+
+    @property
+    def last_activity(self) -> Array:
+        """Of the last pass, or all parts of the last step, (batch, neurons); empty if there was none."""
+        return self._whole(self._fired)
+
+    @property
+    def last_error(self) -> Array:
+        """Of the last training step, (batch, neurons); empty if there was none."""
+        return self._whole(self._replied)
+
+    def _whole(self, parts: list[tuple[int, int, Array]]) -> Array:
+        in_order = [numbers for _, _, numbers in sorted(parts, key=lambda part: part[1])]
+        return np.concatenate(in_order) if in_order else np.empty((0, self.role.size))
+
+    @property
+    def postponed(self) -> bool:
+        """Whether something has been replied to and not been learned; see `learn`."""
+        return bool(self._unlearned)
 
     def state_after(self, step: int) -> State | None:
         """The group's state after a step, if it stands there or kept a copy; None otherwise."""
@@ -154,27 +183,56 @@ class Worker(Passes):
 
     def _fire(self, record: Pass) -> list[Send]:
         """Steps 2 to 4."""
-        self.last_activity = activity = self.neurons.activate(record.memory)
+        sends = self.learn() if self._unlearned else NOTHING
+        activity = self.neurons.activate(record.memory)
+        _note(self._fired, record, activity)
         record.signals = self.neurons.fire(record.memory)
         record.state = DONE if record.mode == FORWARD else FIRED
         # A number that is not finite makes every product with it so.
         finite = all_finite(activity if self._is_output else record.signals)
-        return self._outgoing_signals(record) if finite else self._diverge(record)
+        return sends + (self._outgoing_signals(record) if finite else self._diverge(record))
 
     def _reply(self, record: Pass) -> list[Send]:
-        """Steps 6 to 9; the copy for a snapshot is taken in the same breath as the step ends."""
-        error = self.last_error = self.neurons.reply(record.memory)
-        finite = self.neurons.learn(record.memory) and all_finite(error)
+        """Steps 6 and 7, and, unless the error is to be on its way first, 8 and 9."""
+        error = self.neurons.reply(record.memory)
+        _note(self._replied, record, error)
         record.state = DONE
-        self.step += 1
-        if not finite:
+        if not all_finite(error):
             return self._diverge(record)
+        self._unlearned.append(record)
         sends = [self._outgoing_error(record)]
-        if record.mode == Mode.TRAIN_AND_COPY:
-            self.copies.keep(self.role.group, self.step, self._copy())
-            if self._tell_copy:
-                sends.append(self._tell_copy(self, self.step))
+        if self._replies_first:
+            return sends
+        learned = self.learn()
+        return learned if record.broken else sends + learned
+
+    def learn(self) -> list[Send]:
+        """Steps 8 and 9 of what has been replied to; the copy for a snapshot is taken in the same breath as the step ends."""
+        sends = NOTHING
+        for record in self._unlearned:
+            sends = sends + self._learn(record)
+        self._unlearned.clear()
         return sends
+
+    def _learn(self, record: Pass) -> list[Send]:
+        memory = record.memory
+        assert memory.activity is not None and memory.own_error is not None
+        gradient = self.neurons.gradient(memory)
+        if record.parts > 1:
+            first = record.number - record.part
+            if first != self._parts.first_pass:
+                self._parts = Parts(first, record.parts)
+            whole = self._parts.add(record.part, gradient)
+            if whole is None:
+                return NOTHING
+            gradient = whole
+        self.step += 1
+        if not self.neurons.update(gradient):
+            return self._diverge(record)
+        if record.mode != Mode.TRAIN_AND_COPY:
+            return NOTHING
+        self.copies.keep(self.role.group, self.step, self._copy())
+        return [self._tell_copy(self, self.step)] if self._tell_copy else NOTHING
 
     def _repeat(self, record: Pass, attempt: int) -> list[Send]:
         record.repeat(attempt)
@@ -224,11 +282,13 @@ class Worker(Passes):
         return self._heads_sent[kind] + record.mark + shape
 
     def _diverge(self, record: Pass) -> list[Send]:
-        record.broken = record.broken or self._first_broken_neuron()
+        record.broken = record.broken or self._first_broken_neuron(record)
         return [Send(COORDINATOR, encode(Diverged(self._header(record), self.role.group, record.broken, self.step)))]
 
-    def _first_broken_neuron(self) -> str:
-        columns = [self.neurons.bias[:, None], self.neurons.weights, self.last_activity.T, self.last_error.T]
+    def _first_broken_neuron(self, record: Pass) -> str:
+        memory = record.memory
+        ours = [numbers.T for numbers in (memory.activity, memory.own_error) if numbers is not None]
+        columns = [self.neurons.bias[:, None], self.neurons.weights, *ours]
         finite = np.all([np.isfinite(numbers).all(axis=1) for numbers in columns], axis=0)
         # With every number finite, it was a product weight × activity that overflowed.
         return self.role.names[int(np.argmin(finite))]
@@ -239,6 +299,14 @@ class Worker(Passes):
     def _copy(self) -> State:
         # `learn` makes new arrays and never changes old ones, so a reference is a copy.
         return State(self.neurons.bias[None, :], self.neurons.weights)
+
+
+def _note(parts: list[tuple[int, int, Array]], record: Pass, numbers: Array) -> None:
+    """Keep the numbers of a pass with those of its step's other parts; those of another step give way."""
+    first = record.number - record.part
+    if parts and parts[0][0] != first:
+        parts.clear()
+    parts.append((first, record.number, numbers))
 
 
 def _bytes_of(numbers: Array) -> bytes:

@@ -31,7 +31,8 @@ WATCHED: tuple[tuple[str, str, str], ...] = (
     ("arithmetic", "neuron_node.neuron:Neurons", "activate"),
     ("arithmetic", "neuron_node.neuron:Neurons", "fire"),
     ("arithmetic", "neuron_node.neuron:Neurons", "reply"),
-    ("arithmetic", "neuron_node.neuron:Neurons", "learn"),
+    ("arithmetic", "neuron_node.neuron:Neurons", "gradient"),
+    ("arithmetic", "neuron_node.neuron:Neurons", "update"),
     ("encoding", "neuron_node.worker:Worker", "_outgoing_signals"),
     ("encoding", "neuron_node.worker:Worker", "_outgoing_error"),
     ("decoding", "coordinator.machine.machine", "decode"),
@@ -41,7 +42,7 @@ WATCHED: tuple[tuple[str, str, str], ...] = (
     ("arithmetic", "coordinator.machine.training:Training", "learned"),
 )
 """(stage, module or module:class, function)."""
-STEP_ENDS = (("neuron_node.neuron:Neurons", "learn"), ("coordinator.machine.training:Training", "learned"))
+STEP_ENDS = (("neuron_node.neuron:Neurons", "update"), ("coordinator.machine.training:Training", "learned"))
 PROFILES = "profiles"
 
 

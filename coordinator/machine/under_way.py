@@ -35,6 +35,7 @@ class UnderWay:
         self.jobs: deque[ForwardJob] = deque()
         self.passes = 0
         self.recent_ms: float | None = None
+        self.postponed = False
         self.due = 1
         """Frames that are worth waiting for."""
         self.results = Results(topology)

@@ -13,12 +13,12 @@ from coordinator.verify.comparison import Comparison
 from coordinator.verify.textbook import Textbook, Trace
 from neuron_node.activations import ACTIVATIONS, Activation, Array
 from neuron_node.messages import GroupState, State, Traffic
-from neuron_node.neuron import Memory, Neurons
+from neuron_node.neuron import Gradient, Memory, Neurons
 from tests.networks import made_data, plan_of, settings_of
 from tests.oracle.test_textbook import compared
 from tests.roles import header
 
-reply, learn, activate, fire = Neurons.reply, Neurons.learn, Neurons.activate, Neurons.fire
+reply, update, activate, fire = Neurons.reply, Neurons.update, Neurons.activate, Neurons.fire
 
 
 def error_with_updated_weights(self: Neurons, memory: Memory) -> Array:
@@ -32,12 +32,9 @@ def error_with_updated_weights(self: Neurons, memory: Memory) -> Array:
     return error
 
 
-def sum_instead_of_mean(self: Neurons, memory: Memory) -> bool:
+def sum_instead_of_mean(self: Neurons, gradient: Gradient) -> bool:
     """The gradient forgets how many samples there are."""
-    memory.batch, batch = 1, memory.batch
-    healthy = learn(self, memory)
-    memory.batch = batch
-    return healthy
+    return update(self, gradient._replace(samples=1))
 
 
 def a_bias_that_is_forgotten(self: Neurons, memory: Memory) -> Array:
@@ -48,9 +45,9 @@ def a_bias_that_is_forgotten(self: Neurons, memory: Memory) -> Array:
     return activity
 
 
-def a_weight_that_is_off(self: Neurons, memory: Memory) -> bool:
+def a_weight_that_is_off(self: Neurons, gradient: Gradient) -> bool:
     """One neuron's first weight by 1e-10."""
-    healthy = learn(self, memory)
+    healthy = update(self, gradient)
     if self.role.names == ("hidden.1",):
         self.weights = self.weights + np.array([[1e-10, 0.0]])
     return healthy
@@ -63,9 +60,9 @@ def signals_that_are_swapped(self: Neurons, memory: Memory) -> Array:
 
 FAULTS: dict[str, tuple[str, Callable[..., object], str, int]] = {
     "updated weights": ("reply", error_with_updated_weights, "error", 1),
-    "sum instead of mean": ("learn", sum_instead_of_mean, "bias", 1),
+    "sum instead of mean": ("update", sum_instead_of_mean, "bias", 1),
     "no bias": ("activate", a_bias_that_is_forgotten, "activity", 2),
-    "a weight that is off": ("learn", a_weight_that_is_off, "weight", 1),
+    "a weight that is off": ("update", a_weight_that_is_off, "weight", 1),
     "swapped signals": ("fire", signals_that_are_swapped, "activity", 1),
 }
 

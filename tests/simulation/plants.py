@@ -135,7 +135,7 @@ def error_applied_twice(patch: pytest.MonkeyPatch) -> None:
     def repeat(self: Worker, record: Any, attempt: int) -> Any:
         if record.memory.own_error is not None:
             _reach("error_applied_twice")
-            self.neurons.learn(record.memory)
+            self.neurons.update(self.neurons.gradient(record.memory))
         return real(self, record, attempt)
 
     patch.setattr(Worker, "_repeat", repeat)

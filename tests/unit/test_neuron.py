@@ -33,7 +33,7 @@ def test_one_neuron_takes_the_nine_steps() -> None:
     assert neuron.receive_error(memory, 4, matrix((0.75,)))
     error = (0.5 * 0.75 - 2.0 * 0.125) * activity * (1.0 - activity)
     assert neuron.reply(memory).tolist() == [[pytest.approx(error, rel=1e-15)]]
-    assert neuron.learn(memory)
+    assert neuron.update(neuron.gradient(memory))
     assert neuron.weights.tolist() == [
         [pytest.approx(0.5 - 0.5 * 0.75 * activity), pytest.approx(-2.0 - 0.5 * 0.125 * activity)]
     ]
@@ -49,7 +49,7 @@ def test_the_error_uses_the_weights_as_they_were_when_sent() -> None:
     neuron.fire(memory)
     neuron.receive_error(memory, 3, matrix((1.0,)))
     assert neuron.reply(memory).tolist() == [[3.0]]
-    neuron.learn(memory)
+    neuron.update(neuron.gradient(memory))
     assert neuron.weights.tolist() == [[3.0 - 0.5 * 1.0 * 2.0]]
     assert memory.own_error is not None and memory.own_error.tolist() == [[3.0]]
 
@@ -65,7 +65,7 @@ def test_a_group_of_n_is_n_neurons() -> None:
     sums = group.fire(memory)
     group.receive_error(memory, 3, errors)
     own = group.reply(memory)
-    group.learn(memory)
+    group.update(group.gradient(memory))
     parts = []
     for row, name in enumerate(("a", "b")):
         alone = Neurons(role_of((name,), blocks=(Block(3, 2, 0.0, 0.0),)), bias[:, row], weights[[row]])
@@ -75,7 +75,7 @@ def test_a_group_of_n_is_n_neurons() -> None:
         parts.append(alone.fire(part))
         alone.receive_error(part, 3, errors)
         assert np.allclose(alone.reply(part), own[:, [row]], rtol=1e-14)
-        alone.learn(part)
+        alone.update(alone.gradient(part))
         assert np.allclose(alone.weights, group.weights[[row]], rtol=1e-14)
         assert np.allclose(alone.bias, group.bias[[row]], rtol=1e-14)
     assert np.allclose(parts[0] + parts[1], sums, rtol=1e-14)
@@ -90,7 +90,7 @@ def test_gradients_are_the_mean_over_the_batch() -> None:
     assert neuron.fire(memory).tolist() == [[4.0], [8.0]]
     neuron.receive_error(memory, 3, matrix((0.5,), (-1.5,)))
     assert neuron.reply(memory).tolist() == [[1.0], [-3.0]]
-    neuron.learn(memory)
+    neuron.update(neuron.gradient(memory))
     assert neuron.weights.tolist() == [[2.0 - 0.5 * (0.5 * 2.0 - 1.5 * 4.0) / 2]]
     assert neuron.bias.tolist() == [1.0 - 0.5 * (1.0 - 3.0) / 2]
 
@@ -106,7 +106,7 @@ def test_an_output_neurons_error_comes_from_its_target() -> None:
     assert neuron.receive_error(memory, OUTSIDE, matrix((1.0,)))
     error = (activity - 1.0) * activity * (1.0 - activity)
     assert neuron.reply(memory).tolist() == [[pytest.approx(error)]]
-    assert neuron.learn(memory)
+    assert neuron.update(neuron.gradient(memory))
     assert neuron.bias.tolist() == [pytest.approx(0.5 - 0.5 * error)]
     assert neuron.weights.shape == (1, 0)
 
@@ -120,7 +120,7 @@ def test_an_input_neuron_passes_its_input_on() -> None:
     assert neuron.fire(memory).tolist() == [[-3.5]]
     neuron.receive_error(memory, 2, matrix((1.0,)))
     assert neuron.reply(memory).tolist() == [[0.5]]
-    assert neuron.learn(memory)
+    assert neuron.update(neuron.gradient(memory))
     assert neuron.bias.tolist() == [0.0]
     assert neuron.weights.tolist() == [[0.5 + 0.5 * 7.0]]
 
@@ -142,7 +142,7 @@ def test_signals_are_added_in_synapse_order() -> None:
 
 
 def test_numbers_that_are_no_longer_finite_are_told() -> None:
-    """`learn` says False when a weight or a bias overflows."""
+    """`update` says False when a weight or a bias overflows."""
     neuron = Neurons(role_of(activation="identity", learning_rate=1e6), matrix((0.0,)), matrix((1e200,)))
     memory = Memory(1)
     with np.errstate(over="ignore"):
@@ -151,7 +151,7 @@ def test_numbers_that_are_no_longer_finite_are_told() -> None:
         neuron.fire(memory)
         neuron.receive_error(memory, 3, matrix((1e200,)))
         neuron.reply(memory)
-        assert not neuron.learn(memory)
+        assert not neuron.update(neuron.gradient(memory))
 
 
 def test_a_sum_of_signals_that_overflows_is_no_warning() -> None:
