@@ -21,6 +21,7 @@ NEEDED: dict[str, tuple[type, ...]] = {
     "prepared_sha256": (str,),
     "seed": (int,),
     "group_size": (int,),
+    "microbatches": (int,),
     "snapshot_interval_steps": (int, type(None)),
     "regroup_after_seconds": (int, float),
     "steps_at_most": (int, type(None)),

@@ -203,7 +203,8 @@ class RunDirectory:
 
     def identity(self, config: Mapping[str, Any]) -> str:
         """What a snapshot of this run belongs to, in one digest."""
-        facts = {key: config[key] for key in ("run", "network", "data_sha256", "seed", "group_size", "fingerprint")}
+        kept = ("run", "network", "data_sha256", "seed", "group_size", "microbatches", "fingerprint")
+        facts = {key: config[key] for key in kept}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     def result(self) -> dict[str, Any] | None:

@@ -57,7 +57,6 @@ class LeavesNodes:
         self.start = machine.start
         self.receive = machine.receive
         self.take = machine.take
-        self.catch_up = machine.catch_up
 
     @property
     def intake(self) -> Intake:
@@ -98,6 +97,7 @@ class Service:
             network=NetworkSettings.from_json(config["network"]),
             data=PreparedData.load(directory.data),
             group_size=config["group_size"],
+            microbatches=config["microbatches"],
             fingerprint=fingerprint(),
             snapshot_interval_steps=config["snapshot_interval_steps"],
             grace_ms=round(1000 * config["regroup_after_seconds"]),

@@ -134,19 +134,12 @@ class NodeMachine:
         return self._receive_each([frame], now_ms)
 
     def take(self, frames: list[bytes], now_ms: float) -> Sequence[Action]:
-        """Take several frames: all at once, if they are just what is waited for."""
+        """Take several frames: all at once, if they are just what is waited for. With none, do what was put off."""
         worker = self.hosting.only_worker
         sends = worker.take(frames) if worker is not None else None
         if sends is None:
             return self._receive_each(frames, now_ms)
         self.received += len(frames)
-        self.sent += len(sends)
-        return sends
-
-    def catch_up(self, _now_ms: float) -> Sequence[Action]:
-        """Do what `take` has put off, so that what it returned could be sent first."""
-        worker = self.hosting.only_worker
-        sends = worker.learn() if worker is not None else NOTHING
         self.sent += len(sends)
         return sends
 

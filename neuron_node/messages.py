@@ -32,6 +32,7 @@ MAX_HOSTED = 4096
 IDENTITY_LENGTH = 8
 DIGEST_LENGTH = 32
 MISSING_AT_MOST = 16
+MAX_PARTS = 64
 
 Identity = Annotated[bytes, Blob(IDENTITY_LENGTH)]
 Count = Annotated[int, Whole()]
@@ -72,9 +73,7 @@ class Header(NamedTuple):
 Attempt = Annotated[int, Whole(0, 1_000_000)]
 PassMode = Annotated[int, Whole(0, max(Mode))]
 Values = Annotated[Array, Matrix()]
-MAX_PARTS = 64
-PartNumber = Annotated[int, Whole(0, MAX_PARTS - 1)]
-PartCount = Annotated[int, Whole(1, MAX_PARTS)]
+Part = Annotated[int, Whole(0, MAX_PARTS)]
 
 
 class State(NamedTuple):
@@ -249,8 +248,7 @@ class Probe(NamedTuple):
     header: Header
 
 
-# Data: terse; never acknowledged one by one. The outputs' activities and the inputs' errors acknowledge a whole step.
-# A step whose batch is cut into `parts` has a pass for each of them, numbered one after the other from `part` 0 on.
+# Data: terse. Outputs' activities and inputs' errors acknowledge a whole pass: each of the `parts` of a batch has its own.
 
 
 class Input(NamedTuple):
@@ -261,8 +259,8 @@ class Input(NamedTuple):
     mode: PassMode
     sender: GroupNumber
     values: Values
-    part: PartNumber = 0
-    parts: PartCount = 1
+    part: Part = 0
+    parts: Part = 1
 
 
 class Target(NamedTuple):
@@ -273,8 +271,8 @@ class Target(NamedTuple):
     mode: PassMode
     sender: GroupNumber
     values: Values
-    part: PartNumber = 0
-    parts: PartCount = 1
+    part: Part = 0
+    parts: Part = 1
 
 
 class Signal(NamedTuple):
@@ -285,8 +283,8 @@ class Signal(NamedTuple):
     mode: PassMode
     sender: GroupNumber
     values: Values
-    part: PartNumber = 0
-    parts: PartCount = 1
+    part: Part = 0
+    parts: Part = 1
 
 
 class Axon(NamedTuple):
@@ -301,8 +299,8 @@ class Axon(NamedTuple):
     mode: PassMode
     sender: GroupNumber
     values: Annotated[Array, Matrix(MAX_BATCH, 2**32 - 1)]
-    part: PartNumber = 0
-    parts: PartCount = 1
+    part: Part = 0
+    parts: Part = 1
 
 
 class Error(NamedTuple):
@@ -313,8 +311,8 @@ class Error(NamedTuple):
     mode: PassMode
     sender: GroupNumber
     values: Values
-    part: PartNumber = 0
-    parts: PartCount = 1
+    part: Part = 0
+    parts: Part = 1
 
 
 class Output(NamedTuple):
@@ -325,8 +323,8 @@ class Output(NamedTuple):
     mode: PassMode
     sender: GroupNumber
     values: Values
-    part: PartNumber = 0
-    parts: PartCount = 1
+    part: Part = 0
+    parts: Part = 1
 
 
 class InputError(NamedTuple):
@@ -337,8 +335,8 @@ class InputError(NamedTuple):
     mode: PassMode
     sender: GroupNumber
     values: Values
-    part: PartNumber = 0
-    parts: PartCount = 1
+    part: Part = 0
+    parts: Part = 1
 
 
 # Command line ↔ coordinator.

@@ -13,48 +13,15 @@ are float64 of shape (batch, neurons). Nothing here knows a message, a socket or
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass, field
-from typing import NamedTuple
 
 import numpy as np
 
 from neuron_node.activations import ACTIVATIONS, Array, all_finite
 from neuron_node.losses import LOSSES
+from neuron_node.memory import Gradient, Memory
 from neuron_node.role import OUTSIDE, Role
 
 ACCUMULATED_AT_MOST_BYTES = 64 * 1024
-
-
-@dataclass(slots=True)
-class Memory:
-    """What a group remembers of one pass: who sent what, what it made of it, and what came back."""
-
-    batch: int
-    senders: set[int] = field(default_factory=set)
-    """Who has sent a signal."""
-    signals: Array | None = None
-    """(senders, batch, neurons), in synapse order."""
-    activity: Array | None = None
-    repliers: set[int] = field(default_factory=set)
-    """Who has sent an error."""
-    errors: Array | None = None
-    """(batch, synapses), in synapse order; for an output group the targets, (batch, neurons)."""
-    own_error: Array | None = None
-
-
-class Gradient(NamedTuple):
-    """Of weights (neurons, synapses) and biases (neurons,), summed up over so many samples; None where nothing is learned."""
-
-    samples: int
-    weights: Array | None
-    bias: Array | None
-
-    def plus(self, other: Gradient) -> Gradient:
-        """Of this part of a batch and the one that follows it; uses both up."""
-        for total, more in ((self.weights, other.weights), (self.bias, other.bias)):
-            if total is not None and more is not None:
-                np.add(total, more, out=total)
-        return self._replace(samples=self.samples + other.samples)
 
 
 class Neurons:
@@ -140,15 +107,13 @@ class Neurons:
 def _running_total(signals: Array) -> Array:
     """(senders, batch, neurons) added up one after the other, whatever the shape; `sum` may add in pairs."""
     total: Array = signals[0]
-    if len(signals) == 1:
-        return total
-    if signals.nbytes <= ACCUMULATED_AT_MOST_BYTES:
+    if len(signals) > 1 and signals.nbytes <= ACCUMULATED_AT_MOST_BYTES:
         total = np.add.accumulate(signals)[-1]
-        return total
-    # The same additions, without an array of all sums on the way.
-    total = total + signals[1]
-    for signal in signals[2:]:
-        np.add(total, signal, out=total)
+    elif len(signals) > 1:
+        # The same additions, without an array of all sums on the way.
+        total = total + signals[1]
+        for signal in signals[2:]:
+            np.add(total, signal, out=total)
     return total
 
 

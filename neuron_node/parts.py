@@ -6,7 +6,7 @@ the sum is the same to the bit.
 
 from __future__ import annotations
 
-from neuron_node.neuron import Gradient
+from neuron_node.memory import Gradient
 
 
 class Parts:

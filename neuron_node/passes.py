@@ -18,8 +18,9 @@ from neuron_node.addresses import axon_address, error_address, group_address
 from neuron_node.codec import NUMBERS_BEGIN, data_head, data_mark
 from neuron_node.events import Send
 from neuron_node.intake import AT_ONCE, Bin, head_of, pass_of, tail_of
+from neuron_node.memory import Memory
 from neuron_node.messages import Axon, Data, Error, Mode, Stage
-from neuron_node.neuron import Memory, Neurons
+from neuron_node.neuron import Neurons
 from neuron_node.role import Role
 from neuron_node.ways import Layout, Way, Ways
 

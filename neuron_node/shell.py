@@ -37,10 +37,7 @@ class BusyMachine(Machine, Protocol):
         """How many frames are due; see `neuron_node.intake`."""
 
     def take(self, frames: list[bytes], now_ms: float) -> Sequence[Any]:
-        """The same as `receive` with one after the other; something may be put off, see `Intake`."""
-
-    def catch_up(self, now_ms: float) -> Sequence[Any]:
-        """Do what was put off."""
+        """The same as `receive` with one after the other; with none, do what was put off."""
 
 
 class Shell:
@@ -79,7 +76,7 @@ class Shell:
             if frames:
                 perform(take(frames, now_ms))
                 if intake.postponed:
-                    perform(machine.catch_up(now_ms))
+                    perform(take([], now_ms))
             if self._interrupted:
                 self._interrupt()
             if now_ms >= tick_due_ms:

@@ -120,6 +120,7 @@ class Job:
         return {
             "seed": self.settings.seed,
             "group_size": self.group_size,
+            "microbatches": self.settings.microbatches,
             "snapshot_interval_steps": None if interval == "auto" else interval,
             "regroup_after_seconds": self.settings.regroup_after_seconds,
             "steps_at_most": steps_at_most,

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from coordinator.machine.collecting import Collection
 from coordinator.machine.events import Inspected, Persist, Row, Snapshot
 from coordinator.machine.outbox import Outbox
@@ -43,6 +45,8 @@ class Course:
         self.topology = topology
         self.outbox = outbox
         self.under_way = UnderWay(topology, outbox.header, outbox.send_all)
+        self._parts: list[Flight] = []
+        """Of the present step, those that are done."""
         data = plan.data
         self.training = Training(
             plan.schedule(),
@@ -97,16 +101,15 @@ class Course:
         """Take a result of a pass. Raises `PeerError`."""
         self.now_ms = now_ms
         flight = self.under_way.hear(message, now_ms)
-        if flight is not None and flight.targets is not None:
-            self._stepped(flight, flight.targets)
+        if flight is not None:
+            self._passed(flight)
 
     def look(self, now_ms: float) -> tuple[list[Flight], list[bytes]]:
         """Read the results that have been sorted: the passes that are complete with them, and what takes the long way."""
         self.now_ms = now_ms
         done, back = self.under_way.look(now_ms)
         for flight in done:
-            if flight.targets is not None:
-                self._stepped(flight, flight.targets)
+            self._passed(flight)
         return done, back
 
     def state(self, message: GroupState) -> None:
@@ -170,6 +173,7 @@ class Course:
             # It measured weights that are gone; the replayed steps will ask for it again.
             self.under_way.jobs.remove(self._measuring)
         self.under_way.restart()
+        self._parts = []
         if not self.done:
             self.train_measured = None
         self._progress_at_copy = Progress()
@@ -228,13 +232,29 @@ class Course:
         if due:
             self._collection = Collection(self.topology, step, set(self.topology.groups))
         self._slowed = self._collection is not None or self._unsaved is not None
-        self.under_way.launch_step(inputs, targets, Mode.TRAIN_AND_COPY if due else Mode.TRAIN, self.now_ms)
+        mode = Mode.TRAIN_AND_COPY if due else Mode.TRAIN
+        self.under_way.launch_step(inputs, targets, mode, self.now_ms, self.plan.microbatches)
 
-    def _stepped(self, flight: Flight, targets: Array) -> None:
+    def _passed(self, flight: Flight) -> None:
+        """A pass is done; with its last part a step is."""
+        if flight.targets is None:
+            return
+        self._parts.append(flight)
+        if len(self._parts) < flight.parts:
+            return
+        parts, self._parts = sorted(self._parts, key=lambda part: part.part), []
+        activities = [part.activities(self.topology) for part in parts]
+        targets = [part.targets for part in parts if part.targets is not None]
+        if flight.parts == 1:
+            self._stepped(flight, activities[0], targets[0])
+        else:
+            self._stepped(flight, np.concatenate(activities), np.concatenate(targets))
+
+    def _stepped(self, flight: Flight, activities: Array, targets: Array) -> None:
         self.steps_done += 1
         took_ms = self.now_ms - flight.started_ms
         self._pace.step_done(took_ms, slowed=self._slowed)
-        loss = self.training.learned(flight.activities(self.topology), targets, took_ms / 1000.0)
+        loss = self.training.learned(activities, targets, took_ms / 1000.0)
         self._note_row(loss)
         step, everybody = self.training.progress.step, set(self.topology.groups)
         if flight.mode is Mode.TRAIN_AND_COPY:

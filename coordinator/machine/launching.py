@@ -21,7 +21,7 @@ class Launching:
 
     def sends(self, flight: Flight, header: Header) -> list[Send]:
         """What starts a pass or, with a higher attempt, makes it repeat itself."""
-        mark = data_mark(flight.number, flight.attempt, flight.mode)
+        mark = data_mark(flight.number, flight.attempt, flight.mode, flight.part, flight.parts)
         sends = _columns(Input, flight.inputs, self._inputs, header, mark)
         if flight.targets is not None:
             sends += _columns(Target, flight.targets, self._outputs, header, mark)

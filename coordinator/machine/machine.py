@@ -149,10 +149,6 @@ class CoordinatorMachine:
             self._receive(frame)
         return self._taken() if done or rest else []
 
-    def catch_up(self, _now_ms: float) -> list[Any]:
-        """A coordinator puts nothing off."""
-        return []
-
     def look_closer(self) -> None:
         """Take all results that have been sorted in full: it matters who has answered and who has not."""
         for frame in self.course.under_way.take_back():

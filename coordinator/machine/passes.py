@@ -68,6 +68,9 @@ class Flight:
     started_ms: float
     job: ForwardJob | None = None
     batch: int = 0
+    part: int = 0
+    parts: int = 1
+    """Of a training step whose batch is cut into parts, each a pass of its own."""
     attempt: int = 0
     outputs: dict[int, Array] = field(default_factory=dict)
     input_errors: set[int] = field(default_factory=set)

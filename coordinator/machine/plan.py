@@ -27,6 +27,8 @@ class Plan:
     fingerprint: str
     snapshot_interval_steps: int | None = 50
     """None: as often as costs little."""
+    microbatches: int = 1
+    """Parts that the batch of a step is cut into, which are under way at the same time."""
     steps_at_most: int | None = None
     heartbeat_interval_ms: int = 1_000
     silence_ms: int = 10_000

@@ -54,7 +54,8 @@ class Results:
         if not self._outputs or len(self._output_sizes) > 1:
             return set()
         sizes = self._output_sizes if flight.mode is Mode.FORWARD else self._output_sizes | self._input_sizes
-        mark, batch = data_mark(flight.number, flight.attempt, flight.mode), len(flight.inputs)
+        batch = len(flight.inputs)
+        mark = data_mark(flight.number, flight.attempt, flight.mode, flight.part, flight.parts)
         return {mark + data_shape(batch, size) for size in sizes}
 
     def lacking(self, flight: Flight) -> int:

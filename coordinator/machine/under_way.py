@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 
+import numpy as np
+
 from coordinator.machine.launching import Launching
 from coordinator.machine.passes import Flight, ForwardJob
 from coordinator.machine.results import Results
@@ -59,9 +61,12 @@ class UnderWay:
         for flight in [flight for flight in self.flights.values() if flight.job is job]:
             del self.flights[flight.number]
 
-    def launch_step(self, inputs: Array, targets: Array, mode: Mode, now_ms: float) -> None:
-        """Send one training step into the network."""
-        self._launch(Flight(self._next(), mode, inputs, targets, now_ms, now_ms))
+    def launch_step(self, inputs: Array, targets: Array, mode: Mode, now_ms: float, parts: int = 1) -> None:
+        """Send one training step into the network, its batch in so many parts if it has as many samples."""
+        parts = min(parts, len(inputs))
+        cut = zip(np.array_split(inputs, parts), np.array_split(targets, parts), strict=True)
+        for part, (rows, wanted) in enumerate(cut):
+            self._launch(Flight(self._next(), mode, rows, wanted, now_ms, now_ms, part=part, parts=parts))
 
     def launch_forward(self, now_ms: float) -> None:
         """Send as many of the waiting batches as may be under way at once."""
@@ -80,7 +85,7 @@ class UnderWay:
     def sort(self, frames: Sequence[bytes]) -> list[bytes]:
         """Put results where they belong, to be looked at once all have come; those frames that are none, or come again."""
         tails = {*map(tail_of, frames)}
-        flight = self.flights.get(pass_of(next(iter(tails))))
+        flight = self.flights.get(pass_of(next(iter(tails), b"")))
         if len(tails) == 1 and flight is not None and not flight.frames and tails <= flight.tails:
             by_head = dict(zip(map(head_of, frames), frames, strict=True))
             if len(by_head) == len(frames) and by_head.keys() <= self.results.heads:

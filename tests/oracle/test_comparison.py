@@ -12,8 +12,9 @@ from coordinator.topology import Topology
 from coordinator.verify.comparison import Comparison
 from coordinator.verify.textbook import Textbook, Trace
 from neuron_node.activations import ACTIVATIONS, Activation, Array
+from neuron_node.memory import Gradient, Memory
 from neuron_node.messages import GroupState, State, Traffic
-from neuron_node.neuron import Gradient, Memory, Neurons
+from neuron_node.neuron import Neurons
 from tests.networks import made_data, plan_of, settings_of
 from tests.oracle.test_textbook import compared
 from tests.roles import header

@@ -111,8 +111,13 @@ class Watch:
             if step > self._step:
                 raise Violation(f"step {step} counts, and was never done")
             self._go_back(step)
-        flight = next(iter(course.under_way.flights.values()), None)
-        self._inputs = flight.inputs if flight is not None and flight.targets is not None else None
+        flights = list(course.under_way.flights.values())
+        flight = flights[0] if flights else None
+        if flight is None or flight.targets is None:
+            self._inputs = None
+        elif len(flights) == flight.parts:
+            # Just begun; later the parts that are done are missing here.
+            self._inputs = [row for part in flights for row in part.inputs]
         self.begun = self.begun or self._inputs is not None
         if self.calm and flight is not None and flight.attempt:
             raise Violation(f"pass {flight.number} is repeated, though nothing has gone wrong")

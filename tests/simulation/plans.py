@@ -19,20 +19,20 @@ from neuron_node.messages import State
 from tests.networks import plan_of, settings_of, xor_data
 from tests.simulation.client import CLIENT_ROWS
 
-# Layers, group size, batch size, steps between snapshots, and the seed. The four rows of exclusive or make an epoch.
-SHAPES: tuple[tuple[tuple[int, ...], int, int, int, int], ...] = (
-    ((2, 2, 1), 1, 1, 2, 1),
-    ((2, 2, 1), 1, 1, 3, 2),
-    ((2, 2, 1), 1, 2, 4, 3),
-    ((2, 2, 1), 1, 1, 5, 4),
-    ((2, 2, 1), 1, 2, 6, 5),
-    ((2, 1, 1), 1, 1, 3, 6),
-    ((2, 1, 1), 1, 2, 5, 7),
-    ((2, 2, 1), 2, 1, 3, 8),
-    ((2, 2, 1), 2, 3, 4, 9),
-    ((2, 3, 1), 1, 1, 3, 10),
-    ((2, 3, 1), 2, 1, 4, 11),
-    ((2, 2, 2, 1), 2, 1, 5, 12),
+# Layers, group size, batch size, steps between snapshots, the seed, and the parts of a batch. Four rows make an epoch.
+SHAPES: tuple[tuple[tuple[int, ...], int, int, int, int, int], ...] = (
+    ((2, 2, 1), 1, 1, 2, 1, 1),
+    ((2, 2, 1), 1, 1, 3, 2, 1),
+    ((2, 2, 1), 1, 2, 4, 3, 2),
+    ((2, 2, 1), 1, 1, 5, 4, 1),
+    ((2, 2, 1), 1, 2, 6, 5, 1),
+    ((2, 1, 1), 1, 1, 3, 6, 1),
+    ((2, 1, 1), 1, 2, 5, 7, 1),
+    ((2, 2, 1), 2, 1, 3, 8, 1),
+    ((2, 2, 1), 2, 3, 4, 9, 2),
+    ((2, 3, 1), 1, 1, 3, 10, 1),
+    ((2, 3, 1), 2, 1, 4, 11, 1),
+    ((2, 2, 2, 1), 2, 1, 5, 12, 1),
 )
 STEPS = 12
 HEARTBEAT_INTERVAL_MS = 1_000
@@ -62,7 +62,7 @@ class Reference:
 @functools.cache
 def plan_number(number: int) -> Plan:
     """One of the runs."""
-    layers, group_size, batch, interval, seed = SHAPES[number]
+    layers, group_size, batch, interval, seed, parts = SHAPES[number]
     data = xor_data()
     steps_per_epoch = -(-len(data.train_inputs) // batch)
     network = settings_of(
@@ -71,7 +71,9 @@ def plan_number(number: int) -> Plan:
         epochs=STEPS // steps_per_epoch,
         hidden_activation="tanh" if number % 2 else "logistic",
     )
-    return simulated(network, data, group_size=group_size, snapshot_interval_steps=interval, seed=seed)
+    return simulated(
+        network, data, group_size=group_size, snapshot_interval_steps=interval, seed=seed, microbatches=parts
+    )
 
 
 @functools.cache

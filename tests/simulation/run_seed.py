@@ -19,7 +19,7 @@ from tests.simulation.world import World
 
 DIVERGE = 0.02
 """The share of seeds whose run can't succeed, whatever happens: it must say so, and nothing else."""
-SERVE = 0.15
+SERVE = 0.25
 """The share of seeds whose coordinator stays when it has finished, and is asked to end in the end."""
 CALM = 0.1
 """The share of seeds whose network loses nothing."""

@@ -116,7 +116,7 @@ def test_the_textbook_knows_no_neuron() -> None:
 def test_the_arithmetic_knows_nobody() -> None:
     """`neuron.py` knows what a role is, and no message, codec, event, machine or error."""
     ours = {name for name in imports_of(CHECKOUT / "neuron_node" / "neuron.py") if name.startswith("neuron_node.")}
-    assert {name.split(".")[1] for name in ours} == {"activations", "losses", "role"}
+    assert {name.split(".")[1] for name in ours} == {"activations", "losses", "memory", "role"}
 
 
 @pytest.mark.parametrize(

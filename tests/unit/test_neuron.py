@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from neuron_node.codec import decode
+from neuron_node.memory import Memory
 from neuron_node.messages import Diverged, Header, Mode, Placement, Signal
-from neuron_node.neuron import Memory, Neurons
+from neuron_node.neuron import Neurons
 from neuron_node.role import OUTSIDE, Block, Sender
 from neuron_node.worker import Worker
 from tests.roles import OTHER_LIFE, RUN, input_role, matrix, output_role, role_of

@@ -137,6 +137,8 @@ WRONG = [
     ("seed", str(2**63), "a whole number from 0 to 9223372036854775807, not '9223372036854775808'"),
     ("group_size", "0", "a whole number from 1 to 65,536, layer or auto, not '0'"),
     ("group_size", "all", "a whole number from 1 to 65,536, layer or auto, not 'all'"),
+    ("microbatches", "0", "a whole number from 1 to 64, not '0'"),
+    ("microbatches", "65", "a whole number from 1 to 64, not '65'"),
     ("test_fraction", "1", "a number from 0 to 0.9, not '1'"),
     ("scaling", "log", "standard, range or none, not 'log'"),
     ("preset", "seed", "exmachina, not 'seed'"),
