@@ -8,7 +8,8 @@ from __future__ import annotations
 import contextlib
 import itertools
 import resource
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple, cast
 
 import zmq
 
@@ -100,14 +101,14 @@ class Link:
         self.lost_sends = 0
         self._context = new_context()
         self._receive_timeout_ms = receive_timeout_ms
-        self._silent = self._hurried = False
+        self._silent = True
         self._hurry_ms = min(HURRY_MS, receive_timeout_ms)
         self._connect()
 
     def send(self, address: bytes, body: bytes) -> bool:
         """Hand one frame to ZeroMQ; False if the broker took none for a second. Only a finished step proves arrival."""
         try:
-            self._push.send(address + body, 0, len(body) < SENT_BY_REFERENCE_BYTES)
+            self._send(address + body, 0, len(body) < SENT_BY_REFERENCE_BYTES)
         except zmq.Again:
             self.lost_sends += 1
             return False
@@ -129,20 +130,20 @@ class Link:
             return None
 
     def receive_many(self, most: int) -> list[bytes]:
-        """So many frames; fewer if there was silence for the receive timeout, and a shorter one where several are due.
+        """So many frames; fewer if there was silence for `HURRY_MS`.
 
-        Something else may come in place of what is due, and must not wait for it: after a silence only one is waited for.
+        Something else may come in place of what is due, and must not wait for it for long. So after a silence only one is
+        waited for, for as long as the receive timeout.
         """
-        if self._silent:
-            most = 1
-        if (most > 1) is not self._hurried:
-            self._hurried = most > 1
-            self._sub.setsockopt(zmq.RCVTIMEO, self._hurry_ms if self._hurried else self._receive_timeout_ms)
         frames: list[bytes] = []
-        with contextlib.suppress(zmq.Again):
-            # What came before the silence is in the list: it is extended as they come.
-            frames.extend(itertools.islice(self._frames, most))
-        self._silent = not frames
+        try:  # noqa: SIM105 - `suppress` would cost more than all the rest
+            # What came before a silence is in the list: it is extended as they come.
+            frames.extend(itertools.islice(self._frames, 1 if self._silent else most))
+        except zmq.Again:
+            pass
+        if bool(frames) is self._silent:
+            self._silent = not frames
+            self._sub.setsockopt(zmq.RCVTIMEO, self._receive_timeout_ms if self._silent else self._hurry_ms)
         return frames
 
     def broken(self) -> bool:
@@ -169,11 +170,13 @@ class Link:
             socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_INTERVAL_AT_MOST_MS)
             self._monitors.append(socket.get_monitor_socket(zmq.EVENT_DISCONNECTED))
             socket.connect(endpoint)
+        # Without pyzmq's convenience around it, which is made for other kinds of sockets.
+        self._send = cast("Callable[[bytes, int, bool], object]", super(zmq.Socket, self._push).send)
         self._push.setsockopt(zmq.IMMEDIATE, 1)
         self._push.setsockopt(zmq.SNDTIMEO, SEND_TIMEOUT_MS)
         self._sub.setsockopt(zmq.RCVTIMEO, self._receive_timeout_ms)
         self._frames = iter(self._sub.recv, None)
-        self._silent = self._hurried = False
+        self._silent = True
 
     def _disconnect(self, linger_ms: int) -> None:
         for socket, monitor in zip((self._push, self._sub), self._monitors, strict=True):
