@@ -6,6 +6,7 @@ message or raises a `PeerError`, whatever the bytes.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any, cast, get_args
 
 import msgpack
@@ -90,6 +91,7 @@ def data_mark(number: int, attempt: int, mode: int, part: int = 0, parts: int = 
     return _WHOLE_64 + int.to_bytes(number, 8, "big") + b"".join(map(_packer.pack, (attempt, mode, part, parts)))
 
 
+@lru_cache(maxsize=256)
 def data_shape(rows: int, columns: int) -> bytes:
     """How numbers begin: rows, columns and, as the msgpack specification's bin 32, how many bytes follow."""
     sizes = (_WHOLE_32, rows), (_WHOLE_32, columns), (b"\xc6", 8 * rows * columns)

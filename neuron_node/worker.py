@@ -50,7 +50,6 @@ from neuron_node.role import OUTSIDE
 
 AXON_AT_ONCE_BYTES = 32 * 1024
 """Up to this size a group publishes its whole axons in one message; beyond it, what each receiver would get in vain costs more."""
-SHAPES_KEPT = 64
 FIRED = Stage.FIRED
 REPLIES_FIRST_FROM_BYTES = 256 * 1024
 """With so many weights, the error is sent before they are learned: those above can begin."""
@@ -85,7 +84,6 @@ class Worker(Passes):
         kinds: tuple[type[Data], ...] = (Signal, Axon, Output, Error, InputError)
         self._heads_sent = {kind: data_head(b"", kind, run, generation, incarnation, group) for kind in kinds}
         self._fan_out = self.role.fan_out
-        self._shapes: dict[tuple[int, int], bytes] = {}
         self._error_address, self._axon_address = error_address(group), axon_address(group)
         self._addresses = [group_address(block.receiver) for block in self.role.blocks]
 
@@ -274,12 +272,7 @@ class Worker(Passes):
 
     def _begin(self, kind: type[Data], record: Pass, rows: int, columns: int) -> bytes:
         """A data message of this group up to its numbers."""
-        shape = self._shapes.get((rows, columns))
-        if shape is None:
-            if len(self._shapes) > SHAPES_KEPT:
-                self._shapes.clear()
-            shape = self._shapes[(rows, columns)] = data_shape(rows, columns)
-        return self._heads_sent[kind] + record.mark + shape
+        return self._heads_sent[kind] + record.mark + data_shape(rows, columns)
 
     def _diverge(self, record: Pass) -> list[Send]:
         record.broken = record.broken or self._first_broken_neuron(record)

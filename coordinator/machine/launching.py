@@ -16,25 +16,29 @@ class Launching:
     """Sends passes into the network."""
 
     def __init__(self, topology: Topology) -> None:
+        self._of: tuple[bytes, int, bytes] | None = None
+        self._heads: dict[type[Data], bytes] = {}
         self._inputs = [(group, group_address(group.number)) for group in topology.inputs]
         self._outputs = [(group, group_address(group.number)) for group in topology.outputs]
 
     def sends(self, flight: Flight, header: Header) -> list[Send]:
         """What starts a pass or, with a higher attempt, makes it repeat itself."""
+        of = (header.run, header.generation, header.incarnation)
+        if of != self._of:
+            self._of = of
+            self._heads = {kind: data_head(b"", kind, *of, OUTSIDE) for kind in (Input, Target)}
         mark = data_mark(flight.number, flight.attempt, flight.mode, flight.part, flight.parts)
-        sends = _columns(Input, flight.inputs, self._inputs, header, mark)
+        sends = _columns(self._heads[Input] + mark, flight.inputs, self._inputs)
         if flight.targets is not None:
-            sends += _columns(Target, flight.targets, self._outputs, header, mark)
+            sends += _columns(self._heads[Target] + mark, flight.targets, self._outputs)
         return sends
 
 
-def _columns(
-    kind: type[Data], values: Array, groups: list[tuple[Group, bytes]], header: Header, mark: bytes
-) -> list[Send]:
+def _columns(begin: bytes, values: Array, groups: list[tuple[Group, bytes]]) -> list[Send]:
     """Each group's columns of the values, (batch, columns of all groups)."""
     batch = len(values)
-    begin = data_head(b"", kind, header.run, header.generation, header.incarnation, OUTSIDE) + mark
-    if all(group.size == 1 for group, _ in groups):
+    if len(groups) == len(values.T):
+        # One neuron a group.
         begin += data_shape(batch, 1)
         numbers, size = values.T.astype("<f8", order="C", copy=False).tobytes(), 8 * batch
         places = range(0, len(numbers), size)

@@ -27,6 +27,8 @@ class Results:
         self._input_errors: list[bytes] = []
         self.heads: frozenset[bytes] = frozenset()
         """How each result begins that can come."""
+        self._due = {False: len(topology.outputs), True: len(topology.outputs) + len(topology.inputs)}
+        """Results of a pass, by whether it learns."""
         self._output_sizes = {group.size for group in topology.outputs}
         self._input_sizes = {group.size for group in topology.inputs}
 
@@ -60,9 +62,7 @@ class Results:
 
     def lacking(self, flight: Flight) -> int:
         """How many results a flight waits for, if all that has come is right."""
-        due = len(self._topology.outputs)
-        if flight.mode is not Mode.FORWARD:
-            due += len(self._topology.inputs)
+        due = self._due[flight.mode is not Mode.FORWARD]
         return due - len(flight.outputs) - len(flight.input_errors) - len(flight.frames)
 
     def read(self, flight: Flight) -> bool:

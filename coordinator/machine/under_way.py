@@ -64,6 +64,9 @@ class UnderWay:
     def launch_step(self, inputs: Array, targets: Array, mode: Mode, now_ms: float, parts: int = 1) -> None:
         """Send one training step into the network, its batch in so many parts if it has as many samples."""
         parts = min(parts, len(inputs))
+        if parts == 1:
+            self._launch(Flight(self._next(), mode, inputs, targets, now_ms, now_ms))
+            return
         cut = zip(np.array_split(inputs, parts), np.array_split(targets, parts), strict=True)
         for part, (rows, wanted) in enumerate(cut):
             self._launch(Flight(self._next(), mode, rows, wanted, now_ms, now_ms, part=part, parts=parts))
