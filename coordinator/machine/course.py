@@ -37,6 +37,16 @@ class Stall(NamedTuple):
     line: str
 
 
+class Done(NamedTuple):
+    """A step that is done: what came of it, (batch, outputs), what should have, and how long it took."""
+
+    activities: Array
+    targets: Array
+    mode: Mode
+    took_ms: float
+    slowed: bool
+
+
 class Course:
     """The run's progress. `done` once the trained network has been measured and its final snapshot is whole."""
 
@@ -47,6 +57,7 @@ class Course:
         self.under_way = UnderWay(topology, outbox.header, outbox.send_all)
         self._parts: list[Flight] = []
         """Of the present step, those that are done."""
+        self._uncounted: Done | None = None
         data = plan.data
         self.training = Training(
             plan.schedule(),
@@ -221,8 +232,9 @@ class Course:
         return False
 
     def _launch_step(self) -> None:
-        inputs, targets = self.training.batch()
-        step, last = self.training.progress.step + 1, self.training.schedule.steps
+        step = self.training.progress.step + 1 + (self._uncounted is not None)
+        inputs, targets = self.training.batch(step)
+        last = self.training.schedule.steps
         if step == last:
             self._collection = None
         since = step - (self.snapshot.step if self.snapshot else 0)
@@ -245,19 +257,41 @@ class Course:
         parts, self._parts = sorted(self._parts, key=lambda part: part.part), []
         activities = [part.activities(self.topology) for part in parts]
         targets = [part.targets for part in parts if part.targets is not None]
-        if flight.parts == 1:
-            self._stepped(flight, activities[0], targets[0])
+        done = Done(
+            activities[0] if flight.parts == 1 else np.concatenate(activities),
+            targets[0] if flight.parts == 1 else np.concatenate(targets),
+            flight.mode,
+            self.now_ms - flight.started_ms,
+            self._slowed,
+        )
+        if self._may_count_later(done):
+            # The next step needs none of this one's figures: let it be on its way first.
+            self._uncounted = done
+            self.under_way.postponed = True
+            self._launch_step()
         else:
-            self._stepped(flight, np.concatenate(activities), np.concatenate(targets))
+            self._count(done)
 
-    def _stepped(self, flight: Flight, activities: Array, targets: Array) -> None:
+    def _may_count_later(self, done: Done) -> bool:
+        """Whether nothing but the next step begins now: no measurement, no snapshot, and nobody who waits for an answer."""
+        step, schedule = self.training.progress.step + 1, self.training.schedule
+        between = step % schedule.steps_per_epoch == 0 or step >= schedule.steps or self.under_way.jobs
+        return done.mode is Mode.TRAIN and not between and not self.plan.inspect_every_step
+
+    def catch_up(self) -> None:
+        """Count the step that has been done, if that was put off."""
+        done, self._uncounted = self._uncounted, None
+        self.under_way.postponed = False
+        if done is not None:
+            self._count(done)
+
+    def _count(self, done: Done) -> None:
         self.steps_done += 1
-        took_ms = self.now_ms - flight.started_ms
-        self._pace.step_done(took_ms, slowed=self._slowed)
-        loss = self.training.learned(activities, targets, took_ms / 1000.0)
+        self._pace.step_done(done.took_ms, slowed=done.slowed)
+        loss = self.training.learned(done.activities, done.targets, done.took_ms / 1000.0)
         self._note_row(loss)
         step, everybody = self.training.progress.step, set(self.topology.groups)
-        if flight.mode is Mode.TRAIN_AND_COPY:
+        if done.mode is Mode.TRAIN_AND_COPY:
             self._progress_at_copy = self.training.progress
             self._keep_if_whole()
         if self.plan.inspect_every_step:

@@ -96,9 +96,10 @@ class CoordinatorMachine:
     def handle(self, event: Any, now_ms: float) -> list[Any]:
         """Take one event; the actions must be performed in order."""
         self.now_ms = now_ms
+        self.course.catch_up()
         match event:
             case Received(frame):
-                return self.take([frame], now_ms)
+                return self.receive(frame, now_ms)
             case Tick():
                 self._clock.tick()
             case LinkLost():
@@ -131,23 +132,25 @@ class CoordinatorMachine:
         return self.course.under_way
 
     def receive(self, frame: bytes, now_ms: float) -> list[Any]:
-        """Take a frame."""
-        return self.take([frame], now_ms)
+        """Take a frame, and put nothing off."""
+        actions = self.take([frame], now_ms)
+        return actions + self.take([], now_ms) if self.intake.postponed else actions
 
     def take(self, frames: list[bytes], now_ms: float) -> list[Any]:
-        """Take frames: results are looked at once all of a pass have come."""
+        """Take frames: results are looked at once all of a pass have come. With none, do what was put off."""
         self.now_ms = now_ms
-        rest = self.course.under_way.sort(frames)
+        self.course.catch_up()
+        rest = self.course.under_way.sort(frames) if self.running else frames
         done: list[Flight] = []
         if len(rest) < len(frames):
             done, back = self.course.look(now_ms)
             rest = back + rest
-        if done:
+        if done or not frames:
             self.roster.everybody_was_heard(now_ms)
             self._recovered()
         for frame in rest:
             self._receive(frame)
-        return self._taken() if done or rest else []
+        return self._taken() if done or rest or not frames else []
 
     def look_closer(self) -> None:
         """Take all results that have been sorted in full: it matters who has answered and who has not."""
@@ -326,8 +329,6 @@ class CoordinatorMachine:
         for member in self.roster.in_order():
             self.outbox.send(node_address(member.incarnation), Stop(self.outbox.header()))
         self._clock.control_sent()
-
-    # Links.
 
     def _link_lost(self) -> None:
         if self.state is CoordinatorState.TRAINING:

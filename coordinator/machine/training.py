@@ -59,9 +59,9 @@ class Training:
         ended = step > 0 and (step % length == 0 or step == self.schedule.steps)
         return ended and len(self.progress.epochs) * length < step
 
-    def batch(self) -> tuple[Array, Array]:
-        """Inputs and targets of the next step."""
-        samples = self.schedule.samples_of(self.progress.step)
+    def batch(self, step: int) -> tuple[Array, Array]:
+        """Inputs and targets of a step, counted from 1."""
+        samples = self.schedule.samples_of(step - 1)
         return self.inputs[samples], self.targets[samples]
 
     def learned(self, activities: Array, targets: Array, seconds: float = 0.0) -> float:
