@@ -85,14 +85,14 @@ def measure_network(order: Order) -> Measured:
     """Train for a while, or predict, and end the run. Raises `JobError` if it fails or stands still."""
     if not order.learning:
         return _measure_prediction(order)
-    with _made_run(order) as (directory, nodes), LocalRun(directory, nodes) as run:
+    with made_run(order) as (directory, nodes), LocalRun(directory, nodes) as run:
         return _watched(run.events(), directory, order.seconds)
 
 
 def _measure_prediction(order: Order) -> Measured:
     """Send rows forward for a while, through a network that has learnt one step."""
     rows = made_samples(order.layers, order.batch_size)[0]
-    with _made_run(order, steps=1) as (directory, nodes), PredictingRun(directory, nodes) as run:
+    with made_run(order, steps=1) as (directory, nodes), PredictingRun(directory, nodes) as run:
         starting = await_trained(run.events())
         endpoints = Endpoints(*directory.read_json("endpoints"))
         speed = passes_per_second(endpoints, rows, order.batch_size, order.seconds)
@@ -101,14 +101,14 @@ def _measure_prediction(order: Order) -> Measured:
 
 def profile_network(order: Order) -> dict[str, dict[str, float]]:
     """By role, the microseconds that a program spends in each stage of a step. Raises `JobError`."""
-    with _made_run(order) as (directory, nodes):
+    with made_run(order) as (directory, nodes):
         with ProfiledRun(directory, nodes) as run:
             _watched(run.events(), directory, order.seconds)
         return profile_of(directory)
 
 
 @contextlib.contextmanager
-def _made_run(order: Order, steps: int | None = None) -> Iterator[tuple[RunDirectory, int]]:
+def made_run(order: Order, steps: int | None = None) -> Iterator[tuple[RunDirectory, int]]:
     """The folder of a run on made samples, for as long as it is needed, and how many nodes it takes."""
     data, network = made_data(order.layers, order.batch_size), made_network(order.layers, order.batch_size)
     if steps is not None:
