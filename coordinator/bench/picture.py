@@ -76,7 +76,7 @@ def _draw_speeds(axes: Any, rows: Sequence[Row]) -> None:
     axes.set_xlabel("steps per second: medians, least and greatest")
     axes.grid(axis="x", alpha=0.3)
     axes.set_axisbelow(True)
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(series), frameon=False)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False)
 
 
 def _draw_growth(axes: Any, rows: Sequence[Row], size: str, value: Any, label: str) -> None:
@@ -87,8 +87,8 @@ def _draw_growth(axes: Any, rows: Sequence[Row], size: str, value: Any, label: s
             continue
         wheres, values = zip(*curve, strict=True)
         line, level = growth(wheres, values)
-        label = f"{kind}: in proportion to {size} ** {line:.2f}"
-        [drawn] = axes.plot(wheres, values, marker="o", linestyle="none", label=label)
+        told = f"{kind}: as {size} to the power of {line:.2f}"
+        [drawn] = axes.plot(wheres, values, marker="o", linestyle="none", label=told)
         axes.plot(wheres, [level * where**line for where in wheres], color=drawn.get_color(), linewidth=0.8)
     axes.set_xscale("log")
     axes.set_yscale("log")

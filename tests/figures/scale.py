@@ -28,7 +28,7 @@ from coordinator.run_directory import RunDirectory
 Figure = dict[str, Any]
 Events = Iterator[dict[str, Any]]
 MEGABYTE = 1024 * 1024
-NEURONS = Order((950, 40, 10), 1, 16, seconds=5.0)
+NEURONS = Order((950, 40, 10), 1, 1, seconds=3.0)
 GROUPS = tuple(Order((784, 4096, 4096, 10), size, 64, seconds=15.0) for size in (1024, 2048))
 LIMITS = {"seconds_wired": 15.0, "megabytes_a_node": 5.0, "peak_megabytes": 8192.0}
 
