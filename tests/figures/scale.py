@@ -138,6 +138,8 @@ def main() -> int:
     """Exit 1 if a limit was not kept."""
     parser = argparse.ArgumentParser(prog="scale", description=__doc__)
     parser.add_argument("what", nargs="*", choices=["neurons", "groups", []], help="neurons, groups (default: both)")
+    # However it ends, no program and no folder stays.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     wanted = parser.parse_args().what or ["neurons", "groups"]
     faults = []
     for order in (NEURONS, *GROUPS):
