@@ -8,26 +8,35 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from coordinator.bench.network import measure_network
 from coordinator.bench.reference import THREAD_VARIABLES, has_pytorch
 from coordinator.bench.wire import Order
 from coordinator.errors import JobError
-from coordinator.needs import check_needs, needs_of, this_machine
+from coordinator.host import this_machine
+from coordinator.machine.under_way import FORWARD_AT_ONCE
+from coordinator.needs import check_needs, needs_of
+from coordinator.topology import Topology
+from coordinator.traffic import Load, Pass, load_of
 
 WIRING = "broker"
 SPEEDS = {
     "steps_per_second": "network",
     "wire_steps_per_second": "wire",
+    "wire_and_arithmetic_steps_per_second": "wire_and_arithmetic",
+    "wire_many_at_once_steps_per_second": "wire_many_at_once",
     "numpy_steps_per_second": "numpy",
     "numpy_all_cores_steps_per_second": "numpy_all_cores",
     "pytorch_steps_per_second": "pytorch",
 }
-"""A row's keys, and what was measured for each."""
+"""A row's keys, and what was measured for each; a step is a forward pass where nothing is learned."""
+WORKS = ("training", "prediction")
 RATIOS = {
     "ratio_to_wire": "wire",
+    "ratio_to_wire_and_arithmetic": "wire_and_arithmetic",
+    "ratio_to_wire_many_at_once": "wire_many_at_once",
     "ratio_to_numpy": "numpy",
     "ratio_to_numpy_all_cores": "numpy_all_cores",
     "ratio_to_pytorch": "pytorch",
@@ -37,11 +46,12 @@ LONGEST_START_SECONDS = 300.0
 
 @dataclass(frozen=True)
 class Case:
-    """One row: a network, cut into groups of at most so many neurons, that learns batches of one size."""
+    """One row: a network, cut into groups of at most so many neurons, that learns batches of one size, or predicts them."""
 
     layers: tuple[int, ...]
     batch_size: int
     group_size: int | str
+    work: str = "training"
 
     @property
     def neurons_a_group(self) -> int:
@@ -50,7 +60,17 @@ class Case:
 
     def order(self, seconds: float) -> Order:
         """For so many seconds."""
-        return Order(self.layers, self.neurons_a_group, self.batch_size, seconds)
+        return Order(self.layers, self.neurons_a_group, self.batch_size, seconds, learning=self.work == "training")
+
+    @property
+    def measured(self) -> list[str]:
+        """What is measured for it, in turn. Steps can't overlap, so many at once is a wire for predictions only."""
+        absent = {"pytorch": not has_pytorch(), "wire_many_at_once": self.work == "training"}
+        return [name for name in SPEEDS.values() if not absent.get(name, False)]
+
+    def load(self) -> Load:
+        """The messages of a step, or of a forward pass."""
+        return load_of(Topology(self.layers, self.neurons_a_group), Pass(self.batch_size, self.work == "training"))
 
 
 @dataclass
@@ -79,7 +99,7 @@ def check_case(case: Case) -> None:
 def measure_case(case: Case, repeats: int, seconds: float, tell: Callable[[str], None]) -> dict[str, Any]:
     """All measurements of one case, alternating; the row. `tell` hears what is being done. Raises `JobError`."""
     order, samples = case.order(seconds), Samples()
-    names = [name for name in SPEEDS.values() if name != "pytorch" or has_pytorch()]
+    names = case.measured
     for repeat in range(repeats):
         # Who comes first changes, so that nobody always follows the same other.
         for name in names if repeat % 2 == 0 else reversed(names):
@@ -95,8 +115,9 @@ def _measure(name: str, order: Order, samples: Samples) -> None:
         samples.seconds_starting.append(found.seconds_starting)
         if found.memory_megabytes_per_node is not None:
             samples.memory_megabytes.append(found.memory_megabytes_per_node)
-    elif name == "wire":
-        samples.add(name, wire_speed(order))
+    elif name.startswith("wire"):
+        arithmetic, at_once = name == "wire_and_arithmetic", FORWARD_AT_ONCE if name == "wire_many_at_once" else 1
+        samples.add(name, wire_speed(replace(order, arithmetic=arithmetic, at_once=at_once)))
     else:
         library, _, all_cores = name.partition("_")
         threads = 1 if library == "numpy" and not all_cores else os.cpu_count() or 1
@@ -135,14 +156,15 @@ def _program(module: str, arguments: list[str], order: Order, environment: Mappi
 
 def row_of(case: Case, samples: Samples) -> dict[str, Any]:
     """Medians, and for each the least and the greatest of the repeats; None for what was not measured."""
-    needs = needs_of(case.layers, case.neurons_a_group, case.batch_size)
+    needs, load = needs_of(case.layers, case.neurons_a_group, case.batch_size), case.load()
     series: dict[str, list[float]] = {key: samples.speeds.get(name, []) for key, name in SPEEDS.items()}
     series["samples_per_second"] = [case.batch_size * speed for speed in series["steps_per_second"]]
     series |= {key: samples.ratios(name) for key, name in RATIOS.items()}
-    series["microseconds_per_message"] = [1e6 / speed / needs.messages_per_step for speed in series["steps_per_second"]]
+    series["microseconds_per_message"] = [1e6 / speed / load.messages for speed in series["steps_per_second"]]
     series["seconds_starting"] = samples.seconds_starting
     series["memory_megabytes_per_node"] = samples.memory_megabytes
     return {
+        "work": case.work,
         "layers": list(case.layers),
         "batch_size": case.batch_size,
         "group_size": case.group_size,
@@ -152,9 +174,9 @@ def row_of(case: Case, samples: Samples) -> dict[str, Any]:
         "synapses": needs.synapses,
         "repeats": len(series["steps_per_second"]),
         **{key: statistics.median(values) if values else None for key, values in series.items()},
-        "messages_per_step": needs.messages_per_step,
-        "bytes_per_step": needs.bytes_per_step,
-        "deliveries_per_step": needs.deliveries_per_step,
-        "delivered_bytes_per_step": needs.delivered_bytes_per_step,
+        "messages_per_step": load.messages,
+        "bytes_per_step": load.message_bytes,
+        "deliveries_per_step": load.deliveries,
+        "delivered_bytes_per_step": load.delivered_bytes,
         "spread": {key: [min(values), max(values)] if values else None for key, values in series.items()},
     }

@@ -8,12 +8,13 @@ import statistics
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from coordinator.bench.predicting import PredictingRun, await_trained, passes_per_second
 from coordinator.bench.profiled import ProfiledRun, profile_of
 from coordinator.bench.wire import Order
 from coordinator.cli.job import Job
@@ -25,10 +26,12 @@ from coordinator.presets import NetworkSettings
 from coordinator.run_directory import RunDirectory
 from coordinator.settings import LearnSettings
 from neuron_node.activations import Array
+from neuron_node.wiring import Endpoints
 
 SAMPLES_AT_MOST_BYTES = 64 * 1024 * 1024
 BATCHES = 500
 LEAST_BATCHES = 4
+TRAINING = ("train_inputs", "train_targets", "train_labels")
 STEPS_AT_LEAST = 2
 SILENT_AT_MOST_SECONDS = 120.0
 
@@ -79,26 +82,41 @@ def made_data(layers: tuple[int, ...], batch_size: int) -> PreparedData:
 
 
 def measure_network(order: Order) -> Measured:
-    """Train for a while, and end the run. Raises `JobError` if it fails or stands still."""
-    with _made_run(order) as (directory, nodes), LocalRun(directory, nodes) as run:
+    """Train for a while, or predict, and end the run. Raises `JobError` if it fails or stands still."""
+    if not order.learning:
+        return _measure_prediction(order)
+    with made_run(order) as (directory, nodes), LocalRun(directory, nodes) as run:
         return _watched(run.events(), directory, order.seconds)
+
+
+def _measure_prediction(order: Order) -> Measured:
+    """Send rows forward for a while, through a network that has learnt one step."""
+    rows = made_samples(order.layers, order.batch_size)[0]
+    with made_run(order, steps=1) as (directory, nodes), PredictingRun(directory, nodes) as run:
+        starting = await_trained(run.events())
+        endpoints = Endpoints(*directory.read_json("endpoints"))
+        speed = passes_per_second(endpoints, rows, order.batch_size, order.seconds)
+        return Measured(speed, starting, memory_megabytes_per_node(directory))
 
 
 def profile_network(order: Order) -> dict[str, dict[str, float]]:
     """By role, the microseconds that a program spends in each stage of a step. Raises `JobError`."""
-    with _made_run(order) as (directory, nodes):
+    with made_run(order) as (directory, nodes):
         with ProfiledRun(directory, nodes) as run:
             _watched(run.events(), directory, order.seconds)
         return profile_of(directory)
 
 
 @contextlib.contextmanager
-def _made_run(order: Order) -> Iterator[tuple[RunDirectory, int]]:
+def made_run(order: Order, steps: int | None = None) -> Iterator[tuple[RunDirectory, int]]:
     """The folder of a run on made samples, for as long as it is needed, and how many nodes it takes."""
     data, network = made_data(order.layers, order.batch_size), made_network(order.layers, order.batch_size)
+    if steps is not None:
+        # All of them are measured when the last step is done.
+        data = replace(data, **{name: getattr(data, name)[: steps * order.batch_size] for name in TRAINING})
     job = Job(LearnSettings(group_size=order.group_size), data, network)
     with tempfile.TemporaryDirectory(prefix="exmachina-bench-") as folder:
-        directory = job.create_run(Path(folder))
+        directory = job.create_run(Path(folder), steps_at_most=steps)
         with directory.claimed():
             yield directory, job.nodes
 

@@ -8,12 +8,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from coordinator.errors import UserError
 
 FORMATS = (".svg", ".png")
 SERIES = (
     ("steps_per_second", "network", "#1f6f8b"),
     ("wire_steps_per_second", "bare wire", "#99a8b2"),
+    ("wire_many_at_once_steps_per_second", "bare wire, many passes at once", "#c3ccd2"),
+    ("wire_and_arithmetic_steps_per_second", "bare wire and arithmetic", "#5c6b75"),
     ("numpy_steps_per_second", "NumPy, one thread", "#e6a157"),
     ("numpy_all_cores_steps_per_second", "NumPy, all cores", "#c8553d"),
     ("pytorch_steps_per_second", "PyTorch", "#6a4c93"),
@@ -72,21 +76,20 @@ def _draw_speeds(axes: Any, rows: Sequence[Row]) -> None:
     axes.set_xlabel("steps per second: medians, least and greatest")
     axes.grid(axis="x", alpha=0.3)
     axes.set_axisbelow(True)
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=len(series), frameon=False)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False)
 
 
 def _draw_growth(axes: Any, rows: Sequence[Row], size: str, value: Any, label: str) -> None:
-    kinds = sorted({(str(row["group_size"]), row["batch_size"]) for row in rows})
-    for group_size, batch_size in kinds:
-        curve = sorted(
-            (row[size], value(row))
-            for row in rows
-            if (str(row["group_size"]), row["batch_size"]) == (group_size, batch_size)
-        )
+    for kind in sorted({_kind(row) for row in rows}):
+        curve = sorted((row[size], value(row)) for row in rows if _kind(row) == kind)
         if len({where for where, _ in curve}) == 1:
             # All as many, as with a program a layer: that is no curve.
             continue
-        axes.plot(*zip(*curve, strict=True), marker="o", label=f"group {group_size}, batch {batch_size}")
+        wheres, values = zip(*curve, strict=True)
+        line, level = growth(wheres, values)
+        told = f"{kind}: as {size} to the power of {line:.2f}"
+        [drawn] = axes.plot(wheres, values, marker="o", linestyle="none", label=told)
+        axes.plot(wheres, [level * where**line for where in wheres], color=drawn.get_color(), linewidth=0.8)
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlabel(size)
@@ -95,6 +98,16 @@ def _draw_growth(axes: Any, rows: Sequence[Row], size: str, value: Any, label: s
     axes.legend(fontsize="small")
 
 
+def growth(wheres: Sequence[float], values: Sequence[float]) -> tuple[float, float]:
+    """The straight line through the logarithms that has the least squares: `values` are about level × where ** exponent."""
+    exponent, level = np.polyfit(np.log(wheres), np.log(values), 1)
+    return float(exponent), float(np.exp(level))
+
+
+def _kind(row: Row) -> str:
+    return f"{row['work']}, group {row['group_size']}, batch {row['batch_size']}"
+
+
 def _name(row: Row) -> str:
     layers = "-".join(map(str, row["layers"]))
-    return f"{layers}\nbatch {row['batch_size']}, group {row['group_size']}: {row['ratio_to_wire']:.2f} of wire"
+    return f"{layers}\n{_kind(row)}: {row['ratio_to_wire']:.2f} of wire"

@@ -56,7 +56,11 @@ def batches_of(order: Order) -> Iterator[tuple[Array, Array]]:
 def numpy_speed(order: Order) -> float:
     """The textbook of `coordinator verify`."""
     textbook = Textbook(made_network(order.layers, order.batch_size), SEED)
-    return speed_of(textbook.step, batches_of(order), order.seconds)
+
+    def forward(inputs: Array, _targets: Array) -> None:
+        textbook.forward(inputs)
+
+    return speed_of(textbook.step if order.learning else forward, batches_of(order), order.seconds)
 
 
 def pytorch_speed(order: Order) -> float:
@@ -82,7 +86,11 @@ def pytorch_speed(order: Order) -> float:
         loss.backward()
         optimizer.step()
 
-    return speed_of(step, batches, order.seconds)
+    def forward(inputs: Any, _targets: Any) -> None:
+        with torch.inference_mode():
+            model(inputs)
+
+    return speed_of(step if order.learning else forward, batches, order.seconds)
 
 
 LIBRARIES: dict[str, Callable[[Order], float]] = {"numpy": numpy_speed, "pytorch": pytorch_speed}

@@ -2,7 +2,9 @@
 
 The same processes as a local run, forked the same way, with the same sockets at the same broker, the same addresses and
 the same frames; but nobody computes, encodes or decodes. Each program counts what it has received and sends bytes that
-were made beforehand. No network of one program a group can be faster than this pattern of messages.
+were made beforehand. No network of one program a group can be faster than this pattern of messages. Where the order says
+so, each program also makes the NumPy calls of the nine steps, on arrays of its own: the ceiling of whatever computes with
+NumPy in so many programs.
 
 Standard input: one line of JSON (`Order`). Standard output: a line of JSON, `steps_per_second` and `seconds_starting`.
 """
@@ -24,6 +26,7 @@ from dataclasses import asdict, dataclass
 from itertools import repeat
 from pathlib import Path
 
+from coordinator.bench.nine_steps import NineSteps
 from coordinator.local.family import die_with_parent, name_process
 from coordinator.needs import broker_descriptors
 from coordinator.topology import Topology
@@ -45,13 +48,18 @@ SENT_BY_REFERENCE_BYTES = 64 * 1024
 
 @dataclass(frozen=True)
 class Order:
-    """What to measure, and for how long. A pass that does not learn has only the forward half."""
+    """What to measure, and for how long. A pass that does not learn has only the forward half.
+
+    With `arithmetic` the bare wire computes, and it has so many passes `at_once` on their way; the network does as it does.
+    """
 
     layers: tuple[int, ...]
     group_size: int
     batch_size: int
     seconds: float
     learning: bool = True
+    arithmetic: bool = False
+    at_once: int = 1
 
     def to_json(self) -> str:
         """One line."""
@@ -113,7 +121,27 @@ def node_loop(link: BareLink, part: Part, large: bool) -> None:
             send(frame)
 
 
-def coordinator_loop(link: BareLink, part: Part, large: bool, seconds: float) -> float:
+def computing_loop(link: BareLink, part: Part, large: bool, steps: NineSteps, learning: bool) -> None:
+    """The same with the arithmetic of its group, which learns when its error is on its way."""
+    send, receive = link.sender(part), link.receiver(large)
+    first, then = [m.frame() for m in part.sent_first], [m.frame() for m in part.sent_then]
+    while True:
+        for _ in repeat(None, part.heard_first):
+            receive()
+        steps.fire()
+        for frame in first:
+            send(frame)
+        if not learning:
+            continue
+        for _ in repeat(None, part.heard_then):
+            receive()
+        steps.reply()
+        for frame in then:
+            send(frame)
+        steps.learn()
+
+
+def coordinator_loop(link: BareLink, part: Part, large: bool, seconds: float, at_once: int) -> float:
     """A coordinator without data; the steps a second. Raises `JobError` when messages are lost."""
     send, receive, now = link.sender(part), link.receiver(large), time.perf_counter
     frames, due = [message.frame() for message in part.sent_first], part.heard_then
@@ -129,7 +157,10 @@ def coordinator_loop(link: BareLink, part: Part, large: bool, seconds: float) ->
         return steps, elapsed
 
     try:
-        run(lambda steps, _: steps >= WARM_UP_STEPS)
+        # All of them but the one that each step sends.
+        for frame in frames * (at_once - 1):
+            send(frame)
+        run(lambda steps, _: steps >= WARM_UP_STEPS + at_once)
         steps, elapsed = run(lambda steps, elapsed: elapsed >= seconds and steps > 0)
     except Exception as fault:
         raise JobError(f"the bare wire fell silent for {SILENCE_MS / 1000:.0f} s: {fault}") from None
@@ -184,7 +215,7 @@ class Wire:
         link.prove(b"coordin.")
         self._await_nodes(ready, begun)
         starting = time.perf_counter() - begun
-        speed = coordinator_loop(link, part, self._large, self.order.seconds)
+        speed = coordinator_loop(link, part, self._large, self.order.seconds, self.order.at_once)
         link.close()
         return {"steps_per_second": speed, "seconds_starting": starting}
 
@@ -217,13 +248,17 @@ class Wire:
 
     def _node(self, endpoints: Endpoints, number: int, tell: int) -> Callable[[], int]:
         def run() -> int:
-            link, part = BareLink(endpoints, FOR_EVER_MS), self._part(number)
+            link, part, order = BareLink(endpoints, FOR_EVER_MS), self._part(number), self.order
+            steps = NineSteps(self._topology, number, order.batch_size) if order.arithmetic else None
             for address in part.subscriptions:
                 link.subscribe(address)
             link.prove(number.to_bytes(IDENTITY_LENGTH, "big"))
             os.write(tell, b".")
             os.close(tell)
-            node_loop(link, part, self._large)
+            if steps is None:
+                node_loop(link, part, self._large)
+            else:
+                computing_loop(link, part, self._large, steps, self.order.learning)
             return 0
 
         return run

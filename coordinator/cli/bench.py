@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from coordinator.bench.measuring import Case, check_case, measure_case
+from coordinator.bench.measuring import WORKS, Case, check_case, measure_case
 from coordinator.bench.network import profile_network
 from coordinator.bench.picture import check_picture, save_picture
 from coordinator.bench.profiled import STAGES
@@ -16,6 +16,9 @@ from coordinator.cli.job import Job
 from coordinator.cli.options import json_option
 from coordinator.cli.output import errors, print_json, print_table
 from coordinator.cli.sizes import batch_sizes_of, group_sizes_of, layers_of
+from coordinator.errors import UserError
+from coordinator.host import this_machine
+from coordinator.placement import place
 
 USUAL_LAYERS = "64,12,10"
 
@@ -24,7 +27,8 @@ USUAL_LAYERS = "64,12,10"
 @click.argument("datasets", metavar="[DATASET]...", nargs=-1)
 @click.option("--layers", multiple=True, help="Sizes of all layers, as 64,12,10; may be given more than once.")
 @click.option("--batch-sizes", default="1,64", show_default=True, help="Samples a step.")
-@click.option("--group-sizes", default="1,layer", show_default=True, help="Neurons a program.")
+@click.option("--group-sizes", default="1,layer", show_default=True, help="Neurons a program; auto suits this machine.")
+@click.option("--work", default="training", show_default=True, help="What it does: training,prediction or one of them.")
 @click.option("--repeats", type=click.IntRange(1, 1_000), default=5, show_default=True, help="Of every measurement.")
 @click.option(
     "--seconds", type=click.FloatRange(0.01, 3600), default=3.0, show_default=True, help="Each measurement takes."
@@ -37,6 +41,7 @@ def bench(
     layers: tuple[str, ...],
     batch_sizes: str,
     group_sizes: str,
+    work: str,
     repeats: int,
     seconds: float,
     profile: bool,
@@ -45,31 +50,34 @@ def bench(
 ) -> None:
     """Measure steps per second of networks of programs, of the bare wire under them, and of matrices.
 
-    All take turns, several times; medians are shown. A DATASET stands for the sizes of its network; the samples are made
-    up. Without one, and without --layers, the network is 64-12-10. Nothing else should run on the machine meanwhile.
+    All take turns, several times; medians are shown. In prediction a step is a forward pass. A DATASET stands for the
+    sizes of its network; the samples are made up. Without one, and without --layers, the network is 64-12-10. Nothing
+    else should run on the machine meanwhile.
     """
     if picture is not None:
         check_picture(picture)
     networks = [Job.from_flags({"dataset": name}, None).network.layers for name in datasets]
     networks += [layers_of(text) for text in layers or (() if datasets else (USUAL_LAYERS,))]
+    works, sizes = _works_of(work), group_sizes_of("--group-sizes", group_sizes, ("layer", "auto"))
     cases = [
-        Case(network, batch_size, group_size)
+        Case(network, batch_size, group_size, each)
         for network in networks
         for batch_size in batch_sizes_of("--batch-sizes", batch_sizes)
-        for group_size in group_sizes_of("--group-sizes", group_sizes)
+        for group_size in (_settled(size, network, batch_size) for size in sizes)
+        for each in works
     ]
     for case in cases:
         check_case(case)
     rows = []
     with errors.status("starting") as status:
         for number, case in enumerate(cases, start=1):
-            before = f"{number} of {len(cases)}: batch {case.batch_size}, group {case.group_size}, "
+            before = f"{number} of {len(cases)}: {case.work}, batch {case.batch_size}, group {case.group_size}, "
 
             def tell(text: str, before: str = before) -> None:
                 status.update(before + text)
 
             rows.append(measure_case(case, repeats, seconds, tell))
-            if profile:
+            if profile and case.work == "training":
                 tell("profile")
                 rows[-1]["profile"] = profile_network(case.order(seconds))
     if picture is not None:
@@ -78,15 +86,32 @@ def bench(
         print_json({"rows": rows})
     else:
         _print_rows(rows)
-        for row in rows if profile else []:
-            _print_profile(row)
+        for row in rows:
+            if "profile" in row:
+                _print_profile(row)
+
+
+def _works_of(text: str) -> list[str]:
+    works = [part.strip() for part in text.split(",")]
+    if unknown := [part for part in works if part not in WORKS]:
+        raise UserError(f"--work: {unknown[0][:60]!r} is not {' or '.join(WORKS)}")
+    return works
+
+
+def _settled(group_size: int | str, layers: tuple[int, ...], batch_size: int) -> int | str:
+    """What `auto` stands for is said, and is asked once only: free memory changes."""
+    if group_size != "auto":
+        return group_size
+    placement = place(layers, batch_size, this_machine())
+    errors.print(f"{'-'.join(map(str, layers))}, batch {batch_size}: {placement.told}", markup=False)
+    return placement.group_size
 
 
 def _print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
     print_table(
         (
-            "layers", "batch", "group", "nodes", "steps/s", "samples/s", "wire steps/s", "of wire", "NumPy steps/s",
-            "of NumPy", "NumPy, all cores", "µs/message", "MB/node", "start, s",
+            "layers", "batch", "group", "nodes", "work", "steps/s", "samples/s", "wire steps/s", "of wire",
+            "of wire and arithmetic", "NumPy steps/s", "of NumPy", "NumPy, all cores", "µs/message", "MB/node", "start, s",
         ),
         [
             (
@@ -94,10 +119,12 @@ def _print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
                 row["batch_size"],
                 row["group_size"],
                 row["nodes"],
+                row["work"],
                 row["steps_per_second"],
                 row["samples_per_second"],
                 row["wire_steps_per_second"],
                 _with_spread(row, "ratio_to_wire"),
+                _with_spread(row, "ratio_to_wire_and_arithmetic"),
                 row["numpy_steps_per_second"],
                 row["ratio_to_numpy"],
                 row["numpy_all_cores_steps_per_second"],

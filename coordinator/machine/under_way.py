@@ -14,13 +14,18 @@ from coordinator.machine.launching import Launching
 from coordinator.machine.passes import Flight, ForwardJob
 from coordinator.machine.results import Results
 from coordinator.topology import Topology
+from coordinator.traffic import Pass, load_of
 from neuron_node.activations import Array
 from neuron_node.errors import Stale
 from neuron_node.events import Send
 from neuron_node.intake import AT_ONCE, head_of, pass_of, tail_of
 from neuron_node.messages import Header, InputError, Mode, Output
 
-FORWARD_AT_ONCE = 4
+FORWARD_AT_FIRST = 4
+FORWARD_AT_ONCE = 16
+FORWARD_BYTES_AT_ONCE = 64 * 1024 * 1024
+"""Of messages that may be on their way; two passes may be under way in any case."""
+LEAST_FORWARD_AT_ONCE = 2
 FIRST_PATIENCE_MS = 2_000.0
 LEAST_PATIENCE_MS = 250.0
 MOST_PATIENCE_MS = 60_000.0
@@ -36,7 +41,7 @@ class UnderWay:
         self.flights: dict[int, Flight] = {}
         self.jobs: deque[ForwardJob] = deque()
         self.passes = 0
-        self.recent_ms: float | None = None
+        self._recent_step_ms: float | None = None
         self.postponed = False
         self.due = 1
         """Frames that are worth waiting for."""
@@ -45,6 +50,10 @@ class UnderWay:
         self._topology = topology
         self._header = header
         self._send = send
+        self._forward_at_once = FORWARD_AT_FIRST
+        """Grows with every forward pass that is done: how long they take is not known when the first are sent."""
+        self._recent_forward_ms: float | None = None
+        self._bytes_of_pass: dict[int, int] = {}
 
     @property
     def training(self) -> bool:
@@ -73,10 +82,21 @@ class UnderWay:
 
     def launch_forward(self, now_ms: float) -> None:
         """Send as many of the waiting batches as may be under way at once."""
+        if not self.flights:
+            # Other rows, other passes: what the last ones took says nothing about these.
+            self._forward_at_once, self._recent_forward_ms = FORWARD_AT_FIRST, None
         for job in self.jobs:
-            while job.waiting and len(self.flights) < FORWARD_AT_ONCE:
+            while job.waiting and len(self.flights) < self._at_once(job.batch_size):
                 batch, rows = job.next_batch()
                 self._launch(Flight(self._next(), Mode.FORWARD, rows, None, now_ms, now_ms, job, batch))
+
+    def _at_once(self, batch_size: int) -> int:
+        """How many forward passes with so many rows may be under way."""
+        size = self._bytes_of_pass.get(batch_size)
+        if size is None:
+            size = load_of(self._topology, Pass(batch_size, learning=False)).delivered_bytes
+            self._bytes_of_pass = {batch_size: size}
+        return min(self._forward_at_once, max(LEAST_FORWARD_AT_ONCE, FORWARD_BYTES_AT_ONCE // size))
 
     def hear(self, message: Output | InputError, now_ms: float) -> Flight | None:
         """Take a result; the flight if it is complete with it. Raises `PeerError`."""
@@ -130,10 +150,21 @@ class UnderWay:
         if flight.attempt == 0:
             # A pass that had to be repeated says how long we were patient, not how long passes take.
             took_ms = now_ms - flight.started_ms
-            self.recent_ms = took_ms if self.recent_ms is None else 0.9 * self.recent_ms + 0.1 * took_ms
+            if flight.job is None:
+                self._recent_step_ms = _mean_so_far(self._recent_step_ms, took_ms)
+            else:
+                self._recent_forward_ms = _mean_so_far(self._recent_forward_ms, took_ms)
+        if flight.job:
+            self._forward_at_once = min(self._forward_at_once + 1, FORWARD_AT_ONCE)
         if flight.job and flight.job.finish_batch(flight.batch, flight.activities(self._topology)):
             self.jobs.remove(flight.job)
         return flight
+
+    @property
+    def recent_ms(self) -> float | None:
+        """What passes took lately, of the kind that is under way; None if none of this kind was ever done."""
+        known = [self._recent_step_ms, None if self.training else self._recent_forward_ms]
+        return max((took_ms for took_ms in known if took_ms is not None), default=None)
 
     @property
     def oldest(self) -> int:
@@ -150,9 +181,15 @@ class UnderWay:
         return any(now_ms >= self._late_at_ms(flight) for flight in self.flights.values())
 
     def _late_at_ms(self, flight: Flight) -> float:
+        recent_ms, least_ms = self._recent_step_ms, LEAST_PATIENCE_MS
+        if flight.job is not None:
+            if self._recent_forward_ms is None:
+                least_ms = FIRST_PATIENCE_MS
+            else:
+                recent_ms = self._recent_forward_ms
         patience_ms = FIRST_PATIENCE_MS
-        if self.recent_ms is not None:
-            patience_ms = min(max(LEAST_PATIENCE_MS, PATIENCE_IN_STEPS * self.recent_ms), MOST_PATIENCE_MS)
+        if recent_ms is not None:
+            patience_ms = min(max(least_ms, PATIENCE_IN_STEPS * recent_ms), MOST_PATIENCE_MS)
         return flight.sent_ms + patience_ms * float(min(2**flight.attempt, PATIENCE_GROWS_TO))
 
     def repeat(self, now_ms: float, *, all_of_them: bool = False) -> Flight | None:
@@ -183,3 +220,8 @@ class UnderWay:
         flight.tails = self.results.tails_of(flight)
         self._count_due()
         self._send(self._launching.sends(flight, self._header(flight.number)))
+
+
+def _mean_so_far(before_ms: float | None, took_ms: float) -> float:
+    """Of what passes took lately."""
+    return took_ms if before_ms is None else 0.9 * before_ms + 0.1 * took_ms

@@ -51,8 +51,8 @@ def test_a_data_set_stands_for_its_sizes(bench: Bench) -> None:
     program = bench.start("coordinator", "bench", "xor", "--batch-sizes", "2", "--group-sizes", "2", *SHORT)
     assert program.end() == 0, program.said()
     heading, line = program.stdout.read_text(encoding="utf-8").splitlines()
-    assert heading.split()[:4] == ["layers", "batch", "group", "nodes"]
-    assert line.split()[:4] == ["2-3-1", "2", "2", "4"]
+    assert heading.split()[:5] == ["layers", "batch", "group", "nodes", "work"]
+    assert line.split()[:5] == ["2-3-1", "2", "2", "4", "training"]
     bench.check_nothing_left()
 
 
@@ -63,7 +63,24 @@ def test_the_bare_wire_goes_round(
 ) -> None:
     """Small frames and large ones, whole steps and their forward half, in several groups a layer."""
     monkeypatch.setenv("TMPDIR", str(bench.sockets))
-    assert wire_speed(Order((5, 4, 3), 2, batch_size, 0.02, learning)) > 0
+    for arithmetic in (False, True):
+        order = Order((5, 4, 3), 2, batch_size, 0.02, learning, arithmetic, at_once=1 if learning else 4)
+        assert wire_speed(order) > 0
+    bench.check_nothing_left()
+
+
+def test_prediction_is_measured(bench: Bench) -> None:
+    """Forward passes of a network of programs, beside a wire with one on its way and one with many."""
+    program = bench.start(
+        "coordinator", "bench", "--layers", "4,3,2", "--batch-sizes", "1,3", "--group-sizes", "1", *SHORT, "--json",
+        "--work", "prediction",
+    )  # fmt: skip
+    rows = program.result()["rows"]
+    assert [(row["work"], row["batch_size"]) for row in rows] == [("prediction", 1), ("prediction", 3)]
+    for row in rows:
+        for name in ("", "wire_", "wire_many_at_once_", "wire_and_arithmetic_", "numpy_"):
+            assert row[f"{name}steps_per_second"] > 0, name
+        assert row["seconds_starting"] > 0
     bench.check_nothing_left()
 
 

@@ -12,16 +12,20 @@ import numpy as np
 import pytest
 
 from coordinator.bench import measuring, picture
-from coordinator.bench.measuring import Case, Samples, measure_case, row_of
+from coordinator.bench.measuring import WORKS, Case, Samples, measure_case, row_of
 from coordinator.bench.network import Measured, made_data, made_network, made_samples
+from coordinator.bench.nine_steps import NineSteps
 from coordinator.bench.reference import numpy_speed
 from coordinator.bench.wire import Order
 from coordinator.data.prepared import PreparedData
 from coordinator.errors import JobError, UserError
+from coordinator.machine.under_way import FORWARD_AT_ONCE
+from coordinator.topology import Topology
 from coordinator.verify.textbook import Textbook
 from tests.commands import Terminal
 
 PROMISED = {
+    "work", "wire_and_arithmetic_steps_per_second", "ratio_to_wire_and_arithmetic",
     "layers", "batch_size", "group_size", "wiring", "steps_per_second", "samples_per_second", "wire_steps_per_second",
     "ratio_to_wire", "numpy_steps_per_second", "numpy_all_cores_steps_per_second", "ratio_to_numpy", "spread",
     "messages_per_step", "bytes_per_step", "microseconds_per_message", "seconds_starting", "memory_megabytes_per_node",
@@ -55,12 +59,13 @@ def test_a_ratio_is_of_one_repeat() -> None:
     assert (row["ratio_to_wire"], row["spread"]["ratio_to_wire"]) == (0.5, [0.5, 1.0])
 
 
-def test_all_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("work", WORKS)
+def test_all_take_turns(monkeypatch: pytest.MonkeyPatch, work: str) -> None:
     """Each is measured once a repeat, in an order that is turned round every time."""
     done: list[str] = []
 
-    def wire(_order: Order) -> float:
-        done.append("wire")
+    def wire(order: Order) -> float:
+        done.append(f"wire{' and arithmetic' * order.arithmetic}{f' {order.at_once}' * (order.at_once > 1)}")
         return 2.0
 
     def network(_order: Order) -> Measured:
@@ -76,9 +81,10 @@ def test_all_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measuring, "reference_speed", reference)
     monkeypatch.setattr(measuring, "has_pytorch", lambda: True)
     monkeypatch.setattr("os.cpu_count", lambda: 2)
-    row = measure_case(Case((4, 3, 2), 1, 1), 2, 0.1, lambda _text: None)
-    assert done[:5] == ["network", "wire", "numpy 1", "numpy 2", "pytorch 2"]
-    assert done[5:] == done[:5][::-1]
+    row = measure_case(Case((4, 3, 2), 1, 1, work), 2, 0.1, lambda _text: None)
+    others = [f"wire {FORWARD_AT_ONCE}"] if work == "prediction" else []
+    once = ["network", "wire", "wire and arithmetic", *others, "numpy 1", "numpy 2", "pytorch 2"]
+    assert done == once + once[::-1]
     assert (row["ratio_to_wire"], row["ratio_to_pytorch"], row["memory_megabytes_per_node"]) == (0.5, 0.25, None)
 
 
@@ -104,9 +110,60 @@ def test_made_samples_can_be_learnt(layers: tuple[int, ...], batch_size: int, tm
     ).all()
 
 
-def test_the_reference_runs() -> None:
-    """Matrices get at least one step done, however short the time."""
-    assert numpy_speed(Order((4, 3, 2), 1, 5, 0.001)) > 0.0
+@pytest.mark.parametrize("learning", [True, False])
+def test_the_reference_runs(learning: bool) -> None:
+    """Matrices get at least one step or forward pass done, however short the time."""
+    assert numpy_speed(Order((4, 3, 2), 1, 5, 0.001, learning)) > 0.0
+
+
+def test_prediction_has_the_messages_of_a_forward_pass() -> None:
+    """A row of it counts those, and not what errors would take."""
+    training, prediction = (
+        row_of(Case((64, 12, 10), 64, 1, work), samples_of(network=[10.0], wire=[40.0])) for work in WORKS
+    )
+    assert (training["work"], prediction["work"]) == WORKS
+    assert (training["messages_per_step"], prediction["messages_per_step"]) == (246, 64 + 64 + 12 + 10)
+    assert prediction["microseconds_per_message"] == pytest.approx(1e6 / 10.0 / 150)
+
+
+@pytest.mark.parametrize("batch", [1, 3, 700])
+@pytest.mark.parametrize("group_size", [1, 2, 40])
+def test_the_arithmetic_of_the_wire_is_of_the_right_shapes(group_size: int, batch: int) -> None:
+    """Every group of every layer gets through its nine steps, again and again, with finite numbers."""
+    topology = Topology((5, 40, 3), group_size)
+    for number, group in topology.groups.items():
+        steps = NineSteps(topology, number, batch)
+        for _ in range(2):
+            steps.fire()
+            steps.reply()
+            steps.learn()
+        assert steps._activity.shape == steps._own_error.shape == (batch, group.size)
+        assert all(np.isfinite(array).all() for array in (steps._weights, steps._bias, steps._own_error))
+
+
+def test_auto_is_settled_once(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it stands for is said on stderr, and the rows have the number, whatever is measured."""
+    measured: list[Case] = []
+
+    def measure(case: Case, *_: object) -> dict[str, Any]:
+        measured.append(case)
+        return row_of(case, samples_of(network=[1.0], wire=[2.0], wire_and_arithmetic=[2.0]))
+
+    monkeypatch.setattr("coordinator.cli.bench.measure_case", measure)
+    said = Terminal(capfd).type(
+        "bench", "--layers", "64,12,10", "--batch-sizes", "4", "--group-sizes", "auto", "--work", "training,prediction", "--json"
+    )  # fmt: skip
+    assert said.code == 0 and said.err.count("64-12-10, batch 4: group size auto: 64") == 1
+    rows = json.loads(said.out)["rows"]
+    assert [(row["group_size"], row["work"]) for row in rows] == [(64, "training"), (64, "prediction")]
+    assert [case.group_size for case in measured] == [64, 64]
+
+
+def test_growth_is_the_exponent() -> None:
+    """Of what grows as the square, and of what grows in proportion."""
+    sizes = [10.0, 20.0, 40.0, 80.0]
+    assert picture.growth(sizes, [3.0 * size**2 for size in sizes]) == pytest.approx((2.0, 3.0))
+    assert picture.growth(sizes, sizes) == pytest.approx((1.0, 1.0))
 
 
 @pytest.mark.parametrize("name", ["rows.svg", "rows.PNG"])
@@ -137,6 +194,8 @@ def test_without_matplotlib_the_extra_is_named(tmp_path: Path, monkeypatch: pyte
         (["--layers", "4"], "--layers needs 2"),
         (["--batch-sizes", "1,none"], "--batch-sizes: 'none'"),
         (["--group-sizes", ""], "--group-sizes: ''"),
+        (["--group-sizes", "1,all"], "--group-sizes: 'all'"),
+        (["--work", "training,sleeping"], "--work: 'sleeping' is not training or prediction"),
         (["--repeats", "0"], "--repeats"),
         (["irsi"], "iris"),
     ],

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from coordinator.machine import under_way
 from coordinator.machine.passes import Flight, ForwardJob
-from coordinator.machine.under_way import ATTEMPTS, FIRST_PATIENCE_MS, UnderWay
+from coordinator.machine.under_way import ATTEMPTS, FIRST_PATIENCE_MS, FORWARD_AT_FIRST, FORWARD_AT_ONCE, UnderWay
 from coordinator.topology import Topology
 from neuron_node.activations import Array
 from neuron_node.codec import decode
@@ -136,7 +137,7 @@ def test_a_job_of_many_batches_comes_back_in_order(rows: int) -> None:
         wire.under_way.launch_forward(0.0)
         waiting = sorted(wire.under_way.flights)
         seen += [number for number in waiting if number not in seen]
-        assert 0 < len(waiting) <= 4
+        assert 0 < len(waiting) <= FORWARD_AT_ONCE
         number = waiting[-1]
         flight = wire.under_way.flights[number]
         wire.output(number, SECOND_OUTPUT, flight.inputs[:, [1]])
@@ -163,3 +164,54 @@ def test_a_rolled_back_job_begins_again_under_new_numbers() -> None:
         for group in (FIRST_OUTPUT, SECOND_OUTPUT):
             wire.output(number, group, column(number, number))
     assert answers[0].tolist() == [[3, 3], [3, 3], [4, 4], [4, 4]]
+
+
+def sent_forward(wire: Wire, passes: int, now_ms: float = 0.0) -> list[int]:
+    """A job of so many passes of two rows; how many were under way, before each was answered."""
+    seen = []
+    wire.under_way.add(ForwardJob(np.zeros((2 * passes, 2)), 2, lambda _: None))
+    wire.under_way.launch_forward(now_ms)
+    while wire.under_way.flights:
+        seen.append(len(wire.under_way.flights))
+        number = min(wire.under_way.flights)
+        for group in (FIRST_OUTPUT, SECOND_OUTPUT):
+            wire.output(number, group, column(0, 0), now_ms + 40.0 * len(seen))
+        wire.under_way.launch_forward(now_ms + 40.0 * len(seen))
+    return seen
+
+
+def test_more_and_more_forward_passes_are_under_way() -> None:
+    """A few at first, one more with each that is done, and never more than the most; for the next rows a few again."""
+    for _ in range(2):
+        seen = sent_forward(Wire(), 50)
+        assert seen[:3] == [FORWARD_AT_FIRST, FORWARD_AT_FIRST + 1, FORWARD_AT_FIRST + 2]
+        assert max(seen) == FORWARD_AT_ONCE and len(seen) == 50
+
+
+def test_large_passes_are_few_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is on its way is bounded in bytes, but for two passes, without which nothing overlaps."""
+    monkeypatch.setattr(under_way, "FORWARD_BYTES_AT_ONCE", 1)
+    assert max(sent_forward(Wire(), 10)) == 2
+    monkeypatch.setattr(under_way, "FORWARD_BYTES_AT_ONCE", 9_000)
+    assert 2 < max(sent_forward(Wire(), 50)) < FORWARD_AT_ONCE
+
+
+def test_patience_with_forward_passes_is_their_own() -> None:
+    """Many at once take longer than a step; neither is thought late, or waited for too long, because of the other."""
+    wire = Wire()
+    wire.under_way.launch_step(ROWS, ROWS, Mode.TRAIN, 0.0)
+    for group in (FIRST_OUTPUT, SECOND_OUTPUT):
+        wire.output(1, group, np.zeros((4, 1)), 1.0)
+    for group in (1, 2):
+        wire.input_error(1, group, now_ms=1.0)
+    assert wire.under_way.recent_ms == 1.0
+    wire.under_way.add(ForwardJob(ROWS, 1, lambda _: None))
+    wire.under_way.launch_forward(10.0)
+    assert not wire.under_way.is_late(10.0 + FIRST_PATIENCE_MS - 1.0)
+    assert wire.under_way.is_late(10.0 + FIRST_PATIENCE_MS)
+    for number in sorted(wire.under_way.flights):
+        for group in (FIRST_OUTPUT, SECOND_OUTPUT):
+            wire.output(number, group, column(0), 1010.0)
+    assert wire.under_way.recent_ms == 1000.0
+    wire.under_way.launch_step(ROWS, ROWS, Mode.TRAIN, 2000.0)
+    assert wire.under_way.recent_ms == 1.0 and wire.under_way.is_late(2000.0 + under_way.LEAST_PATIENCE_MS)

@@ -1,0 +1,67 @@
+"""The NumPy calls of the nine steps, on arrays that nobody sends: what arithmetic alone costs a program of the bare wire.
+
+The numbers mean nothing and depend on no message. Shapes, and the order of the calls, are those of a neuron program.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from coordinator.topology import Topology
+from neuron_node.activations import Array
+
+ACCUMULATED_AT_MOST_BYTES = 64 * 1024
+"""Larger sums are made one after the other, without an array of all of them."""
+RATE = 1e-9
+
+
+class NineSteps:
+    """One group's arrays."""
+
+    def __init__(self, topology: Topology, number: int, batch: int) -> None:
+        group = topology.groups[number]
+        senders = len(topology.senders[number])
+        fan_out = sum(topology.groups[receiver].size for receiver in topology.receivers[number])
+        self._is_input, self._is_output = senders == 0, fan_out == 0
+        self._signals = np.full((max(1, senders), batch, group.size), 0.25)
+        self._bias = np.full(group.size, 0.25)
+        self._weights = np.full((group.size, fan_out), 0.25)
+        self._errors = np.full((batch, fan_out or group.size), 0.25)
+        self._activity = self._own_error = self._signals[0]
+
+    def fire(self) -> None:
+        """Steps 2 and 3: sum, activation, weight × activity."""
+        total = self._sum() + self._bias
+        self._activity = total if self._is_input else 1.0 / (1.0 + np.exp(-total))
+        if not self._is_output:
+            self._activity @ self._weights
+
+    def reply(self) -> None:
+        """Step 6: the own error."""
+        activity = self._activity
+        if self._is_output:
+            self._own_error = (activity - self._errors) * activity * (1.0 - activity)
+        else:
+            self._own_error = self._errors @ self._weights.T
+            if not self._is_input:
+                self._own_error = self._own_error * (activity * (1.0 - activity))
+
+    def learn(self) -> None:
+        """Steps 8 and 9: gradients, and one step down them."""
+        if not self._is_output:
+            change = self._activity.T @ self._errors
+            np.multiply(change, RATE, out=change)
+            self._weights = np.subtract(self._weights, change, out=change)
+        if not self._is_input:
+            self._bias = self._bias - RATE * self._own_error.sum(axis=0)
+
+    def _sum(self) -> Array:
+        total: Array = self._signals[0]
+        if len(self._signals) == 1:
+            return total
+        if self._signals.nbytes <= ACCUMULATED_AT_MOST_BYTES:
+            return np.asarray(np.add.accumulate(self._signals)[-1])
+        total = total + self._signals[1]
+        for signal in self._signals[2:]:
+            np.add(total, signal, out=total)
+        return total
