@@ -22,7 +22,7 @@ from neuron_node.machine import NodeMachine
 from neuron_node.messages import IDENTITY_LENGTH
 from neuron_node.shell import Machine
 
-TICK_MS = 250.0
+TICK_MS = 125.0
 QUIET_TICKS_AT_MOST = 2_000
 
 

@@ -25,6 +25,8 @@ from neuron_node.role import Role
 from neuron_node.ways import Layout, Way, Ways
 
 FORWARD_PASSES_KEPT = 64
+FORWARD_PASSES_AHEAD = 32
+"""Beyond the next one, into which frames can be sorted before they are opened."""
 NOTHING: list[Send] = []
 FORWARD, LISTENING, DONE = Mode.FORWARD, Stage.LISTENING, Stage.DONE
 ON_THE_WIRE = np.dtype("<f8")
@@ -91,6 +93,8 @@ class Passes:
         self._unfinished: list[Pass] = []
         self._ahead: Pass | None = None
         """The pass after the last one, if it is of the same mode and size: its frames can be sorted before it is opened."""
+        self._further: dict[int, Pass] = {}
+        """Those after it, if they are forward passes, of which many are on their way at once. Empty when `look` is done."""
         self._unlearned: list[Pass] = []
         """What has been replied to and not been learned."""
         self._over: Pass | None = None
@@ -130,10 +134,11 @@ class Passes:
 
         Only from whom something was accepted in full before: a stranger can neither wait here nor open a pass.
         """
-        head, tail, ahead = head_of(frame), tail_of(frame), self._ahead
-        number = pass_of(tail)
-        record = ahead if ahead is not None and ahead.number == number else self.passes.get(number)
-        if record is None or record.state is DONE or head not in self._known or not tail.startswith(record.mark):
+        head, tail = head_of(frame), tail_of(frame)
+        if head not in self._known:
+            return False
+        record = self._of(pass_of(tail))
+        if record is None or record.state is DONE or not tail.startswith(record.mark):
             return False
         for way in (record.down, record.up) if record.mode != FORWARD else (record.down,):
             layout = way.layout
@@ -144,19 +149,47 @@ class Passes:
 
     def look(self) -> list[Send]:
         """Do what the frames that have been sorted make possible; `give_back` then has those that need the long way."""
-        sends = NOTHING
+        sends, possible = NOTHING, self._unfinished
         while True:
-            for record in self._unfinished:
+            for record in possible:
                 way = record.down if record.state is LISTENING else record.up
                 if len(way.frames) + len(way.heard) >= way.expected:
                     sends = sends + self._go_on(record)
-            ahead = self._ahead
-            # What has to take the long way comes before another pass begins.
-            if ahead is None or self.given_back or not self._begun(ahead):
+            begun = self._first_begun()
+            if begun is None:
                 break
-            self._open(ahead)
+            self._open(begun)
+            possible = [begun]
         self._settle()
         return sends
+
+    def _of(self, number: int) -> Pass | None:
+        """The pass of this number into which a frame can be sorted, open or not."""
+        ahead = self._ahead
+        if ahead is None or number < ahead.number:
+            return self.passes.get(number)
+        if number == ahead.number:
+            return ahead
+        record = self._further.get(number)
+        if record is None and ahead.mode == FORWARD and number <= ahead.number + FORWARD_PASSES_AHEAD:
+            record = self._further[number] = self._pass(number, FORWARD, ahead.memory.batch, 0, ahead.parts)
+        return record
+
+    def _first_begun(self) -> Pass | None:
+        """Of those that are not open the first of which something has come, which can be used."""
+        further = self._further
+        # What has to take the long way comes before another pass begins.
+        if self._ahead is not None and not self.given_back:
+            for record in (self._ahead, *[further[number] for number in sorted(further)]):
+                if self._begun(record):
+                    further.pop(record.number, None)
+                    return record
+                if self.given_back:
+                    break
+        for record in further.values():
+            self._refuse(record.down)
+        further.clear()
+        return None
 
     def _begun(self, ahead: Pass) -> bool:
         """Whether something has come of a pass that is not open, which can be used; if not, all of it is given back."""
@@ -197,6 +230,10 @@ class Passes:
         self._awaited = None
         if record is None:
             self.due = 1
+            return
+        if record.mode == FORWARD and len(unfinished) > 1:
+            # What has begun comes, whatever this group does.
+            self.due = max(1, min(sum(one.down.missing for one in unfinished), AT_ONCE))
             return
         way = record.down
         if record.state is not LISTENING or (self._is_output and record.mode != FORWARD and not record.up.heard):
@@ -267,7 +304,8 @@ class Passes:
         self._unfinished.append(record)
         if ahead is None or ahead is record or ahead.number <= number:
             part = record.part + 1 if record.part + 1 < record.parts else 0
-            self._ahead = self._pass(number + 1, record.mode, record.memory.batch, part, record.parts)
+            further = self._further.pop(number + 1, None)
+            self._ahead = further or self._pass(number + 1, record.mode, record.memory.batch, part, record.parts)
 
     def _remember(self, message: Data) -> None:
         kind, sender = type(message), message.sender

@@ -292,9 +292,7 @@ class CoordinatorMachine:
 
     def lose(self, member: Member, how: str) -> None:
         """A node is gone; if it hosted groups, the network goes back."""
-        self.roster.lose(member)
-        if member.groups and self.state is not CoordinatorState.STOPPING:
-            self.recover(f"{member.name} {how}")
+        self.watch.lose_all([member], f"{member.name} {how}")
 
     def recover(self, reason: str) -> None:
         """Another generation: whatever was under way counts for nothing, and the steps since the last snapshot come again."""

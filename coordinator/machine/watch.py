@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from coordinator.machine.roster import Member
+from coordinator.machine.state import CoordinatorState
 from neuron_node.addresses import node_address
 from neuron_node.messages import Header, Query, Waiting
 
@@ -23,6 +24,8 @@ ANSWER_IN_STEPS = 10.0
 LEAST_WIRING_MS = 2_000.0
 FIRST_WIRING_MS = 10_000.0
 WIRING_TIMES_LAST = 5.0
+BUSY_MS_A_NODE = 20.0
+"""While a network gathers and is wired, coordinator and broker have this much to do for every node: nobody answers sooner."""
 
 
 class Watch:
@@ -85,21 +88,36 @@ class Watch:
         machine = self._machine
         recent_ms = machine.course.under_way.recent_ms
         usual_ms = FIRST_ANSWER_MS if recent_ms is None else max(LEAST_ANSWER_MS, ANSWER_IN_STEPS * recent_ms)
-        busy_ms = 0.0 if member.ready else machine.gathering.taking_in_ms(member)
+        busy_ms = 0.0 if member.ready else machine.gathering.taking_in_ms(member) + self._wiring_everybody_ms()
         return usual_ms * machine.interruptions.patience + busy_ms
+
+    def _wiring_everybody_ms(self) -> float:
+        return BUSY_MS_A_NODE * len(self._machine.roster.members)
 
     def too_long_wiring(self) -> bool:
         """Whether nodes that answer have nevertheless not become ready in a time that is many times the usual one."""
         last_ms = self._last_wiring_ms
         usual_ms = FIRST_WIRING_MS if last_ms is None else max(LEAST_WIRING_MS, WIRING_TIMES_LAST * last_ms)
         busy_ms = max(map(self._machine.gathering.taking_in_ms, self._machine.roster.hosting()), default=0.0)
+        busy_ms += self._wiring_everybody_ms()
         waited_ms = self._machine.now_ms - self._wiring_since_ms
         return waited_ms > usual_ms * self._machine.interruptions.patience + busy_ms
 
     def lose_the_silent(self) -> None:
         """Let go of nodes that have not been heard for very long, whatever they were doing."""
         machine = self._machine
-        for member in machine.roster.in_order():
-            silent_ms = machine.now_ms - member.heard_ms
-            if silent_ms > machine.plan.silence_ms:
-                machine.lose(member, f"was not heard for {silent_ms / 1000:.1f} s")
+        since_ms = machine.now_ms - machine.plan.silence_ms
+        gone = [member for member in machine.roster.in_order() if member.heard_ms < since_ms]
+        if gone:
+            # All at once: a generation for each would keep everybody busy with nothing else.
+            seconds = (machine.now_ms - min(member.heard_ms for member in gone)) / 1000
+            who = f"{gone[0].name} and {len(gone) - 1} more were" if len(gone) > 1 else f"{gone[0].name} was"
+            self.lose_all(gone, f"{who} not heard for {seconds:.1f} s")
+
+    def lose_all(self, members: list[Member], reason: str) -> None:
+        """Nodes are gone, all for one reason; if they hosted groups, the network goes back."""
+        machine = self._machine
+        for member in members:
+            machine.roster.lose(member)
+        if any(member.groups for member in members) and machine.state is not CoordinatorState.STOPPING:
+            machine.recover(reason)
