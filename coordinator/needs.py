@@ -16,7 +16,9 @@ from coordinator.host import Machine, this_machine
 from coordinator.local.relay import DESCRIPTORS_A_NODE as RELAY_DESCRIPTORS_A_NODE
 from coordinator.presets import NetworkSettings
 from coordinator.traffic import NUMBER_BYTES, Load, Message, Pass
+from coordinator.wiring import Wiring, most_peers_of, pairs_of
 from neuron_node.addresses import COORDINATOR, axon_address, error_address, group_address
+from neuron_node.direct import DESCRIPTORS_A_PEER
 from neuron_node.errors import UserError
 from neuron_node.messages import MAX_FRAME_BYTES, Axon, Error, Input, InputError, Output, Signal, Target
 from neuron_node.role import OUTSIDE
@@ -52,6 +54,7 @@ class Needs:
     spares: int
     relayed: bool
     """Whether nodes reach the broker through a relay, so that chaos can cut them off."""
+    wiring: Wiring
     neurons: int
     synapses: int
     groups: int
@@ -59,7 +62,9 @@ class Needs:
     threads: int
     sockets: int
     connections: int
-    """Through the broker; where nodes and broker are on several hosts, each host has two a node of its own."""
+    """To the broker, and in direct wiring to each other; where nodes and broker are on several hosts, each host has two a
+    node of its own to the broker.
+    """
     descriptors_broker: int
     descriptors_relay: int
     """0 where there is none."""
@@ -98,7 +103,13 @@ class _Layer(NamedTuple):
 
 
 def needs_of(
-    layers: Sequence[int], group_size: int = 1, batch_size: int = 1, *, spares: int = 0, relayed: bool = False
+    layers: Sequence[int],
+    group_size: int = 1,
+    batch_size: int = 1,
+    *,
+    spares: int = 0,
+    relayed: bool = False,
+    wiring: Wiring = "broker",
 ) -> Needs:
     """What a network of these layers needs on one machine, with groups of at most this size and so many spare nodes."""
     neurons, synapses = sum(layers), sum(above * below for above, below in itertools.pairwise(layers))
@@ -109,6 +120,10 @@ def needs_of(
     programs = nodes + 2
     # A node's connections end at the relay, which has two of its own for it.
     connections = SOCKETS_A_PROGRAM * (nodes + 1 + nodes * relayed)
+    sockets, peers = SOCKETS_A_PROGRAM, 0
+    if wiring == "direct":
+        sockets, peers = SOCKETS_A_PROGRAM + 1, most_peers_of(layers, group_size)
+        connections += 2 * pairs_of(layers, group_size)
     numbers_megabytes = NUMBER_BYTES * COPIES_OF_NUMBERS * (neurons + synapses) / MEGABYTE
     waiting_megabytes = COPIES_OF_MESSAGES * load.delivered_bytes / MEGABYTE
     return Needs(
@@ -117,17 +132,18 @@ def needs_of(
         batch_size=batch_size,
         spares=spares,
         relayed=relayed,
+        wiring=wiring,
         neurons=neurons,
         synapses=synapses,
         groups=groups,
         processes=nodes + BESIDES + relayed,
         # Supervisor and relay have nothing of ZeroMQ's.
         threads=programs * THREADS_A_PROGRAM + 1 + relayed,
-        sockets=SOCKETS_A_PROGRAM * programs + RELAY_DESCRIPTORS_A_NODE * nodes * relayed,
+        sockets=SOCKETS_A_PROGRAM + sockets * (programs - 1) + RELAY_DESCRIPTORS_A_NODE * nodes * relayed,
         connections=connections,
         descriptors_broker=broker_descriptors(nodes),
         descriptors_relay=relay_descriptors(nodes) if relayed else 0,
-        descriptors_a_program=DESCRIPTORS_A_PROGRAM,
+        descriptors_a_program=DESCRIPTORS_A_PROGRAM + DESCRIPTORS_A_PEER * peers,
         memory_megabytes=BESIDES_MEGABYTES
         + NODE_MEGABYTES * (nodes + relayed)
         + MEGABYTES_A_CONNECTION * connections
@@ -145,7 +161,10 @@ def needs_of(
 def needs_of_run(config: Mapping[str, Any], *, spares: int = 0, relayed: bool = False) -> Needs:
     """What a run needs whose config has been checked."""
     network = NetworkSettings.from_json(config["network"])
-    return needs_of(network.layers, config["group_size"], network.batch_size, spares=spares, relayed=relayed)
+    wiring = config.get("wiring", "broker")
+    return needs_of(
+        network.layers, config["group_size"], network.batch_size, spares=spares, relayed=relayed, wiring=wiring
+    )
 
 
 def broker_descriptors(nodes: int) -> int:
@@ -167,7 +186,7 @@ def lacks(needs: Needs, machine: Machine) -> list[str]:
     """What this network needs and this machine has not, each in a few words; none if it fits."""
     nodes = needs.groups + needs.spares
     network, found = f"{nodes:,} nodes{' behind a relay' if needs.relayed else ''}", []
-    descriptors = most_descriptors(nodes, relayed=needs.relayed)
+    descriptors = max(most_descriptors(nodes, relayed=needs.relayed), needs.descriptors_a_program)
     if machine.descriptors is not None and descriptors > machine.descriptors:
         found.append(
             f"{network} need {descriptors:,} open files, this machine allows {machine.descriptors:,}: "
@@ -189,7 +208,14 @@ def suggested_group_size(needs: Needs, machine: Machine) -> int | None:
     """The smallest size of group with which the same network fits; None if it fits with none."""
 
     def lacking(group_size: int) -> tuple[list[str], list[str]]:
-        other = needs_of(needs.layers, group_size, needs.batch_size, spares=needs.spares, relayed=needs.relayed)
+        other = needs_of(
+            needs.layers,
+            group_size,
+            needs.batch_size,
+            spares=needs.spares,
+            relayed=needs.relayed,
+            wiring=needs.wiring,
+        )
         too_large = _too_large(other)
         return [line for line in lacks(other, machine) if line not in too_large], too_large
 

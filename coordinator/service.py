@@ -32,12 +32,14 @@ from coordinator.run_log import EventLog
 from coordinator.run_store import RunStore
 from neuron_node.activations import quiet
 from neuron_node.broker import announce_health
+from neuron_node.direct import Listening
 from neuron_node.events import End, Interrupted
 from neuron_node.fingerprint import fingerprint
 from neuron_node.intake import Intake
 from neuron_node.messages import IDENTITY_LENGTH
+from neuron_node.program import new_link
 from neuron_node.shell import Shell
-from neuron_node.wiring import Endpoints, Link
+from neuron_node.wiring import Endpoints
 
 TICK_MS = 50
 Observer = Callable[[str, dict[str, Any]], None]
@@ -88,6 +90,7 @@ class Service:
         self._directory = directory
         self._observe = observe
         self._stays = not stop_when_finished
+        self._direct = config.get("wiring") == "direct"
         self._store = RunStore(directory.path, directory.identity(config))
         self._events = EventLog(directory.path / "events.jsonl")
         plan = Plan(
@@ -124,9 +127,15 @@ class Service:
             return replace(plan, trained=standing.snapshot, figures=figures)
         return plan
 
-    def run(self, endpoints: Endpoints, orphaned: Callable[[], bool] = lambda: False) -> int:
-        """Until the run has ended; the exit code."""
-        link = Link(endpoints, TICK_MS)
+    def run(
+        self,
+        endpoints: Endpoints,
+        orphaned: Callable[[], bool] = lambda: False,
+        listening: Listening | None = None,
+    ) -> int:
+        """Until the run has ended; the exit code. In direct wiring it listens to its peers there."""
+        link = new_link(endpoints, TICK_MS, self.plan.incarnation, listening if self._direct else None)
+        self.machine.links.endpoint = link.endpoint
         try:
             announce_health()
             machine = LeavesNodes(self.machine) if self._stays else self.machine

@@ -88,6 +88,7 @@ class LearnSettings(BaseModel):
     group_size: Annotated[Neurons | Literal["layer", "auto"], BeforeValidator(_not_bool)] = Field(
         default=1, description=f"a whole number from 1 to {MOST_NEURONS:,}, layer or auto"
     )
+    wiring: Literal["auto", "broker", "direct"] = Field(default="broker", description="auto, broker or direct")
     microbatches: Whole = Field(default=1, ge=1, le=MAX_PARTS, description=f"a whole number from 1 to {MAX_PARTS}")
     test_fraction: Real = Field(default=0.2, ge=0.0, le=0.9, allow_inf_nan=False, description="a number from 0 to 0.9")
     scaling: Scaling | None = Field(default=None, description="standard, range or none")

@@ -8,7 +8,7 @@
 | N | a node's incarnation | that node | control from the coordinator |
 | N | zeros | every node | the coordinator's call to register, when it begins another life |
 | C | zeros | the coordinator | registrations, results, answers, requests |
-| P | a fresh name | who proves its links | a probe, sent to oneself |
+| P | a fresh name | who proves its links | a probe, sent to oneself; and the echoes of peers |
 | R | a client's name | a command-line client | replies to its requests |
 """
 

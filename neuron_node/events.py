@@ -18,7 +18,7 @@ class Tick(NamedTuple):
 
 
 class LinkLost(NamedTuple):
-    """The connection to the broker broke and was made anew: every subscription is gone, whatever was under way may be lost."""
+    """A connection broke and all were given up: every one and every subscription is gone, whatever was under way may be lost."""
 
 
 class Interrupted(NamedTuple):
@@ -49,6 +49,18 @@ class Unsubscribe(NamedTuple):
     address: bytes
 
 
+class Connect(NamedTuple):
+    """Hear the data of a peer too, where it sends them."""
+
+    endpoint: str
+
+
+class Disconnect(NamedTuple):
+    """Hear it no longer."""
+
+    endpoint: str
+
+
 class Log(NamedTuple):
     """A line for the program's log, at a level of the logging module."""
 
@@ -63,4 +75,4 @@ class End(NamedTuple):
 
 
 Event = Received | Tick | LinkLost | Interrupted
-Action = Send | Subscribe | Unsubscribe | Log | End
+Action = Send | Subscribe | Unsubscribe | Connect | Disconnect | Log | End

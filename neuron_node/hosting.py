@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from neuron_node.addresses import EVERY_NODE, axon_address, error_address, group_address, node_address
 from neuron_node.copies import Copies
-from neuron_node.events import Action, Send, Subscribe, Unsubscribe
+from neuron_node.events import Action, Connect, Disconnect, Send, Subscribe, Unsubscribe
 from neuron_node.intake import Intake, OneByOne
 from neuron_node.messages import Grant, Placement
 from neuron_node.worker import Worker
@@ -24,7 +24,9 @@ class Hosting:
         """The only worker; the frames of several are handed out one by one."""
         self.subscriptions: list[bytes] = [node_address(incarnation), EVERY_NODE]
         self.unproved = False
-        """Whether an address was subscribed to after the links were last proved."""
+        """Whether an address was subscribed to, or a peer connected to, after the links were last proved."""
+        self.peers: dict[bytes, str] = {}
+        """In direct wiring: whose data are heard where they send them, by incarnation."""
         self.copies = Copies()
         self._incarnation = incarnation
         self._tell_copy = tell_copy
@@ -45,22 +47,29 @@ class Hosting:
 
     def host(self, grant: Grant) -> list[Action]:
         """Host the groups of a grant, of which none is lacking, in place of those before."""
-        actions = self._take([self._worker(place, grant) for place in grant.placements])
+        meet = self._meet({peer.incarnation: peer.endpoint for peer in grant.peers})
+        take = self._take([self._worker(place, grant) for place in grant.placements])
         self.copies.retain(self.workers)
-        return actions
+        return [*meet, *take]
 
     def let_go(self) -> list[Action]:
         """Host nothing; the copies are kept."""
-        return self._take([])
+        return [*self._meet({}), *self._take([])]
 
     def rest(self) -> None:
         """Take no data the short way."""
         self.only_worker, self.intake = None, OneByOne()
 
     def subscribe_again(self) -> list[Action]:
-        """All subscriptions once more, on new sockets."""
+        """All connections and subscriptions once more, on new sockets."""
         self.unproved = True
-        return [Subscribe(address) for address in self.subscriptions]
+        return [*map(Connect, self.peers.values()), *map(Subscribe, self.subscriptions)]
+
+    def _meet(self, peers: dict[bytes, str]) -> list[Action]:
+        before, self.peers = set(self.peers.values()), peers
+        fresh = [endpoint for endpoint in peers.values() if endpoint not in before]
+        self.unproved = self.unproved or bool(fresh)
+        return [*map(Connect, fresh), *map(Disconnect, sorted(before - set(peers.values())))]
 
     def _worker(self, place: Placement, grant: Grant) -> Worker:
         group, state = place.role.group, place.state

@@ -33,3 +33,5 @@ class Self:
     process: int
     software: str
     fingerprint: str
+    endpoint: str = ""
+    """Where its data can be heard without the broker; empty: nowhere."""

@@ -11,12 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from neuron_node.addresses import (
-    ADDRESS_LENGTH,
-    COORDINATOR,
-    EVERY_NODE,
-    node_address,
-)
+from neuron_node.addresses import ADDRESS_LENGTH, COORDINATOR
 from neuron_node.codec import decode, encode
 from neuron_node.drops import Drops
 from neuron_node.errors import InternalError, PeerError, Stale, Unexpected
@@ -31,6 +26,7 @@ from neuron_node.events import (
     Send,
     Tick,
 )
+from neuron_node.filtering import check
 from neuron_node.hosting import Hosting
 from neuron_node.intake import Intake
 from neuron_node.life import BEGIN_AGAIN, NodeState, Self
@@ -39,6 +35,7 @@ from neuron_node.messages import (
     NOBODY,
     Axon,
     Data,
+    Echo,
     Enquire,
     Error,
     Fetch,
@@ -183,23 +180,7 @@ class NodeMachine:
             self._actions.extend(self.drops.note(fault, frame))
 
     def _filter(self, message: Message) -> None:
-        """Only a grant, a welcome, a refusal, a stop or an inquiry to this very incarnation may name another run or generation."""
-        header = message.header
-        if isinstance(message, OF_ANY_GENERATION):
-            to_everybody = isinstance(message, Enquire) and self._address == EVERY_NODE
-            if self._address != node_address(self.born.incarnation) and not to_everybody:
-                # At a group's address a node that was replaced may still be listening.
-                raise Unexpected(f"{type(message).__name__} that is not addressed to this node alone")
-            if to_everybody and header.incarnation == self._coordinator:
-                raise Stale("a call of the coordinator that knows this node")
-            if isinstance(message, Grant) and header.run == self.run:
-                # Groups that were let go have lost the steps since their grant: only another generation brings them back.
-                over = self.generation if self.hosting.workers else self.generation + 1
-                if header.generation < over:
-                    raise Stale(f"a grant of generation {header.generation}, this is {self.generation}")
-            return
-        if header.run != self.run or header.generation != self.generation:
-            raise Stale(f"generation {header.generation}, this is {self.generation}")
+        check(self, message, self._address, self._coordinator)
 
     def _welcomed(self, message: Welcome) -> None:
         self._begin_run(message.header)
@@ -236,9 +217,17 @@ class NodeMachine:
             self._ready()
 
     def _proved(self, message: Probe) -> None:
-        self._actions.append(self._proof.returned(message))
-        self.hosting.unproved = False
-        self._ready()
+        self._actions.extend(self._proof.returned(message))
+        self._ready_if_proved()
+
+    def _echoed(self, message: Echo) -> None:
+        self._actions.extend(self._proof.echoed(self._address, message))
+        self._ready_if_proved()
+
+    def _ready_if_proved(self) -> None:
+        if self._proof.complete:
+            self.hosting.unproved = False
+            self._ready()
 
     def _begin_run(self, header: Header) -> None:
         self._coordinator = header.incarnation
@@ -301,7 +290,8 @@ class NodeMachine:
 
     def _register(self) -> None:
         born = self.born
-        register = Register(self._header(), born.name, born.host, born.process, born.software, born.fingerprint)
+        who = (born.name, born.host, born.process, born.software, born.fingerprint, born.endpoint)
+        register = Register(self._header(), *who)
         self._send(COORDINATOR, register)
         self._due_ms = self._now_ms + self._register_wait_ms
         self._register_wait_ms = min(2 * self._register_wait_ms, REGISTER_AGAIN_AT_MOST_MS)
@@ -311,7 +301,10 @@ class NodeMachine:
         self._due_ms = self._now_ms + self._heartbeat_interval_ms
 
     def _probe_again(self) -> None:
-        self._actions.append(self._proof.again())
+        self._actions.extend(self._proof.again())
+        if not self._proof.pending:
+            # The coordinator hears of this node, though a peer is not to be had.
+            self._beat()
         self._due_ms = self._now_ms + PROBE_AGAIN_MS
 
     def _link_lost(self) -> None:
@@ -331,7 +324,7 @@ class NodeMachine:
         self._register()
 
     def _prove(self) -> None:
-        self._actions.extend(self._proof.begin())
+        self._actions.extend(self._proof.begin(self.hosting.peers))
         self._enter(NodeState.WIRING, PROBE_AGAIN_MS)
 
     # Small hands.
@@ -371,8 +364,6 @@ class NodeMachine:
         return Traffic(self.sent, self.received, self.drops.counts.total())
 
 
-OF_ANY_GENERATION = (Welcome, Refuse, Grant, Enquire, Query, Stop, Superseded)
-
 _ALIVE = (NodeState.SEEKING, NodeState.SPARE, NodeState.WIRING, NodeState.WORKING)
 _HOSTING = (NodeState.WIRING, NodeState.WORKING)
 
@@ -386,7 +377,8 @@ TRANSITIONS: dict[tuple[NodeState, type], Callable[[NodeMachine, Any], None]] = 
     **{(state, Stop): NodeMachine._stopped for state in _ALIVE},
     **{(state, Query): NodeMachine._queried for state in _ALIVE},
     **{(NodeState.WIRING, Probe): NodeMachine._proved},
-    **{(state, Probe): NodeMachine._late for state in _ALIVE if state is not NodeState.WIRING},
+    **{(NodeState.WIRING, Echo): NodeMachine._echoed},
+    **{(state, kind): NodeMachine._late for state in _ALIVE if state is not NodeState.WIRING for kind in (Probe, Echo)},
     **{(state, kind): NodeMachine._data for state in _HOSTING for kind in (Input, Target, Signal, Axon, Error)},
     **{(state, Fetch): NodeMachine._fetched for state in _HOSTING},
 }

@@ -24,11 +24,13 @@ from neuron_node.fields import (
     Whole,
     record_of,
 )
+from neuron_node.peer import Endpoint, Peer
 from neuron_node.role import Role
 
 PROTOCOL_VERSION = 3
 MAX_FRAME_BYTES = 256 * 1024 * 1024
 MAX_HOSTED = 4096
+MAX_PEERS = 65_536
 IDENTITY_LENGTH = 8
 DIGEST_LENGTH = 32
 MISSING_AT_MOST = 16
@@ -126,6 +128,8 @@ class Register(NamedTuple):
     process: Count
     software: Annotated[str, Text(64)]
     fingerprint: Annotated[str, Text(512)]
+    endpoint: Endpoint = ""
+    """Where its data can be heard without the broker; empty: nowhere."""
 
 
 class Welcome(NamedTuple):
@@ -143,10 +147,14 @@ class Refuse(NamedTuple):
 
 
 class Grant(NamedTuple):
-    """Coordinator → node: from this generation on, host these groups (none: be a spare)."""
+    """Coordinator → node: from this generation on, host these groups (none: be a spare).
+
+    In direct wiring the node hears the data of these peers where they send them.
+    """
 
     header: Header
     placements: Annotated[tuple[Placement, ...], Many(record_of(Placement), MAX_HOSTED)]
+    peers: Annotated[tuple[Peer, ...], Many(record_of(Peer), MAX_PEERS)] = ()
 
 
 class Ready(NamedTuple):
@@ -243,7 +251,16 @@ class Stopped(NamedTuple):
 
 
 class Probe(NamedTuple):
-    """A program → itself: if this comes back, all earlier subscriptions hold."""
+    """A program → itself: if this comes back, all earlier subscriptions hold at the broker."""
+
+    header: Header
+
+
+class Echo(NamedTuple):
+    """A peer → whoever has just subscribed to a probe's address at its outlet: all earlier subscriptions hold here.
+
+    It is of no run, and counts for the one probe at whose address it comes.
+    """
 
     header: Header
 
@@ -364,36 +381,13 @@ class Reply(NamedTuple):
 Data = Input | Target | Signal | Axon | Error | Output | InputError
 Message = (
     Register | Welcome | Refuse | Grant | Ready | Heartbeat | Enquire | Fetch | GroupState | Diverged | Stop | Stopped | Probe | Superseded
-    | Lacking | Query | Waiting | Data | Request | Reply
+    | Lacking | Query | Waiting | Echo | Data | Request | Reply
 )  # fmt: skip
 
 KINDS: dict[int, type[Message]] = {
-    1: Register,
-    2: Welcome,
-    3: Refuse,
-    4: Grant,
-    5: Ready,
-    6: Heartbeat,
-    7: Enquire,
-    8: Fetch,
-    9: GroupState,
-    10: Diverged,
-    11: Stop,
-    12: Stopped,
-    13: Probe,
-    14: Superseded,
-    15: Lacking,
-    16: Query,
-    17: Waiting,
-    20: Input,
-    21: Target,
-    22: Signal,
-    23: Error,
-    24: Output,
-    25: InputError,
-    26: Axon,
-    30: Request,
-    31: Reply,
-}
+    1: Register, 2: Welcome, 3: Refuse, 4: Grant, 5: Ready, 6: Heartbeat, 7: Enquire, 8: Fetch, 9: GroupState,
+    10: Diverged, 11: Stop, 12: Stopped, 13: Probe, 14: Superseded, 15: Lacking, 16: Query, 17: Waiting, 18: Echo,
+    20: Input, 21: Target, 22: Signal, 23: Error, 24: Output, 25: InputError, 26: Axon, 30: Request, 31: Reply,
+}  # fmt: skip
 
 RECORDS: dict[int, Record] = {number: record_of(kind) for number, kind in KINDS.items()}

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from neuron_node import __version__
 from neuron_node.activations import quiet
+from neuron_node.direct import DirectLink, Listening, check_listening
 from neuron_node.errors import UserError
 from neuron_node.fingerprint import fingerprint
 from neuron_node.life import BEGIN_AGAIN, Self
@@ -21,34 +22,55 @@ from neuron_node.shell import Shell
 from neuron_node.wiring import DEFAULT_ENDPOINTS, Endpoints, Link, check_endpoint
 
 TICK_MS = 250
+DESCRIPTORS_OF_A_LISTENER = 1_024
+"""Open files that a program with an outlet may have, unless it was started for a network of known size."""
 LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
 
 def run_node(
-    endpoints: Endpoints, arithmetic: str, name: str = "", orphaned: Callable[[], bool] = lambda: False
+    endpoints: Endpoints,
+    arithmetic: str,
+    name: str = "",
+    orphaned: Callable[[], bool] = lambda: False,
+    listening: Listening | None = None,
 ) -> int:
     """Serve until told to stop; the exit code. A node whose place was taken begins another life, as a spare."""
-    while (code := _live(endpoints, arithmetic, name, orphaned)) == BEGIN_AGAIN:
+    while (code := _live(endpoints, arithmetic, name, orphaned, listening)) == BEGIN_AGAIN:
         pass
     return code
 
 
-def _live(endpoints: Endpoints, arithmetic: str, name: str, orphaned: Callable[[], bool]) -> int:
-    host = socket.gethostname()[:64]
+def _live(
+    endpoints: Endpoints, arithmetic: str, name: str, orphaned: Callable[[], bool], listening: Listening | None
+) -> int:
+    host, incarnation = socket.gethostname()[:64], secrets.token_bytes(IDENTITY_LENGTH)
+    link = new_link(endpoints, TICK_MS, incarnation, listening)
     born = Self(
-        incarnation=secrets.token_bytes(IDENTITY_LENGTH),
+        incarnation=incarnation,
         name=name or f"{host}:{os.getpid()}",
         host=host,
         process=os.getpid(),
         software=__version__,
         fingerprint=arithmetic,
+        endpoint=link.endpoint,
     )
-    link = Link(endpoints, TICK_MS)
     try:
         with quiet():
             return Shell(NodeMachine(born), link, TICK_MS, orphaned=orphaned).run()
     finally:
         link.close()
+
+
+def new_link(endpoints: Endpoints, receive_timeout_ms: int, incarnation: bytes, listening: Listening | None) -> Link:
+    """To the broker, and with an outlet for peers if it is to listen. Raises `UserError`."""
+    if listening is None:
+        return Link(endpoints, receive_timeout_ms)
+    return DirectLink(endpoints, receive_timeout_ms, incarnation, listening)
+
+
+def listening_at(name: str, endpoint: str) -> Listening | None:
+    """Where a program that was told so listens for peers; None for an empty endpoint. Raises `UserError`."""
+    return Listening(check_listening(name, endpoint), DESCRIPTORS_OF_A_LISTENER) if endpoint else None
 
 
 def endpoints_from_environment() -> Endpoints:
@@ -71,6 +93,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--broker-out", default=default.outward, metavar="ENDPOINT", help="where to hear (default %(default)s)"
     )
+    parser.add_argument(
+        "--listen",
+        default=os.environ.get("EXMACHINA_LISTEN") or "",
+        metavar="ENDPOINT",
+        help="where peers hear this node in direct wiring, tcp://HOST:PORT, * for any (default: nowhere)",
+    )
     parser.add_argument("--name", default="", help="a name that outlives a restart (default: host and process)")
     parser.add_argument("--verbose", action="store_true", help="log every change of state")
     parser.add_argument("--version", action="version", version=f"neuron-node {__version__}")
@@ -82,7 +110,8 @@ def main(arguments: list[str] | None = None) -> int:
         endpoints = Endpoints(
             check_endpoint("--broker-in", options.broker_in), check_endpoint("--broker-out", options.broker_out)
         )
-        return run_node(endpoints, fingerprint(), options.name[:255])
+        listening = listening_at("--listen", options.listen)
+        return run_node(endpoints, fingerprint(), options.name[:255], listening=listening)
     except UserError as fault:
         print(f"neuron-node: {fault}", file=sys.stderr)
         return 2

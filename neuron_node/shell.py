@@ -9,7 +9,19 @@ from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any, Protocol
 
-from neuron_node.events import End, Event, Interrupted, LinkLost, Log, Send, Subscribe, Tick, Unsubscribe
+from neuron_node.events import (
+    Connect,
+    Disconnect,
+    End,
+    Event,
+    Interrupted,
+    LinkLost,
+    Log,
+    Send,
+    Subscribe,
+    Tick,
+    Unsubscribe,
+)
 from neuron_node.intake import Intake
 from neuron_node.wiring import Link
 
@@ -91,7 +103,7 @@ class Shell:
             logger.error("the program that started this one is gone")
             return False
         if self._link.broken():
-            logger.warning("the connection to the broker broke; making it anew")
+            logger.warning("a connection broke; making all anew")
             self._link.renew()
             self._handle(LinkLost())
         self._handle(Tick())
@@ -119,6 +131,10 @@ class Shell:
                     self._link.subscribe(address)
                 case Unsubscribe(address):
                     self._link.unsubscribe(address)
+                case Connect(endpoint):
+                    self._link.connect(endpoint)
+                case Disconnect(endpoint):
+                    self._link.disconnect(endpoint)
                 case Log(level, text):
                     logger.log(level, text)
                 case End(code):

@@ -1,4 +1,4 @@
-"""The wire: one PUSH to the broker and one SUB from it. Besides the broker, the only file that imports zmq.
+"""The wire: one PUSH to the broker and one SUB from it. Besides `direct`, the only file that imports zmq.
 
 A message is one frame, `address | body`. Every bound and timeout is set here and nowhere else.
 """
@@ -13,7 +13,7 @@ from typing import NamedTuple, cast
 
 import zmq
 
-from neuron_node.errors import UserError
+from neuron_node.errors import InternalError, UserError
 from neuron_node.messages import MAX_FRAME_BYTES
 
 QUEUED_MESSAGES = 100_000
@@ -71,14 +71,16 @@ def new_context(descriptors: int = DESCRIPTORS_A_PROGRAM) -> zmq.Context[zmq.Soc
 
 
 def bound_socket(context: zmq.Context[zmq.Socket[bytes]], kind: int, endpoint: str) -> zmq.Socket[bytes]:
-    """One of the broker's sockets. Raises `UserError` where the endpoint can't be had."""
+    """A socket that others connect to. Raises `UserError` where the endpoint can't be had."""
     socket = context.socket(kind)
     _set_bounds(socket)
     try:
         socket.bind(endpoint)
     except zmq.ZMQError as fault:
         socket.close(0)
-        raise UserError(f"can't listen on {endpoint}: {fault.strerror or fault}; is another broker using it?") from None
+        raise UserError(
+            f"can't listen on {endpoint}: {fault.strerror or fault}; is another program using it?"
+        ) from None
     return socket
 
 
@@ -96,10 +98,13 @@ PULL, PUB = zmq.PULL, zmq.PUB
 class Link:
     """A program's connection to the broker. After a break both sockets are made anew: see `renew`."""
 
-    def __init__(self, endpoints: Endpoints, receive_timeout_ms: int) -> None:
+    endpoint = ""
+    """Where data can be heard without the broker: nowhere."""
+
+    def __init__(self, endpoints: Endpoints, receive_timeout_ms: int, descriptors: int = DESCRIPTORS_A_PROGRAM) -> None:
         self.endpoints = endpoints
         self.lost_sends = 0
-        self._context = new_context()
+        self._context = new_context(descriptors)
         self._receive_timeout_ms = receive_timeout_ms
         self._silent = True
         self._hurry_ms = min(HURRY_MS, receive_timeout_ms)
@@ -121,6 +126,14 @@ class Link:
     def unsubscribe(self, address: bytes) -> None:
         """Hear it no longer."""
         self._sub.setsockopt(zmq.UNSUBSCRIBE, address)
+
+    def connect(self, endpoint: str) -> None:
+        """Hear a peer without the broker: see `DirectLink`."""
+        raise InternalError(f"a link to the broker alone connects to no peer {endpoint}")
+
+    def disconnect(self, endpoint: str) -> None:
+        """Hear it no longer."""
+        raise InternalError(f"a link to the broker alone has no peer {endpoint}")
 
     def receive(self) -> bytes | None:
         """The next frame; None if none came within the receive timeout."""

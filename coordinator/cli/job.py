@@ -21,6 +21,7 @@ from coordinator.resumption import checked_config
 from coordinator.run_directory import RunDirectory
 from coordinator.schedule import Schedule
 from coordinator.settings import LearnSettings, prepare_data, resolve_settings
+from coordinator.wiring import Wiring, picked_wiring, told
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,8 @@ class Job:
     network: NetworkSettings
     placement: Placement | None = None
     """What `auto` has picked; None where the group size was given."""
+    relayed: bool = False
+    """Whether nodes must be reached through a relay."""
 
     @classmethod
     def from_flags(
@@ -48,13 +51,9 @@ class Job:
         data = prepare_data(settings)
         network = resolve_network(settings, data)
         if settings.group_size != "auto":
-            return cls(settings, data, network)
-        return cls(
-            settings,
-            data,
-            network,
-            place(network.layers, network.batch_size, machine(), spares=spares, relayed=relayed),
-        )
+            return cls(settings, data, network, relayed=relayed)
+        placement = place(network.layers, network.batch_size, machine(), spares=spares, relayed=relayed)
+        return cls(settings, data, network, placement, relayed)
 
     @property
     def group_size(self) -> int:
@@ -66,13 +65,25 @@ class Job:
         return max(self.network.layers) if size == "layer" else size
 
     @property
+    def wiring(self) -> Wiring:
+        """Which way data go. Raises `UserError`."""
+        return picked_wiring(self.settings.wiring, self.network.layers, self.group_size, relayed=self.relayed)
+
+    @property
     def nodes(self) -> int:
         """Programs that the network takes, one a group."""
         return sum(math.ceil(size / self.group_size) for size in self.network.layers)
 
-    def needs(self, *, spares: int = 0, relayed: bool = False) -> Needs:
-        """What a run of it takes."""
-        return needs_of(self.network.layers, self.group_size, self.network.batch_size, spares=spares, relayed=relayed)
+    def needs(self, *, spares: int = 0) -> Needs:
+        """What a run of it takes. Raises `UserError` where it can't be had as it was asked for."""
+        return needs_of(
+            self.network.layers,
+            self.group_size,
+            self.network.batch_size,
+            spares=spares,
+            relayed=self.relayed,
+            wiring=self.wiring,
+        )
 
     def create_run(
         self,
@@ -102,7 +113,7 @@ class Job:
             "data_sha256": self.data.sha256,
         }
         if self.placement is not None:
-            del wanted["group_size"]
+            del wanted["group_size"], wanted["wiring"]
         for directory in RunDirectory.numbered(runs, name):
             try:
                 config = checked_config(directory)
@@ -120,6 +131,7 @@ class Job:
         return {
             "seed": self.settings.seed,
             "group_size": self.group_size,
+            "wiring": self.wiring,
             "microbatches": self.settings.microbatches,
             "snapshot_interval_steps": None if interval == "auto" else interval,
             "regroup_after_seconds": self.settings.regroup_after_seconds,
@@ -132,9 +144,11 @@ class Job:
 
 
 def say_placement(job: Job) -> None:
-    """What `auto` has picked, if it was asked."""
+    """What `auto` has picked, where it was asked."""
     if job.placement is not None:
         errors.print(job.placement.told, markup=False)
+    if job.settings.wiring == "auto" and "wiring" in job.settings.model_fields_set:
+        errors.print(told(job.wiring, job.network.layers, job.group_size), markup=False)
 
 
 def _comparable(config: Mapping[str, Any]) -> Any:

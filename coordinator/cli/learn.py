@@ -25,6 +25,7 @@ from coordinator.local.launcher import LocalRun, check_machine
 from coordinator.needs import needs_of_run
 from coordinator.run_directory import RunDirectory
 from coordinator.run_log import EventLog
+from coordinator.wiring import check_relayed
 
 NOTED_HERE = ("ended", "put_aside", "struck", "released")
 """Events that the supervisor tells, and not the coordinator, which writes down its own."""
@@ -69,12 +70,14 @@ def learn(
         if extras.compare:
             raise UserError("--compare does not go with --resume, but with a run from its beginning")
         directory, nodes = run_to_resume(runs, resume, dataset, flags)
-        needs = needs_of_run(directory.config(), spares=extras.spares, relayed=extras.relayed)
+        config_of_run = directory.config()
+        check_relayed(config_of_run.get("wiring", "broker"), relayed=extras.relayed)
+        needs = needs_of_run(config_of_run, spares=extras.spares, relayed=extras.relayed)
         check_machine(needs, "another run would fit with")
     else:
         job = Job.from_flags({"dataset": dataset, **flags}, config, spares=extras.spares, relayed=extras.relayed)
         nodes = job.nodes
-        check_machine(job.needs(spares=extras.spares, relayed=extras.relayed))
+        check_machine(job.needs(spares=extras.spares))
         say_placement(job)
         directory = job.create_run(runs)
     result = _learnt(directory, nodes, extras)

@@ -14,6 +14,7 @@ from coordinator.errors import UserError
 from coordinator.host import Machine, this_machine
 from coordinator.needs import Needs, check_needs, lacks, needs_of, suggested_group_size
 from coordinator.placement import place
+from coordinator.wiring import picked_wiring
 
 
 @click.command()
@@ -27,8 +28,15 @@ from coordinator.placement import place
     show_default=True,
     help="Nodes beyond those that are needed.",
 )
+@click.option(
+    "--wiring",
+    type=click.Choice(["auto", "broker", "direct"]),
+    default="broker",
+    show_default=True,
+    help="Which way data go.",
+)
 @json_option
-def plan(layers: str, group_size: str, batch_size: str, spares: int, as_json: bool) -> None:
+def plan(layers: str, group_size: str, batch_size: str, spares: int, wiring: str, as_json: bool) -> None:
     """Work out what a network will need: programs, open files, memory, messages; and whether this machine has it.
 
     Exit 2, with one line that names a group size that would do, if it has not.
@@ -42,10 +50,11 @@ def plan(layers: str, group_size: str, batch_size: str, spares: int, as_json: bo
     if groups[0] == "auto":
         placement = place(sizes, batches[0], machine, spares=spares)
         errors.print(placement.told, markup=False)
-        needs = placement.needs
+        neurons_a_group = placement.group_size
     else:
         neurons_a_group = max(sizes) if isinstance(groups[0], str) else groups[0]
-        needs = needs_of(sizes, neurons_a_group, batches[0], spares=spares)
+    picked = picked_wiring(wiring, sizes, neurons_a_group)
+    needs = needs_of(sizes, neurons_a_group, batches[0], spares=spares, wiring=picked)
     if as_json:
         print_json(_document(needs, machine))
     else:
@@ -76,7 +85,8 @@ def _print_needs(needs: Needs, machine: Machine) -> None:
             ("processes", needs.processes, None),
             ("processes and threads", needs.threads, machine.tasks),
             ("sockets", needs.sockets, None),
-            ("connections to the broker", needs.connections, None),
+            ("wiring", needs.wiring, None),
+            ("connections", needs.connections, None),
             ("open files, broker", needs.descriptors_broker, machine.descriptors),
             ("open files, any other program", needs.descriptors_a_program, machine.descriptors),
             ("memory, MB", needs.memory_megabytes, machine.memory_megabytes),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from coordinator.needs import check_needs, needs_of_run
 from coordinator.resumption import config_to_go_on
 from coordinator.run_directory import RunDirectory
 from coordinator.service import Service
-from neuron_node.program import LOG_FORMAT
+from neuron_node.program import LOG_FORMAT, listening_at
 
 LARGEST_LOG_BYTES = 8 * 1024 * 1024
 
@@ -33,6 +34,12 @@ LARGEST_LOG_BYTES = 8 * 1024 * 1024
     help="Let nodes of another CPU type or NumPy take part; weights are then not exactly repeatable.",
 )
 @broker_endpoint_options
+@click.option(
+    "--listen",
+    metavar="ENDPOINT",
+    help="Where nodes hear this program in direct wiring, tcp://HOST:PORT, * for any.  "
+    "[default: $EXMACHINA_LISTEN or any port here]",
+)
 @runs_option
 @click.pass_context
 def serve(
@@ -43,6 +50,7 @@ def serve(
     allow_mixed: bool,
     broker_in: str | None,
     broker_out: str | None,
+    listen: str | None,
     runs: Path,
     **flags: Any,
 ) -> None:
@@ -53,6 +61,7 @@ def serve(
     for the next coordinator. `coordinator stop` ends the nodes too.
     """
     where = endpoints(runs, None, broker_in, broker_out)
+    listening = listening_at("--listen", listen or os.environ.get("EXMACHINA_LISTEN") or "tcp://127.0.0.1:*")
     job = Job.from_flags({"dataset": dataset, **flags}, config, machine=other_machines)
     check_needs(job.needs(), other_machines())
     directory = _run_of(job, runs, allow_mixed)
@@ -70,7 +79,7 @@ def serve(
         markup=False,
     )
     watch.trained = service.plan.trained is not None
-    code = service.run(where)
+    code = service.run(where, listening=listening)
     if watch.failure is not None:
         raise JobError(watch.failure)
     context.exit(code)

@@ -21,6 +21,7 @@ from coordinator.host import this_machine
 from coordinator.local.supervisor import Order
 from coordinator.needs import Needs, check_needs, most_descriptors
 from coordinator.run_directory import RunDirectory
+from neuron_node.messages import IDENTITY_LENGTH
 from neuron_node.wiring import LONGEST_IPC_PATH
 
 STOPPING_AT_MOST_SECONDS = 20.0
@@ -30,6 +31,8 @@ def check_machine(needs: Needs, advice: str = "it fits with") -> None:
     """Whether this machine has what a run needs, and a path for its sockets that is not too long. Raises `UserError`."""
     sockets = f"{tempfile.gettempdir()}/exmachina-XXXXXXXX/out"
     sockets += f"-{needs.groups + needs.spares}" if needs.relayed else ""
+    if needs.wiring == "direct":
+        sockets = sockets.removesuffix("out") + "0" * 2 * IDENTITY_LENGTH
     if len(sockets.encode()) > LONGEST_IPC_PATH:
         raise UserError(
             f"TMPDIR: {sockets!r} is too long a path for a socket (at most {LONGEST_IPC_PATH} bytes); set a shorter one"
@@ -66,6 +69,7 @@ class LocalRun:
             launcher=os.getpid(),
             verify=self._verify,
             relayed=self._relayed,
+            outlets=f"ipc://{self._sockets}/*" if self._directory.config().get("wiring") == "direct" else "",
             descriptors=most_descriptors(self._nodes, relayed=self._relayed),
         )
         log = (self._directory.logs / "supervisor.log").open("ab")

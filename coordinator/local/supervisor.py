@@ -34,6 +34,7 @@ from coordinator.run_directory import RunDirectory
 from coordinator.service import Service
 from coordinator.verify.watching import watch_steps
 from neuron_node.broker import run_broker
+from neuron_node.direct import Listening
 from neuron_node.errors import JobError, UserError
 from neuron_node.fingerprint import fingerprint
 from neuron_node.program import LOG_FORMAT, run_node
@@ -51,7 +52,8 @@ KERNEL_NAMES = {"broker": "neuron-broker", "coordinator": "coordinator", "relay"
 @dataclass(frozen=True)
 class Order:
     """What to start. `events` is the file descriptor on which the coordinator reports, a line of JSON an event; nodes that
-    are `relayed` reach the broker through a relay, and can be cut off.
+    are `relayed` reach the broker through a relay, and can be cut off. Where `outlets` is not empty wiring is direct, and
+    that is where programs listen, with their incarnation in place of `*`.
     """
 
     run: str
@@ -61,6 +63,7 @@ class Order:
     launcher: int
     verify: bool
     relayed: bool
+    outlets: str
     descriptors: int
 
     def to_json(self) -> str:
@@ -92,6 +95,7 @@ class Supervisor:
         self.order = order
         self._directory = RunDirectory(Path(order.run))
         self._endpoints = Endpoints(*order.endpoints)
+        self._listening = Listening(order.outlets, order.descriptors) if order.outlets else None
         self._arithmetic = fingerprint()
         self._by_process: dict[int, Program] = {}
         self._starts: dict[str, deque[float]] = {}
@@ -222,14 +226,14 @@ class Supervisor:
             try:
                 inspect = watch_steps if self.order.verify else None
                 service = Service(self._directory, observe, stop_when_finished=True, inspect=inspect)
-                return service.run(self._endpoints, orphaned)
+                return service.run(self._endpoints, orphaned, self._listening)
             except (UserError, JobError) as fault:
                 observe("failed", {"reason": str(fault)})
                 return 2 if isinstance(fault, UserError) else 1
 
     def _node(self, name: str) -> Callable[[Callable[[], bool]], int]:
         endpoints = relayed(self._endpoints, name) if self._orders else self._endpoints
-        return lambda orphaned: run_node(endpoints, self._arithmetic, name, orphaned)
+        return lambda orphaned: run_node(endpoints, self._arithmetic, name, orphaned, self._listening)
 
     def _relay(self, orphaned: Callable[[], bool]) -> int:
         assert self._orders is not None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from neuron_node.addresses import node_address
 from neuron_node.errors import Stale
 from neuron_node.messages import (
+    Echo,
     Enquire,
     Header,
     Heartbeat,
@@ -32,12 +33,12 @@ class Admission:
         self._machine = machine
 
     def check(self, message: Message) -> None:
-        """Nothing of another run, generation or life gets past this, but a registration, a request and the own probe.
+        """Nothing of another run, generation or life gets past this, but a registration, a request, the own probe and its echoes.
 
         Raises `PeerError`.
         """
         machine, header = self._machine, message.header
-        if isinstance(message, Request | Probe):
+        if isinstance(message, Request | Probe | Echo):
             return
         if header.incarnation in machine.roster.gone:
             machine.outbox.send(node_address(header.incarnation), Superseded(machine.outbox.header()))
@@ -60,6 +61,11 @@ class Admission:
         if message.fingerprint != plan.fingerprint and not plan.mixed_arithmetic:
             reason = f"its arithmetic is {message.fingerprint!r}, this run's {plan.fingerprint!r}"
             self.refuse(header.incarnation, reason)
+            return
+        if machine.links.endpoint and not message.endpoint:
+            self.refuse(
+                header.incarnation, "this run is wired directly, and it listens nowhere: start it with --listen"
+            )
             return
         if header.run == plan.run and header.generation > machine.outbox.generation:
             # A node has seen more of this run than our records hold, which were lost with a disk: never go below it.

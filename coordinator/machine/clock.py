@@ -48,10 +48,11 @@ class Clock:
         control_due = machine.now_ms >= self._control_due_ms
         if control_due:
             self.control_sent()
-        if machine.proof.pending:
+        if control_due:
+            machine.links.again()
+        if machine.links.proof.pending:
             # Cut off ourselves, we know nothing of others.
-            if control_due:
-                machine.outbox.act(machine.proof.again())
+            pass
         elif machine.state in PERIODIC:
             PERIODIC[machine.state](self, control_due)
         machine.reasons.answered()
@@ -66,8 +67,8 @@ class Clock:
         machine = self._machine
         if control_due:
             machine.grant()
-        unready = [member for member in machine.roster.hosting() if not member.ready]
-        if machine.watch.too_long_wiring():
+        unready = machine.links.unready()
+        if unready and machine.watch.too_long_wiring():
             machine.lose(unready[0], "does not get its links proved")
             return
         machine.watch.look(unready)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from coordinator.machine.events import PersistGeneration, Snapshot
-from coordinator.machine.outbox import Outbox
-from coordinator.machine.roster import Member, Roster
-from coordinator.topology import Topology
+from coordinator.machine.roster import Member
 from neuron_node.addresses import node_address
 from neuron_node.copies import digest_of
 from neuron_node.messages import Grant, Placement
 from neuron_node.role import Role
+
+if TYPE_CHECKING:
+    from coordinator.machine.machine import CoordinatorMachine
 
 UNCHANGED_MS = 1_000
 TAKEN_IN_BYTES_A_MS = 20_000
@@ -19,28 +22,19 @@ TAKEN_IN_BYTES_A_MS = 20_000
 class Gathering:
     """Gives groups to nodes."""
 
-    def __init__(
-        self,
-        topology: Topology,
-        roles: dict[int, Role],
-        roster: Roster,
-        outbox: Outbox,
-        grace_ms: float,
-        stood_before: bool,
-    ) -> None:
-        """After `grace_ms` without enough nodes, groups that were hosted before move in with others."""
-        self._topology = topology
-        self._roles = roles
-        self._roster = roster
-        self._outbox = outbox
+    def __init__(self, machine: CoordinatorMachine, roles: dict[int, Role]) -> None:
+        """After the plan's grace without enough nodes, groups that were hosted before move in with others."""
+        plan = machine.plan
+        self._topology, self._roles = machine.topology, roles
+        self._roster, self._outbox, self._links = machine.roster, machine.outbox, machine.links
         self._durable_generation = -1
         self._digests_of: Snapshot | None = None
         self._digests: dict[int, bytes] = {}
         self._have = -1
         self._since_ms: float | None = None
-        self._grace_ms = grace_ms
+        self._grace_ms = plan.grace_ms
         self._short_since_ms: float | None = None
-        self._stood_before = stood_before
+        self._stood_before = plan.generation > 0
 
     @property
     def durable(self) -> bool:
@@ -107,7 +101,9 @@ class Gathering:
     def grant_to(self, member: Member, snapshot: Snapshot | None) -> None:
         """The grant of one node. State travels only to where there is no copy of it."""
         placements = tuple(self._placement(group, member, snapshot) for group in member.groups)
-        self._outbox.send(node_address(member.incarnation), Grant(self._outbox.header(), placements))
+        self._outbox.send(
+            node_address(member.incarnation), Grant(self._outbox.header(), placements, self._links.peers_of(member))
+        )
 
     def _placement(self, group: int, member: Member, snapshot: Snapshot | None) -> Placement:
         if snapshot is None:

@@ -21,6 +21,7 @@ from coordinator.machine.course import Course
 from coordinator.machine.events import GenerationPersisted, Persisted, PersistFailed
 from coordinator.machine.gathering import Gathering
 from coordinator.machine.interruptions import Interruptions
+from coordinator.machine.links import Links
 from coordinator.machine.outbox import Outbox
 from coordinator.machine.passes import Flight
 from coordinator.machine.plan import Plan
@@ -30,16 +31,16 @@ from coordinator.machine.roster import Member, Roster
 from coordinator.machine.state import ALIVE, OPEN, RUNNING, CoordinatorState
 from coordinator.machine.summary import Account, summary
 from coordinator.machine.watch import Watch
-from neuron_node.addresses import COORDINATOR, EVERY_NODE, node_address
+from neuron_node.addresses import ADDRESS_LENGTH, node_address
 from neuron_node.codec import decode
 from neuron_node.drops import Drops
 from neuron_node.errors import InternalError, PeerError, Stale, Unexpected, WrongVersion
-from neuron_node.events import Interrupted, LinkLost, Received, Subscribe, Tick
+from neuron_node.events import Interrupted, LinkLost, Received, Tick
 from neuron_node.intake import Intake
 from neuron_node.messages import (
     PROTOCOL_VERSION,
     Diverged,
-    Enquire,
+    Echo,
     GroupState,
     Heartbeat,
     InputError,
@@ -54,7 +55,6 @@ from neuron_node.messages import (
     Stopped,
     Waiting,
 )
-from neuron_node.proof import LinkProof
 
 
 class CoordinatorMachine:
@@ -75,14 +75,12 @@ class CoordinatorMachine:
         """Why the last attempt to make something durable failed."""
         self.drops = Drops()
         self.now_ms = 0.0
-        self.gathering = Gathering(
-            self.topology, plan.roles(self.topology), self.roster, self.outbox, plan.grace_ms, plan.generation > 0
-        )
+        self.links = Links(self)
+        self.gathering = Gathering(self, plan.roles(self.topology))
         self.interruptions = Interruptions()
         self.watch = Watch(self)
         self.reasons = Reasons(self)
-        self.proof = LinkProof(plan.incarnation, self.outbox.header)
-        self._called = False
+        self._address = b""
         self._admission = Admission(self)
         self.exit_code = 0
         self._clock = Clock(self)
@@ -103,7 +101,8 @@ class CoordinatorMachine:
             case Tick():
                 self._clock.tick()
             case LinkLost():
-                self._link_lost()
+                self.links.lost()
+                self._clock.control_sent()
             case Persisted(step):
                 self.unsaved = None
                 self.course.persisted(step)
@@ -158,6 +157,7 @@ class CoordinatorMachine:
             self._receive(frame)
 
     def _receive(self, frame: bytes) -> None:
+        self._address = frame[:ADDRESS_LENGTH]
         try:
             message = decode(frame)
             self._admission.check(message)
@@ -209,7 +209,12 @@ class CoordinatorMachine:
             member.linked = True
             if all(host.linked for host in hosting):
                 self.course.under_way.repeat(self.now_ms, all_of_them=True)
-        if self.state is not CoordinatorState.WIRING or not all(host.ready for host in hosting):
+        self._begin_if_wired()
+
+    def _begin_if_wired(self) -> None:
+        hosting = self.roster.hosting()
+        proved = self.links.proof.complete and all(host.ready for host in hosting)
+        if self.state is not CoordinatorState.WIRING or not proved:
             return
         self.watch.wired()
         lives = {group: host.incarnation for host in hosting for group in host.groups}
@@ -253,23 +258,29 @@ class CoordinatorMachine:
         self.requests.take(message)
 
     def _probed(self, message: Probe) -> None:
-        self.outbox.act(self.proof.returned(message))
-        if not self._called:
-            # Nodes of an earlier life of ours are out there, and would not speak before their next heartbeat.
-            self._called = True
-            self.outbox.send(EVERY_NODE, Enquire(self.outbox.header()))
+        self.links.returned(message)
         self.watch.everybody_anew()
-        self.course.under_way.repeat(self.now_ms, all_of_them=True)
+        self._proved()
+
+    def _echoed(self, message: Echo) -> None:
+        self.links.echoed(self._address, message)
+        self._proved()
+
+    def _proved(self) -> None:
+        if self.links.proof.complete:
+            self.course.under_way.repeat(self.now_ms, all_of_them=True)
+            self._begin_if_wired()
 
     def _late(self, message: Message) -> None:
         raise Stale(f"a late {type(message).__name__}")
 
     def _proceed(self) -> None:
-        if self.proof.pending:
+        if self.links.proof.pending:
             return
         if self.state is CoordinatorState.GATHERING and self.gathering.place(self.now_ms):
             self.enter(CoordinatorState.WIRING)
             self.watch.wiring_begins()
+            self.links.meet()
             self.grant()
         if self.state in (CoordinatorState.TRAINING, CoordinatorState.IDLE):
             self.course.advance(self.now_ms)
@@ -328,21 +339,6 @@ class CoordinatorMachine:
             self.outbox.send(node_address(member.incarnation), Stop(self.outbox.header()))
         self._clock.control_sent()
 
-    def _link_lost(self) -> None:
-        if self.state is CoordinatorState.TRAINING:
-            self.interruptions.begin(
-                "the connection to the broker broke", self.outbox.generation, self.course.step_due, self.now_ms
-            )
-        for member in self.roster.members.values():
-            # A node that lost its connection too says so when its links are proved again.
-            member.linked = False
-        self._subscribe_and_prove()
-
-    def _subscribe_and_prove(self) -> None:
-        self.outbox.act(Subscribe(COORDINATOR))
-        self.outbox.act_all(self.proof.begin())
-        self._clock.control_sent()
-
     def enter(self, state: CoordinatorState) -> None:
         """Another state, with its limits of time."""
         self.state = state
@@ -389,6 +385,7 @@ TRANSITIONS: dict[tuple[CoordinatorState, type], Callable[[CoordinatorMachine, A
     **{(state, Stopped): CoordinatorMachine._node_stopped for state in ALIVE},
     **{(state, Request): CoordinatorMachine._request for state in ALIVE},
     **{(state, Probe): CoordinatorMachine._probed for state in ALIVE},
+    **{(state, Echo): CoordinatorMachine._echoed for state in ALIVE},
     **{
         (CoordinatorState.STOPPING, kind): CoordinatorMachine._late
         for kind in (Ready, Lacking, Waiting, Output, InputError, GroupState, Diverged)

@@ -71,7 +71,7 @@ class Reasons:
 
 def chain(machine: CoordinatorMachine, group: int | None) -> Chain:
     """What the run waits for now, as far as it is known here."""
-    if machine.proof.pending:
+    if machine.links.proof.pending:
         return Chain(("the coordinator's own connection to the broker is not proved",), "probe")
     if machine.unsaved is not None:
         return Chain((machine.unsaved,), "disk")
@@ -98,7 +98,7 @@ def _gathering(machine: CoordinatorMachine) -> Chain:
 
 
 def _wiring(machine: CoordinatorMachine) -> Chain:
-    unready = [member for member in machine.roster.hosting() if not member.ready]
+    unready = machine.links.unready()
     first = unready[0]
     return Chain(
         (

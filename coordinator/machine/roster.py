@@ -23,6 +23,8 @@ class Member:
     process: int
     fingerprint: str
     heard_ms: float
+    endpoint: str = ""
+    """Where its data can be heard without the broker; empty: nowhere."""
     state: str = "spare"
     groups: list[int] = field(default_factory=list)
     ready: bool = False
@@ -87,7 +89,8 @@ class Roster:
         earlier = next((member for member in self.members.values() if member.name == message.name), None)
         if earlier:
             self.lose(earlier)
-        member = Member(incarnation, message.name, message.host, message.process, message.fingerprint, now_ms)
+        who = (message.name, message.host, message.process, message.fingerprint)
+        member = Member(incarnation, *who, now_ms, message.endpoint)
         self.members[incarnation] = member
         return member, earlier
 

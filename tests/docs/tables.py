@@ -16,7 +16,7 @@ import numpy as np
 from coordinator.machine.machine import TRANSITIONS as COORDINATOR_TRANSITIONS
 from coordinator.machine.state import CoordinatorState
 from neuron_node import addresses as addresses_module
-from neuron_node import fields, messages, role
+from neuron_node import fields, messages, peer, role
 from neuron_node.addresses import group_address
 from neuron_node.codec import data_head, data_mark, data_shape, encode
 from neuron_node.life import NodeState
@@ -24,7 +24,16 @@ from neuron_node.machine import TRANSITIONS as NODE_TRANSITIONS
 
 DOCUMENTS = Path(__file__).parents[2] / "docs"
 MARKED = re.compile(r"(?<=<!-- table: )(?P<name>[\w-]+)(?P<open> -->\n)(?P<table>.*?)(?=<!-- end -->)", re.DOTALL)
-NESTED = (messages.State, messages.Placement, messages.Waits, messages.Traffic, role.Role, role.Sender, role.Block)
+NESTED = (
+    messages.State,
+    messages.Placement,
+    messages.Waits,
+    messages.Traffic,
+    peer.Peer,
+    role.Role,
+    role.Sender,
+    role.Block,
+)
 
 
 def kinds() -> str:

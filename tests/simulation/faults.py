@@ -96,6 +96,19 @@ def _link_lost(whom: Whom) -> Fault:
     return fault
 
 
+def _one_link_lost(world: World, dice: Dice) -> bool:
+    """Between two programs alone, and whoever hears the other there notices it late."""
+    lives = [life for life in world.lives if life.alive and life.linked and life.peers]
+    if not lives:
+        return False
+    life = dice.pick(lives)
+    endpoint = dice.pick(list(life.peers))
+    world.tell(f"{life.name} ({life.number}) no longer hears {endpoint}")
+    world.outlets.cut(life, endpoint)
+    world.outlets.notice_later(life, endpoint, dice.spread(1.0, 6_000.0))
+    return True
+
+
 def _broker_killed(world: World, dice: Dice) -> bool:
     if not world.broker_up:
         return False
@@ -287,6 +300,7 @@ FAULTS: dict[str, tuple[int, Fault]] = {
     "coordinator mute": (2, _cut(the_coordinator, deaf=False, mute=True)),
     "coordinator cut off": (2, _cut(the_coordinator, deaf=True, mute=True)),
     "coordinator's link lost": (4, _link_lost(the_coordinator)),
+    "one link lost": (6, _one_link_lost),
     "power cut": (5, _power_cut),
     "killed in a call to the disk": (5, _killed_in_a_call),
     "broker killed": (5, _broker_killed),

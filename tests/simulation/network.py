@@ -22,6 +22,7 @@ from neuron_node.events import LinkLost, Tick
 from neuron_node.messages import KINDS, GroupState, InputError, Output
 from tests.simulation.dice import Dice
 from tests.simulation.invariants import KIND_AT, Watch
+from tests.simulation.outlets import Outlets
 
 TICK = Tick()
 LINK_LOST = LinkLost()
@@ -67,6 +68,12 @@ class Life:
         self.subscribed_ms = 0.0
         self.arrivals: dict[int, float] = {}
         """When the last frame to each other life will arrive."""
+        self.endpoint = ""
+        self.incarnation = b""
+        self.peers: dict[str, float] = {}
+        """In direct wiring: whom it is connected to, and when the last subscription has reached each."""
+        self.outlet: dict[bytes, dict[Life, float]] = {}
+        """Who hears what at its outlet, and since when."""
         self.store: RunStore | None = None
         self.is_coordinator = isinstance(machine, CoordinatorMachine)
 
@@ -83,6 +90,7 @@ class Network:
         self.data_heard = 0
         """How many frames of passes were delivered."""
         self.lives: list[Life] = []
+        self.outlets = Outlets(self)
         self.broker_up = True
         self.story: list[tuple[float, str]] = []
         self.counts: Counter[str] = Counter()
@@ -163,9 +171,16 @@ class Network:
         spared = not self.watch.snapshots and body[KIND_AT] == GROUP_STATE
         if not life.linked or (life.mute and not spared):
             return
-        hearers = self._hearers.get(address)
-        if not hearers:
-            return
+        hearers = self.outlets.hearers(life, address, body)
+        if hearers is None:
+            hearers = self._hearers.get(address)
+        if hearers:
+            self.deliver(life, hearers, address, body, spared=spared)
+
+    def deliver(
+        self, life: Life, hearers: dict[Life, float], address: bytes, body: bytes, *, spared: bool = False
+    ) -> None:
+        """A frame is on its way to whoever has subscribed, and meets its fate."""
         conditions, random = self.conditions, self._random
         if conditions.lost and random() < conditions.lost and not spared:
             self.counts["frame lost"] += 1
@@ -214,12 +229,14 @@ class Network:
         slow = 20.0 if self._random() < 0.1 else 1.0
         life.subscribed_ms = max(life.subscribed_ms, self.now_ms + slow * self.conditions.jitter_ms * self._random())
         self._hearers.setdefault(address, {}).setdefault(life, life.subscribed_ms)
+        self.outlets.subscribe(life, address)
 
     def _unlink(self, life: Life) -> None:
         life.link += 1
         life.linked = False
         for address in life.subscriptions:
             self._hearers.get(address, {}).pop(life, None)
+        self.outlets.unlink(life)
         life.subscriptions = {}
 
     def lose_link(self, life: Life, for_ms: float) -> None:

@@ -26,6 +26,7 @@ from neuron_node.hosting import Hosting
 from neuron_node.machine import NodeMachine
 from neuron_node.messages import Mode
 from neuron_node.neuron import Neurons
+from neuron_node.proof import LinkProof
 from neuron_node.worker import Worker
 
 reached: set[str] = set()
@@ -162,6 +163,18 @@ def links_not_proved(patch: pytest.MonkeyPatch) -> None:
         return actions
 
     patch.setattr(Hosting, "host", host)
+
+
+def echoes_not_awaited(patch: pytest.MonkeyPatch) -> None:
+    """In direct wiring nobody waits until his subscriptions hold at his peers."""
+    real = LinkProof.begin
+
+    def begin(self: LinkProof, peers: Any = ()) -> list[Any]:
+        if peers:
+            _reach("echoes_not_awaited")
+        return real(self)
+
+    patch.setattr(LinkProof, "begin", begin)
 
 
 def replayed_from_the_wrong_step(patch: pytest.MonkeyPatch) -> None:
@@ -336,6 +349,7 @@ PLANTS: dict[str, Plant] = {
         error_applied_twice,
         granted_before_durable,
         links_not_proved,
+        echoes_not_awaited,
         replayed_from_the_wrong_step,
         place_in_the_data_not_kept,
         the_lost_are_taken_back,

@@ -21,6 +21,8 @@ DIVERGE = 0.02
 """The share of seeds whose run can't succeed, whatever happens: it must say so, and nothing else."""
 SERVE = 0.25
 """The share of seeds whose coordinator stays when it has finished, and is asked to end in the end."""
+DIRECT = 0.5
+"""The share of seeds in which data go straight from program to program."""
 CALM = 0.1
 """The share of seeds whose network loses nothing."""
 LEAST_SNAPSHOTS = 2
@@ -66,6 +68,7 @@ def _drawn(seed: int, name: str) -> Outcome:
     if not diverges and dice.falls(SERVE):
         plan = replace(plan, stop_when_finished=False)
     world = World(plan, dice, watch)
+    world.direct = Dice(seed, f"wiring of {name}").falls(DIRECT)
     log = logging.getLogger("exmachina")
     log.disabled, before = True, log.disabled
     trouble = None

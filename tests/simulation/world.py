@@ -13,7 +13,7 @@ from coordinator.machine.machine import CoordinatorMachine
 from coordinator.machine.plan import Plan
 from coordinator.run_store import RunStore
 from neuron_node.addresses import ADDRESS_LENGTH
-from neuron_node.events import End, Send, Subscribe, Unsubscribe
+from neuron_node.events import Connect, Disconnect, End, Send, Subscribe, Unsubscribe
 from neuron_node.life import BEGIN_AGAIN, Self
 from neuron_node.machine import NodeMachine
 from neuron_node.messages import IDENTITY_LENGTH
@@ -43,6 +43,8 @@ class World(Network):
         self.client: Client | None = None
         self.restarts = True
         """Whether the dead come back; otherwise others, who were not there before, take their places."""
+        self.direct = False
+        """Whether data go straight from program to program."""
         self.spares = 0
         self.code: int | None = None
         """What the coordinator ended with."""
@@ -61,6 +63,11 @@ class World(Network):
             elif kind is Unsubscribe:
                 life.subscriptions.pop(action.address, None)
                 self._hearers.get(action.address, {}).pop(life, None)
+                self.outlets.unsubscribe(life, action.address)
+            elif kind is Connect:
+                self.outlets.connect(life, action.endpoint)
+            elif kind is Disconnect:
+                self.outlets.disconnect(life, action.endpoint)
             elif kind is End:
                 self._ended(life, action.code)
             elif kind is Report:
@@ -109,10 +116,15 @@ class World(Network):
             number,
             "1",
             fingerprint or self.plan.fingerprint,
+            self._outlet_of(number),
         )
         life = self.begin(name, NodeMachine(born), NODE_TICK_MS)
+        life.endpoint, life.incarnation = born.endpoint, born.incarnation
         self.perform(life, life.machine.start(self.now_ms))
         return life
+
+    def _outlet_of(self, number: int) -> str:
+        return f"simulated://{number}" if self.direct else ""
 
     def start_coordinator(self) -> None:
         """A life of the coordinator, which goes on from what the disk holds. As `coordinator.service` does it."""
@@ -144,6 +156,8 @@ class World(Network):
         self.watch.standing(standing)
         machine = CoordinatorMachine(plan)
         life = self.coordinator = self.begin("the coordinator", machine, self.conditions.coordinator_tick_ms, store)
+        life.endpoint = machine.links.endpoint = self._outlet_of(life.number)
+        life.incarnation = plan.incarnation
         self.watch.coordinator_began(machine)
         step = standing.snapshot.step if standing.snapshot else 0
         self.tell(
@@ -226,6 +240,8 @@ class World(Network):
     def _end_life(self, life: Life) -> None:
         life.alive = False
         self._unlink(life)
+        if life.endpoint:
+            self.outlets.ended(life)
         life.waiting = []
 
     def pause(self, life: Life) -> None:

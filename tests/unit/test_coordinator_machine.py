@@ -15,6 +15,7 @@ from neuron_node.codec import encode
 from neuron_node.events import End, Log, Received, Send, Subscribe, Tick, Unsubscribe
 from neuron_node.messages import (
     PROTOCOL_VERSION,
+    Echo,
     Enquire,
     Heartbeat,
     Input,
@@ -69,8 +70,8 @@ def test_every_message_in_every_state_is_obeyed_or_counted(state: CoordinatorSta
 @pytest.mark.parametrize("state", CoordinatorState, ids=lambda state: state.value)
 @pytest.mark.parametrize("message", of_every_kind(life(99)), ids=lambda message: type(message).__name__)
 def test_a_stranger_is_asked_who_it_is(state: CoordinatorState, message: Message) -> None:
-    """Whatever it says, but for a registration, a request or a probe: nothing comes of it but the question."""
-    if isinstance(message, Register | Request | Probe):
+    """Whatever it says, but for a registration, a request, a probe or its echo: nothing comes of it but the question."""
+    if isinstance(message, Register | Request | Probe | Echo):
         return
     machine = in_state(state)
     actions = tell(machine, message)

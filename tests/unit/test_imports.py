@@ -21,7 +21,8 @@ WORLD = {
 
 PURE = [
     *(CHECKOUT / "neuron_node" / f"{name}.py" for name in (
-        "activations", "addresses", "errors", "events", "fields", "initial", "losses", "machine", "messages", "neuron", "role", "worker",
+        "activations", "addresses", "errors", "events", "fields", "filtering", "hosting", "initial", "losses", "machine", "messages",
+        "neuron", "peer", "proof", "role", "worker",
     )),
     *sorted((CHECKOUT / "coordinator" / "machine").glob("*.py")),
     *(CHECKOUT / "coordinator" / f"{name}.py" for name in (
@@ -76,7 +77,7 @@ def test_msgpack_is_imported_in_one_file() -> None:
 
 def test_zmq_is_imported_in_the_wiring_alone() -> None:
     """Machines, shells and command line know an interface, and no socket."""
-    assert importers_of("zmq") == {"neuron_node/wiring.py"}
+    assert importers_of("zmq") == {"neuron_node/direct.py", "neuron_node/wiring.py"}
 
 
 @pytest.mark.parametrize("path", PURE, ids=name_of)

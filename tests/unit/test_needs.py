@@ -68,6 +68,24 @@ def test_a_relay_is_a_program_of_its_own() -> None:
     assert relayed.deliveries_per_step == direct.deliveries_per_step
 
 
+def test_direct_wiring_needs_outlets_and_connections() -> None:
+    """A socket more for every program but the broker, two connections a pair that hear each other, and the open files of
+    whoever has most peers; the messages of a step stay what they are. Where that is too much the line says so.
+    """
+    layers = (64, 12, 10)
+    broker, direct = needs_of(layers), needs_of(layers, wiring="direct")
+    assert direct.sockets == broker.sockets + 86 + 1
+    assert direct.connections == broker.connections + 2 * (64 * 12 + 12 * 10 + 64 + 10)
+    assert direct.descriptors_a_program == broker.descriptors_a_program + 2 * (64 + 10)
+    assert direct.memory_megabytes > broker.memory_megabytes
+    assert (direct.threads, direct.deliveries_per_step) == (broker.threads, broker.deliveries_per_step)
+    large = (1_000, 100, 10)
+    enough = needs_of(large, wiring="direct")
+    few = Machine(enough.descriptors_broker - 1, None, None)
+    with pytest.raises(UserError, match="open files"):
+        check_needs(enough, few)
+
+
 @pytest.mark.parametrize("relayed", [False, True])
 def test_a_run_is_held_against_the_machine_as_a_plan_is(relayed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """The check before a run and the check of a plan are one: the same line, with the same suggestion."""
@@ -177,6 +195,13 @@ def test_plan_gives_json(capfd: pytest.CaptureFixture[str]) -> None:
     plan = json.loads(said.out)
     assert (said.code, plan["groups"], plan["fits"], plan["lacks"]) == (0, 3, True, [])
     assert plan.keys() == {*Needs.__dataclass_fields__, "limits", "fits", "lacks", "suggested_group_size"}
+
+
+def test_plan_knows_both_wirings(capfd: pytest.CaptureFixture[str]) -> None:
+    """`auto` as `learn` would pick it."""
+    for size, picked in (("layer", "direct"), ("1", "broker")):
+        said = Terminal(capfd).type("plan", "--layers", "64,12,10", "--group-size", size, "--wiring", "auto", "--json")
+        assert json.loads(said.out)["wiring"] == picked
 
 
 def test_plan_counts_spares(capfd: pytest.CaptureFixture[str]) -> None:

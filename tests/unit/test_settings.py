@@ -136,6 +136,7 @@ WRONG = [
     ("seed", "-1", "a whole number from 0 to 9223372036854775807, not '-1'"),
     ("seed", str(2**63), "a whole number from 0 to 9223372036854775807, not '9223372036854775808'"),
     ("group_size", "0", "a whole number from 1 to 65,536, layer or auto, not '0'"),
+    ("wiring", "mesh", "auto, broker or direct, not 'mesh'"),
     ("group_size", "all", "a whole number from 1 to 65,536, layer or auto, not 'all'"),
     ("microbatches", "0", "a whole number from 1 to 64, not '0'"),
     ("microbatches", "65", "a whole number from 1 to 64, not '65'"),
