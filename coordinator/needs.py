@@ -37,8 +37,9 @@ NODE_MEGABYTES = 5.5
 BESIDES_MEGABYTES = 200.0
 """Of all other programs together, with some 60 MB of samples, and without what a node adds to them."""
 MEGABYTES_A_CONNECTION = 0.05
-COPIES_OF_NUMBERS = 5
-"""A node's weights, the new ones beside them while it learns, two copies for snapshots, and one on its way."""
+COPIES_OF_NUMBERS = 7
+"""A node's weights, the new ones beside them while it learns, two copies for snapshots, one on its way, and at the
+coordinator the snapshot that is kept and the one that is being gathered."""
 COPIES_OF_MESSAGES = 3
 """What is delivered waits at its receivers until all has come, is read, and is in ZeroMQ's hands before that."""
 MEGABYTE = 1024 * 1024

@@ -21,7 +21,6 @@ from coordinator.needs import check_needs, needs_of
 from coordinator.topology import Topology
 from coordinator.traffic import Load, Pass, load_of
 
-WIRING = "broker"
 SPEEDS = {
     "steps_per_second": "network",
     "wire_steps_per_second": "wire",
@@ -52,6 +51,8 @@ class Case:
     batch_size: int
     group_size: int | str
     work: str = "training"
+    wiring: str = "broker"
+    microbatches: int = 1
 
     @property
     def neurons_a_group(self) -> int:
@@ -60,7 +61,15 @@ class Case:
 
     def order(self, seconds: float) -> Order:
         """For so many seconds."""
-        return Order(self.layers, self.neurons_a_group, self.batch_size, seconds, learning=self.work == "training")
+        return Order(
+            self.layers,
+            self.neurons_a_group,
+            self.batch_size,
+            seconds,
+            learning=self.work == "training",
+            wiring=self.wiring,
+            microbatches=self.microbatches,
+        )
 
     @property
     def measured(self) -> list[str]:
@@ -168,7 +177,8 @@ def row_of(case: Case, samples: Samples) -> dict[str, Any]:
         "layers": list(case.layers),
         "batch_size": case.batch_size,
         "group_size": case.group_size,
-        "wiring": WIRING,
+        "wiring": case.wiring,
+        "microbatches": case.microbatches,
         "nodes": needs.groups,
         "neurons": needs.neurons,
         "synapses": needs.synapses,

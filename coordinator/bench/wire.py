@@ -60,6 +60,9 @@ class Order:
     learning: bool = True
     arithmetic: bool = False
     at_once: int = 1
+    wiring: str = "broker"
+    microbatches: int = 1
+    """These two are the network's: the bare wire has a broker and a batch in one piece."""
 
     def to_json(self) -> str:
         """One line."""

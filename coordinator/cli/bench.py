@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ from coordinator.bench.profiled import STAGES
 from coordinator.cli.job import Job
 from coordinator.cli.options import json_option
 from coordinator.cli.output import errors, print_json, print_table
-from coordinator.cli.sizes import batch_sizes_of, group_sizes_of, layers_of
+from coordinator.cli.sizes import batch_sizes_of, group_sizes_of, layers_of, parts_of
 from coordinator.errors import UserError
 from coordinator.host import this_machine
 from coordinator.placement import place
+from coordinator.wiring import picked_wiring
 
 USUAL_LAYERS = "64,12,10"
+WIRINGS = ("broker", "direct", "auto")
 
 
 @click.command()
@@ -29,6 +32,10 @@ USUAL_LAYERS = "64,12,10"
 @click.option("--batch-sizes", default="1,64", show_default=True, help="Samples a step.")
 @click.option("--group-sizes", default="1,layer", show_default=True, help="Neurons a program; auto suits this machine.")
 @click.option("--work", default="training", show_default=True, help="What it does: training,prediction or one of them.")
+@click.option(
+    "--wirings", default="broker", show_default=True, help="How data go: broker,direct or one of them, or auto."
+)
+@click.option("--microbatches", default="1", show_default=True, help="Parts of a batch in training.")
 @click.option("--repeats", type=click.IntRange(1, 1_000), default=5, show_default=True, help="Of every measurement.")
 @click.option(
     "--seconds", type=click.FloatRange(0.01, 3600), default=3.0, show_default=True, help="Each measurement takes."
@@ -42,6 +49,8 @@ def bench(
     batch_sizes: str,
     group_sizes: str,
     work: str,
+    wirings: str,
+    microbatches: str,
     repeats: int,
     seconds: float,
     profile: bool,
@@ -58,13 +67,15 @@ def bench(
         check_picture(picture)
     networks = [Job.from_flags({"dataset": name}, None).network.layers for name in datasets]
     networks += [layers_of(text) for text in layers or (() if datasets else (USUAL_LAYERS,))]
-    works, sizes = _works_of(work), group_sizes_of("--group-sizes", group_sizes, ("layer", "auto"))
+    works, sizes = _known("--work", work, WORKS), group_sizes_of("--group-sizes", group_sizes, ("layer", "auto"))
     cases = [
-        Case(network, batch_size, group_size, each)
+        _wired(Case(network, batch_size, group_size, each, wiring, parts if each == "training" else 1))
         for network in networks
         for batch_size in batch_sizes_of("--batch-sizes", batch_sizes)
         for group_size in (_settled(size, network, batch_size) for size in sizes)
         for each in works
+        for wiring in _known("--wirings", wirings, WIRINGS)
+        for parts in parts_of("--microbatches", microbatches)[: None if each == "training" else 1]
     ]
     for case in cases:
         check_case(case)
@@ -91,11 +102,16 @@ def bench(
                 _print_profile(row)
 
 
-def _works_of(text: str) -> list[str]:
-    works = [part.strip() for part in text.split(",")]
-    if unknown := [part for part in works if part not in WORKS]:
-        raise UserError(f"--work: {unknown[0][:60]!r} is not {' or '.join(WORKS)}")
-    return works
+def _known(option: str, text: str, words: Sequence[str]) -> list[str]:
+    given = [part.strip() for part in text.split(",")]
+    if unknown := [part for part in given if part not in words]:
+        raise UserError(f"{option}: {unknown[0][:60]!r} is not {' or '.join(words)}")
+    return given
+
+
+def _wired(case: Case) -> Case:
+    """With what `auto` stands for."""
+    return replace(case, wiring=picked_wiring(case.wiring, case.layers, case.neurons_a_group))
 
 
 def _settled(group_size: int | str, layers: tuple[int, ...], batch_size: int) -> int | str:
@@ -110,7 +126,7 @@ def _settled(group_size: int | str, layers: tuple[int, ...], batch_size: int) ->
 def _print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
     print_table(
         (
-            "layers", "batch", "group", "nodes", "work", "steps/s", "samples/s", "wire steps/s", "of wire",
+            "layers", "batch", "group", "nodes", "work", "wiring", "parts", "steps/s", "samples/s", "wire steps/s", "of wire",
             "of wire and arithmetic", "NumPy steps/s", "of NumPy", "NumPy, all cores", "µs/message", "MB/node", "start, s",
         ),
         [
@@ -120,6 +136,8 @@ def _print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
                 row["group_size"],
                 row["nodes"],
                 row["work"],
+                row["wiring"],
+                row["microbatches"],
                 row["steps_per_second"],
                 row["samples_per_second"],
                 row["wire_steps_per_second"],

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from coordinator.errors import UserError
 from coordinator.settings import MOST_LAYERS, MOST_NEURONS
+from neuron_node.messages import MAX_PARTS
 
 LARGEST_BATCH = 65_536
 
@@ -21,6 +22,11 @@ def layers_of(text: str) -> tuple[int, ...]:
 def batch_sizes_of(option: str, text: str) -> list[int]:
     """`1,64`. Raises `UserError`."""
     return [_whole(option, part, LARGEST_BATCH) for part in text.split(",")]
+
+
+def parts_of(option: str, text: str) -> list[int]:
+    """`1,4`. Raises `UserError`."""
+    return [_whole(option, part, MAX_PARTS) for part in text.split(",")]
 
 
 def group_sizes_of(option: str, text: str, words: Sequence[str] = ("layer",)) -> list[int | str]:

@@ -196,6 +196,8 @@ def test_without_matplotlib_the_extra_is_named(tmp_path: Path, monkeypatch: pyte
         (["--group-sizes", ""], "--group-sizes: ''"),
         (["--group-sizes", "1,all"], "--group-sizes: 'all'"),
         (["--work", "training,sleeping"], "--work: 'sleeping' is not training or prediction"),
+        (["--wirings", "broker,wires"], "--wirings: 'wires' is not broker or direct or auto"),
+        (["--microbatches", "1,65"], "--microbatches: '65' is not a whole number from 1 to 64"),
         (["--repeats", "0"], "--repeats"),
         (["irsi"], "iris"),
     ],
