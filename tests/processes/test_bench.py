@@ -88,13 +88,14 @@ def test_wirings_and_parts_of_a_batch_are_measured(bench: Bench) -> None:
     """A row for each of them; `auto` takes direct wiring for so few programs, and predictions have no parts."""
     program = bench.start(
         "coordinator", "bench", "--layers", "4,3,2", "--batch-sizes", "6", "--group-sizes", "layer", *SHORT, "--json",
-        "--wirings", "broker,auto", "--microbatches", "1,3", "--work", "training,prediction",
+        "--wirings", "auto", "--microbatches", "1,3", "--work", "training,prediction",
     )  # fmt: skip
     rows = program.result()["rows"]
     assert [(row["work"], row["wiring"], row["microbatches"]) for row in rows] == [
-        ("training", "broker", 1), ("training", "broker", 3), ("training", "direct", 1), ("training", "direct", 3),
-        ("prediction", "broker", 1), ("prediction", "direct", 1),
-    ]  # fmt: skip
+        ("training", "direct", 1),
+        ("training", "direct", 3),
+        ("prediction", "direct", 1),
+    ]
     assert all(row["steps_per_second"] > 0 for row in rows)
     bench.check_nothing_left()
 
