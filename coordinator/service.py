@@ -110,7 +110,7 @@ class Service:
             stop_when_finished=stop_when_finished,
             model_path=str(directory.model),
         )
-        self.plan = self._where_it_stood(plan)
+        self.plan = self._where_it_stood(plan.in_proportion())
         self.machine = CoordinatorMachine(self.plan)
         self._inspect = inspect(self.plan) if inspect else None
 

@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from coordinator.machine.machine import CoordinatorMachine
 
 CONTROL_AGAIN_MS = 500
+CONTROL_MS_A_NODE = 5
+"""What is repeated to everybody takes everybody's time."""
 STOPPING_AT_MOST_MS = 3_000
 CLOCK_JUMP_MS = 3_000
 REPORT_INTERVAL_MS = 200
@@ -30,7 +32,8 @@ class Clock:
 
     def control_sent(self) -> None:
         """What is repeated until it is answered has just been sent."""
-        self._control_due_ms = self._machine.now_ms + CONTROL_AGAIN_MS
+        again_ms = max(CONTROL_AGAIN_MS, CONTROL_MS_A_NODE * len(self._machine.roster.members))
+        self._control_due_ms = self._machine.now_ms + again_ms
 
     def entered(self, state: CoordinatorState) -> None:
         """The machine is in another state."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from coordinator.data.prepared import PreparedData
@@ -12,6 +12,8 @@ from coordinator.presets import NetworkSettings
 from coordinator.schedule import Schedule
 from coordinator.topology import Topology
 from neuron_node.role import Role
+
+HEARTBEAT_MS_A_NODE = 5
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class Plan:
     steps_at_most: int | None = None
     heartbeat_interval_ms: int = 1_000
     silence_ms: int = 10_000
+    """For a network of usual size; see `in_proportion`."""
     grace_ms: int = 30_000
     """How long a group waits for a node to come back before it moves in with another."""
     mixed_arithmetic: bool = False
@@ -47,6 +50,12 @@ class Plan:
     """What an earlier life of the coordinator measured of the network that has learned."""
     trained: Snapshot | None = None
     """A network that has learned already: nothing is trained, it only answers."""
+
+    def in_proportion(self) -> Plan:
+        """With heartbeats so rare, and silence so long, that a large network is not kept busy by being alive."""
+        interval_ms = max(self.heartbeat_interval_ms, HEARTBEAT_MS_A_NODE * len(self.topology().groups))
+        times = interval_ms / self.heartbeat_interval_ms
+        return replace(self, heartbeat_interval_ms=interval_ms, silence_ms=round(self.silence_ms * times))
 
     def topology(self) -> Topology:
         """Groups and synapse blocks."""

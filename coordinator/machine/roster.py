@@ -13,7 +13,7 @@ COUNTED_AGAIN_MS = 500
 NOTHING_YET = Traffic(0, 0, 0)
 
 
-@dataclass
+@dataclass(eq=False)
 class Member:
     """One life of one node."""
 

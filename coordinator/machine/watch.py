@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from coordinator.machine.machine import CoordinatorMachine
 
 ASK_AGAIN_MS = 125.0
+ASK_MS_A_NODE = 2.0
 LEAST_ANSWER_MS = 500.0
 FIRST_ANSWER_MS = 4_000.0
 ANSWER_IN_STEPS = 10.0
@@ -60,7 +61,7 @@ class Watch:
     def ask(self, member: Member) -> None:
         """Ask a node whom it waits for, not more often than makes sense."""
         machine = self._machine
-        if machine.now_ms - member.asked_ms < ASK_AGAIN_MS:
+        if machine.now_ms - member.asked_ms < max(ASK_AGAIN_MS, ASK_MS_A_NODE * len(machine.roster.members)):
             return
         member.asked_ms = machine.now_ms
         if member.asked_since_ms is None:
@@ -73,8 +74,9 @@ class Watch:
     def look(self, suspects: list[Member]) -> None:
         """Ask suspects, and let go of the first that has owed an answer for too long; nobody else owes one."""
         machine = self._machine
+        suspected = {member.incarnation for member in suspects}
         for member in machine.roster.members.values():
-            if member not in suspects:
+            if member.incarnation not in suspected:
                 member.asked_since_ms = None
         for member in suspects:
             since_ms = member.asked_since_ms
@@ -88,7 +90,9 @@ class Watch:
         machine = self._machine
         recent_ms = machine.course.under_way.recent_ms
         usual_ms = FIRST_ANSWER_MS if recent_ms is None else max(LEAST_ANSWER_MS, ANSWER_IN_STEPS * recent_ms)
-        busy_ms = 0.0 if member.ready else machine.gathering.taking_in_ms(member) + self._wiring_everybody_ms()
+        busy_ms = 0.0 if member.ready else machine.gathering.taking_in_ms(member)
+        if recent_ms is None or not member.ready:
+            busy_ms += self._wiring_everybody_ms()
         return usual_ms * machine.interruptions.patience + busy_ms
 
     def _wiring_everybody_ms(self) -> float:
@@ -106,7 +110,8 @@ class Watch:
     def lose_the_silent(self) -> None:
         """Let go of nodes that have not been heard for very long, whatever they were doing."""
         machine = self._machine
-        since_ms = machine.now_ms - machine.plan.silence_ms
+        busy_ms = 0.0 if machine.running else self._wiring_everybody_ms()
+        since_ms = machine.now_ms - machine.plan.silence_ms - busy_ms
         gone = [member for member in machine.roster.in_order() if member.heard_ms < since_ms]
         if gone:
             # All at once: a generation for each would keep everybody busy with nothing else.
