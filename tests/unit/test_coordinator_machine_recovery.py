@@ -272,3 +272,18 @@ def test_a_state_with_numbers_of_another_shape_ends_nobody(activity: np.ndarray,
     assert machine.dropped["shape"] == 1
     [(address, reply)] = sent(give(machine, 3, step=0))
     assert address == client_address(b"a client") and isinstance(reply, Reply) and reply.good
+
+
+def test_a_step_that_was_done_before_a_rollback_counts_once() -> None:
+    """Its last result and the news that ends the generation come together: the step is not counted after the rollback."""
+    machine, _ = wired(plan_of(settings_of((2, 1), batch_size=1), xor_data()))
+    [number] = machine.course.under_way.flights
+    results = [
+        kind(by(machine, node, number), 0, Mode.TRAIN, node, matrix((0.5,)))
+        for kind, node in ((Output, 3), (InputError, 1), (InputError, 2))
+    ]
+    gone = Stopped(by(machine, 1), NO_TRAFFIC)
+    machine.take([COORDINATOR + encode(message) for message in (*results, gone)], 0.0)
+    machine.take([], 0.0)
+    assert machine.outbox.generation == 2 and machine.course.steps_done == 1
+    assert machine.course.training.progress.step == 0
