@@ -17,9 +17,8 @@ from typing import Protocol
 
 from neuron_node.codec import HEAD_LENGTH, NUMBERS_BEGIN
 
-AT_ONCE = 256
+AT_ONCE = 1_024
 """Frames that are waited for at the most before the state machine is asked: time must pass, even if they come slowly."""
-MARK_LENGTH = 11
 head_of = itemgetter(slice(0, HEAD_LENGTH))
 tail_of = itemgetter(slice(HEAD_LENGTH, NUMBERS_BEGIN))
 

@@ -242,7 +242,7 @@ class Passes:
         due = way.expected
         if way.heard or way.frames:
             due = way.missing
-        elif due < AT_ONCE:
+        elif due <= AT_ONCE:
             layout = way.layout
             in_order = self._in_order.get(layout.kind)
             if in_order is not None and layout.alike:
