@@ -67,7 +67,7 @@ class Client:
         again = 0.0
         while (now := time.monotonic()) < deadline:
             if now >= again:
-                self._link.send(to, body)
+                self._link.send(to + body)
                 again = time.monotonic() + AGAIN_SECONDS
             frame = self._link.receive()
             if frame is None or not frame.startswith(address):

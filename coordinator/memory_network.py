@@ -86,8 +86,8 @@ class MemoryNetwork:
     def _perform(self, number: int, actions: Sequence[Any]) -> None:
         for action in actions:
             match action:
-                case Send(address, body):
-                    self.send(address + body)
+                case Send(frame):
+                    self.send(frame)
                 case Subscribe(address):
                     self._hearers.setdefault(address, []).append(number)
                 case Unsubscribe(address):

@@ -127,8 +127,8 @@ def step_seconds(needs: Needs, cores: int, costs: Costs = BROKER) -> float:
 
 def _busiest(neurons: int, group_size: int, cores: int) -> float:
     """The share of a layer that the core has which has most of it."""
-    rounds = math.ceil(math.ceil(neurons / group_size) / cores)
-    return min(1.0, rounds * group_size / neurons)
+    groups = math.ceil(neurons / group_size)
+    return math.ceil(groups / cores) / groups
 
 
 def _sizes(layers: Sequence[int], cores: int) -> list[int]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -56,6 +57,15 @@ class Parameters:
         return digest.hexdigest()
 
 
+def edges(neurons: int, group_size: int) -> list[int]:
+    """Where a layer's groups begin, and its end: as few groups as there can be, which differ by one neuron at the most.
+
+    Groups of a layer work at the same time, and the others wait for the largest.
+    """
+    count = math.ceil(neurons / group_size)
+    return [part * neurons // count for part in range(count + 1)]
+
+
 class Topology:
     """Groups, numbered from 1 in layer order, and the synapse blocks (sender's number, receiver's number) between them."""
 
@@ -64,9 +74,9 @@ class Topology:
         self.groups: dict[int, Group] = {}
         for layer, size in enumerate(layers):
             names = layer_names(layers, layer)
-            for first in range(0, size, group_size):
+            for first, last in itertools.pairwise(edges(size, group_size)):
                 number = len(self.groups) + 1
-                self.groups[number] = Group(number, layer, first, names[first : first + group_size])
+                self.groups[number] = Group(number, layer, first, names[first:last])
         by_layer = [[g.number for g in self.groups.values() if g.layer == layer] for layer in range(len(layers))]
         self.blocks = tuple(
             (sender, receiver)

@@ -6,6 +6,7 @@ message or raises a `PeerError`, whatever the bytes.
 
 from __future__ import annotations
 
+import struct
 from functools import lru_cache
 from typing import Any, cast, get_args
 
@@ -33,6 +34,7 @@ _FIRST_FIELD = 2 + _HEADER_FIELDS
 _DATA = frozenset(_NUMBERS[kind] for kind in get_args(Data))
 _DATA_FIELDS = 12
 _WHOLE_32, _WHOLE_64 = b"\xce", b"\xcf"
+_MARK = struct.Struct(">BQBIBBBB")
 """The msgpack specification's uint 32 and uint 64: with them everything in a data message has one place, whatever its value."""
 _LIMITS = {
     "max_bin_len": MAX_FRAME_BYTES,
@@ -67,8 +69,8 @@ def encode(message: Message) -> bytes:
 
 
 HEAD_LENGTH = ADDRESS_LENGTH + 37
-NUMBERS_BEGIN = HEAD_LENGTH + 29
-"""Where in a frame the tail ends and the numbers begin."""
+NUMBERS_BEGIN = HEAD_LENGTH + 34
+"""Where in a frame the tail ends and the numbers begin: at a multiple of 8, so that they need not be copied to be used."""
 
 
 def data_head(address: bytes, kind: type[Data], run: bytes, generation: int, incarnation: bytes, sender: int) -> bytes:
@@ -83,12 +85,12 @@ def data_head(address: bytes, kind: type[Data], run: bytes, generation: int, inc
 
 
 def data_mark(number: int, attempt: int, mode: int, part: int = 0, parts: int = 1) -> bytes:
-    """What follows the head: of which pass. The same for all who send in it.
+    """What follows the head: of which pass; uint 64, uint 32, two small numbers around an uint 8. The same for all who send in it.
 
     `data_head + data_mark + data_shape + numbers` is a whole frame: a sender makes the middle once a pass instead of once
     a message, and a receiver compares frames without decoding them.
     """
-    return _WHOLE_64 + int.to_bytes(number, 8, "big") + b"".join(map(_packer.pack, (attempt, mode, part, parts)))
+    return _MARK.pack(0xCF, number, 0xCE, attempt, mode, 0xCC, part, parts)
 
 
 @lru_cache(maxsize=256)

@@ -16,6 +16,7 @@ from typing import NamedTuple, cast, get_args
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
+from neuron_node.addresses import ADDRESS_LENGTH
 from neuron_node.codec import encode
 from neuron_node.errors import UserError
 from neuron_node.messages import KINDS, NOBODY, Data, Echo, Header
@@ -23,7 +24,7 @@ from neuron_node.wiring import LINGER_MS, LONGEST_IPC_PATH, SENT_BY_REFERENCE_BY
 
 PROBE = b"\x01P"
 """How the notice of a new subscription to a probe's address begins."""
-KIND_AT = 2
+KIND_AT = ADDRESS_LENGTH + 2
 DATA = frozenset(number for number, kind in KINDS.items() if kind in get_args(Data))
 DESCRIPTORS_A_PEER = 2
 """A connection each way."""
@@ -71,12 +72,12 @@ class DirectLink(Link):
         # As `Link` does it.
         self._publish = cast("Callable[[bytes, int, bool], object]", super(zmq.Socket, self._outlet).send)
 
-    def send(self, address: bytes, body: bytes) -> bool:
+    def send(self, frame: bytes) -> bool:
         """Data to whoever has subscribed to them here; all else to the broker, as everything where there is no peer."""
-        if not self._peers or body[KIND_AT] not in DATA:
-            return super().send(address, body)
+        if not self._peers or frame[KIND_AT] not in DATA:
+            return super().send(frame)
         self._working = True
-        self._publish(address + body, 0, len(body) < SENT_BY_REFERENCE_BYTES)
+        self._publish(frame, 0, len(frame) < SENT_BY_REFERENCE_BYTES)
         return True
 
     def receive_many(self, most: int) -> list[bytes]:

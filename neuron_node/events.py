@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from neuron_node.addresses import ADDRESS_LENGTH
+
 # Events.
 
 
@@ -31,10 +33,14 @@ class Interrupted(NamedTuple):
 
 
 class Send(NamedTuple):
-    """Send a body to an address."""
+    """Send a frame: an address and a body."""
 
-    address: bytes
-    body: bytes
+    frame: bytes
+
+    @property
+    def address(self) -> bytes:
+        """To whom."""
+        return self.frame[:ADDRESS_LENGTH]
 
 
 class Subscribe(NamedTuple):

@@ -275,7 +275,7 @@ class NodeMachine:
             raise Unexpected(f"no state of group {worker.role.group} after step {step}")
         last = (worker.last_activity, worker.last_error)
         message = GroupState(self._header(), worker.role.group, step, state, *last, self._traffic())
-        return Send(COORDINATOR, encode(message))
+        return Send(COORDINATOR + encode(message))
 
     def _queried(self, message: Query) -> None:
         waits = tuple(worker.waits(message.header.pass_number) for worker in self.hosting.workers.values())
@@ -352,7 +352,7 @@ class NodeMachine:
 
     def _send(self, address: bytes, message: Message) -> None:
         self.sent += 1
-        self._actions.append(Send(address, encode(message)))
+        self._actions.append(Send(address + encode(message)))
 
     def _log(self, level: int, text: str) -> None:
         self._actions.append(Log(level, text))

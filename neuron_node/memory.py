@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import numpy as np
-
 from neuron_node.activations import Array
 
 
@@ -33,10 +31,3 @@ class Gradient(NamedTuple):
     samples: int
     weights: Array | None
     bias: Array | None
-
-    def plus(self, other: Gradient) -> Gradient:
-        """Of this part of a batch and the one that follows it; uses both up."""
-        for total, more in ((self.weights, other.weights), (self.bias, other.bias)):
-            if total is not None and more is not None:
-                np.add(total, more, out=total)
-        return self._replace(samples=self.samples + other.samples)

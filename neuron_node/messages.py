@@ -27,7 +27,7 @@ from neuron_node.fields import (
 from neuron_node.peer import Endpoint, Peer
 from neuron_node.role import Role
 
-PROTOCOL_VERSION = 3
+PROTOCOL_VERSION = 4
 MAX_FRAME_BYTES = 256 * 1024 * 1024
 MAX_HOSTED = 4096
 MAX_PEERS = 65_536

@@ -333,9 +333,14 @@ def _picker(heads: list[bytes]) -> Picker:
 def _numbers_of(frames: Bin, in_order: Picker, layout: Layout) -> Array | None:
     """The group's own numbers of all frames in synapse order; None if one is missing, or a number is not finite."""
     try:
-        numbers = np.frombuffer(b"".join(map(layout.own, in_order(frames))), ON_THE_WIRE)
+        taken = in_order(frames)
     except KeyError:
         return None
+    if len(taken) == 1:
+        _, batch, columns = layout.block
+        numbers = np.frombuffer(taken[0], ON_THE_WIRE, batch * columns, layout.begin)
+    else:
+        numbers = np.frombuffer(b"".join(map(layout.own, taken)), ON_THE_WIRE)
     if not AS_ON_THE_WIRE:
         numbers = numbers.astype(np.float64)
     return numbers if all_finite(numbers) else None

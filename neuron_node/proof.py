@@ -67,4 +67,4 @@ class LinkProof:
         return [Unsubscribe(self._address)] if self.complete else []
 
     def _probe(self) -> Send:
-        return Send(self._address, encode(Probe(self._header(self._number))))
+        return Send(self._address + encode(Probe(self._header(self._number))))

@@ -122,9 +122,10 @@ class Shell:
         self._interrupted = number
 
     def _perform(self, actions: Sequence[Any]) -> None:
+        send = self._link.send
         for action in actions:
             if type(action) is Send:
-                self._link.send(*action)
+                send(action.frame)
                 continue
             match action:
                 case Subscribe(address):

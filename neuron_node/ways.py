@@ -12,6 +12,8 @@ from neuron_node.messages import Axon, Data, Error, Input, Signal, Target
 from neuron_node.role import OUTSIDE, Role
 
 LAYOUTS_KEPT = 64
+REFERRED_TO_FROM_BYTES = 4_096
+"""Less is copied sooner than referred to."""
 
 
 class Layout(NamedTuple):
@@ -22,8 +24,10 @@ class Layout(NamedTuple):
     """How the numbers begin."""
     length: int
     """Of a whole frame."""
-    own: Callable[[bytes], bytes]
-    """Takes the group's own numbers out of a frame."""
+    begin: int
+    """Where in it the group's own numbers begin."""
+    own: Callable[[bytes], bytes | memoryview]
+    """Takes them out of a frame."""
     block: tuple[int, int, int]
     """Senders, batch, and columns of what each of them has for the group."""
     alike: bool
@@ -83,7 +87,8 @@ class Ways:
             kind=kind,
             shape=data_shape(batch, width),
             length=NUMBERS_BEGIN + 8 * batch * width,
-            own=itemgetter(slice(begin, begin + 8 * batch * columns)),
+            begin=begin,
+            own=_part_of(begin, 8 * batch * columns),
             block=(senders, batch, columns),
             alike=len(places) == 1 and batch * width > 0,
         )
@@ -91,3 +96,11 @@ class Ways:
             self._layouts.clear()
         self._layouts[(kind, batch)] = layout
         return layout
+
+
+def _part_of(begin: int, length: int) -> Callable[[bytes], bytes | memoryview]:
+    """Takes these bytes out of a frame, without a copy where that is cheaper."""
+    place = slice(begin, begin + length)
+    if length < REFERRED_TO_FROM_BYTES:
+        return itemgetter(place)
+    return lambda frame: memoryview(frame)[place]

@@ -110,10 +110,10 @@ class Link:
         self._hurry_ms = min(HURRY_MS, receive_timeout_ms)
         self._connect()
 
-    def send(self, address: bytes, body: bytes) -> bool:
+    def send(self, frame: bytes) -> bool:
         """Hand one frame to ZeroMQ; False if the broker took none for a second. Only a finished step proves arrival."""
         try:
-            self._send(address + body, 0, len(body) < SENT_BY_REFERENCE_BYTES)
+            self._send(frame, 0, len(frame) < SENT_BY_REFERENCE_BYTES)
         except zmq.Again:
             self.lost_sends += 1
             return False

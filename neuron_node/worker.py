@@ -45,7 +45,7 @@ from neuron_node.messages import (
 )
 from neuron_node.neuron import Neurons
 from neuron_node.parts import Parts
-from neuron_node.passes import AS_ON_THE_WIRE, DONE, FORWARD, LISTENING, NOTHING, ON_THE_WIRE, Pass, Passes
+from neuron_node.passes import DONE, FORWARD, LISTENING, NOTHING, ON_THE_WIRE, Pass, Passes
 from neuron_node.role import OUTSIDE
 
 AXON_AT_ONCE_BYTES = 32 * 1024
@@ -81,11 +81,14 @@ class Worker(Passes):
         self._tell_copy = tell_copy
         self._incarnation = incarnation
         group = self.role.group
-        kinds: tuple[type[Data], ...] = (Signal, Axon, Output, Error, InputError)
-        self._heads_sent = {kind: data_head(b"", kind, run, generation, incarnation, group) for kind in kinds}
         self._fan_out = self.role.fan_out
-        self._error_address, self._axon_address = error_address(group), axon_address(group)
-        self._addresses = [group_address(block.receiver) for block in self.role.blocks]
+
+        def head(address: bytes, kind: type[Data]) -> bytes:
+            return data_head(address, kind, run, generation, incarnation, group)
+
+        self._output_head, self._axon_head = head(COORDINATOR, Output), head(axon_address(group), Axon)
+        self._error_head = head(COORDINATOR, InputError) if self.role.is_input else head(error_address(group), Error)
+        self._signal_heads = [head(group_address(block.receiver), Signal) for block in self.role.blocks]
 
     def hear(self, message: Data) -> list[Send]:
         """Take an input, target, signal or error; what to send because of it. Raises `PeerError` if it can't be used."""
@@ -215,17 +218,16 @@ class Worker(Passes):
     def _learn(self, record: Pass) -> list[Send]:
         memory = record.memory
         assert memory.activity is not None and memory.own_error is not None
-        gradient = self.neurons.gradient(memory)
         if record.parts > 1:
             first = record.number - record.part
             if first != self._parts.first_pass:
                 self._parts = Parts(first, record.parts)
-            whole = self._parts.add(record.part, gradient)
+            whole = self._parts.add(record.part, memory)
             if whole is None:
                 return NOTHING
-            gradient = whole
+            memory = whole
         self.step += 1
-        if not self.neurons.update(gradient):
+        if not self.neurons.update(self.neurons.gradient(memory)):
             return self._diverge(record)
         if record.mode != Mode.TRAIN_AND_COPY:
             return NOTHING
@@ -247,36 +249,26 @@ class Worker(Passes):
         if self.role.is_output:
             activity = record.memory.activity
             assert activity is not None
-            return [Send(COORDINATOR, self._begin(Output, record, *activity.shape) + _bytes_of(activity))]
-        assert record.signals is not None
-        batch, blocks = record.memory.batch, self.neurons.columns
-        if len(blocks) > 1 and record.signals.nbytes <= AXON_AT_ONCE_BYTES:
-            one_each = len(blocks) == self._fan_out
-            numbers = (
-                _bytes_of(record.signals.T)
-                if one_each
-                else b"".join([_bytes_of(record.signals[:, columns]) for columns in blocks])
-            )
-            return [Send(self._axon_address, self._begin(Axon, record, batch, self._fan_out) + numbers)]
-        sends = []
-        for block, columns, address in zip(self.role.blocks, blocks, self._addresses, strict=True):
-            begin = self._begin(Signal, record, batch, block.size)
-            sends.append(Send(address, begin + _bytes_of(record.signals[:, columns])))
-        return sends
+            return [_data(self._output_head, record, activity.shape, activity)]
+        signals = record.signals
+        assert signals is not None
+        blocks = self.neurons.columns
+        if len(blocks) > 1 and signals.nbytes <= AXON_AT_ONCE_BYTES:
+            shape, one_each = signals.shape, len(blocks) == self._fan_out
+            if one_each:
+                return [_data(self._axon_head, record, shape, signals.T)]
+            return [_data(self._axon_head, record, shape, *[signals[:, columns] for columns in blocks])]
+        parts = [signals[:, columns] for columns in blocks]
+        return [_data(head, record, part.shape, part) for head, part in zip(self._signal_heads, parts, strict=True)]
 
     def _outgoing_error(self, record: Pass) -> Send:
         error = record.memory.own_error
         assert error is not None
-        address, kind = (COORDINATOR, InputError) if self.role.is_input else (self._error_address, Error)
-        return Send(address, self._begin(kind, record, *error.shape) + _bytes_of(error))
-
-    def _begin(self, kind: type[Data], record: Pass, rows: int, columns: int) -> bytes:
-        """A data message of this group up to its numbers."""
-        return self._heads_sent[kind] + record.mark + data_shape(rows, columns)
+        return _data(self._error_head, record, error.shape, error)
 
     def _diverge(self, record: Pass) -> list[Send]:
         record.broken = record.broken or self._first_broken_neuron(record)
-        return [Send(COORDINATOR, encode(Diverged(self._header(record), self.role.group, record.broken, self.step)))]
+        return [Send(COORDINATOR + encode(Diverged(self._header(record), self.role.group, record.broken, self.step)))]
 
     def _first_broken_neuron(self, record: Pass) -> str:
         memory = record.memory
@@ -302,6 +294,8 @@ def _note(parts: list[tuple[int, int, Array]], record: Pass, numbers: Array) -> 
     parts.append((first, record.number, numbers))
 
 
-def _bytes_of(numbers: Array) -> bytes:
-    """As they travel: little-endian, in C order."""
-    return numbers.tobytes() if AS_ON_THE_WIRE else numbers.astype(ON_THE_WIRE).tobytes()
+def _data(head: bytes, record: Pass, shape: tuple[int, ...], *numbers: Array) -> Send:
+    """A data message. The numbers are copied once, into the frame, as they travel: little-endian, in C order."""
+    rows, columns = shape
+    in_order = [np.ascontiguousarray(block, ON_THE_WIRE).data for block in numbers]
+    return Send(b"".join((head, record.mark, data_shape(rows, columns), *in_order)))

@@ -100,7 +100,7 @@ def heard(machine: NodeMachine, address: bytes, message: Message, now_ms: float 
 
 def sent(actions: Sequence[Action]) -> list[tuple[bytes, Message]]:
     """The messages among the actions, decoded, each with its address."""
-    return [(action.address, decode(action.address + action.body)) for action in actions if isinstance(action, Send)]
+    return [(action.address, decode(action.frame)) for action in actions if isinstance(action, Send)]
 
 
 def signals_of(role: Role, sends: list[tuple[bytes, Message]]) -> dict[int, list[list[float]]]:

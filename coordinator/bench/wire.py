@@ -85,11 +85,11 @@ class BareLink(Link):
         sent = 0
         while True:
             sent += 1
-            self.send(address, sent.to_bytes(8, "big"))
+            self.send(address + sent.to_bytes(8, "big"))
             if self._sub.poll(PROVING_AGAIN_MS):
                 break
         # One sender's messages keep their order: after this one no earlier probe can come.
-        self.send(address, bytes(8))
+        self.send(address + bytes(8))
         while self._sub.recv() != address + bytes(8):
             pass
         self.unsubscribe(address)

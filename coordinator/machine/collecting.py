@@ -25,7 +25,7 @@ class Collection:
     def ask(self, header: Header) -> Iterator[Send]:
         """Ask all groups whose state is still missing, in order."""
         for number in sorted(self.wanted - self.states.keys()):
-            yield Send(group_address(number), encode(Fetch(header, number, self.step)))
+            yield Send(group_address(number) + encode(Fetch(header, number, self.step)))
 
     @property
     def whole(self) -> bool:

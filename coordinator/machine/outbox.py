@@ -42,7 +42,7 @@ class Outbox:
 
     def send(self, address: bytes, message: Message) -> None:
         """Send one message."""
-        self.act(Send(address, encode(message)))
+        self.act(Send(address + encode(message)))
 
     def report(self, event: str, **facts: Any) -> None:
         """Tell whoever watches the run."""

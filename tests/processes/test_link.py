@@ -83,5 +83,5 @@ def test_a_large_frame_arrives_as_it_was_sent(wire: Wire) -> None:
     """Those that are sent by reference too."""
     for size in (10, 300_000, 3_000_000):
         body = bytes(range(256)) * (size // 256 + 1)
-        assert wire.link.send(ADDRESS, body)
+        assert wire.link.send(ADDRESS + body)
         assert wire.inward.recv() == ADDRESS + body

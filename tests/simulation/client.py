@@ -80,4 +80,4 @@ class Client:
         )
         header = Header(NOBODY, 0, 0, self._name)
         command = "forward" if self._command == ABSURD else self._command
-        return Send(COORDINATOR, encode(Request(header, self._name, command, arguments, rows)))
+        return Send(COORDINATOR + encode(Request(header, self._name, command, arguments, rows)))

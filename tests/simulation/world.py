@@ -57,7 +57,7 @@ class World(Network):
         for action in actions:
             kind = type(action)
             if kind is Send:
-                self._send(life, action.address, action.body)
+                self._send(life, action.address, action.frame[ADDRESS_LENGTH:])
             elif kind is Subscribe:
                 self._subscribe(life, action.address)
             elif kind is Unsubscribe:

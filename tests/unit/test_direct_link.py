@@ -93,7 +93,7 @@ def test_what_was_subscribed_before_an_echo_holds_at_the_peer(wired: Wired) -> N
     assert isinstance(echo, Echo)
     assert other.endpoint.endswith(echo.header.incarnation.hex())
     for address in addresses:
-        assert other.send(address, DATA)
+        assert other.send(address + DATA)
     for address in addresses:
         assert wired.await_frame(one, b"") == address + DATA
 
@@ -112,10 +112,10 @@ def test_control_goes_through_the_broker(wired: Wired) -> None:
     one, other = wired.met()
     apart = wired.link()
     apart.subscribe(node_address(b"12345678"))
-    frame = wired.await_frame(apart, b"N", lambda: one.send(node_address(b"12345678"), CONTROL))
+    frame = wired.await_frame(apart, b"N", lambda: one.send(node_address(b"12345678") + CONTROL))
     assert frame == node_address(b"12345678") + CONTROL
     other.subscribe(COORDINATOR)
-    assert wired.await_frame(other, b"C", lambda: apart.send(COORDINATOR, DATA)) == COORDINATOR + DATA
+    assert wired.await_frame(other, b"C", lambda: apart.send(COORDINATOR + DATA)) == COORDINATOR + DATA
 
 
 def test_data_do_not_go_through_the_broker(wired: Wired) -> None:
@@ -124,12 +124,12 @@ def test_data_do_not_go_through_the_broker(wired: Wired) -> None:
     apart = wired.link()
     apart.subscribe(error_address(1))
     apart.subscribe(COORDINATOR)
-    wired.await_frame(apart, COORDINATOR, lambda: other.send(COORDINATOR, CONTROL))
+    wired.await_frame(apart, COORDINATOR, lambda: other.send(COORDINATOR + CONTROL))
     one.subscribe(error_address(1))
     wired.await_proof(one, b"fresh..1")
-    other.send(error_address(1), DATA)
+    other.send(error_address(1) + DATA)
     assert wired.await_frame(one, b"E") == error_address(1) + DATA
-    other.send(error_address(1), CONTROL)
+    other.send(error_address(1) + CONTROL)
     assert wired.await_frame(apart, b"E") == error_address(1) + CONTROL
 
 
@@ -167,7 +167,7 @@ def test_a_program_hears_itself(wired: Wired) -> None:
     one.connect(one.endpoint)
     one.subscribe(error_address(1))
     assert decode(wired.await_proof(one, b"fresh..1"))
-    one.send(error_address(1), DATA)
+    one.send(error_address(1) + DATA)
     assert wired.await_frame(one, b"E") == error_address(1) + DATA
 
 

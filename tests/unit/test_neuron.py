@@ -165,7 +165,7 @@ def test_a_sum_of_signals_that_overflows_is_no_warning() -> None:
     signals = [Signal(header, 0, Mode.TRAIN, sender, matrix((1.7e308,))) for sender in (1, 2)]
     assert worker.hear(signals[0]) == []
     [send] = worker.hear(signals[1])
-    report = decode(send.address + send.body)
+    report = decode(send.frame)
     assert isinstance(report, Diverged) and report.neuron == role.names[0]
 
 

@@ -11,7 +11,7 @@ from coordinator.topology import Parameters
 from neuron_node.addresses import error_address, group_address
 from neuron_node.codec import decode, encode
 from neuron_node.errors import Unexpected
-from neuron_node.memory import Gradient
+from neuron_node.memory import Memory
 from neuron_node.messages import Error, Mode, Placement, Signal
 from neuron_node.parts import Parts
 from neuron_node.role import Block, Sender
@@ -24,24 +24,24 @@ PARTS = 4
 ROWS = 3
 
 
-def part_gradient(part: int) -> Gradient:
-    """Made up."""
-    return Gradient(part + 1, numbers(f"weights {part}", 3, 2), numbers(f"bias {part}", 1, 3)[0])
+def of_part(part: int) -> Memory:
+    """Made up; each part has one row more than the one before it."""
+    rows = part + 1
+    columns = {"activity": 3, "errors": 2, "own_error": 3}
+    return Memory(rows, **{name: numbers(f"{name} {part}", rows, width) for name, width in columns.items()})  # type: ignore[arg-type]
 
 
 @given(st.permutations(range(PARTS)))
-def test_gradients_are_added_up_in_order(order: list[int]) -> None:
-    """Whichever part comes first, the total is the same to the bit, and it comes with the last one, once."""
+def test_parts_are_put_together_in_order(order: list[int]) -> None:
+    """Whichever part comes first, the whole has the rows of all of them in their order, and it comes with the last one, once."""
     parts = Parts(1, PARTS)
-    totals = [parts.add(part, part_gradient(part)) for part in order]
-    assert totals[:-1] == [None] * (PARTS - 1)
-    total, should = totals[-1], part_gradient(0)
-    for part in range(1, PARTS):
-        should = should.plus(part_gradient(part))
-    assert total is not None and total.samples == should.samples == 10
-    assert total.weights is not None and should.weights is not None
-    assert total.weights.tobytes() == should.weights.tobytes()
-    assert total.bias is not None and should.bias is not None and total.bias.tobytes() == should.bias.tobytes()
+    wholes = [parts.add(part, of_part(part)) for part in order]
+    assert wholes[:-1] == [None] * (PARTS - 1)
+    whole = wholes[-1]
+    assert whole is not None and whole.batch == 1 + 2 + 3 + 4
+    for name in ("activity", "errors", "own_error"):
+        rows = np.concatenate([getattr(of_part(part), name) for part in range(PARTS)])
+        assert getattr(whole, name).tobytes() == rows.tobytes()
 
 
 def group() -> Worker:

@@ -31,7 +31,7 @@ class Wire:
 
     def take(self) -> list[tuple[str, int, int, list[list[float]]]]:
         """(kind, pass, attempt, numbers) of what was sent since the last time."""
-        messages = [decode(send.address + send.body) for send in self.sent]
+        messages = [decode(send.frame) for send in self.sent]
         self.sent.clear()
         return [
             (type(message).__name__, message.header.pass_number, message.attempt, message.values.tolist())

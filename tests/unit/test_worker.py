@@ -45,7 +45,7 @@ def hear(worker: Worker, frame: bytes) -> list[tuple[bytes, Message]]:
     """What the group sends because of a frame."""
     message = decode(frame)
     assert hasattr(message, "values")
-    return [(send.address, decode(send.address + send.body)) for send in worker.hear(message) if isinstance(send, Send)]  # type: ignore[arg-type]
+    return [(send.address, decode(send.frame)) for send in worker.hear(message) if isinstance(send, Send)]  # type: ignore[arg-type]
 
 
 def kinds(sends: list[tuple[bytes, Message]]) -> list[str]:

@@ -29,7 +29,7 @@ def worker_of(role: Role, weights: Array) -> Worker:
 def hear(worker: Worker, frame: bytes) -> list[tuple[bytes, Message]]:
     """What the group sends because of a frame."""
     sends = worker.hear(decode(frame))  # type: ignore[arg-type]
-    return [(send.address, decode(send.address + send.body)) for send in sends]
+    return [(send.address, decode(send.frame)) for send in sends]
 
 
 def axon(sender: int, values: Array) -> bytes:
