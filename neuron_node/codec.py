@@ -32,9 +32,9 @@ _REFUSE = _NUMBERS[Refuse]
 _HEADER_FIELDS = 4
 _FIRST_FIELD = 2 + _HEADER_FIELDS
 _DATA = frozenset(_NUMBERS[kind] for kind in get_args(Data))
-_DATA_FIELDS = 12
+_DATA_FIELDS = 13
 _WHOLE_32, _WHOLE_64 = b"\xce", b"\xcf"
-_MARK = struct.Struct(">BQBIBBBB")
+_MARK = struct.Struct(">BQBI4B")
 """The msgpack specification's uint 32 and uint 64: with them everything in a data message has one place, whatever its value."""
 _LIMITS = {
     "max_bin_len": MAX_FRAME_BYTES,
@@ -61,9 +61,9 @@ def encode(message: Message) -> bytes:
     A data message has another order, in which what is the same in every pass stands first, and its lengths are fixed.
     """
     if isinstance(message, Data):
-        (run, generation, number, incarnation), attempt, mode, sender, values, part, parts = message
+        (run, generation, number, incarnation), attempt, mode, sender, values, part, parts, chain = message
         head = data_head(b"", type(message), run, generation, incarnation, sender)
-        mark = data_mark(number, attempt, mode, part, parts)
+        mark = data_mark(number, attempt, mode, part, parts, chain)
         return head + mark + data_shape(*values.shape) + _pack_array(values)[2]
     return cast("bytes", _packer.pack((PROTOCOL_VERSION, _NUMBERS[type(message)], *message.header, *message[1:])))
 
@@ -84,13 +84,13 @@ def data_head(address: bytes, kind: type[Data], run: bytes, generation: int, inc
     return address + _array_header(_DATA_FIELDS) + fields + b"".join(whole)
 
 
-def data_mark(number: int, attempt: int, mode: int, part: int = 0, parts: int = 1) -> bytes:
-    """What follows the head: of which pass; uint 64, uint 32, two small numbers around an uint 8. The same for all who send in it.
+def data_mark(number: int, attempt: int, mode: int, part: int = 0, parts: int = 1, chain: int = 0) -> bytes:
+    """What follows the head: of which pass; a uint 64, a uint 32, and small numbers. The same for all who send in it.
 
     `data_head + data_mark + data_shape + numbers` is a whole frame: a sender makes the middle once a pass instead of once
     a message, and a receiver compares frames without decoding them.
     """
-    return _MARK.pack(0xCF, number, 0xCE, attempt, mode, 0xCC, part, parts)
+    return _MARK.pack(0xCF, number, 0xCE, attempt, mode, part, parts, chain)
 
 
 @lru_cache(maxsize=256)
@@ -124,9 +124,9 @@ def decode(frame: bytes) -> Message:
         return cast("Message", record.check((body[2:_FIRST_FIELD], *body[_FIRST_FIELD:])))
     if len(body) != _DATA_FIELDS:
         raise Malformed(f"expected {_DATA_FIELDS} fields")
-    run, generation, incarnation, sender, number, attempt, mode, part, parts, values = body[2:]
+    run, generation, incarnation, sender, number, attempt, mode, part, parts, chain, values = body[2:]
     header = (run, generation, number, incarnation)
-    return cast("Message", record.check((header, attempt, mode, sender, values, part, parts)))
+    return cast("Message", record.check((header, attempt, mode, sender, values, part, parts, chain)))
 
 
 def sender_of(frame: bytes) -> bytes:

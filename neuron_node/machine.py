@@ -138,7 +138,7 @@ class NodeMachine:
             return self._receive_each(frames, now_ms)
         self.received += len(frames)
         self.sent += len(sends)
-        return sends
+        return [*sends, *self._look(now_ms)] if worker is not None and worker.given_back else sends
 
     def _receive_each(self, frames: list[bytes], now_ms: float) -> list[Action]:
         actions: list[Action] = []

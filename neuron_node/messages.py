@@ -54,10 +54,9 @@ class Mode(IntEnum):
 
 
 class Stage(IntEnum):
-    """How far a group has come in one pass."""
+    """How far a group has come in one pass; of one that is unheard no message has reached it."""
 
     UNHEARD = 0
-    """No message of the pass has reached it."""
     LISTENING = 1
     FIRED = 2
     DONE = 3
@@ -74,6 +73,7 @@ class Header(NamedTuple):
 
 Attempt = Annotated[int, Whole(0, 1_000_000)]
 PassMode = Annotated[int, Whole(0, max(Mode))]
+PassChain = Annotated[int, Whole(0, 3)]
 Values = Annotated[Array, Matrix()]
 Part = Annotated[int, Whole(0, MAX_PARTS)]
 
@@ -265,7 +265,7 @@ class Echo(NamedTuple):
     header: Header
 
 
-# Data: terse. Outputs' activities and inputs' errors acknowledge a whole pass: each of the `parts` of a batch has its own.
+# Data: terse. Outputs' activities and inputs' errors acknowledge a whole pass, of which each of a batch's `parts` has its own.
 
 
 class Input(NamedTuple):
@@ -278,6 +278,7 @@ class Input(NamedTuple):
     values: Values
     part: Part = 0
     parts: Part = 1
+    chain: PassChain = 0
 
 
 class Target(NamedTuple):
@@ -290,6 +291,7 @@ class Target(NamedTuple):
     values: Values
     part: Part = 0
     parts: Part = 1
+    chain: PassChain = 0
 
 
 class Signal(NamedTuple):
@@ -302,13 +304,13 @@ class Signal(NamedTuple):
     values: Values
     part: Part = 0
     parts: Part = 1
+    chain: PassChain = 0
 
 
 class Axon(NamedTuple):
-    """Group → all groups below, published once: the signals of its whole axons, receiver after receiver in synapse order.
+    """Group → all groups below, published once: the signals of its whole axons.
 
-    `values` is (batch, synapses) in size only: the block for each receiver, (batch, its neurons) in C order, follows the
-    one before, so that a receiver finds its own in one piece.
+    `values` is (batch, synapses) in size only: the block for each receiver, (batch, its neurons), follows the one before.
     """
 
     header: Header
@@ -318,6 +320,7 @@ class Axon(NamedTuple):
     values: Annotated[Array, Matrix(MAX_BATCH, 2**32 - 1)]
     part: Part = 0
     parts: Part = 1
+    chain: PassChain = 0
 
 
 class Error(NamedTuple):
@@ -330,6 +333,7 @@ class Error(NamedTuple):
     values: Values
     part: Part = 0
     parts: Part = 1
+    chain: PassChain = 0
 
 
 class Output(NamedTuple):
@@ -342,6 +346,7 @@ class Output(NamedTuple):
     values: Values
     part: Part = 0
     parts: Part = 1
+    chain: PassChain = 0
 
 
 class InputError(NamedTuple):
@@ -354,6 +359,7 @@ class InputError(NamedTuple):
     values: Values
     part: Part = 0
     parts: Part = 1
+    chain: PassChain = 0
 
 
 # Command line ↔ coordinator.

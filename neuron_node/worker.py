@@ -20,6 +20,7 @@ import numpy as np
 
 from neuron_node.activations import Array, all_finite, quiet
 from neuron_node.addresses import COORDINATOR, axon_address, error_address, group_address
+from neuron_node.chain import FOLLOWS, may_begin
 from neuron_node.codec import data_head, data_shape, encode
 from neuron_node.copies import Copies
 from neuron_node.errors import Stale, Unexpected, WrongShape
@@ -45,7 +46,8 @@ from neuron_node.messages import (
 )
 from neuron_node.neuron import Neurons
 from neuron_node.parts import Parts
-from neuron_node.passes import DONE, FORWARD, LISTENING, NOTHING, ON_THE_WIRE, Pass, Passes
+from neuron_node.passes import DONE, FORWARD, LISTENING, NOTHING, Pass, Passes
+from neuron_node.reading import ON_THE_WIRE
 from neuron_node.role import OUTSIDE
 
 AXON_AT_ONCE_BYTES = 32 * 1024
@@ -91,22 +93,27 @@ class Worker(Passes):
         self._signal_heads = [head(group_address(block.receiver), Signal) for block in self.role.blocks]
 
     def hear(self, message: Data) -> list[Send]:
-        """Take an input, target, signal or error; what to send because of it. Raises `PeerError` if it can't be used."""
+        """Take an input, target, signal or error; what to send because of it. Raises `PeerError` if it can't be used.
+
+        The input or target of a step that follows waits until the one before is over here.
+        """
         number, upward = message.header.pass_number, isinstance(message, Error | Target)
         if message.sender not in (self._ways.error_sizes if upward else self._ways.signal_sizes):
             raise Unexpected(f"{self.role.names[0]} has no synapse with group {message.sender}")
         if isinstance(message, Input | Target) != (message.sender == OUTSIDE):
             raise Unexpected("inputs and targets come from the coordinator, signals and errors from groups")
-        if number < self.oldest_pass:
-            raise Stale(f"pass {number} is over")
-        record = self.passes.get(number)
-        if message.part >= message.parts or (record and (message.part, message.parts) != (record.part, record.parts)):
-            raise Unexpected(f"part {message.part} of {message.parts} in pass {number}")
+        record = self._begun_pass(message)
         values = self._own_values(message, upward, record)
+        if record is None and message.chain & FOLLOWS and not may_begin(number - message.part, self.passes):
+            if message.sender != OUTSIDE:
+                raise Unexpected(f"a {type(message).__name__} of pass {number} before the step is over that it follows")
+            self._held.keep(message)
+            self._settle()
+            return []
         if not upward:
             self._ways.down_kind = type(message)
         if record is None:
-            record = self._pass(number, message.mode, len(values), message.part, message.parts)
+            record = self._pass(number, message.mode, len(values), message.part, message.parts, message.chain)
             record.repeat(message.attempt)
             self._open(record)
         self._remember(message)
@@ -122,7 +129,21 @@ class Worker(Passes):
         with quiet():
             sends = [*again, *self._go_on(record)]
         self._settle()
+        if self._held and not self.looks_again:
+            for held in self._held.take(self.passes, self.oldest_pass):
+                sends += self.hear(held)
         return sends
+
+    def _begun_pass(self, message: Data) -> Pass | None:
+        """The pass that a message is of, if it has begun. Raises `PeerError` if the message does not fit into it."""
+        number = message.header.pass_number
+        if number < self.oldest_pass:
+            raise Stale(f"pass {number} is over")
+        record = self.passes.get(number)
+        place = (message.part, message.parts, message.chain)
+        if message.part >= message.parts or (record and place != (record.part, record.parts, record.chain)):
+            raise Unexpected(f"part {message.part} of {message.parts}, chain {message.chain}, in pass {number}")
+        return record
 
     def _own_values(self, message: Data, upward: bool, record: Pass | None) -> Array:
         """The numbers for this group, (batch, neurons of it or, upward, of the sender). Raises `WrongShape`."""

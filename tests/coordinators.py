@@ -121,7 +121,7 @@ def reports(actions: list[Any], event: str) -> list[dict[str, Any]]:
 
 def finish_step(machine: CoordinatorMachine, now_ms: float = 0.0) -> list[Any]:
     """Play all three nodes of one training step."""
-    [number] = machine.course.under_way.flights
+    number = machine.course.under_way.oldest
     batch = len(machine.course.under_way.flights[number].inputs)
     actions: list[Any] = []
     for kind, node in ((Output, 3), (InputError, 1), (InputError, 2)):

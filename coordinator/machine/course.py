@@ -1,7 +1,8 @@
 """What a run does once its network is wired: steps, snapshots, measurements, and the end. In the order they come.
 
 It starts whatever may start now: forward passes first (a person waits for them), then what an epoch's end asks for, then
-the next training step. Training steps never overlap with anything.
+the next training step. Within an epoch each step is sent while the one before is under way; the groups take one after the
+other. Nothing else is under way at the same time as a training step.
 """
 
 from __future__ import annotations
@@ -17,10 +18,12 @@ from coordinator.machine.outbox import Outbox
 from coordinator.machine.pace import Pace
 from coordinator.machine.passes import Flight, ForwardJob
 from coordinator.machine.plan import Plan
+from coordinator.machine.steps import Sent, Steps
 from coordinator.machine.training import LOSSES, Epoch, Progress, Training
 from coordinator.machine.under_way import UnderWay
 from coordinator.topology import Topology
 from neuron_node.activations import Array
+from neuron_node.chain import FOLLOWED, FOLLOWS
 from neuron_node.errors import Stale
 from neuron_node.messages import Diverged, GroupState, InputError, Mode, Output
 
@@ -55,8 +58,6 @@ class Course:
         self.topology = topology
         self.outbox = outbox
         self.under_way = UnderWay(topology, outbox.header, outbox.send_all)
-        self._parts: list[Flight] = []
-        """Of the present step, those that are done."""
         self._uncounted: Done | None = None
         data = plan.data
         self.training = Training(
@@ -70,6 +71,7 @@ class Course:
         self.snapshot: Snapshot | None = plan.trained or plan.restart
         if plan.restart:
             self.training.progress = plan.restart.progress
+        self._steps = Steps(self.training.progress.step)
         self.held_out_activities: Array | None = None
         self.train_measured: Epoch | None = None
         self.steps_done = 0
@@ -78,7 +80,6 @@ class Course:
         self.contradiction: str | None = None
         self.now_ms = 0.0
         self._persist_due = False
-        self._slowed = False
         self._pace = Pace(plan.snapshot_interval_steps)
         self._rows_every = -(-self.training.schedule.steps // ROWS_AT_MOST)
         self._collection: Collection | None = None
@@ -102,7 +103,7 @@ class Course:
         if training.epoch_to_measure:
             self._measure(self.plan.data.test_inputs, self._epoch_measured)
         elif training.progress.step < training.schedule.steps:
-            self._launch_step()
+            self._launch_steps()
         elif self.train_measured is None:
             self._measure(self.plan.data.train_inputs, self._train_set_measured)
         elif self._durable_step == training.schedule.steps:
@@ -144,7 +145,7 @@ class Course:
         rows = (row for _, row in sorted(self._rows.items()) if row.step <= self.snapshot.step)
         kept = tuple(row for row in rows if row.step % every == 0 or row.step == last)
         self._unsaved = Persist(self.snapshot, self.outbox.generation, self.snapshot.step == last, kept)
-        self._persist_due = self._slowed = True
+        self._persist_due = True
 
     def persist(self) -> None:
         """Make a new snapshot durable. Called last in a transition, so that the next step's inputs are on their way already."""
@@ -184,7 +185,7 @@ class Course:
             # It measured weights that are gone; the replayed steps will ask for it again.
             self.under_way.jobs.remove(self._measuring)
         self.under_way.restart()
-        self._parts = []
+        self._steps = Steps(self.training.progress.step)
         if not self.done:
             self.train_measured = None
         self._progress_at_copy = Progress()
@@ -231,8 +232,14 @@ class Course:
         )
         return False
 
+    def _launch_steps(self) -> None:
+        """The next step, and what is promised to follow it."""
+        self._launch_step()
+        while self._steps.another_is_due:
+            self._launch_step()
+
     def _launch_step(self) -> None:
-        step = self.training.progress.step + 1 + (self._uncounted is not None)
+        step = self._steps.latest + 1
         inputs, targets = self.training.batch(step)
         last = self.training.schedule.steps
         if step == last:
@@ -243,18 +250,29 @@ class Course:
         due = step == last or (free and since >= self._pace.interval_steps)
         if due:
             self._collection = Collection(self.topology, step, set(self.topology.groups))
-        self._slowed = self._collection is not None or self._unsaved is not None
+        slowed = self._collection is not None or self._unsaved is not None
         mode = Mode.TRAIN_AND_COPY if due else Mode.TRAIN
-        self.under_way.launch_step(inputs, targets, mode, self.now_ms, self.plan.microbatches)
+        followed = self._may_be_followed(step)
+        chain = (FOLLOWS if self._steps.followed else 0) | (FOLLOWED if followed else 0)
+        flights = self.under_way.launch_step(inputs, targets, mode, self.now_ms, self.plan.microbatches, chain)
+        self._steps.send(Sent(step, flights[0].number, len(flights), slowed), followed=followed)
+
+    def _may_be_followed(self, step: int) -> bool:
+        """Whether the next step is sent without waiting for this one: nothing is to be measured or answered in between."""
+        schedule = self.training.schedule
+        ends = step % schedule.steps_per_epoch == 0 or step >= schedule.steps
+        return not ends and not self.under_way.jobs and not self.plan.inspect_every_step
 
     def _passed(self, flight: Flight) -> None:
         """A pass is done; with its last part a step is."""
         if flight.targets is None:
             return
-        self._parts.append(flight)
-        if len(self._parts) < flight.parts:
-            return
-        parts, self._parts = sorted(self._parts, key=lambda part: part.part), []
+        for sent, parts in self._steps.finish(flight):
+            self.catch_up()
+            self._step_done(sent, parts)
+
+    def _step_done(self, sent: Sent, parts: list[Flight]) -> None:
+        flight = parts[0]
         activities = [part.activities(self.topology) for part in parts]
         targets = [part.targets for part in parts if part.targets is not None]
         done = Done(
@@ -262,13 +280,14 @@ class Course:
             targets[0] if flight.parts == 1 else np.concatenate(targets),
             flight.mode,
             self.now_ms - flight.started_ms,
-            self._slowed,
+            sent.slowed or self._unsaved is not None,
         )
-        if self._may_count_later(done):
-            # The next step needs none of this one's figures: let it be on its way first.
+        # The next step needs none of this one's figures: let it be on its way first.
+        if self._steps.another_is_due or (not self._steps.under_way and self._may_count_later(done)):
+            self._launch_steps()
+        if self._steps.under_way and done.mode is Mode.TRAIN:
             self._uncounted = done
             self.under_way.postponed = True
-            self._launch_step()
         else:
             self._count(done)
 

@@ -32,7 +32,7 @@ class Launching:
                 [(group, data_head(group_address(group.number), kind, *of, OUTSIDE)) for group in groups]
                 for kind, groups in ((Input, self._topology.inputs), (Target, self._topology.outputs))
             )
-        mark = data_mark(flight.number, flight.attempt, flight.mode, flight.part, flight.parts)
+        mark = data_mark(flight.number, flight.attempt, flight.mode, flight.part, flight.parts, flight.chain)
         sends = _columns(mark, flight.inputs, self._inputs)
         if flight.targets is not None:
             sends += _columns(mark, flight.targets, self._outputs)

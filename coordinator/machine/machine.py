@@ -147,10 +147,9 @@ class CoordinatorMachine:
         if done or not frames:
             self.roster.everybody_was_heard(now_ms)
             self._recovered()
-        if rest:
-            # Whatever they bring, a rollback too, comes after the step that is done.
-            self.course.catch_up()
         for frame in rest:
+            # Whatever it brings, a rollback too, comes after the step that is done.
+            self.course.catch_up()
             self._receive(frame)
         return self._taken() if done or rest or not frames else []
 

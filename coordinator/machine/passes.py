@@ -56,7 +56,7 @@ class ForwardJob:
         return True
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Flight:
     """One pass under way."""
 
@@ -71,6 +71,8 @@ class Flight:
     part: int = 0
     parts: int = 1
     """Of a training step whose batch is cut into parts, each a pass of its own."""
+    chain: int = 0
+    """Whether the step follows another, or is followed, without a wait: see `neuron_node.chain`."""
     attempt: int = 0
     outputs: dict[int, Array] = field(default_factory=dict)
     input_errors: set[int] = field(default_factory=set)

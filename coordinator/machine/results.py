@@ -57,7 +57,7 @@ class Results:
             return set()
         sizes = self._output_sizes if flight.mode is Mode.FORWARD else self._output_sizes | self._input_sizes
         batch = len(flight.inputs)
-        mark = data_mark(flight.number, flight.attempt, flight.mode, flight.part, flight.parts)
+        mark = data_mark(flight.number, flight.attempt, flight.mode, flight.part, flight.parts, flight.chain)
         return {mark + data_shape(batch, size) for size in sizes}
 
     def lacking(self, flight: Flight) -> int:

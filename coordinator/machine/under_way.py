@@ -1,4 +1,4 @@
-"""All passes under way: training steps one at a time, forward passes several at once, and their repetition when one is late.
+"""All passes under way: a training step and the next one, or forward passes several at once, and their repetition when one is late.
 
 Passes are numbered without gaps or repeats, whatever they are for.
 """
@@ -16,6 +16,7 @@ from coordinator.machine.results import Results
 from coordinator.topology import Topology
 from coordinator.traffic import Pass, load_of
 from neuron_node.activations import Array
+from neuron_node.chain import FOLLOWED
 from neuron_node.errors import Stale
 from neuron_node.events import Send
 from neuron_node.intake import AT_ONCE, head_of, pass_of, tail_of
@@ -70,15 +71,21 @@ class UnderWay:
         for flight in [flight for flight in self.flights.values() if flight.job is job]:
             del self.flights[flight.number]
 
-    def launch_step(self, inputs: Array, targets: Array, mode: Mode, now_ms: float, parts: int = 1) -> None:
-        """Send one training step into the network, its batch in so many parts if it has as many samples."""
+    def launch_step(
+        self, inputs: Array, targets: Array, mode: Mode, now_ms: float, parts: int = 1, chain: int = 0
+    ) -> list[Flight]:
+        """Send one training step into the network, its batch in so many parts if it has as many samples; its passes."""
         parts = min(parts, len(inputs))
-        if parts == 1:
-            self._launch(Flight(self._next(), mode, inputs, targets, now_ms, now_ms))
-            return
-        cut = zip(np.array_split(inputs, parts), np.array_split(targets, parts), strict=True)
-        for part, (rows, wanted) in enumerate(cut):
-            self._launch(Flight(self._next(), mode, rows, wanted, now_ms, now_ms, part=part, parts=parts))
+        cut = [(inputs, targets)]
+        if parts > 1:
+            cut = list(zip(np.array_split(inputs, parts), np.array_split(targets, parts), strict=True))
+        flights = [
+            Flight(self._next(), mode, rows, wanted, now_ms, now_ms, part=part, parts=parts, chain=chain)
+            for part, (rows, wanted) in enumerate(cut)
+        ]
+        for flight in flights:
+            self._launch(flight)
+        return flights
 
     def launch_forward(self, now_ms: float) -> None:
         """Send as many of the waiting batches as may be under way at once."""
@@ -146,9 +153,13 @@ class UnderWay:
         return [frame for flight in self.flights.values() for frame in flight.take_back()]
 
     def _done(self, flight: Flight, now_ms: float) -> Flight:
+        in_turn = flight in self._in_turn()
         del self.flights[flight.number]
-        if flight.attempt == 0:
-            # A pass that had to be repeated says how long we were patient, not how long passes take.
+        for follower in self._followers_of(flight):
+            # Now it is its turn.
+            follower.started_ms = follower.sent_ms = now_ms
+        if flight.attempt == 0 and in_turn:
+            # A pass that had to be repeated, or waited for one, says how long we were patient, not how long passes take.
             took_ms = now_ms - flight.started_ms
             if flight.job is None:
                 self._recent_step_ms = _mean_so_far(self._recent_step_ms, took_ms)
@@ -159,6 +170,17 @@ class UnderWay:
         if flight.job and flight.job.finish_batch(flight.batch, flight.activities(self._topology)):
             self.jobs.remove(flight.job)
         return flight
+
+    def _followers_of(self, flight: Flight) -> list[Flight]:
+        """The passes of the step that was sent before this one was over."""
+        if not flight.chain & FOLLOWED:
+            return []
+        return [other for other in self.flights.values() if other.number - other.part > flight.number]
+
+    def _in_turn(self) -> list[Flight]:
+        """Flights that the network works at; the others wait for these."""
+        waiting = [other for flight in self.flights.values() for other in self._followers_of(flight)]
+        return [flight for flight in self.flights.values() if flight not in waiting]
 
     @property
     def recent_ms(self) -> float | None:
@@ -178,7 +200,7 @@ class UnderWay:
 
     def is_late(self, now_ms: float) -> bool:
         """Whether a pass is due to be repeated."""
-        return any(now_ms >= self._late_at_ms(flight) for flight in self.flights.values())
+        return any(now_ms >= self._late_at_ms(flight) for flight in self._in_turn())
 
     def _late_at_ms(self, flight: Flight) -> float:
         recent_ms, least_ms = self._recent_step_ms, LEAST_PATIENCE_MS
@@ -194,7 +216,7 @@ class UnderWay:
 
     def repeat(self, now_ms: float, *, all_of_them: bool = False) -> Flight | None:
         """Send late passes into the network again; one that was repeated too often is returned instead."""
-        for flight in self.flights.values():
+        for flight in list(self.flights.values()) if all_of_them else self._in_turn():
             if not all_of_them and now_ms < self._late_at_ms(flight):
                 continue
             if flight.attempt == ATTEMPTS:

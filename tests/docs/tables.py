@@ -80,8 +80,8 @@ def example() -> str:
     assert encode(signal) == head + mark + shape + numbers
     parts = (
         (address, "address: `G`, group 7"),
-        (head, "array of 12: version 4, kind 22, run, generation 1, incarnation, sender 3"),
-        (mark, "pass 5, attempt 0, mode 1, part 0 of 1"),
+        (head, "array of 13: version 4, kind 22, run, generation 1, incarnation, sender 3"),
+        (mark, "pass 5, attempt 0, mode 1, part 0 of 1, chain 0"),
         (shape, "array of 3: 2 rows, 1 column, 16 bytes"),
         (numbers, "0.5 and -1, little-endian float64"),
     )

@@ -11,6 +11,7 @@ import numpy as np
 
 from coordinator.machine.events import Persist, Persisted
 from coordinator.machine.machine import CoordinatorMachine
+from coordinator.machine.steps import AT_ONCE as STEPS_AT_ONCE
 from coordinator.machine.training import Progress
 from coordinator.run_store import Standing
 from neuron_node.life import NodeState
@@ -61,7 +62,9 @@ class Watch:
         self._step = 0
         self.begun = False
         """Whether the first step was ever under way."""
-        self._inputs: Any = None
+        self._sent: dict[int, list[Any]] = {}
+        """The samples of each step that has been sent and is not done, by its first pass, in order."""
+        self._generation = 0
         self._used: dict[int, tuple[int, ...]] = {}
         """The samples of each step that counts, by what was sent to the inputs."""
         self._rows = [row.tobytes() for row in reference.plan.data.train_inputs]
@@ -93,7 +96,7 @@ class Watch:
         self._granting = None
         self._members, self._gone = {}, set()
         self._steps_done = 0
-        self._inputs = None
+        self._sent = {}
         self._go_back(machine.course.training.progress.step)
         if self._step < len(self.reference.samples):
             self.finished = None
@@ -102,25 +105,28 @@ class Watch:
         course = machine.course
         step = course.training.progress.step
         if course.steps_done != self._steps_done:
-            if course.steps_done != self._steps_done + 1:
-                raise Violation("one event has finished several steps")
-            self._steps_done += 1
-            self._step += 1
-            self._committed(machine)
+            # What a lost message kept may be over together with the step that was sent meanwhile.
+            while course.steps_done > self._steps_done:
+                self._steps_done += 1
+                self._step += 1
+                self._committed(machine, last=course.steps_done == self._steps_done)
         elif step != self._step:
             if step > self._step:
                 raise Violation(f"step {step} counts, and was never done")
             self._go_back(step)
+        if machine.outbox.generation != self._generation:
+            self._generation, self._sent = machine.outbox.generation, {}
         flights = list(course.under_way.flights.values())
-        flight = flights[0] if flights else None
-        if flight is None or flight.targets is None:
-            self._inputs = None
-        elif len(flights) == flight.parts:
-            # Just begun; later the parts that are done are missing here.
-            self._inputs = [row for part in flights for row in part.inputs]
-        self.begun = self.begun or self._inputs is not None
-        if self.calm and flight is not None and flight.attempt:
-            raise Violation(f"pass {flight.number} is repeated, though nothing has gone wrong")
+        for flight in flights:
+            # All parts are sent at once; of those that are not over, the first of the step may be gone.
+            if flight.targets is not None and flight.part == 0 and flight.number not in self._sent:
+                parts = flights[flights.index(flight) :][: flight.parts]
+                self._sent[flight.number] = [row for part in parts for row in part.inputs]
+        if len(self._sent) > STEPS_AT_ONCE:
+            raise Violation(f"{len(self._sent)} steps are under way at once")
+        self.begun = self.begun or bool(self._sent)
+        if self.calm and any(flight.attempt for flight in flights):
+            raise Violation("a pass is repeated, though nothing has gone wrong")
         if machine.roster.members.keys() != self._members.keys():
             self._roster_changed(machine)
         if machine.failure is not None:
@@ -138,17 +144,18 @@ class Watch:
         self._step = step
         self._used = {before: samples for before, samples in self._used.items() if before <= step}
 
-    def _committed(self, machine: CoordinatorMachine) -> None:
+    def _committed(self, machine: CoordinatorMachine, *, last: bool) -> None:
         self.steps += 1
         step, progress = self._step, machine.course.training.progress
-        if progress.step != step:
+        if last and progress.step != step:
             raise Violation(f"the step after {step - 1} counts as step {progress.step}")
-        if self._inputs is None:
+        if not self._sent:
             raise Violation(f"step {step} was done without having been begun")
-        self._used[step] = tuple(self._rows.index(row.tobytes()) for row in self._inputs)
+        inputs = self._sent.pop(min(self._sent))
+        self._used[step] = tuple(self._rows.index(row.tobytes()) for row in inputs)
         if step > len(self.reference.samples) or self._used[step] != self.reference.samples[step - 1]:
             raise Violation(f"step {step} used the samples {self._used[step]}")
-        if not same_progress(progress, self.reference.progress[step]):
+        if last and not same_progress(progress, self.reference.progress[step]):
             raise Violation(f"after step {step}: {progress}, undisturbed {self.reference.progress[step]}")
 
     # What is said.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
+from neuron_node.addresses import ADDRESS_LENGTH
 from neuron_node.codec import encode
 from neuron_node.direct import DATA, KIND_AT
 from neuron_node.messages import NOBODY, Echo, Header
@@ -28,7 +29,7 @@ class Outlets:
 
     def hearers(self, life: Life, address: bytes, body: bytes) -> dict[Life, float] | None:
         """For data of a program that has peers: who has subscribed to them at its outlet, and since when; else None."""
-        return life.outlet.get(address, {}) if life.peers and body[KIND_AT] in DATA else None
+        return life.outlet.get(address, {}) if life.peers and body[KIND_AT - ADDRESS_LENGTH] in DATA else None
 
     def connect(self, life: Life, endpoint: str) -> None:
         """All its subscriptions are on their way to a peer."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,11 @@ from coordinator.machine.course import Course
 from coordinator.machine.gathering import Gathering
 from coordinator.machine.passes import Flight
 from coordinator.machine.roster import Roster
+from coordinator.machine.steps import Sent, Steps
 from coordinator.machine.training import Progress
 from coordinator.run_log import MetricsFile
 from coordinator.run_store import RunStore
+from neuron_node.chain import Held
 from neuron_node.copies import Copies
 from neuron_node.errors import Stale
 from neuron_node.hosting import Hosting
@@ -34,8 +36,9 @@ reached: set[str] = set()
 Plant = Callable[[pytest.MonkeyPatch], None]
 
 
-def _reach(name: str) -> None:
+def _reach(name: str) -> bool:
     reached.add(name)
+    return True
 
 
 def node_takes_any_generation(patch: pytest.MonkeyPatch) -> None:
@@ -74,7 +77,7 @@ def sum_in_order_of_arrival(patch: pytest.MonkeyPatch) -> None:
 
     def read_as_it_came(self: Worker, way: Any, record: Any) -> bool:
         in_order = self._in_order
-        if way is record.down and way.layout.kind in in_order and way.frames.keys() <= self._known:
+        if way is record.down and way.layout.kind in in_order and way.frames.keys() <= self._known.keys():
             self._in_order = {**in_order, way.layout.kind: lambda frames: tuple(frames.values())}
             _reach("sum_in_order_of_arrival")
         try:
@@ -337,6 +340,31 @@ def samples_in_another_order(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Course, "roll_back", roll_back)
 
 
+def step_not_waited_for(patch: pytest.MonkeyPatch) -> None:
+    """A group begins a step that follows although the one before is not over there."""
+    for user in ("worker", "passes"):
+        patch.setattr(f"neuron_node.{user}.may_begin", lambda *_: _reach("step_not_waited_for"))
+
+
+def held_input_forgotten(patch: pytest.MonkeyPatch) -> None:
+    """An input that has come too early does not wait for its turn."""
+    patch.setattr(Held, "keep", lambda _self, _message: _reach("held_input_forgotten"))
+
+
+def steps_counted_as_they_come(patch: pytest.MonkeyPatch) -> None:
+    """A step whose last result comes before that of the step before it counts first."""
+    real = Steps.finish
+
+    def finish(self: Steps, flight: Flight) -> Iterator[tuple[Sent, list[Flight]]]:
+        first = flight.number - flight.part
+        self._under_way = type(self._under_way)(sorted(self._under_way, key=lambda sent: sent.first_pass != first))
+        if len(self._under_way) > 1:
+            _reach("steps_counted_as_they_come")
+        return real(self, flight)
+
+    patch.setattr(Steps, "finish", finish)
+
+
 PLANTS: dict[str, Plant] = {
     plant.__name__: plant
     for plant in (
@@ -363,5 +391,8 @@ PLANTS: dict[str, Plant] = {
         copy_taken_when_asked,
         measured_once_too_often,
         samples_in_another_order,
+        step_not_waited_for,
+        held_input_forgotten,
+        steps_counted_as_they_come,
     )
 }

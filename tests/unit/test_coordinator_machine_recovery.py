@@ -124,7 +124,7 @@ def test_results_of_another_generation_or_an_earlier_pass_count_for_nothing() ->
     for number in (5, 2, 3):
         ready(machine, number)
     assert machine.state is CoordinatorState.TRAINING
-    [number] = machine.course.under_way.flights
+    number = machine.course.under_way.oldest
     assert number == 2
     for generation, pass_number in ((1, 2), (3, 2), (2, 1), (2, 9)):
         tell(machine, Output(by(machine, 3, pass_number, generation), 0, Mode.TRAIN, 3, np.full((4, 1), 0.5)))
@@ -277,7 +277,7 @@ def test_a_state_with_numbers_of_another_shape_ends_nobody(activity: np.ndarray,
 def test_a_step_that_was_done_before_a_rollback_counts_once() -> None:
     """Its last result and the news that ends the generation come together: the step is not counted after the rollback."""
     machine, _ = wired(plan_of(settings_of((2, 1), batch_size=1), xor_data()))
-    [number] = machine.course.under_way.flights
+    number = machine.course.under_way.oldest
     results = [
         kind(by(machine, node, number), 0, Mode.TRAIN, node, matrix((0.5,)))
         for kind, node in ((Output, 3), (InputError, 1), (InputError, 2))

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from neuron_node.activations import quiet
 from neuron_node.addresses import axon_address, error_address, group_address
+from neuron_node.chain import FOLLOWED, FOLLOWS
 from neuron_node.codec import encode
 from neuron_node.events import Action, Log, Received, Tick
 from neuron_node.machine import NodeMachine
@@ -46,7 +47,7 @@ RIGHT: dict[str, list[tuple[type[Any], int, int]]] = {
 
 
 @st.composite
-def frames(draw: st.DrawFn, name: str, mode: Mode) -> bytes:
+def frames(draw: st.DrawFn, name: str, mode: Mode, chained: bool = False) -> bytes:
     """Data for a group: what it waits for, or that with one thing about it wrong."""
     kind, sender, columns = draw(st.sampled_from(RIGHT[name]))
     addresses = {Error: error_address(sender), Axon: axon_address(sender)}
@@ -67,18 +68,21 @@ def frames(draw: st.DrawFn, name: str, mode: Mode) -> bytes:
         "value": 0.5,
         "last": None,
     }
+    said["chain"] = 0 if not chained else FOLLOWED if said["number"] == 1 else FOLLOWS | FOLLOWED
     wrong = draw(st.one_of(st.none(), st.sampled_from(sorted(WRONG))))
     if wrong:
         said[wrong] = draw(st.sampled_from(WRONG[wrong]))
     header = Header(said["run"], said["generation"], said["number"], said["life"])
     values = np.full((said["rows"], said["columns"]), said["value"])
-    frame = address + encode(said["kind"](header, said["attempt"], said["mode"], said["sender"], values))
+    message = said["kind"](header, said["attempt"], said["mode"], said["sender"], values, chain=said["chain"])
+    frame = address + encode(message)
     return frame if said["last"] is None else frame[:-1] + said["last"]
 
 
 def sequences(name: str) -> st.SearchStrategy[list[bytes]]:
-    """Of forward passes, which may overlap, or of training steps, which may not."""
-    return st.sampled_from([Mode.FORWARD, Mode.TRAIN]).flatmap(lambda mode: st.lists(frames(name, mode), max_size=25))
+    """Of forward passes, which may overlap, or of training steps, which may not, or whose inputs are sent ahead."""
+    kinds = st.sampled_from([(Mode.FORWARD, False), (Mode.TRAIN, False), (Mode.TRAIN, True)])
+    return kinds.flatmap(lambda kind: st.lists(frames(name, *kind), max_size=25))
 
 
 WRONG: dict[str, list[Any]] = {
@@ -92,6 +96,7 @@ WRONG: dict[str, list[Any]] = {
     "columns": [0, 1, 2, 3, 4, 6],
     "kind": [Signal, Axon, Error, Input, Target],
     "value": [float("nan"), float("inf"), 1e308, -2.0],
+    "chain": [0, FOLLOWS, FOLLOWED, FOLLOWS | FOLLOWED],
     "last": [b"", b"\x7f", b"12"],
 }
 
@@ -111,7 +116,8 @@ def acted_in_chunks(machine: NodeMachine, chunks: list[list[bytes]]) -> list[Act
 
 def acted(machine: NodeMachine, frame: bytes) -> list[Action]:
     """All that a node does, but for its log."""
-    return [action for action in machine.handle(Received(frame), 0.0) if not isinstance(action, Log)]
+    with quiet():
+        return [action for action in machine.handle(Received(frame), 0.0) if not isinstance(action, Log)]
 
 
 def counted(machine: NodeMachine) -> tuple[int, int]:

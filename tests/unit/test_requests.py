@@ -117,7 +117,7 @@ def test_rows_of_another_width_are_a_fault_of_the_asker(rows: np.ndarray) -> Non
 def test_a_repeated_request_is_answered_once_and_then_again_from_memory() -> None:
     """While it is open the repetition does nothing; afterwards the same reply comes, and nothing is computed again."""
     machine, _ = wired(PLAN)
-    [number] = machine.course.under_way.flights
+    number = machine.course.under_way.oldest
     assert answers(request(machine, "forward", rows=matrix((0.0, 1.0)))) == []
     assert request(machine, "forward", rows=matrix((0.0, 1.0))) == []
     actions: list[Any] = []
