@@ -48,13 +48,13 @@ def test_whatever_dies_the_weights_are_the_same(bench: Bench) -> None:
 
 def test_a_run_goes_on_as_it_was_wired(bench: Bench) -> None:
     """Killed with all its programs, and resumed."""
-    begun = ("xor", "--epochs", "1500", "--snapshot-interval-steps", "50", "--name", "r", *DIRECT)
+    begun = ("xor", "--batch-size", "2", "--epochs", "300", "--snapshot-interval-steps", "20", "--name", "r", *DIRECT)
     bench.learn(*begun)
     await_that(lambda: len(list(bench.runs.glob("r/snapshots/*.snapshot"))) == 2, "two snapshots")
     bench.kill_all()
     await_that(lambda: not bench.programs(), "the end of all programs")
     result = bench.learn("--resume", "r").result()
-    assert result["step"] == 1500
+    assert result["step"] == 600
     assert result["weights_sha256"] == in_memory_sha256(bench.run_folder())
     bench.check_nothing_left()
 
