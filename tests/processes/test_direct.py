@@ -40,7 +40,7 @@ def test_data_go_from_program_to_program(bench: Bench) -> None:
 def test_whatever_dies_the_weights_are_the_same(bench: Bench) -> None:
     """Nodes, the broker, the coordinator, and all of them at once, with a spare; compared with an undisturbed run."""
     chaos = ("--chaos", "kill=3,pause=1,broker=1,coordinator=1,everything=1", "--chaos-seed", "3", "--compare")
-    program = bench.learn("iris", "--epochs", "50", "--group-size", "2", "--spares", "1", *chaos, *DIRECT)
+    program = bench.learn("iris", "--epochs", "20", "--group-size", "2", "--spares", "1", *chaos, *DIRECT)
     result = program.result()
     assert result["identical"] is True
     assert all(facts["done"] for facts in result["chaos"].values())
