@@ -117,6 +117,7 @@ class Director:
         """`placements` says where each neuron lives now: its node's name under `node`."""
         self.recoveries = Recoveries()
         self.plan: list[Disturbance] = []
+        self._steps = 0
         self._chaos = chaos
         self._spares = spares
         self._placements = placements
@@ -137,11 +138,15 @@ class Director:
         elif event == "finished":
             self._finished = True
         elif event == "progress" and not self.plan:
-            self.plan = drawn(self._chaos, facts["steps"], list(self._placements()))
+            self._steps = facts["steps"]
+            self.plan = drawn(self._chaos, self._steps, list(self._placements()))
+        elif event == "epoch":
+            # Reports of progress are rare: without this much of a short run would be over before the next one.
+            self.recoveries.reached(facts["epoch"] * self._steps // facts["epochs"])
         commands += self._releases(event)
         self._struck = {number: struck for number, struck in self._struck.items() if not struck.over}
         # Only these say how far the run is now.
-        if event in ("progress", "recovered"):
+        if event in ("progress", "epoch", "recovered"):
             commands += self._due(now)
         return commands
 

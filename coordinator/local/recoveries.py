@@ -51,6 +51,7 @@ class Recoveries:
         self.samples: list[Sample] = []
         self.highest_step = 0
         self.steps_repeated_most = 0
+        self._reported = 0
         self._expected: dict[int, _Expected] = {}
         self._stale_before = 0
         self._stale = 0
@@ -64,6 +65,10 @@ class Recoveries:
     def expect(self, number: int, kind: str, now: float) -> None:
         """A disturbance is about to strike."""
         self._expected[number] = _Expected(kind, now, self.highest_step)
+
+    def reached(self, step: int) -> None:
+        """So many steps are done, though no report of progress has said so yet."""
+        self.highest_step = max(self.highest_step, step)
 
     def noticed(self, number: int) -> bool:
         """Whether the coordinator has gone back a snapshot since."""
@@ -86,7 +91,8 @@ class Recoveries:
             case "progress":
                 return self._progress(facts, now)
             case "recovered":
-                self.highest_step = max(self.highest_step, facts["step"])
+                self._reported = max(self._reported, facts["step"])
+                self.reached(facts["step"])
                 return self._recovered([number for number, expected in self._expected.items() if expected.marked], now)
             case "finished":
                 self._stale = facts.get("stale_messages", self._stale)
@@ -111,10 +117,11 @@ class Recoveries:
             self._restarted = False
             self._went_back(step)
         for expected in self._expected.values():
-            expected.advances += step > self.highest_step
+            expected.advances += step > self._reported
             if expected.first_report is None:
                 expected.first_report = step
-        self.highest_step = max(self.highest_step, step)
+        self._reported = max(self._reported, step)
+        self.reached(step)
         gone_on = self._recovered([number for number, e in self._expected.items() if e.gone_on(step)], now)
         harmless = [
             number

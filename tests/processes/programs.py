@@ -143,16 +143,25 @@ class Bench:
 
 
 def in_memory_sha256(folder: Path) -> str:
-    """What the run of a folder comes to as machines in memory, without any process."""
+    """What the run of a folder comes to as machines in memory, without any process. Computed once for the same settings and
+    data, whatever was done to the programs of the runs that had them.
+    """
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    plan = Plan(
-        run=RUN,
-        incarnation=COORDINATOR_LIFE,
-        seed=config["seed"],
-        network=NetworkSettings.from_json(config["network"]),
-        data=PreparedData.load(folder / "data.npz"),
-        group_size=config["group_size"],
-        fingerprint=fingerprint(),
-        snapshot_interval_steps=config["snapshot_interval_steps"],
-    )
-    return weights_sha256(trained(plan))
+    settings = {name: config[name] for name in ("seed", "network", "group_size", "snapshot_interval_steps")}
+    of = (json.dumps(settings, sort_keys=True), (folder / "data.npz").read_bytes())
+    if of not in _in_memory:
+        plan = Plan(
+            run=RUN,
+            incarnation=COORDINATOR_LIFE,
+            seed=settings["seed"],
+            network=NetworkSettings.from_json(settings["network"]),
+            data=PreparedData.load(folder / "data.npz"),
+            group_size=settings["group_size"],
+            fingerprint=fingerprint(),
+            snapshot_interval_steps=settings["snapshot_interval_steps"],
+        )
+        _in_memory[of] = weights_sha256(trained(plan))
+    return _in_memory[of]
+
+
+_in_memory: dict[tuple[str, bytes], str] = {}

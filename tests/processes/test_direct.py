@@ -40,7 +40,7 @@ def test_data_go_from_program_to_program(bench: Bench) -> None:
 def test_whatever_dies_the_weights_are_the_same(bench: Bench) -> None:
     """Nodes, the broker, the coordinator, and all of them at once, with a spare; compared with an undisturbed run."""
     chaos = ("--chaos", "kill=3,pause=1,broker=1,coordinator=1,everything=1", "--chaos-seed", "3", "--compare")
-    program = bench.learn("iris", "--epochs", "50", "--group-size", "2", "--spares", "1", *chaos, *DIRECT)
+    program = bench.learn("iris", "--epochs", "20", "--group-size", "2", "--spares", "1", *chaos, *DIRECT)
     result = program.result()
     assert result["identical"] is True
     assert all(facts["done"] for facts in result["chaos"].values())
@@ -48,13 +48,13 @@ def test_whatever_dies_the_weights_are_the_same(bench: Bench) -> None:
 
 def test_a_run_goes_on_as_it_was_wired(bench: Bench) -> None:
     """Killed with all its programs, and resumed."""
-    begun = ("xor", "--epochs", "1500", "--snapshot-interval-steps", "50", "--name", "r", *DIRECT)
+    begun = ("xor", "--batch-size", "2", "--epochs", "300", "--snapshot-interval-steps", "20", "--name", "r", *DIRECT)
     bench.learn(*begun)
     await_that(lambda: len(list(bench.runs.glob("r/snapshots/*.snapshot"))) == 2, "two snapshots")
     bench.kill_all()
     await_that(lambda: not bench.programs(), "the end of all programs")
     result = bench.learn("--resume", "r").result()
-    assert result["step"] == 1500
+    assert result["step"] == 600
     assert result["weights_sha256"] == in_memory_sha256(bench.run_folder())
     bench.check_nothing_left()
 

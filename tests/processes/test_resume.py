@@ -15,13 +15,15 @@ from tests.processes.programs import CHECKOUT, Bench, Program, await_that, in_me
 
 pytestmark = pytest.mark.processes
 
-XOR = ("xor", "--epochs", "1500", "--snapshot-interval-steps", "50", "--name", "r")
-"""1500 steps of six neurons: long enough to be killed in the middle."""
+STEPS = 600
+XOR = ("xor", "--batch-size", "2", "--epochs", str(STEPS // 2), "--name", "r")
+"""Steps of six neurons: enough to be killed in the middle."""
+OFTEN = ("--snapshot-interval-steps", "20")
 
 
 def begun(bench: Bench) -> Program:
     """A run that has two snapshots, and has not finished."""
-    program = bench.learn(*XOR)
+    program = bench.learn(*XOR, *OFTEN)
     await_that(lambda: len(list(bench.runs.glob("r/snapshots/*.snapshot"))) == 2, "two snapshots")
     return program
 
@@ -30,13 +32,13 @@ def check_as_undisturbed(bench: Bench, program: Program) -> None:
     """The resumed run ends with the weights of the undisturbed one, and each step has one row."""
     result = program.result()
     folder = bench.run_folder()
-    assert result["run"] == "r" and result["step"] == result["steps"] == 1500
+    assert result["run"] == "r" and result["step"] == result["steps"] == STEPS
     assert result["weights_sha256"] == in_memory_sha256(folder)
     assert json.loads((folder / "result.json").read_text())["weights_sha256"] == result["weights_sha256"]
     with (folder / "metrics.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     steps = [int(row["step"]) for row in rows]
-    assert steps == sorted(set(steps)) and steps[-1] == 1500
+    assert steps == sorted(set(steps)) and steps[-1] == STEPS
     seconds = [float(row["seconds"]) for row in rows]
     assert seconds == sorted(seconds)
     told = re.search(r"```\nruns/\S+/\n(.*?)```", (CHECKOUT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
@@ -74,7 +76,7 @@ def test_an_interrupted_run_says_how_it_goes_on_and_does(bench: Bench) -> None:
 
 def test_a_run_that_was_stopped_before_its_first_snapshot_begins_anew(bench: Bench) -> None:
     """There is nothing to go on from but the settings and the data, and they are enough."""
-    program = bench.learn("xor", "--epochs", "1500", "--snapshot-interval-steps", "1000000", "--name", "r")
+    program = bench.learn(*XOR, "--snapshot-interval-steps", "1000000")
     program.await_line("wired")
     bench.kill_all()
     await_that(lambda: not bench.programs(), "the end of all programs")
@@ -127,7 +129,7 @@ def test_what_the_supervisor_saw_is_in_the_log_of_events(bench: Bench) -> None:
     assert events["ended"]["process"] == victim.pid and events["ended"]["code"] == -signal.SIGKILL
     assert events["recovery"]["generation"] >= 2 and events["recovery"]["reason"]
     assert events["recovered"]["generation"] >= 2 and events["recovered"]["seconds"] > 0.0
-    assert (facts["state"], facts["step"], facts["steps"]) == ("finished", 1500, 1500)
+    assert (facts["state"], facts["step"], facts["steps"]) == ("finished", STEPS, STEPS)
     assert [snapshot["whole"] for snapshot in facts["snapshots"]] == [True, True]
 
 

@@ -11,7 +11,8 @@ from tests.processes.programs import Bench, Program, await_that, in_memory_sha25
 
 pytestmark = pytest.mark.processes
 
-SETTINGS = ("xor", "--epochs", "1500", "--snapshot-interval-steps", "50")
+STEPS = 600
+SETTINGS = ("xor", "--batch-size", "2", "--epochs", str(STEPS // 2), "--snapshot-interval-steps", "20")
 
 
 class Service:
@@ -53,7 +54,7 @@ def test_the_next_coordinator_goes_on(bench: Bench, number: signal.Signals) -> N
     line = second.await_line("trained")
     folder = bench.run_folder()
     assert in_memory_sha256(folder) in line
-    assert json.loads((folder / "result.json").read_text())["step"] == 1500
+    assert json.loads((folder / "result.json").read_text())["step"] == STEPS
     assert service.ask("stop").end() == 0
     assert [program.end() for program in (second, *service.nodes)] == [0] * 7
     assert "Traceback" not in first.said() + second.said()

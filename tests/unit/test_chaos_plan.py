@@ -43,6 +43,10 @@ class Run:
         """A report of the coordinator."""
         return self.tell("progress", step=step, steps=STEPS, stale_messages=stale)
 
+    def epoch(self, number: int, of: int) -> list[dict[str, Any]]:
+        """An epoch is done."""
+        return self.tell("epoch", epoch=number, epochs=of)
+
     def deeds(self) -> list[str]:
         """What was commanded, in order."""
         return [command["do"] for command in self.commands]
@@ -131,6 +135,40 @@ def test_the_next_one_waits_for_the_recovery() -> None:
     # Struck at 102; then its telling, a report, a recovery, a wiring and the word of it, a second each.
     assert (sample.kind, sample.seconds) == ("kill", 5.0)
     assert run.director.figures()["steps_repeated_most"] == 50
+
+
+def test_the_end_of_an_epoch_says_how_far_the_run_is() -> None:
+    """A run may be over before the next report of progress: what is due begins all the same, at the step that was drawn,
+    and what is done again is counted from that step.
+    """
+    run = Run("kill=2")
+    due = [disturbance.after_step for disturbance in drawn(Chaos({"kill": 2}, 7), STEPS, NEURONS)]
+    assert run.epoch(STEPS, of=STEPS) == []
+    run.progress(0)
+    began = []
+    for step in range(1, STEPS + 1):
+        for command in run.epoch(step, of=STEPS):
+            assert command["after_step"] == step
+            began.append(step)
+            run.tell("recovery", step=step - 3)
+            run.tell("wired")
+            run.tell("recovered", step=step)
+    assert began == due
+    assert run.director.figures()["steps_repeated_most"] == 3
+
+
+def test_epochs_are_no_reports_of_progress() -> None:
+    """A blow that hits who is not needed is waited for as long as ever, however many epochs are done meanwhile."""
+    run = Run("kill=2")
+    run.progress(900)
+    for step in range(901, 901 + 2 * ADVANCES_WITHOUT_A_WORD):
+        run.epoch(step, of=STEPS)
+    for step in range(930, 930 + ADVANCES_WITHOUT_A_WORD - 1):
+        run.epoch(step, of=STEPS)
+        run.progress(step)
+    assert run.deeds() == ["kill"]
+    run.progress(950)
+    assert run.deeds() == ["kill", "kill"]
 
 
 def test_overlapping_ones_do_not_wait() -> None:
