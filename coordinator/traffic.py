@@ -43,9 +43,13 @@ class Message:
 
 @dataclass(frozen=True)
 class Part:
-    """What one program does in a step: hear so many messages, send some; hear so many more, send the rest."""
+    """What one program does in a step: hear so many messages, send some; hear so many more, send the rest.
+
+    Its `peers` are those whom it hears without the broker in direct wiring, each by its group, the coordinator as `OUTSIDE`.
+    """
 
     subscriptions: tuple[bytes, ...]
+    peers: tuple[int, ...]
     heard_first: int
     sent_first: tuple[Message, ...]
     heard_then: int
@@ -103,7 +107,8 @@ def coordinators_part(topology: Topology, one: Pass) -> Part:
     if one.learning:
         sent += [one.message(group_address(g.number), Target, OUTSIDE, g.size) for g in topology.outputs]
         heard += len(topology.inputs)
-    return Part((COORDINATOR,), 0, tuple(sent), heard, ())
+    peers = tuple(group.number for group in (*topology.inputs, *topology.outputs))
+    return Part((COORDINATOR,), peers, 0, tuple(sent), heard, ())
 
 
 def groups_part(topology: Topology, number: int, one: Pass) -> Part:
@@ -121,6 +126,7 @@ def groups_part(topology: Topology, number: int, one: Pass) -> Part:
             *(axon_address(sender) for sender in senders if len(topology.receivers[sender]) > 1),
             *(error_address(receiver) for receiver in receivers),
         ),
+        peers=(*senders, *receivers, *([] if senders and receivers else [OUTSIDE])),
         heard_first=max(1, len(senders)) + (last and one.learning),
         sent_first=tuple(_fired(topology, number, one)),
         heard_then=len(receivers) if one.learning else 0,
