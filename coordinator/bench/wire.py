@@ -12,6 +12,7 @@ Standard input: one line of JSON (`Order`). Standard output: a line of JSON, `st
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import logging
@@ -41,6 +42,7 @@ from neuron_node.wiring import Endpoints
 SILENCE_MS = 30_000
 STARTING_AT_MOST_SECONDS = 120.0
 FOR_EVER_MS = -1
+INTERRUPTIONS = {signal.SIGTERM, signal.SIGINT}
 WARM_UP_STEPS = 5
 
 
@@ -159,25 +161,29 @@ class Wire:
         gc.freeze()
         ready, tell = os.pipe()
         wait, let_go = os.pipe()
+        # An interruption waits until all are known who must be ended, and Python loses none in the middle of a fork.
+        signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTIONS)
         self._broker = self._fork("neuron-broker", self._run_broker, signal.SIGTERM)
         for number in self._topology.groups:
             self._nodes.append(self._fork("neuron-node", self._node(number, tell, wait)))
         os.close(tell)
-        part = coordinators_part(self._topology, self._pass)
-        link = self._link(OUTSIDE, SILENCE_MS)
-        link.prove(part, _name(OUTSIDE))
-        self._await_nodes(ready, begun)
-        if isinstance(link, BareDirectLink):
-            # Now all outlets are there.
-            os.write(let_go, bytes(len(self._nodes)))
-            link.meet(_name(OUTSIDE), [self._outlet(peer) for peer in part.peers])
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTIONS)
+        with contextlib.closing(self._link(OUTSIDE, SILENCE_MS)) as link:
+            part = coordinators_part(self._topology, self._pass)
+            link.prove(part, _name(OUTSIDE))
             self._await_nodes(ready, begun)
-        starting = time.perf_counter() - begun
-        speed = coordinator_loop(link, part, self._largest_bytes, self.order.seconds, self.order.at_once)
-        link.close()
+            if isinstance(link, BareDirectLink):
+                # Now all outlets are there.
+                os.write(let_go, bytes(len(self._nodes)))
+                link.meet(_name(OUTSIDE), self._outlets(part))
+                self._await_nodes(ready, begun)
+            starting = time.perf_counter() - begun
+            speed = coordinator_loop(link, part, self._largest_bytes, self.order.seconds, self.order.at_once)
         return {"steps_per_second": speed, "seconds_starting": starting}
 
     def _run_broker(self) -> int:
+        # One death of a parent with several threads is told more than once, and what comes next must be done.
+        signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTIONS)
         code = run_broker(self._endpoints, self._descriptors)
         # Whoever else would do it may have been killed.
         self._remove_sockets()
@@ -199,6 +205,10 @@ class Wire:
         """Where the node of a group publishes, or the coordinator."""
         return f"ipc://{self._sockets}/{_name(number).hex()}"
 
+    def _outlets(self, part: Part) -> list[str]:
+        """Of all whom a program hears."""
+        return [self._outlet(peer) for peer in part.peers]
+
     def _link(self, number: int, receive_timeout_ms: int) -> BareLink:
         if not self._direct:
             return BareLink(self._endpoints, receive_timeout_ms)
@@ -219,6 +229,7 @@ class Wire:
 
     def _node(self, number: int, tell: int, wait: int) -> Callable[[], int]:
         def run() -> int:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, INTERRUPTIONS)
             part, order = self._part(number), self.order
             steps = NineSteps(self._topology, number, order.batch_size) if order.arithmetic else None
             link = self._link(number, FOR_EVER_MS)
@@ -226,7 +237,7 @@ class Wire:
             os.write(tell, b".")
             if isinstance(link, BareDirectLink):
                 os.read(wait, 1)
-                link.meet(_name(number), [self._outlet(peer) for peer in part.peers])
+                link.meet(_name(number), self._outlets(part))
                 os.write(tell, b".")
             if steps is None:
                 node_loop(link, part, self._largest_bytes)

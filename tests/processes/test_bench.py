@@ -9,7 +9,7 @@ import pytest
 from coordinator.bench.measuring import wire_speed
 from coordinator.bench.profiled import STAGES
 from coordinator.bench.wire import Order
-from tests.processes.programs import Bench, await_that
+from tests.processes.programs import Bench, Program, await_that
 
 pytestmark = pytest.mark.processes
 
@@ -56,15 +56,16 @@ def test_a_data_set_stands_for_its_sizes(bench: Bench) -> None:
     bench.check_nothing_left()
 
 
+@pytest.mark.parametrize("wiring", ["broker", "direct"])
 @pytest.mark.parametrize("learning", [True, False])
 @pytest.mark.parametrize("batch_size", [1, 10_000])
 def test_the_bare_wire_goes_round(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, batch_size: int, learning: bool
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, batch_size: int, learning: bool, wiring: str
 ) -> None:
     """Small frames and large ones, whole steps and their forward half, in several groups a layer."""
     monkeypatch.setenv("TMPDIR", str(bench.sockets))
     for arithmetic in (False, True):
-        order = Order((5, 4, 3), 2, batch_size, 0.02, learning, arithmetic, at_once=1 if learning else 4)
+        order = Order((5, 4, 3), 2, batch_size, 0.02, learning, arithmetic, 1 if learning else 4, wiring)
         assert wire_speed(order) > 0
     bench.check_nothing_left()
 
@@ -96,7 +97,7 @@ def test_wirings_and_parts_of_a_batch_are_measured(bench: Bench) -> None:
         ("training", "direct", 3),
         ("prediction", "direct", 1),
     ]
-    assert all(row["steps_per_second"] > 0 for row in rows)
+    assert all(row["steps_per_second"] > 0 and row["wire_steps_per_second"] > 0 for row in rows)
     bench.check_nothing_left()
 
 
@@ -123,12 +124,55 @@ def test_ctrl_c_leaves_nothing(bench: Bench) -> None:
     bench.check_nothing_left()
 
 
-def test_kill_9_of_bench_takes_the_bare_wire_along(bench: Bench) -> None:
-    """The kernel tells its programs of their parent's death."""
-    order = Order((4, 3, 2), 1, 1, 3600.0)
+def wire_for_ever(bench: Bench, wiring: str) -> Program:
+    """A bare wire of nine programs that is being measured; in direct wiring all ten have an outlet."""
+    order = Order((4, 3, 2), 1, 1, 3600.0, wiring=wiring)
     script = f"from coordinator.bench import measuring, wire; measuring.wire_speed(wire.{order!r})"
     (bench.folder / "measure_for_ever.py").write_text(script, encoding="utf-8")
     program = bench.start("measure_for_ever")
     await_that(lambda: len(bench.programs("neuron-node")) == 9, "the bare wire")
+    outlets = 10 if wiring == "direct" else 0
+    await_that(lambda: len(list(bench.sockets.glob("exmachina-*/" + 16 * "[0-9a-f]"))) == outlets, "its outlets")
+    return program
+
+
+@pytest.mark.parametrize("wiring", ["broker", "direct"])
+def test_kill_9_of_bench_takes_the_bare_wire_along(bench: Bench, wiring: str) -> None:
+    """The kernel tells its programs of their parent's death."""
+    program = wire_for_ever(bench, wiring)
     program.process.kill()
+    bench.check_nothing_left()
+
+
+@pytest.mark.parametrize("wiring", ["broker", "direct"])
+def test_kill_9_of_the_bare_wire_leaves_nothing(bench: Bench, wiring: str) -> None:
+    """Its broker, the last to live, removes all sockets; `bench` says which program ended."""
+    program = wire_for_ever(bench, wiring)
+    [broker] = bench.programs("neuron-broker")
+    wire = broker.parent()
+    assert wire is not None and "coordinator.bench.wire" in wire.cmdline()
+    wire.kill()
+    assert program.end() == 1 and "wire ended with -9" in program.said()
+    bench.check_nothing_left()
+
+
+def test_the_broker_of_the_bare_wire_is_told_twice(bench: Bench) -> None:
+    """The kernel says once for each of its threads that the parent is dead; the sockets are removed all the same."""
+    script = """
+import os, signal
+from pathlib import Path
+from coordinator.bench import wire
+
+def run_broker(*_):
+    os.kill(os.getpid(), signal.SIGTERM)
+    return 0
+
+wire.run_broker = run_broker
+with wire.Wire(wire.Order((2, 1), 1, 1, 1.0)) as bare:
+    _, status = os.waitpid(bare._fork("neuron-broker", bare._run_broker, signal.SIGTERM), 0)
+    print(os.waitstatus_to_exitcode(status), Path(bare._sockets).exists())
+"""
+    (bench.folder / "tell_twice.py").write_text(script, encoding="utf-8")
+    program = bench.start("tell_twice")
+    assert program.end() == 0 and program.stdout.read_text(encoding="utf-8") == "0 False\n", program.said()
     bench.check_nothing_left()
