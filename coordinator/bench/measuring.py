@@ -16,6 +16,7 @@ from coordinator.bench.reference import THREAD_VARIABLES, has_pytorch
 from coordinator.bench.wire import Order
 from coordinator.errors import JobError
 from coordinator.host import this_machine
+from coordinator.machine.steps import AT_ONCE as STEPS_AT_ONCE
 from coordinator.machine.under_way import FORWARD_AT_ONCE
 from coordinator.needs import check_needs, needs_of
 from coordinator.topology import Topology
@@ -125,8 +126,8 @@ def _measure(name: str, order: Order, samples: Samples) -> None:
         if found.memory_megabytes_per_node is not None:
             samples.memory_megabytes.append(found.memory_megabytes_per_node)
     elif name.startswith("wire"):
-        arithmetic, at_once = name == "wire_and_arithmetic", FORWARD_AT_ONCE if name == "wire_many_at_once" else 1
-        samples.add(name, wire_speed(replace(order, arithmetic=arithmetic, at_once=at_once)))
+        at_once = STEPS_AT_ONCE if order.learning else FORWARD_AT_ONCE if name == "wire_many_at_once" else 1
+        samples.add(name, wire_speed(replace(order, arithmetic=name == "wire_and_arithmetic", at_once=at_once)))
     else:
         library, _, all_cores = name.partition("_")
         threads = 1 if library == "numpy" and not all_cores else os.cpu_count() or 1

@@ -50,7 +50,8 @@ WARM_UP_STEPS = 5
 class Order:
     """What to measure, and for how long. A pass that does not learn has only the forward half.
 
-    With `arithmetic` the bare wire computes, and it has so many passes `at_once` on their way; the network does as it does.
+    With `arithmetic` the bare wire computes, and it has so many passes `at_once` on their way: of steps two, if each is sent
+    while the one before is under way, as the network does it.
     Parts of a batch, `microbatches`, are the network's alone: the bare wire has it in one piece.
     """
 
@@ -75,10 +76,18 @@ class Order:
         return cls(**{**fields, "layers": tuple(fields["layers"])})
 
 
-def node_loop(link: BareLink, part: Part, largest_bytes: int) -> None:
-    """A neuron program without a neuron, for ever."""
+def node_loop(link: BareLink, part: Part, largest_bytes: int, *, ahead: bool) -> None:
+    """A neuron program without a neuron, for ever. An input's next signals come `ahead`, beside the errors."""
     hear_signals, fire = link.hearing(part.heard_first, largest_bytes), link.sending(part.sent_first)
     hear_errors, reply = link.hearing(part.heard_then, largest_bytes), link.sending(part.sent_then)
+    if ahead:
+        hear_all = link.hearing(part.heard_then + part.heard_first, largest_bytes)
+        hear_signals()
+        fire()
+        while True:
+            hear_all()
+            reply()
+            fire()
     while True:
         hear_signals()
         fire()
@@ -86,10 +95,24 @@ def node_loop(link: BareLink, part: Part, largest_bytes: int) -> None:
         reply()
 
 
-def computing_loop(link: BareLink, part: Part, largest_bytes: int, steps: NineSteps, learning: bool) -> None:
+def computing_loop(
+    link: BareLink, part: Part, largest_bytes: int, steps: NineSteps, *, learning: bool, ahead: bool
+) -> None:
     """The same with the arithmetic of its group, which learns when its error is on its way."""
     hear_signals, fire = link.hearing(part.heard_first, largest_bytes), link.sending(part.sent_first)
     hear_errors, reply = link.hearing(part.heard_then, largest_bytes), link.sending(part.sent_then)
+    if ahead:
+        hear_all = link.hearing(part.heard_then + part.heard_first, largest_bytes)
+        hear_signals()
+        steps.fire()
+        fire()
+        while True:
+            hear_all()
+            steps.reply()
+            reply()
+            steps.learn()
+            steps.fire()
+            fire()
     while True:
         hear_signals()
         steps.fire()
@@ -239,10 +262,11 @@ class Wire:
                 os.read(wait, 1)
                 link.meet(_name(number), self._outlets(part))
                 os.write(tell, b".")
+            ahead = order.learning and order.at_once > 1 and not self._topology.senders[number]
             if steps is None:
-                node_loop(link, part, self._largest_bytes)
+                node_loop(link, part, self._largest_bytes, ahead=ahead)
             else:
-                computing_loop(link, part, self._largest_bytes, steps, order.learning)
+                computing_loop(link, part, self._largest_bytes, steps, learning=order.learning, ahead=ahead)
             return 0
 
         return run

@@ -65,7 +65,7 @@ def test_the_bare_wire_goes_round(
     """Small frames and large ones, whole steps and their forward half, in several groups a layer."""
     monkeypatch.setenv("TMPDIR", str(bench.sockets))
     for arithmetic in (False, True):
-        order = Order((5, 4, 3), 2, batch_size, 0.02, learning, arithmetic, 1 if learning else 4, wiring)
+        order = Order((5, 4, 3), 2, batch_size, 0.02, learning, arithmetic, 2 if learning else 4, wiring)
         assert wire_speed(order) > 0
     bench.check_nothing_left()
 
