@@ -23,6 +23,8 @@ SENT_BY_REFERENCE_BYTES = 256 * 1024
 """From this size on a copy costs more than what ZeroMQ does to do without."""
 HURRY_MS = 100
 """How long, at the most, a message waits for others that are due with it."""
+GATHER_MS = 20
+"""The same where there was silence before: it may be something that nobody waits for."""
 LINGER_MS = 500
 HEARTBEAT_INTERVAL_MS = 2_000
 HEARTBEAT_TIMEOUT_MS = 6_000
@@ -108,6 +110,7 @@ class Link:
         self._receive_timeout_ms = receive_timeout_ms
         self._silent = True
         self._hurry_ms = min(HURRY_MS, receive_timeout_ms)
+        self._gather_ms = min(GATHER_MS, receive_timeout_ms)
         self._connect()
 
     def send(self, frame: bytes) -> bool:
@@ -145,18 +148,25 @@ class Link:
     def receive_many(self, most: int) -> list[bytes]:
         """So many frames; fewer if there was silence for `HURRY_MS`.
 
-        Something else may come in place of what is due, and must not wait for it for long. So after a silence only one is
-        waited for, for as long as the receive timeout.
+        Something else may come in place of what is due, and must not wait for it for long. So after a silence the first is
+        waited for as long as the receive timeout, and the others for `GATHER_MS` after each.
         """
         frames: list[bytes] = []
-        try:  # noqa: SIM105 - `suppress` would cost more than all the rest
+        silent = self._silent
+        try:
+            if silent:
+                frames.append(self._sub.recv())
+                self._sub.setsockopt(zmq.RCVTIMEO, self._gather_ms)
             # What came before a silence is in the list: it is extended as they come.
-            frames.extend(itertools.islice(self._frames, 1 if self._silent else most))
+            frames.extend(itertools.islice(self._frames, most - len(frames)))
         except zmq.Again:
             pass
-        if bool(frames) is self._silent:
-            self._silent = not frames
-            self._sub.setsockopt(zmq.RCVTIMEO, self._receive_timeout_ms if self._silent else self._hurry_ms)
+        if frames and silent:
+            self._silent = False
+            self._sub.setsockopt(zmq.RCVTIMEO, self._hurry_ms)
+        elif not frames and not silent:
+            self._silent = True
+            self._sub.setsockopt(zmq.RCVTIMEO, self._receive_timeout_ms)
         return frames
 
     def broken(self) -> bool:

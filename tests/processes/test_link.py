@@ -71,12 +71,14 @@ def test_frames_before_a_silence_are_kept(wire: Wire) -> None:
     assert wire.received(5) == []
 
 
-def test_after_a_silence_nothing_waits_for_others(wire: Wire) -> None:
-    """The first frame is given alone, whatever is due with it: it may be something else, and urgent."""
+def test_after_a_silence_frames_come_together_too(wire: Wire) -> None:
+    """One that nobody waited for comes alone, whatever is due: it may be urgent. As many as are due come at once."""
     assert wire.received(5) == []
-    wire.publish(1, 2, 3)
+    wire.publish(1)
     assert wire.received(5) == [1]
-    assert wire.received(2) == [2, 3]
+    assert wire.received(5) == []
+    wire.publish(2, 3, 4)
+    assert wire.received(3) == [2, 3, 4]
 
 
 def test_a_large_frame_arrives_as_it_was_sent(wire: Wire) -> None:
