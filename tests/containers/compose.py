@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import re
 import selectors
 import subprocess
 import threading
@@ -18,6 +19,8 @@ COMMAND_SECONDS = 300
 STATE_SECONDS = 120
 LOOK_AGAIN_SECONDS = 2.0
 OF_THE_USER = ("EXMACHINA_", "COMPOSE_", "NEURONS")
+EPOCH = re.compile(rb"\| +epoch \d+: ")
+"""A line of the coordinator's log after the name of its container."""
 LABEL = "label=com.docker.compose.project="
 _numbers = itertools.count(1)
 
@@ -81,7 +84,7 @@ class Project:
         return parsed
 
     def await_status(self, **wanted: Any) -> dict[str, Any]:
-        """The status, once it has these values; looks whenever the coordinator has said something."""
+        """The status, once it has these values; looks whenever the coordinator has said something new."""
         status: dict[str, Any] = {}
         for _ in self._heard(STATE_SECONDS):
             done = self.run("exec", "-T", "coordinator", "coordinator", "status", "--json")
@@ -148,7 +151,9 @@ class Project:
         return {kind: names for kind, names in found.items() if names}
 
     def _heard(self, seconds: float) -> Iterator[None]:
-        """Once now, then whenever the coordinator writes a line or has been silent for a while, for so many seconds."""
+        """Once now, then whenever the coordinator says more than that an epoch is done, or has been silent for a while; for so
+        many seconds. Whoever looks takes a second of the processor, which the network needs to learn.
+        """
         logs = self.start(
             "logs", "--follow", "--tail", "0", "coordinator", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         )
@@ -166,6 +171,10 @@ def _lines_or_silences(stream: IO[str], deadline: float) -> Iterator[None]:
         selector.register(stream, selectors.EVENT_READ)
         while time.monotonic() < deadline:
             yield
-            # A log that has ended stays readable for ever: from then on there are only silences.
-            if selector.select(LOOK_AGAIN_SECONDS) and not os.read(stream.fileno(), 1 << 16):
-                selector.unregister(stream)
+            while selector.select(LOOK_AGAIN_SECONDS) and time.monotonic() < deadline:
+                said = os.read(stream.fileno(), 1 << 16)
+                if not said:
+                    # A log that has ended stays readable for ever: from now on there are only silences.
+                    selector.unregister(stream)
+                if not all(EPOCH.search(line) for line in said.splitlines()):
+                    break

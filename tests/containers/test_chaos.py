@@ -15,12 +15,13 @@ pytestmark = pytest.mark.containers
 
 GROUPS = 6
 SPARES = 1
-STEPS = "3000"
-"""One an epoch: about three times what the disturbances take."""
+EPOCHS, STEPS = 1_200, 2_400
+"""Two steps an epoch, of two samples each: more than are done before the last disturbance."""
 SETTINGS = {
     "NEURONS": str(GROUPS + SPARES),
     "EXMACHINA_DATASET": "xor",
-    "EXMACHINA_EPOCHS": STEPS,
+    "EXMACHINA_BATCH_SIZE": "2",
+    "EXMACHINA_EPOCHS": str(EPOCHS),
     "EXMACHINA_SEED": "3",
     "EXMACHINA_NAME": "chaos",
 }
@@ -96,7 +97,7 @@ def test_disturbed_containers_and_undisturbed_processes_come_to_the_same_bits(pr
     assert project.ask("status", "--patience", "120")["nodes_needed"] == GROUPS
     kill(container_of(project, "coordinator"), "coordinator")
     status = project.await_status(state="idle")
-    assert (status["step"], status["epochs"]) == (int(STEPS), int(STEPS))
+    assert (status["step"], status["epochs"]) == (STEPS, EPOCHS)
     # Three that were missed, and the coordinator's second life.
     assert status["recoveries"] >= 4
     # The same image, the same settings, the same arithmetic, and nobody disturbs it.
