@@ -325,10 +325,11 @@ class Course:
             self.contradiction = (
                 f"step {step} was replayed with the loss {loss!r}; it was {before.loss!r} the first time"
             )
-        elif before is None:
+        else:
+            # The clock went back with the schedule: the time of a step that is done again is that of its repetition.
             epoch = self.training.schedule.epoch_of(step - 1)
-            seconds = self.training.progress.seconds
-            self._rows[step] = Row(step, epoch, loss, self.training.last_accuracy, seconds, self.outbox.generation)
+            generation = before.generation if before else self.outbox.generation
+            self._rows[step] = Row(step, epoch, loss, self.training.last_accuracy, progress.seconds, generation)
 
     def _measure(self, rows: Array, done: Callable[[Array], None]) -> None:
         self._measuring = ForwardJob(rows, MEASURED_ROWS_AT_ONCE, done)

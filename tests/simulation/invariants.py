@@ -262,6 +262,9 @@ class Watch:
         for row, loss in zip(rows, self.reference.losses, strict=False):
             if float(row[2]) != loss:
                 raise Violation(f"the metrics give step {row[0]} the loss {row[2]}; it is {loss!r}")
+        seconds = [float(row[4]) for row in rows]
+        if seconds != sorted(seconds):
+            raise Violation(f"the metrics' seconds go back: {seconds}")
 
     def at_the_end(self) -> None:
         """Every sample was used once an epoch."""

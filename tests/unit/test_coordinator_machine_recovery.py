@@ -287,3 +287,19 @@ def test_a_step_that_was_done_before_a_rollback_counts_once() -> None:
     machine.take([], 0.0)
     assert machine.outbox.generation == 2 and machine.course.steps_done == 1
     assert machine.course.training.progress.step == 0
+
+
+def test_time_goes_on_in_the_metrics_when_a_step_is_done_again_faster() -> None:
+    """A step took 9 s, its repetition 1 s, and so did the next step: after 1 s and 2 s of training, not after 9 s and 2 s."""
+    machine, _ = wired(plan_of(settings_of((2, 1), batch_size=1), xor_data(), snapshot_interval_steps=2))
+    finish_step(machine, 9_000.0)
+    register(machine, 1, now_ms=9_000.0, generation=1)
+    for number in (1, 2, 3):
+        ready(machine, number, 9_000.0)
+    finish_step(machine, 10_000.0)
+    finish_step(machine, 11_000.0)
+    kept: list[Any] = []
+    for group in (1, 2, 3):
+        kept += [action for action in give(machine, group, step=2) if isinstance(action, Persist)]
+    [persist] = kept
+    assert [(row.step, row.seconds) for row in persist.rows] == [(1, 1.0), (2, 2.0)]
