@@ -294,6 +294,9 @@ class Passes:
             in_order = self._in_order.get(layout.kind)
             if in_order is not None and layout.alike:
                 self._awaited = record, way, in_order, {record.mark + layout.shape}, {layout.length}
+        if record is self._ahead and record.mode != FORWARD and not record.chain:
+            # It is not known to come; whoever looks at the group after each step is not to be kept waiting.
+            due = 1
         due += self._next_due(record, way)
         self.due = due if 0 < due < AT_ONCE else 1 if due <= 0 else AT_ONCE
 

@@ -58,6 +58,11 @@ class Links:
         if self._peers.keys() - before.keys() or not self.proof.complete:
             outbox.act_all(self.proof.begin(self._peers))
 
+    def part(self) -> None:
+        """The run ends: whose peer closes his outlet has lost nothing."""
+        self._machine.outbox.act_all(map(Disconnect, self._peers.values()))
+        self._peers = {}
+
     def peers_of(self, member: Member) -> tuple[Peer, ...]:
         """Whom a node must hear: whoever hosts groups above and below its own, itself too, and the coordinator."""
         if not self.endpoint:

@@ -333,6 +333,7 @@ class CoordinatorMachine:
             return
         self.exit_code = code
         self.enter(CoordinatorState.STOPPING)
+        self.links.part()
         self.ask_to_stop()
 
     def ask_to_stop(self) -> None:

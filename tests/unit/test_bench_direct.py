@@ -67,6 +67,8 @@ class OutletNetwork(MemoryNetwork):
     def __init__(self, incarnations: Sequence[bytes]) -> None:
         super().__init__()
         self.connected: list[set[int]] = [set() for _ in incarnations]
+        self.met: list[set[int]] = [set() for _ in incarnations]
+        """Whom each was ever connected to: the coordinator lets go of its peers when the run ends."""
         self.published: list[Published] = []
         self._incarnations = incarnations
 
@@ -75,6 +77,7 @@ class OutletNetwork(MemoryNetwork):
             match action:
                 case Connect(endpoint):
                     self.connected[number].add(int(endpoint))
+                    self.met[number].add(int(endpoint))
                 case Disconnect(endpoint):
                     self.connected[number].remove(int(endpoint))
                 case Send(frame) if self.connected[number] and frame[KIND_AT] in DATA:
@@ -120,7 +123,7 @@ def test_who_is_connected_to_whom(layers: tuple[int, ...], group_size: int, batc
     """The peers of each program of the bare wire are those that the coordinator of a real network tells it to hear."""
     network, hosted = trained_directly(layers, group_size, batch)
     parts = parts_of(Topology(layers, group_size), Pass(batch))
-    found = {hosted[number]: sorted(hosted[peer] for peer in network.connected[number]) for number in hosted}
+    found = {hosted[number]: sorted(hosted[peer] for peer in network.met[number]) for number in hosted}
     assert found == {number: sorted(part.peers) for number, part in parts.items()}
 
 

@@ -11,7 +11,18 @@ from coordinator.machine.machine import CoordinatorMachine
 from neuron_node.addresses import COORDINATOR, node_address
 from neuron_node.codec import encode
 from neuron_node.errors import Stale
-from neuron_node.events import Action, Connect, Disconnect, LinkLost, Received, Send, Subscribe, Tick, Unsubscribe
+from neuron_node.events import (
+    Action,
+    Connect,
+    Disconnect,
+    Interrupted,
+    LinkLost,
+    Received,
+    Send,
+    Subscribe,
+    Tick,
+    Unsubscribe,
+)
 from neuron_node.life import NodeState
 from neuron_node.machine import PROBE_AGAIN_MS, NodeMachine
 from neuron_node.messages import (
@@ -264,3 +275,12 @@ def test_another_host_is_connected_to_and_the_last_one_let_go() -> None:
     again = wiring(machine.handle(LinkLost(), 1.0))
     assert [action.endpoint for action in again if isinstance(action, Connect)] == ["ipc:///1", "ipc:///12", "ipc:///3"]
     assert again[3:4] == [Subscribe(COORDINATOR)]
+
+
+def test_a_run_that_ends_lets_go_of_its_peers() -> None:
+    """Before it asks them to stop: that they then close their outlets is no break of the coordinator's links."""
+    machine, _ = placed()
+    actions = machine.handle(Interrupted(), 1.0)
+    kinds = [type(action) for action in actions if isinstance(action, Disconnect | Send)]
+    assert kinds == [Disconnect] * 3 + [Send] * 3
+    assert not [action for action in machine.handle(LinkLost(), 2.0) if isinstance(action, Connect)]

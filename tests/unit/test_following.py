@@ -21,7 +21,7 @@ from neuron_node.errors import Unexpected
 from neuron_node.events import Send
 from neuron_node.machine import NodeMachine
 from neuron_node.messages import Axon, Error, Header, Input, InputError, Mode, Output, Signal, Target
-from neuron_node.role import OUTSIDE, Block
+from neuron_node.role import OUTSIDE, Block, Sender
 from tests.networks import RUN as NETWORK_RUN
 from tests.networks import numbers, plan_of, settings_of, trained, weights_sha256, xor_data
 from tests.roles import OTHER_LIFE, RUN, input_role, output_role, role_of, working
@@ -100,6 +100,16 @@ def test_the_group_waits_for_the_next_input_too() -> None:
         ahead = [frames_of(step + 1)[0]] if step < STEPS else []
         sent(machine, [*ahead, *errors])
     assert due == [3, 3, 2]
+
+
+def test_after_a_step_that_none_follows_nothing_is_waited_for() -> None:
+    """A question may come instead, as from `verify` after every step: it is heard at once."""
+    machine = working(role_of(senders=(Sender(1, 1), Sender(4, 1))))
+    header, said = Header(RUN, 1, 1, OTHER_LIFE), (0, Mode.TRAIN)
+    for group in (1, 4):
+        sent(machine, [group_address(2) + encode(Signal(header, *said, group, numbers("signal", ROWS, 1)))])
+    sent(machine, [error_address(3) + encode(Error(header, *said, 3, numbers("error", ROWS, 1)))])
+    assert machine.workers[2].step == 1 and machine.intake.due == 1
 
 
 def test_an_output_group_tells_the_next_target_from_a_signal() -> None:
