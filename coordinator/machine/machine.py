@@ -388,7 +388,7 @@ TRANSITIONS: dict[tuple[CoordinatorState, type], Callable[[CoordinatorMachine, A
     **{(state, Stopped): CoordinatorMachine._node_stopped for state in ALIVE},
     **{(state, Request): CoordinatorMachine._request for state in ALIVE},
     **{(state, Probe): CoordinatorMachine._probed for state in ALIVE},
-    **{(state, Echo): CoordinatorMachine._echoed for state in ALIVE},
+    **{(state, Echo): CoordinatorMachine._echoed for state in OPEN},
     **{
         (CoordinatorState.STOPPING, kind): CoordinatorMachine._late
         for kind in (Ready, Lacking, Waiting, Output, InputError, GroupState, Diverged)
