@@ -21,6 +21,7 @@ from coordinator.machine.under_way import FORWARD_AT_ONCE
 from coordinator.needs import check_needs, needs_of
 from coordinator.topology import Topology
 from coordinator.traffic import Load, Pass, load_of
+from coordinator.wiring import Wiring
 
 SPEEDS = {
     "steps_per_second": "network",
@@ -103,7 +104,8 @@ class Samples:
 
 def check_case(case: Case) -> None:
     """Raises `UserError` if this machine can't hold the network."""
-    check_needs(needs_of(case.layers, case.neurons_a_group, case.batch_size), this_machine())
+    wiring: Wiring = "direct" if case.wiring == "direct" else "broker"
+    check_needs(needs_of(case.layers, case.neurons_a_group, case.batch_size, wiring=wiring), this_machine())
 
 
 def measure_case(case: Case, repeats: int, seconds: float, tell: Callable[[str], None]) -> dict[str, Any]:
@@ -135,7 +137,7 @@ def _measure(name: str, order: Order, samples: Samples) -> None:
 
 
 def wire_speed(order: Order) -> float:
-    """Of the bare wire."""
+    """Of the bare wire, wired as the network is."""
     return _program("wire", [], order, {})
 
 

@@ -19,7 +19,9 @@ from coordinator.bench.reference import numpy_speed
 from coordinator.bench.wire import Order
 from coordinator.data.prepared import PreparedData
 from coordinator.errors import JobError, UserError
+from coordinator.host import Machine
 from coordinator.machine.under_way import FORWARD_AT_ONCE
+from coordinator.needs import needs_of
 from coordinator.topology import Topology
 from coordinator.verify.textbook import Textbook
 from tests.commands import Terminal
@@ -88,6 +90,32 @@ def test_all_take_turns(monkeypatch: pytest.MonkeyPatch, work: str) -> None:
     once = ["network", "wire", "wire and arithmetic", *others, "numpy 1", "numpy 2", "pytorch 2"]
     assert done == once + once[::-1]
     assert (row["ratio_to_wire"], row["ratio_to_pytorch"], row["memory_megabytes_per_node"]) == (0.5, 0.25, None)
+
+
+@pytest.mark.parametrize("wiring", ["broker", "direct"])
+def test_the_bare_wire_is_wired_as_the_network(monkeypatch: pytest.MonkeyPatch, wiring: str) -> None:
+    """Each of its orders is the row's, with arithmetic and without, with one pass on its way and with many."""
+    orders: list[Order] = []
+
+    def program(module: str, _arguments: object, order: Order, _environment: object) -> float:
+        if module == "wire":
+            orders.append(order)
+        return 2.0
+
+    monkeypatch.setattr(measuring, "_program", program)
+    monkeypatch.setattr(measuring, "measure_network", lambda _order: Measured(1.0, 0.1, None))
+    measure_case(Case((4, 3, 2), 1, 1, "prediction", wiring), 1, 0.1, lambda _text: None)
+    assert [(order.arithmetic, order.at_once > 1) for order in orders] == [(False, False), (True, False), (False, True)]
+    assert {order.wiring for order in orders} == {wiring}
+
+
+def test_direct_wiring_takes_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For its many connections: a network that fits with the broker is refused in direct wiring."""
+    enough = needs_of((40, 40)).memory_megabytes
+    monkeypatch.setattr(measuring, "this_machine", lambda: Machine(None, None, enough))
+    measuring.check_case(Case((40, 40), 1, 1))
+    with pytest.raises(UserError, match="of memory"):
+        measuring.check_case(Case((40, 40), 1, 1, wiring="direct"))
 
 
 def test_a_program_that_fails_is_named() -> None:
