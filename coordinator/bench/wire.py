@@ -262,6 +262,10 @@ class Wire:
                 os.read(wait, 1)
                 link.meet(_name(number), self._outlets(part))
                 os.write(tell, b".")
+            if order.learning and order.at_once > 1 and not self._topology.receivers[number]:
+                # Its next target comes before the signals of a step. Were it counted as one of them, the output would fire
+                # too early; so the first is heard now, and each step hears its signals and the next target.
+                link.hearing(1, self._largest_bytes)()
             ahead = order.learning and order.at_once > 1 and not self._topology.senders[number]
             if steps is None:
                 node_loop(link, part, self._largest_bytes, ahead=ahead)
