@@ -75,7 +75,8 @@ class Shell:
 
     def run(self) -> int:
         """Until the machine ends, or the program that owns this one is gone; the exit code."""
-        for number in (signal.SIGTERM, signal.SIGINT):
+        # In this order: whoever sees that SIGTERM is taken care of knows that both are.
+        for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
         self._perform(self._machine.start(_now_ms()))
         tick_due_ms = _now_ms() + self._tick_ms
