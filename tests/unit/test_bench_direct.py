@@ -27,8 +27,9 @@ from neuron_node.life import Self
 from neuron_node.machine import NodeMachine
 from neuron_node.messages import IDENTITY_LENGTH, NOBODY, Echo, Header, Target
 from neuron_node.role import OUTSIDE
-from neuron_node.wiring import PUB, PULL, SENT_BY_REFERENCE_BYTES, Endpoints, bound_socket, new_context, proxy
+from neuron_node.wiring import SENT_BY_REFERENCE_BYTES
 from tests import networks
+from tests.brokers import ThreadBroker
 
 TIMEOUT_MS = 20_000
 NOW_MS = 1
@@ -172,18 +173,11 @@ def test_peers_hear_each_other(layers: tuple[int, ...], group_size: int, batch: 
 # The links.
 
 
-class Place:
+class Place(ThreadBroker):
     """A broker, and the links of a test."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.endpoints = Endpoints(f"ipc://{folder}/in", f"ipc://{folder}/out")
-        self._context = new_context()
-        ends = (
-            bound_socket(self._context, PULL, self.endpoints.inward),
-            bound_socket(self._context, PUB, self.endpoints.outward),
-        )
-        threading.Thread(target=proxy, args=ends).start()
+        super().__init__(folder)
         self._links: list[BareLink] = []
 
     def link(self) -> BareLink:
@@ -205,7 +199,7 @@ class Place:
         """All of it."""
         for link in self._links:
             link.close()
-        self._context.term()
+        self.end()
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -16,7 +15,7 @@ from neuron_node.codec import decode, encode
 from neuron_node.direct import DirectLink, Listening, check_listening
 from neuron_node.errors import UserError
 from neuron_node.messages import Echo, Enquire, Error, Mode
-from neuron_node.wiring import PUB, PULL, Endpoints, bound_socket, new_context, proxy
+from tests.brokers import ThreadBroker
 from tests.roles import header, matrix
 
 TIMEOUT_MS = 20
@@ -25,18 +24,11 @@ DATA = encode(Error(header(1), 0, Mode.TRAIN, 3, matrix((0.5,))))
 CONTROL = encode(Enquire(header()))
 
 
-class Wired:
+class Wired(ThreadBroker):
     """A broker and the links of a test, which take turns in one thread."""
 
     def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.endpoints = Endpoints(f"ipc://{folder}/in", f"ipc://{folder}/out")
-        self._context = new_context()
-        ends = (
-            bound_socket(self._context, PULL, self.endpoints.inward),
-            bound_socket(self._context, PUB, self.endpoints.outward),
-        )
-        threading.Thread(target=proxy, args=ends).start()
+        super().__init__(folder)
         self.links: list[DirectLink] = []
 
     def link(self, listen: str = "") -> DirectLink:
@@ -72,7 +64,7 @@ class Wired:
         """All of it."""
         for link in self.links:
             link.close()
-        self._context.term()
+        self.end()
 
 
 @pytest.fixture

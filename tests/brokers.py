@@ -1,0 +1,26 @@
+"""A broker in a thread of a test, for links that need one."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+from neuron_node.wiring import PUB, PULL, Endpoints, bound_socket, new_context, proxy
+
+
+class ThreadBroker:
+    """Passes frames on until its context ends, in a folder whose path is short enough for a socket."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.endpoints = Endpoints(f"ipc://{folder}/in", f"ipc://{folder}/out")
+        self._context = new_context()
+        ends = (
+            bound_socket(self._context, PULL, self.endpoints.inward),
+            bound_socket(self._context, PUB, self.endpoints.outward),
+        )
+        threading.Thread(target=proxy, args=ends).start()
+
+    def end(self) -> None:
+        """Both of its sockets are closed with it."""
+        self._context.term()
