@@ -41,7 +41,6 @@ from neuron_node.program import new_link
 from neuron_node.shell import Shell
 from neuron_node.wiring import Endpoints
 
-TICK_MS = 50
 Observer = Callable[[str, dict[str, Any]], None]
 """Called with the name of an event and its facts, which are plain JSON data."""
 
@@ -59,6 +58,7 @@ class LeavesNodes:
         self.start = machine.start
         self.receive = machine.receive
         self.take = machine.take
+        self.tick_interval_ms = machine.tick_interval_ms
 
     @property
     def intake(self) -> Intake:
@@ -134,13 +134,13 @@ class Service:
         listening: Listening | None = None,
     ) -> int:
         """Until the run has ended; the exit code. In direct wiring it listens to its peers there."""
-        link = new_link(endpoints, TICK_MS, self.plan.incarnation, listening if self._direct else None)
+        link = new_link(endpoints, self.machine.tick_interval_ms, self.plan.incarnation, listening if self._direct else None)
         self.machine.links.endpoint = link.endpoint
         try:
             announce_health()
             machine = LeavesNodes(self.machine) if self._stays else self.machine
             with quiet():
-                return Shell(machine, link, TICK_MS, perform=self._perform, orphaned=orphaned).run()
+                return Shell(machine, link, perform=self._perform, orphaned=orphaned).run()
         finally:
             link.close()
             self._directory.unlock()

@@ -64,6 +64,9 @@ from neuron_node.passes import NOTHING
 from neuron_node.proof import LinkProof
 from neuron_node.worker import Worker
 
+TICK_MS = 250
+TICKS_A_HEARTBEAT = 4
+"""Where so many programs share a machine that heartbeats are rare, looking at the time must be rare too."""
 REGISTER_AGAIN_MS = 250
 REGISTER_AGAIN_AT_MOST_MS = 4_000
 PROBE_AGAIN_MS = 250
@@ -125,6 +128,11 @@ class NodeMachine:
     def intake(self) -> Intake:
         """The only worker's, if there is one."""
         return self.hosting.intake
+
+    @property
+    def tick_interval_ms(self) -> float:
+        """After how long time must pass, if nothing comes."""
+        return max(TICK_MS, self._heartbeat_interval_ms / TICKS_A_HEARTBEAT)
 
     def receive(self, frame: bytes, now_ms: float) -> Sequence[Action]:
         """Take a frame: the short way if it is like what came before, else the long one."""

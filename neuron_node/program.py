@@ -16,12 +16,11 @@ from neuron_node.direct import DirectLink, Listening, check_listening
 from neuron_node.errors import UserError
 from neuron_node.fingerprint import fingerprint
 from neuron_node.life import BEGIN_AGAIN, Self
-from neuron_node.machine import NodeMachine
+from neuron_node.machine import TICK_MS, NodeMachine
 from neuron_node.messages import IDENTITY_LENGTH
 from neuron_node.shell import Shell
 from neuron_node.wiring import DEFAULT_ENDPOINTS, Endpoints, Link, check_endpoint
 
-TICK_MS = 250
 DESCRIPTORS_OF_A_LISTENER = 1_024
 """Open files that a program with an outlet may have, unless it was started for a network of known size."""
 LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
@@ -56,7 +55,7 @@ def _live(
     )
     try:
         with quiet():
-            return Shell(NodeMachine(born), link, TICK_MS, orphaned=orphaned).run()
+            return Shell(NodeMachine(born), link, orphaned=orphaned).run()
     finally:
         link.close()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -48,6 +49,10 @@ class BusyMachine(Machine, Protocol):
     def intake(self) -> Intake:
         """How many frames are due; see `neuron_node.intake`."""
 
+    @property
+    def tick_interval_ms(self) -> float:
+        """After how long time must pass for it, if nothing comes."""
+
     def take(self, frames: list[bytes], now_ms: float) -> Sequence[Any]:
         """The same as `receive` with one after the other; with none, do what was put off."""
 
@@ -59,7 +64,6 @@ class Shell:
         self,
         machine: BusyMachine,
         link: Link,
-        tick_ms: float,
         *,
         perform: Callable[[Any], list[Event]] | None = None,
         orphaned: Callable[[], bool] = lambda: False,
@@ -67,7 +71,6 @@ class Shell:
         """`perform` does actions that are not the wire's and may return events; `orphaned` is asked at every tick."""
         self._machine = machine
         self._link = link
-        self._tick_ms = tick_ms
         self._perform_other = perform
         self._orphaned = orphaned
         self._interrupted = 0
@@ -79,7 +82,7 @@ class Shell:
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
         self._perform(self._machine.start(_now_ms()))
-        tick_due_ms = _now_ms() + self._tick_ms
+        tick_due_ms = _now_ms() + self._machine.tick_interval_ms
         # Bound once: what follows runs for every message, mostly with cold caches, and is kept as short as it can be.
         machine, receive, take, perform = self._machine, self._link.receive_many, self._machine.take, self._perform
         while self._code is None:
@@ -93,9 +96,10 @@ class Shell:
             if self._interrupted:
                 self._interrupt()
             if now_ms >= tick_due_ms:
-                tick_due_ms = now_ms + self._tick_ms
                 if not self._tick():
                     return 1
+                tick_due_ms = now_ms + machine.tick_interval_ms
+                self._link.wait_at_most(math.ceil(machine.tick_interval_ms))
         return self._code
 
     def _tick(self) -> bool:

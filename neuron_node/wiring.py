@@ -169,6 +169,13 @@ class Link:
             self._sub.setsockopt(zmq.RCVTIMEO, self._receive_timeout_ms)
         return frames
 
+    def wait_at_most(self, milliseconds: int) -> None:
+        """Another receive timeout."""
+        if milliseconds != self._receive_timeout_ms:
+            self._receive_timeout_ms = milliseconds
+            if self._silent:
+                self._sub.setsockopt(zmq.RCVTIMEO, milliseconds)
+
     def broken(self) -> bool:
         """Whether a connection has broken since it was made."""
         return any(monitor.poll(0) for monitor in self._monitors)

@@ -11,6 +11,7 @@ from neuron_node.events import End
 if TYPE_CHECKING:
     from coordinator.machine.machine import CoordinatorMachine
 
+TICK_MS = 50
 CONTROL_AGAIN_MS = 500
 CONTROL_MS_A_NODE = 5
 """What is repeated to everybody takes everybody's time."""

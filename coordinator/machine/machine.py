@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from coordinator.machine.admission import Admission
-from coordinator.machine.clock import Clock
+from coordinator.machine.clock import TICK_MS, Clock
 from coordinator.machine.course import Course
 from coordinator.machine.events import GenerationPersisted, Persisted, PersistFailed
 from coordinator.machine.gathering import Gathering
@@ -59,6 +59,8 @@ from neuron_node.messages import (
 
 class CoordinatorMachine:
     """`handle` takes an event and the time in milliseconds, and returns what is to be done, in order."""
+
+    tick_interval_ms = TICK_MS
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
@@ -205,20 +207,20 @@ class CoordinatorMachine:
         member.state = "working"
         member.ready = member.keeps_copies = True
         member.lacking.clear()
-        hosting = self.roster.hosting()
         if self.running and not member.linked:
             # After a gap in the connections: when all are back, what was lost in it comes again at once.
             member.linked = True
-            if all(host.linked for host in hosting):
+            if all(host.linked for host in self.roster.hosting()):
                 self.course.under_way.repeat(self.now_ms, all_of_them=True)
         self._begin_if_wired()
 
     def _begin_if_wired(self) -> None:
-        hosting = self.roster.hosting()
-        proved = self.links.proof.complete and all(host.ready for host in hosting)
-        if self.state is not CoordinatorState.WIRING or not proved:
+        if self.state is not CoordinatorState.WIRING or not self.links.proof.complete:
+            return
+        if not all(member.ready for member in self.roster.members.values() if member.groups):
             return
         self.watch.wired()
+        hosting = self.roster.hosting()
         lives = {group: host.incarnation for host in hosting for group in host.groups}
         self.course.under_way.results.expect_from(lives, self.outbox.header())
         self.account.wired(self.now_ms, self.messages, [(host.host, host.process) for host in hosting])

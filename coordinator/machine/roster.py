@@ -77,6 +77,8 @@ class Roster:
     def __init__(self) -> None:
         self.members: dict[bytes, Member] = {}
         self.gone: set[bytes] = set()
+        self._in_order: list[Member] | None = []
+        """None while it is to be sorted anew."""
         self.sent_by_the_gone = 0
         self.dropped_by_the_gone = 0
 
@@ -92,6 +94,7 @@ class Roster:
         who = (message.name, message.host, message.process, message.fingerprint)
         member = Member(incarnation, *who, now_ms, message.endpoint)
         self.members[incarnation] = member
+        self._in_order = None
         return member, earlier
 
     def everybody_was_heard(self, now_ms: float) -> None:
@@ -106,10 +109,13 @@ class Roster:
         self.dropped_by_the_gone += member.dropped
         self.gone.add(member.incarnation)
         del self.members[member.incarnation]
+        self._in_order = None
 
     def in_order(self) -> list[Member]:
         """Members by name, numbers in names counted as numbers: the order does not depend on who came first."""
-        return sorted(self.members.values(), key=lambda member: member.place)
+        if self._in_order is None:
+            self._in_order = sorted(self.members.values(), key=lambda member: member.place)
+        return self._in_order
 
     def host_of(self, group: int) -> Member | None:
         """The member that hosts a group."""

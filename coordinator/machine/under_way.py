@@ -28,6 +28,8 @@ FORWARD_BYTES_AT_ONCE = 64 * 1024 * 1024
 """Of messages that may be on their way; two passes may be under way in any case."""
 LEAST_FORWARD_AT_ONCE = 2
 FIRST_PATIENCE_MS = 2_000.0
+FIRST_PATIENCE_MS_A_GROUP = 10.0
+"""In the first pass every program touches memory for the first time: a repetition then would only keep all of them busy."""
 LEAST_PATIENCE_MS = 250.0
 MOST_PATIENCE_MS = 60_000.0
 PATIENCE_IN_STEPS = 10.0
@@ -55,6 +57,7 @@ class UnderWay:
         """Grows with every forward pass that is done: how long they take is not known when the first are sent."""
         self._recent_forward_ms: float | None = None
         self._bytes_of_pass: dict[int, int] = {}
+        self._first_patience_ms = FIRST_PATIENCE_MS + FIRST_PATIENCE_MS_A_GROUP * len(topology.groups)
 
     @property
     def training(self) -> bool:
@@ -206,10 +209,10 @@ class UnderWay:
         recent_ms, least_ms = self._recent_step_ms, LEAST_PATIENCE_MS
         if flight.job is not None:
             if self._recent_forward_ms is None:
-                least_ms = FIRST_PATIENCE_MS
+                least_ms = self._first_patience_ms
             else:
                 recent_ms = self._recent_forward_ms
-        patience_ms = FIRST_PATIENCE_MS
+        patience_ms = self._first_patience_ms
         if recent_ms is not None:
             patience_ms = min(max(least_ms, PATIENCE_IN_STEPS * recent_ms), MOST_PATIENCE_MS)
         return flight.sent_ms + patience_ms * float(min(2**flight.attempt, PATIENCE_GROWS_TO))
