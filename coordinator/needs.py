@@ -280,7 +280,7 @@ def _messages(
     """What one group sends in a step, and what the coordinator sends to it: (message, times)."""
     if layer == 0:
         yield one.message(group_address(number), Input, OUTSIDE, size), 1
-        yield one.message(COORDINATOR, InputError, number, size), 1
+        yield one.message(COORDINATOR, InputError, number, 0), 1
     else:
         yield one.message(error_address(number), Error, number, size, rows[layer - 1].groups), 1
     if layer == len(rows) - 1:

@@ -99,6 +99,11 @@ class NetworkSettings:
             self.output_activation,
         )
 
+    @property
+    def input_bias_learned(self) -> bool:
+        """Whether input neurons learn."""
+        return self.bias_learned and self.input_bias
+
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
         return asdict(self)

@@ -134,7 +134,9 @@ class Service:
         listening: Listening | None = None,
     ) -> int:
         """Until the run has ended; the exit code. In direct wiring it listens to its peers there."""
-        link = new_link(endpoints, self.machine.tick_interval_ms, self.plan.incarnation, listening if self._direct else None)
+        link = new_link(
+            endpoints, self.machine.tick_interval_ms, self.plan.incarnation, listening if self._direct else None
+        )
         self.machine.links.endpoint = link.endpoint
         try:
             announce_health()

@@ -123,7 +123,7 @@ class Topology:
             learning_rate=network.learning_rate,
             bias_low=bias_low,
             bias_high=bias_high,
-            bias_learned=network.bias_learned and (not is_input or network.input_bias),
+            bias_learned=network.input_bias_learned if is_input else network.bias_learned,
             seed=seed,
         )
 

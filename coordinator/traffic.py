@@ -101,7 +101,7 @@ class Pass:
 
 
 def coordinators_part(topology: Topology, one: Pass) -> Part:
-    """Inputs and targets out, outputs and input errors in."""
+    """Inputs and targets out, outputs and word of the input groups in."""
     sent = [one.message(group_address(g.number), Input, OUTSIDE, g.size) for g in topology.inputs]
     heard = len(topology.outputs)
     if one.learning:
@@ -117,7 +117,7 @@ def groups_part(topology: Topology, number: int, one: Pass) -> Part:
     last = group.layer == topology.last_layer
     sent_then: tuple[Message, ...] = ()
     if one.learning and group.layer == 0:
-        sent_then = (one.message(COORDINATOR, InputError, number, group.size),)
+        sent_then = (one.message(COORDINATOR, InputError, number, 0),)
     elif one.learning:
         sent_then = (one.message(error_address(number), Error, number, group.size, len(senders)),)
     return Part(

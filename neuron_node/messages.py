@@ -27,7 +27,7 @@ from neuron_node.fields import (
 from neuron_node.peer import Endpoint, Peer
 from neuron_node.role import Role
 
-PROTOCOL_VERSION = 4
+PROTOCOL_VERSION = 5
 MAX_FRAME_BYTES = 256 * 1024 * 1024
 MAX_HOSTED = 4096
 MAX_PEERS = 65_536
@@ -350,7 +350,7 @@ class Output(NamedTuple):
 
 
 class InputError(NamedTuple):
-    """Input group → coordinator: its own errors. With all outputs and all of these the step is done."""
+    """Input group → coordinator: its own errors, no columns if it learns no biases. The step is done with all of these and all outputs."""
 
     header: Header
     attempt: Attempt

@@ -79,16 +79,24 @@ class Neurons:
         if self.role.is_output:
             error = LOSSES[self.role.loss](memory.activity, memory.errors, self.role.activation)
         else:
-            error = (memory.errors @ self.weights.T) * self.activation.derivative(memory.activity)
+            error = self.own_error(memory.activity, memory.errors, self.weights)
         memory.own_error = error
+        return error
+
+    def own_error(self, activity: Array, errors: Array, weights: Array) -> Array:
+        """Step 6 above the outputs, with the weights as they were when sent."""
+        error: Array = (errors @ weights.T) * self.activation.derivative(activity)
         return error
 
     # 8. Gradient of each synapse = their error × own activity; of the bias = own error (mean over the batch).
     def gradient(self, memory: Memory) -> Gradient:
         """Summed up over the samples; the mean is taken in step 9, since a batch may come in parts."""
-        assert memory.activity is not None and memory.errors is not None and memory.own_error is not None
+        assert memory.activity is not None and memory.errors is not None
         weights = None if self.role.is_output else memory.activity.T @ memory.errors
-        bias = memory.own_error.sum(axis=0) if self.role.bias_learned else None
+        bias = None
+        if self.role.bias_learned:
+            assert memory.own_error is not None
+            bias = memory.own_error.sum(axis=0)
         return Gradient(memory.batch, weights, bias)
 
     # 9. Update weights and bias.

@@ -8,7 +8,13 @@ from __future__ import annotations
 
 import numpy as np
 
+from neuron_node.activations import Array
 from neuron_node.memory import Memory
+
+
+def _joined(errors: list[Array]) -> Array | None:
+    """None for a group that does not need its own error."""
+    return np.concatenate(errors) if errors else None
 
 
 class Parts:
@@ -32,5 +38,5 @@ class Parts:
             sum(memory.batch for memory in in_order),
             activity=np.concatenate([memory.activity for memory in in_order if memory.activity is not None]),
             errors=np.concatenate([memory.errors for memory in in_order if memory.errors is not None]),
-            own_error=np.concatenate([memory.own_error for memory in in_order if memory.own_error is not None]),
+            own_error=_joined([memory.own_error for memory in in_order if memory.own_error is not None]),
         )

@@ -68,6 +68,11 @@ class Role(NamedTuple):
         return not self.senders
 
     @property
+    def needs_own_error(self) -> bool:
+        """Whether the group, or anybody above it, learns from its own error: an input neuron needs it for its bias alone."""
+        return self.bias_learned or not self.is_input
+
+    @property
     def is_output(self) -> bool:
         """Whether it has nobody below: its error comes from the targets."""
         return not self.blocks

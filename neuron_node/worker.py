@@ -15,6 +15,7 @@ a repeat, not a rollback.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -53,8 +54,17 @@ from neuron_node.role import OUTSIDE
 AXON_AT_ONCE_BYTES = 32 * 1024
 """Up to this size a group publishes its whole axons in one message; beyond it, what each receiver would get in vain costs more."""
 FIRED = Stage.FIRED
+Noted = TypeVar("Noted")
 REPLIES_FIRST_FROM_BYTES = 256 * 1024
 """With so many weights, the error is sent before they are learned: those above can begin."""
+
+
+class Unasked(NamedTuple):
+    """What an own error follows from that nobody has needed: (batch, neurons), (batch, synapses), (neurons, synapses)."""
+
+    activity: Array
+    errors: Array
+    weights: Array
 
 
 class Worker(Passes):
@@ -74,9 +84,10 @@ class Worker(Passes):
         super().__init__(placement.role, Neurons(placement.role, bias, weights), run, generation)
         self.step = placement.step
         self._fired: list[tuple[int, int, Array]] = []
-        self._replied: list[tuple[int, int, Array]] = []
+        self._replied: list[tuple[int, int, Array | Unasked]] = []
         """First pass of the step, pass, and numbers, of all parts of the last step."""
         self._parts = Parts(0, 1)
+        self._needs_own_error = self.role.needs_own_error
         # What is quickly learned is not worth going once more through the shell for.
         self._replies_first = 8 * self.neurons.weights.size > REPLIES_FIRST_FROM_BYTES
         self.copies = Copies() if copies is None else copies
@@ -160,15 +171,20 @@ class Worker(Passes):
     @property
     def last_activity(self) -> Array:
         """Of the last pass, or all parts of the last step, (batch, neurons); empty if there was none."""
-        return self._whole(self._fired)
+        return self._whole([(number, activity) for _, number, activity in self._fired])
 
     @property
     def last_error(self) -> Array:
         """Of the last training step, (batch, neurons); empty if there was none."""
-        return self._whole(self._replied)
+        return self._whole(
+            [
+                (number, self.neurons.own_error(*error) if isinstance(error, Unasked) else error)
+                for _, number, error in self._replied
+            ]
+        )
 
-    def _whole(self, parts: list[tuple[int, int, Array]]) -> Array:
-        in_order = [numbers for _, _, numbers in sorted(parts, key=lambda part: part[1])]
+    def _whole(self, parts: list[tuple[int, Array]]) -> Array:
+        in_order = [numbers for _, numbers in sorted(parts, key=lambda part: part[0])]
         return np.concatenate(in_order) if in_order else np.empty((0, self.role.size))
 
     @property
@@ -215,12 +231,21 @@ class Worker(Passes):
         return sends + (self._outgoing_signals(record) if finite else self._diverge(record))
 
     def _reply(self, record: Pass) -> list[Send]:
-        """Steps 6 and 7, and, unless the error is to be on its way first, 8 and 9."""
-        error = self.neurons.reply(record.memory)
-        _note(self._replied, record, error)
+        """Steps 6 and 7, and, unless the error is to be on its way first, 8 and 9.
+
+        The coordinator, to whom alone an input neuron sends its error, learns nothing from it: it is told that all is
+        done, and the error is worked out when somebody asks for it.
+        """
+        memory, neurons = record.memory, self.neurons
         record.state = DONE
-        if not all_finite(error):
-            return self._diverge(record)
+        if self._needs_own_error:
+            error = neurons.reply(memory)
+            _note(self._replied, record, error)
+            if not all_finite(error):
+                return self._diverge(record)
+        else:
+            assert memory.activity is not None and memory.errors is not None
+            _note(self._replied, record, Unasked(memory.activity, memory.errors, neurons.weights))
         self._unlearned.append(record)
         sends = [self._outgoing_error(record)]
         if self._replies_first:
@@ -238,7 +263,6 @@ class Worker(Passes):
 
     def _learn(self, record: Pass) -> list[Send]:
         memory = record.memory
-        assert memory.activity is not None and memory.own_error is not None
         if record.parts > 1:
             first = record.number - record.part
             if first != self._parts.first_pass:
@@ -262,7 +286,7 @@ class Worker(Passes):
         sends: list[Send] = []
         if record.state is not LISTENING:
             sends += self._outgoing_signals(record)
-        if record.memory.own_error is not None:
+        if record.state is DONE and record.mode != FORWARD:
             sends.append(self._outgoing_error(record))
         return sends
 
@@ -284,7 +308,8 @@ class Worker(Passes):
 
     def _outgoing_error(self, record: Pass) -> Send:
         error = record.memory.own_error
-        assert error is not None
+        if error is None:
+            return _data(self._error_head, record, (record.memory.batch, 0))
         return _data(self._error_head, record, error.shape, error)
 
     def _diverge(self, record: Pass) -> list[Send]:
@@ -307,7 +332,7 @@ class Worker(Passes):
         return State(self.neurons.bias[None, :], self.neurons.weights)
 
 
-def _note(parts: list[tuple[int, int, Array]], record: Pass, numbers: Array) -> None:
+def _note(parts: list[tuple[int, int, Noted]], record: Pass, numbers: Noted) -> None:
     """Keep the numbers of a pass with those of its step's other parts; those of another step give way."""
     first = record.number - record.part
     if parts and parts[0][0] != first:

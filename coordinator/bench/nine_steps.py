@@ -37,14 +37,12 @@ class NineSteps:
             self._activity @ self._weights
 
     def reply(self) -> None:
-        """Step 6: the own error."""
+        """Step 6: the own error, which input neurons do not need."""
         activity = self._activity
         if self._is_output:
             self._own_error = (activity - self._errors) * activity * (1.0 - activity)
-        else:
-            self._own_error = self._errors @ self._weights.T
-            if not self._is_input:
-                self._own_error = self._own_error * (activity * (1.0 - activity))
+        elif not self._is_input:
+            self._own_error = (self._errors @ self._weights.T) * (activity * (1.0 - activity))
 
     def learn(self) -> None:
         """Steps 8 and 9: gradients, and one step down them."""

@@ -57,7 +57,9 @@ class Course:
         self.plan = plan
         self.topology = topology
         self.outbox = outbox
-        self.under_way = UnderWay(topology, outbox.header, outbox.send_all)
+        self.under_way = UnderWay(
+            topology, outbox.header, outbox.send_all, input_errors=plan.network.input_bias_learned
+        )
         self._uncounted: Done | None = None
         data = plan.data
         self.training = Training(

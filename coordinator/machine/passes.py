@@ -89,7 +89,9 @@ class Flight:
         layer = topology.last_layer if isinstance(message, Output) else 0
         if group is None or group.layer != layer:
             raise Unexpected(f"{type(message).__name__} from group {message.sender}")
-        if message.values.shape != (len(self.inputs), group.size):
+        # An input group's own error is nobody's concern but its bias's: see `Role.needs_own_error`.
+        columns = (0, group.size) if isinstance(message, InputError) else (group.size,)
+        if message.values.shape not in [(len(self.inputs), count) for count in columns]:
             raise WrongShape(f"{message.values.shape} from {group.names[0]}")
         if message.attempt > self.attempt:
             raise Stale("a result of an attempt that was never made")

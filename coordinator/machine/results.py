@@ -21,7 +21,8 @@ from neuron_node.messages import Data, Header, InputError, Mode, Output
 class Results:
     """Knows how each result begins, and reads those of a flight."""
 
-    def __init__(self, topology: Topology) -> None:
+    def __init__(self, topology: Topology, *, input_errors: bool = False) -> None:
+        """With `input_errors`, input groups learn biases, and so send their own errors; else they say only that all is done."""
         self._topology = topology
         self._outputs: list[bytes] = []
         self._input_errors: list[bytes] = []
@@ -30,7 +31,7 @@ class Results:
         self._due = {False: len(topology.outputs), True: len(topology.outputs) + len(topology.inputs)}
         """Results of a pass, by whether it learns."""
         self._output_sizes = {group.size for group in topology.outputs}
-        self._input_sizes = {group.size for group in topology.inputs}
+        self._input_columns = [group.size if input_errors else 0 for group in topology.inputs]
 
     def expect_from(self, lives: Mapping[int, bytes], header: Header) -> None:
         """The network is wired: these lives host the groups, by number."""
@@ -55,7 +56,7 @@ class Results:
         # Output groups of several sizes would have to be put together one by one; that is the long way's.
         if not self._outputs or len(self._output_sizes) > 1:
             return set()
-        sizes = self._output_sizes if flight.mode is Mode.FORWARD else self._output_sizes | self._input_sizes
+        sizes = self._output_sizes if flight.mode is Mode.FORWARD else self._output_sizes.union(self._input_columns)
         batch = len(flight.inputs)
         mark = data_mark(flight.number, flight.attempt, flight.mode, flight.part, flight.parts, flight.chain)
         return {mark + data_shape(batch, size) for size in sizes}
@@ -74,7 +75,7 @@ class Results:
         except KeyError:
             return False
         [size] = self._output_sizes
-        lengths = [NUMBERS_BEGIN + 8 * batch * group.size for group in self._topology.inputs] if errors else []
+        lengths = [NUMBERS_BEGIN + 8 * batch * columns for columns in self._input_columns] if errors else []
         if [*map(len, errors)] != lengths or {*map(len, outputs)} != {NUMBERS_BEGIN + 8 * batch * size}:
             return False
         numbers = np.frombuffer(b"".join([frame[NUMBERS_BEGIN:] for frame in (*outputs, *errors)]), dtype="<f8")

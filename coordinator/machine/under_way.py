@@ -40,7 +40,15 @@ ATTEMPTS = 8
 class UnderWay:
     """Flights by pass number, and the forward jobs whose batches wait for their turn."""
 
-    def __init__(self, topology: Topology, header: Callable[[int], Header], send: Callable[[list[Send]], None]) -> None:
+    def __init__(
+        self,
+        topology: Topology,
+        header: Callable[[int], Header],
+        send: Callable[[list[Send]], None],
+        *,
+        input_errors: bool = False,
+    ) -> None:
+        """For `input_errors` see `Results`."""
         self.flights: dict[int, Flight] = {}
         self.jobs: deque[ForwardJob] = deque()
         self.passes = 0
@@ -48,7 +56,7 @@ class UnderWay:
         self.postponed = False
         self.due = 1
         """Frames that are worth waiting for."""
-        self.results = Results(topology)
+        self.results = Results(topology, input_errors=input_errors)
         self._launching = Launching(topology)
         self._topology = topology
         self._header = header
@@ -57,7 +65,7 @@ class UnderWay:
         """Grows with every forward pass that is done: how long they take is not known when the first are sent."""
         self._recent_forward_ms: float | None = None
         self._bytes_of_pass: dict[int, int] = {}
-        self._first_patience_ms = FIRST_PATIENCE_MS + FIRST_PATIENCE_MS_A_GROUP * len(topology.groups)
+        self._first_patience_ms = first_patience_ms(topology)
 
     @property
     def training(self) -> bool:
@@ -245,6 +253,11 @@ class UnderWay:
         flight.tails = self.results.tails_of(flight)
         self._count_due()
         self._send(self._launching.sends(flight, self._header(flight.number)))
+
+
+def first_patience_ms(topology: Topology) -> float:
+    """How long a pass may take before it is known how long passes take."""
+    return FIRST_PATIENCE_MS + FIRST_PATIENCE_MS_A_GROUP * len(topology.groups)
 
 
 def _mean_so_far(before_ms: float | None, took_ms: float) -> float:

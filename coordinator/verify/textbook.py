@@ -57,12 +57,16 @@ class Textbook:
             activities.append(self._activation(layer, activities[-1] @ weights + self.biases[layer]))
         return activities
 
-    def step(self, inputs: Matrix, targets: Matrix) -> Trace:
-        """Forward, back, and one step down the gradient of the mean loss."""
+    def step(self, inputs: Matrix, targets: Matrix, *, input_errors: bool = True) -> Trace:
+        """Forward, back, and one step down the gradient of the mean loss.
+
+        The inputs' own errors can be left out where no input bias is learned: no weight depends on them.
+        """
         activities = self.forward(inputs)
         errors = [self._output_error(activities[-1], targets)]
-        for layer in range(len(self.weights) - 1, -1, -1):
-            errors.insert(0, errors[0] @ self.weights[layer].T * self._slope(layer, activities[layer]))
+        for layer in range(len(self.weights) - 1, 0, -1):
+            errors.insert(0, self._error(layer, activities[layer], errors[0]))
+        errors.insert(0, self._error(0, activities[0], errors[0]) if input_errors else np.empty((len(inputs), 0)))
         rate, batch = self.network.learning_rate, len(inputs)
         self.weights = [
             weights - rate * activities[layer].T @ errors[layer + 1] / batch
@@ -95,6 +99,9 @@ class Textbook:
                 return np.where(activity > 0.0, 1.0, 0.0)
             case _:
                 return np.ones(activity.shape)
+
+    def _error(self, layer: int, activity: Matrix, errors_below: Matrix) -> Matrix:
+        return np.asarray(errors_below @ self.weights[layer].T * self._slope(layer, activity))
 
     def _output_error(self, activity: Matrix, targets: Matrix) -> Matrix:
         difference = activity - targets

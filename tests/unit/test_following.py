@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from coordinator.machine.passes import Flight
 from coordinator.machine.steps import Sent, Steps
-from coordinator.machine.under_way import FIRST_PATIENCE_MS, UnderWay
+from coordinator.machine.under_way import UnderWay, first_patience_ms
 from coordinator.topology import Topology
 from neuron_node.activations import quiet
 from neuron_node.addresses import error_address, group_address
@@ -193,13 +193,13 @@ def test_who_waits_for_its_turn_is_not_late() -> None:
     under_way = UnderWay(topology, lambda number: Header(NETWORK_RUN, 1, number, b"coordin."), lambda _sends: None)
     [first] = under_way.launch_step(row, row, Mode.TRAIN, 0.0, chain=FOLLOWED)
     [second] = under_way.launch_step(row, row, Mode.TRAIN, 0.0, chain=FOLLOWS)
-    late_ms = FIRST_PATIENCE_MS + 1.0
+    late_ms = first_patience_ms(topology) + 1.0
     assert under_way.repeat(late_ms) is None
     assert (first.attempt, second.attempt) == (1, 0)
     under_way.hear(Output(Header(NETWORK_RUN, 1, 1, b"node-one"), 1, Mode.TRAIN, 2, row), late_ms)
     under_way.hear(InputError(Header(NETWORK_RUN, 1, 1, b"node-one"), 1, Mode.TRAIN, 1, row), late_ms)
-    assert not under_way.is_late(late_ms + FIRST_PATIENCE_MS / 2)
-    assert under_way.is_late(late_ms + FIRST_PATIENCE_MS)
+    assert not under_way.is_late(late_ms + first_patience_ms(topology) / 2)
+    assert under_way.is_late(late_ms + first_patience_ms(topology))
 
 
 def test_following_changes_no_weight(monkeypatch: pytest.MonkeyPatch) -> None:

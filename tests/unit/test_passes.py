@@ -7,7 +7,7 @@ import pytest
 
 from coordinator.machine import under_way
 from coordinator.machine.passes import Flight, ForwardJob
-from coordinator.machine.under_way import ATTEMPTS, FIRST_PATIENCE_MS, FORWARD_AT_FIRST, FORWARD_AT_ONCE, UnderWay
+from coordinator.machine.under_way import ATTEMPTS, FORWARD_AT_FIRST, FORWARD_AT_ONCE, UnderWay, first_patience_ms
 from coordinator.topology import Topology
 from neuron_node.activations import Array
 from neuron_node.codec import decode
@@ -120,7 +120,7 @@ def test_patience_grows_with_the_attempts_and_ends() -> None:
             repeated.append((now_ms, messages[0][2]))
     assert [attempt for _, attempt in repeated] == list(range(1, ATTEMPTS + 1))
     gaps = np.diff([0] + [now_ms for now_ms, _ in repeated])
-    usual_ms = FIRST_PATIENCE_MS
+    usual_ms = first_patience_ms(TOPOLOGY)
     assert gaps.tolist() == [pytest.approx(usual_ms * factor, abs=100) for factor in (1, 2, *[4] * (ATTEMPTS - 2))]
     assert given_up is not None and given_up.missing(TOPOLOGY) == ["output.0", "output.1", "input.0", "input.1"]
 
@@ -207,8 +207,8 @@ def test_patience_with_forward_passes_is_their_own() -> None:
     assert wire.under_way.recent_ms == 1.0
     wire.under_way.add(ForwardJob(ROWS, 1, lambda _: None))
     wire.under_way.launch_forward(10.0)
-    assert not wire.under_way.is_late(10.0 + FIRST_PATIENCE_MS - 1.0)
-    assert wire.under_way.is_late(10.0 + FIRST_PATIENCE_MS)
+    assert not wire.under_way.is_late(10.0 + first_patience_ms(TOPOLOGY) - 1.0)
+    assert wire.under_way.is_late(10.0 + first_patience_ms(TOPOLOGY))
     for number in sorted(wire.under_way.flights):
         for group in (FIRST_OUTPUT, SECOND_OUTPUT):
             wire.output(number, group, column(0), 1010.0)

@@ -88,13 +88,23 @@ def test_any_order_of_arrival_ends_in_the_same_state() -> None:
     assert len(ends) == 1
 
 
-def test_an_input_group_reports_its_error_to_the_coordinator() -> None:
-    """The last message of a step goes up to whoever sent the input."""
-    worker = worker_of(input_role(), 2.0)
+@pytest.mark.parametrize("bias_learned", [True, False])
+def test_an_input_group_answers_the_coordinator(bias_learned: bool) -> None:
+    """The last message of a step goes up to whoever sent the input: with the own error, if a bias is learned from it.
+
+    Else it is worked out for whoever asks, with the weight as it was when sent.
+    """
+    worker = worker_of(input_role()._replace(bias_learned=bias_learned), 2.0)
     [(address, fired)] = hear(worker, input_to(1, matrix((3.0,))))
     assert address == group_address(2) and isinstance(fired, Signal) and fired.values.tolist() == [[6.0]]
     [(address, reply)] = hear(worker, error_from(2, matrix((0.5,))))
-    assert address == COORDINATOR and isinstance(reply, InputError) and reply.values.tolist() == [[1.0]]
+    assert (
+        address == COORDINATOR
+        and isinstance(reply, InputError)
+        and reply.values.tolist() == [[1.0] if bias_learned else []]
+    )
+    assert worker.last_error.tolist() == [[1.0]]
+    assert worker.neurons.weights.tolist() != [[2.0]]
 
 
 def test_an_output_group_reports_its_activity_and_may_have_its_target_first() -> None:
