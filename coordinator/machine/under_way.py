@@ -63,7 +63,8 @@ class UnderWay:
         self._send = send
         self._forward_at_once = FORWARD_AT_FIRST
         """Grows with every forward pass that is done: how long they take is not known when the first are sent."""
-        self._recent_forward_ms: float | None = None
+        self._recent_forward_ms: dict[int, float] = {}
+        """By the size of a batch."""
         self._bytes_of_pass: dict[int, int] = {}
         self._first_patience_ms = first_patience_ms(topology)
 
@@ -101,8 +102,7 @@ class UnderWay:
     def launch_forward(self, now_ms: float) -> None:
         """Send as many of the waiting batches as may be under way at once."""
         if not self.flights:
-            # Other rows, other passes: what the last ones took says nothing about these.
-            self._forward_at_once, self._recent_forward_ms = FORWARD_AT_FIRST, None
+            self._forward_at_once = FORWARD_AT_FIRST
         for job in self.jobs:
             while job.waiting and len(self.flights) < self._at_once(job.batch_size):
                 batch, rows = job.next_batch()
@@ -175,7 +175,8 @@ class UnderWay:
             if flight.job is None:
                 self._recent_step_ms = _mean_so_far(self._recent_step_ms, took_ms)
             else:
-                self._recent_forward_ms = _mean_so_far(self._recent_forward_ms, took_ms)
+                size = flight.job.batch_size
+                self._recent_forward_ms[size] = _mean_so_far(self._recent_forward_ms.get(size), took_ms)
         if flight.job:
             self._forward_at_once = min(self._forward_at_once + 1, FORWARD_AT_ONCE)
         if flight.job and flight.job.finish_batch(flight.batch, flight.activities(self._topology)):
@@ -195,8 +196,11 @@ class UnderWay:
 
     @property
     def recent_ms(self) -> float | None:
-        """What passes took lately, of the kind that is under way; None if none of this kind was ever done."""
-        known = [self._recent_step_ms, None if self.training else self._recent_forward_ms]
+        """What passes took lately, of the kind that is under way, or of any; None if none of this kind was ever done."""
+        sizes = {flight.job.batch_size for flight in self.flights.values() if flight.job}
+        if not self.flights:
+            sizes.update(self._recent_forward_ms)
+        known = [self._recent_step_ms, *map(self._recent_forward_ms.get, sizes)]
         return max((took_ms for took_ms in known if took_ms is not None), default=None)
 
     @property
@@ -216,10 +220,11 @@ class UnderWay:
     def _late_at_ms(self, flight: Flight) -> float:
         recent_ms, least_ms = self._recent_step_ms, LEAST_PATIENCE_MS
         if flight.job is not None:
-            if self._recent_forward_ms is None:
+            recent_forward_ms = self._recent_forward_ms.get(flight.job.batch_size)
+            if recent_forward_ms is None:
                 least_ms = self._first_patience_ms
             else:
-                recent_ms = self._recent_forward_ms
+                recent_ms = recent_forward_ms
         patience_ms = self._first_patience_ms
         if recent_ms is not None:
             patience_ms = min(max(least_ms, PATIENCE_IN_STEPS * recent_ms), MOST_PATIENCE_MS)

@@ -215,3 +215,20 @@ def test_patience_with_forward_passes_is_their_own() -> None:
     assert wire.under_way.recent_ms == 1000.0
     wire.under_way.launch_step(ROWS, ROWS, Mode.TRAIN, 2000.0)
     assert wire.under_way.recent_ms == 1.0 and wire.under_way.is_late(2000.0 + under_way.LEAST_PATIENCE_MS)
+
+
+def test_patience_with_forward_passes_is_remembered_by_their_size() -> None:
+    """The next evaluation knows what its passes take; those with other batches say nothing about it."""
+    wire = Wire()
+    for batch_size, took_ms in ((1, 300.0), (4, 20.0)):
+        wire.under_way.add(ForwardJob(ROWS, batch_size, lambda _: None))
+        wire.under_way.launch_forward(0.0)
+        for number in sorted(wire.under_way.flights):
+            for group in (FIRST_OUTPUT, SECOND_OUTPUT):
+                wire.output(number, group, np.zeros((batch_size, 1)), took_ms)
+    for batch_size, patience_ms in ((1, 3_000.0), (4, under_way.LEAST_PATIENCE_MS)):
+        wire.under_way.flights.clear()
+        wire.under_way.jobs.clear()
+        wire.under_way.add(ForwardJob(ROWS, batch_size, lambda _: None))
+        wire.under_way.launch_forward(0.0)
+        assert not wire.under_way.is_late(patience_ms - 1.0) and wire.under_way.is_late(patience_ms)
