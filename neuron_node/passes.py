@@ -89,7 +89,7 @@ class Passes:
         self._ahead: Pass | None = None
         """The pass after the last one, if it is of the same mode and size: its frames can be sorted before it is opened."""
         self._further: dict[int, Pass] = {}
-        """Those after it, if they are forward passes, of which many are on their way at once. Empty when `look` is done."""
+        """Those after it, if they are forward passes or parts of its step, of which several are on their way at once."""
         self._held = Held()
         self._unlearned: list[Pass] = []
         """What has been replied to and not been learned."""
@@ -210,9 +210,17 @@ class Passes:
         if number == ahead.number:
             return ahead
         record = self._further.get(number)
-        if record is None and ahead.mode == FORWARD and number <= ahead.number + FORWARD_PASSES_AHEAD:
-            record = self._further[number] = self._pass(number, FORWARD, ahead.memory.batch, 0, ahead.parts)
+        if record is None and number <= ahead.number + self._sorted_ahead(ahead):
+            # Forward passes are of one part each.
+            part = ahead.part + number - ahead.number if ahead.mode != FORWARD else 0
+            record = self._pass(number, ahead.mode, ahead.memory.batch, part, ahead.parts, ahead.chain)
+            self._further[number] = record
         return record
+
+    @staticmethod
+    def _sorted_ahead(ahead: Pass) -> int:
+        """Of how many passes after that one frames can be sorted: forward passes, or the parts of a step."""
+        return FORWARD_PASSES_AHEAD if ahead.mode == FORWARD else ahead.parts - 1 - ahead.part
 
     def _first_begun(self) -> Pass | None:
         """Of those that are not open the first of which something has come, which can be used."""
@@ -229,6 +237,7 @@ class Passes:
                     break
         for record in further.values():
             self._refuse(record.down)
+            self._refuse(record.up)
         further.clear()
         return None
 
