@@ -168,6 +168,19 @@ def test_a_spare_and_a_worker_send_heartbeats_at_the_interval_of_the_welcome() -
     assert isinstance(beat, Heartbeat) and beat.state == "working"
 
 
+def test_a_node_of_a_large_network_looks_at_the_time_less_often() -> None:
+    """A thousand programs that wake up four times a second to find that nothing is due keep a machine busy."""
+    machine = NodeMachine(born())
+    machine.start(0.0)
+    assert machine.tick_interval_ms == 250.0
+    welcome(machine, interval_ms=1_000)
+    assert machine.tick_interval_ms == 250.0
+    machine = NodeMachine(born())
+    machine.start(0.0)
+    welcome(machine, interval_ms=5_000)
+    assert machine.tick_interval_ms == 1_250.0
+
+
 def test_a_probe_is_sent_again_until_it_comes_back() -> None:
     """And only the latest one proves anything."""
     machine = NodeMachine(born())
