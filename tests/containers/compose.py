@@ -28,11 +28,14 @@ _numbers = itertools.count(1)
 class Project:
     """The services of compose.yaml under a name of their own, with the given settings."""
 
-    def __init__(self, settings: Mapping[str, str], folder: Path) -> None:
-        """`folder` takes the settings' file and is /config in the coordinator's container."""
+    def __init__(self, settings: Mapping[str, str], folder: Path, patience: float = 1.0) -> None:
+        """`folder` takes the settings' file and is /config in the coordinator's container. A large project may take so many
+        times as long as a small one.
+        """
         self.name = f"exmachina-test-{os.getpid()}-{next(_numbers)}"
         self.config = folder
         self.said: list[str] = []
+        self._command_seconds, self._state_seconds = patience * COMMAND_SECONDS, patience * STATE_SECONDS
         # Port 0: the engine takes a free one. The container's user has to be able to read the folder.
         values = {
             "EXMACHINA_PORT_IN": "0",
@@ -66,7 +69,7 @@ class Project:
             input=text or "",
             capture_output=True,
             text=True,
-            timeout=COMMAND_SECONDS,
+            timeout=self._command_seconds,
             check=False,
             cwd=CHECKOUT,
         )
@@ -86,7 +89,7 @@ class Project:
     def await_status(self, **wanted: Any) -> dict[str, Any]:
         """The status, once it has these values; looks whenever the coordinator has said something new."""
         status: dict[str, Any] = {}
-        for _ in self._heard(STATE_SECONDS):
+        for _ in self._heard(self._state_seconds):
             done = self.run("exec", "-T", "coordinator", "coordinator", "status", "--json")
             if done.returncode == 0:
                 status = json.loads(done.stdout)
@@ -100,7 +103,7 @@ class Project:
 
     def await_snapshot(self, run: str) -> None:
         """Return when a run's folder has a snapshot; looks as `await_status` does."""
-        for _ in self._heard(STATE_SECONDS):
+        for _ in self._heard(self._state_seconds):
             names = self.run("exec", "-T", "coordinator", "ls", f"/runs/{run}/snapshots").stdout.split()
             if any(name.endswith(".snapshot") for name in names):
                 return
@@ -109,7 +112,7 @@ class Project:
     def line_with(self, process: subprocess.Popen[str], text: str) -> str:
         """The first line with `text` that a command started with a pipe writes; all lines go into `said`."""
         assert process.stdout
-        patience = threading.Timer(STATE_SECONDS, process.kill)
+        patience = threading.Timer(self._state_seconds, process.kill)
         patience.start()
         try:
             for line in process.stdout:
@@ -118,13 +121,13 @@ class Project:
                     return line
         finally:
             patience.cancel()
-        raise AssertionError(f"no line with {text!r} in {STATE_SECONDS} s:\n{''.join(self.said)}")
+        raise AssertionError(f"no line with {text!r} in {self._state_seconds:g} s:\n{''.join(self.said)}")
 
     def containers(self) -> list[dict[str, Any]]:
         """What the engine knows of every container of this project."""
         names = self.must("ps", "--all", "--quiet").split()
         done = subprocess.run(
-            ["docker", "inspect", *names], capture_output=True, text=True, check=True, timeout=COMMAND_SECONDS
+            ["docker", "inspect", *names], capture_output=True, text=True, check=True, timeout=self._command_seconds
         )
         return list(json.loads(done.stdout))
 
