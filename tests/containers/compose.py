@@ -17,6 +17,7 @@ from typing import IO, Any
 CHECKOUT = Path(__file__).resolve().parents[2]
 COMMAND_SECONDS = 300
 STATE_SECONDS = 120
+GRACE_SECONDS = 5
 LOOK_AGAIN_SECONDS = 2.0
 OF_THE_USER = ("EXMACHINA_", "COMPOSE_", "NEURONS")
 EPOCH = re.compile(rb"\| +epoch \d+: ")
@@ -36,6 +37,7 @@ class Project:
         self.config = folder
         self.said: list[str] = []
         self._command_seconds, self._state_seconds = patience * COMMAND_SECONDS, patience * STATE_SECONDS
+        self._grace_seconds = round(patience * GRACE_SECONDS)
         # Port 0: the engine takes a free one. The container's user has to be able to read the folder.
         values = {
             "EXMACHINA_PORT_IN": "0",
@@ -137,7 +139,7 @@ class Project:
 
     def down(self) -> None:
         """Stop everything and remove it, volumes too."""
-        self.must("down", "--volumes", "--remove-orphans", "--timeout", "5")
+        self.must("down", "--volumes", "--remove-orphans", "--timeout", str(self._grace_seconds))
 
     def left_behind(self) -> dict[str, list[str]]:
         """Containers, volumes and networks of this project that still exist."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from .compose import COMMAND_SECONDS, Project
 
@@ -28,13 +29,17 @@ def kill(container: str, program: str) -> None:
     engine("exec", container, "python", "-c", KILL, f"/opt/exmachina/bin/{program}", codes=(0, 137))
 
 
+def service_of(container: dict[str, Any]) -> str:
+    """The service in compose.yaml that a container is of."""
+    return str(container["Config"]["Labels"]["com.docker.compose.service"])
+
+
 def container_of(project: Project, service: str, host: str | None = None) -> str:
     """A container of a service, by its host name where there are several."""
     [found] = [
         container["Id"]
         for container in project.containers()
-        if container["Config"]["Labels"]["com.docker.compose.service"] == service
-        and host in (None, container["Config"]["Hostname"])
+        if service_of(container) == service and host in (None, container["Config"]["Hostname"])
     ]
     return str(found)
 
