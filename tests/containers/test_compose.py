@@ -7,12 +7,12 @@ import os
 import re
 import subprocess
 import sys
-from typing import Any
 
 import pytest
 
 from .compose import CHECKOUT, Project
 from .conftest import Projects
+from .disturbing import service_of
 
 pytestmark = pytest.mark.containers
 
@@ -25,10 +25,6 @@ for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
         os.kill(int(path.parent.name), signal.SIGKILL)
 """
 IMAGES = {"broker": "exmachina-node", "coordinator": "exmachina-coordinator", "neuron": "exmachina-node"}
-
-
-def service_of(container: dict[str, Any]) -> str:
-    return str(container["Config"]["Labels"]["com.docker.compose.service"])
 
 
 def test_a_network_of_containers_learns(network: Project) -> None:

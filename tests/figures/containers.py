@@ -68,11 +68,11 @@ def containers(neurons: int, seconds: float) -> Figure:
             stopping = time.monotonic()
             figure["ended_by_themselves"] = _ended_by_themselves(project)
             figure["seconds_until_ended"] = time.monotonic() - stopping
+            project.down()
         except BaseException:
             print(figure, project.run("logs", "--tail", "20", "coordinator").stdout, sep="\n", file=sys.stderr)
-            raise
-        finally:
             project.down()
+            raise
         figure["seconds_stopping"] = time.monotonic() - stopping
         figure["left_behind"] = sum(map(len, project.left_behind().values()))
     return figure
@@ -81,8 +81,8 @@ def containers(neurons: int, seconds: float) -> Figure:
 def _ended_by_themselves(project: Project) -> int:
     """How many neurons end, with exit code 0, when the coordinator is asked to stop; all that do so have ended then.
 
-    What `down` finds still running it stops all at once: hundreds of programs that are scheduled together for the first time
-    in minutes do not end within a grace of seconds, and of hundreds of kills the engine loses some.
+    What `down` finds still running it stops all at once: five hundred did not end within 5 s, and of as many kills at a time
+    the engine lost one.
     """
     with Client(_endpoints(project), ASK_SECONDS) as client:
         client.ask("stop")
@@ -119,7 +119,8 @@ def _trained_and_killed(project: Project, figure: Figure, seconds: float) -> Non
         figure["steps_per_second_afterwards"] = _steps_per_second(client, seconds)
         figure["recoveries"] = client.ask("status")[0]["recoveries"]
     lines = project.must("logs", "--no-log-prefix", "coordinator").splitlines()
-    figure["trouble"] = [line for line in lines if any(sign in line for sign in TROUBLE)]
+    # Compose puts control characters before a line.
+    figure["trouble"] = [line[line.index(sign) :] for line in lines for sign in TROUBLE if sign in line]
 
 
 def _endpoints(project: Project) -> Endpoints:
