@@ -122,12 +122,17 @@ class _Listener:
 def network_of(
     plan: Plan, choose: Callable[[int], int] = lambda _waiting: 0
 ) -> tuple[MemoryNetwork, CoordinatorMachine]:
-    """A coordinator and a node for each group of its plan, on one network."""
+    """A coordinator and the nodes of its plan, on one network."""
     network = MemoryNetwork(choose)
+    return network, add_run(network, plan)
+
+
+def add_run(network: MemoryNetwork, plan: Plan) -> CoordinatorMachine:
+    """Let a coordinator and the nodes of its plan live on a network."""
     coordinator = CoordinatorMachine(plan)
     network.add(coordinator)
-    for number in coordinator.topology.groups:
+    for number in range(1, coordinator.gathering.nodes_needed + 1):
         incarnation = number.to_bytes(IDENTITY_LENGTH, "big")
         born = Self(incarnation, f"node-{number}", "memory", number, "memory", plan.fingerprint)
         network.add(NodeMachine(born))
-    return network, coordinator
+    return coordinator

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from neuron_node.addresses import EVERY_NODE, axon_address, error_address, group_address, node_address
 from neuron_node.copies import Copies
 from neuron_node.events import Action, Connect, Disconnect, Send, Subscribe, Unsubscribe
+from neuron_node.household import Hear, Household
 from neuron_node.intake import Intake, OneByOne
 from neuron_node.messages import Grant, Placement
 from neuron_node.worker import Worker
@@ -15,13 +16,16 @@ from neuron_node.worker import Worker
 class Hosting:
     """The groups of one node. Copies outlive a grant, a lost link and a new registration, but not another run."""
 
-    def __init__(self, incarnation: bytes, tell_copy: Callable[[Worker, int], Send]) -> None:
+    def __init__(self, incarnation: bytes, tell_copy: Callable[[Worker, int], Send], hear: Hear) -> None:
+        """`tell_copy` sends a fresh copy to the coordinator; `hear` lets groups hear a frame in full."""
         self.workers: dict[int, Worker] = {}
         self.hearers: dict[bytes, list[Worker]] = {}
         """Workers by the addresses at which they hear."""
         self.only_worker: Worker | None = None
+        self.household: Household | None = None
+        """Several workers."""
         self.intake: Intake = OneByOne()
-        """The only worker; the frames of several are handed out one by one."""
+        """The only worker, or the household."""
         self.subscriptions: list[bytes] = [node_address(incarnation), EVERY_NODE]
         self.unproved = False
         """Whether an address was subscribed to, or a peer connected to, after the links were last proved."""
@@ -29,7 +33,7 @@ class Hosting:
         """In direct wiring: whose data are heard where they send them, by incarnation."""
         self.copies = Copies()
         self._incarnation = incarnation
-        self._tell_copy = tell_copy
+        self._tell_copy, self._hear = tell_copy, hear
 
     def begin_run(self) -> None:
         """Copies of another run are of no use."""
@@ -58,7 +62,8 @@ class Hosting:
 
     def rest(self) -> None:
         """Take no data the short way."""
-        self.only_worker, self.intake = None, OneByOne()
+        self.only_worker = self.household = None
+        self.intake = OneByOne()
 
     def subscribe_again(self) -> list[Action]:
         """All connections and subscriptions once more, on new sockets."""
@@ -95,9 +100,16 @@ class Hosting:
         self.rest()
         if len(workers) == 1:
             self.only_worker = self.intake = workers[0]
+        elif workers:
+            self.household = self.intake = Household(workers, self.hearers, self._hear)
         before = self.subscriptions
-        self.subscriptions = [node_address(self._incarnation), EVERY_NODE, *self.hearers]
+        self.subscriptions = [node_address(self._incarnation), EVERY_NODE, *self._heard_from_outside()]
         known, kept = set(before), set(self.subscriptions)
         fresh = [address for address in self.subscriptions if address not in known]
         self.unproved = self.unproved or bool(fresh)
         return [*map(Subscribe, fresh), *(Unsubscribe(address) for address in before if address not in kept)]
+
+    def _heard_from_outside(self) -> list[bytes]:
+        """Where groups here hear others; what one of them publishes for several is handed to the others without the link."""
+        here = {address(group) for group in self.workers for address in (axon_address, error_address)}
+        return [address for address in self.hearers if address not in here]

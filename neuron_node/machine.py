@@ -7,14 +7,12 @@ malformed, stale and foreign messages are counted, logged once a sender, and dro
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from neuron_node.addresses import ADDRESS_LENGTH, COORDINATOR
-from neuron_node.codec import decode, encode
-from neuron_node.drops import Drops
-from neuron_node.errors import InternalError, PeerError, Stale, Unexpected
+from neuron_node.addresses import COORDINATOR
+from neuron_node.codec import encode
+from neuron_node.errors import InternalError, Stale, Unexpected
 from neuron_node.events import (
     Action,
     End,
@@ -27,14 +25,12 @@ from neuron_node.events import (
     Tick,
 )
 from neuron_node.filtering import check
-from neuron_node.hosting import Hosting
-from neuron_node.intake import Intake
+from neuron_node.hearing import Hearing
 from neuron_node.life import BEGIN_AGAIN, NodeState, Self
 from neuron_node.messages import (
     LATEST_STEP,
     NOBODY,
     Axon,
-    Data,
     Echo,
     Enquire,
     Error,
@@ -60,7 +56,6 @@ from neuron_node.messages import (
     Waiting,
     Welcome,
 )
-from neuron_node.passes import NOTHING
 from neuron_node.proof import LinkProof
 from neuron_node.worker import Worker
 
@@ -72,22 +67,16 @@ REGISTER_AGAIN_AT_MOST_MS = 4_000
 PROBE_AGAIN_MS = 250
 
 
-class NodeMachine:
+class NodeMachine(Hearing):
     """`handle` takes an event and the time in milliseconds, and returns what is to be done."""
 
     def __init__(self, born: Self) -> None:
+        super().__init__(born.incarnation)
         self.born = born
         self.state = NodeState.SEEKING
         self.run = NOBODY
         self.generation = 0
-        self.sent = 0
-        self.received = 0
-        self.drops = Drops()
-        self.hosting = Hosting(born.incarnation, self._state_sent)
-        self._address = b""
         self._coordinator = NOBODY
-        self._actions: list[Action] = []
-        self._now_ms = 0.0
         self._heartbeat_interval_ms = 1_000
         self._register_wait_ms = REGISTER_AGAIN_MS
         self._due_ms = float("-inf")
@@ -111,84 +100,28 @@ class NodeMachine:
         return self._actions
 
     @property
-    def workers(self) -> dict[int, Worker]:
-        """The groups that live here."""
-        return self.hosting.workers
-
-    @property
-    def dropped(self) -> Counter[str]:
-        """How many messages could not be used, by reason."""
-        return self.drops.counts
+    def ended(self) -> bool:
+        """Whether nothing is to be heard any more."""
+        return self.state is NodeState.ENDED
 
     def start(self, now_ms: float) -> Sequence[Action]:
         """The first actions of a life."""
         return self.handle(LinkLost(), now_ms)
 
     @property
-    def intake(self) -> Intake:
-        """The only worker's, if there is one."""
-        return self.hosting.intake
-
-    @property
     def tick_interval_ms(self) -> float:
         """After how long time must pass, if nothing comes."""
         return max(TICK_MS, self._heartbeat_interval_ms / TICKS_A_HEARTBEAT)
 
-    def receive(self, frame: bytes, now_ms: float) -> Sequence[Action]:
-        """Take a frame: the short way if it is like what came before, else the long one."""
-        return self._receive_each([frame], now_ms)
-
-    def take(self, frames: list[bytes], now_ms: float) -> Sequence[Action]:
-        """Take several frames: all at once, if they are just what is waited for. With none, do what was put off."""
-        worker = self.hosting.only_worker
-        sends = worker.take(frames) if worker is not None else None
-        if sends is None:
-            return self._receive_each(frames, now_ms)
-        self.received += len(frames)
-        self.sent += len(sends)
-        return [*sends, *self._look(now_ms)] if worker is not None and worker.given_back else sends
-
-    def _receive_each(self, frames: list[bytes], now_ms: float) -> list[Action]:
-        actions: list[Action] = []
-        for frame in frames:
-            self.received += 1
-            worker = self.hosting.only_worker
-            if worker is None or not worker.sort(frame):
-                actions += [*self._look(now_ms), *self._receive([frame], NOTHING, now_ms)]
-        return [*actions, *self._look(now_ms)]
-
-    def _look(self, now_ms: float) -> list[Action]:
-        actions: list[Action] = []
-        while (worker := self.hosting.only_worker) is not None:
-            sends = worker.look() + worker.learn()
-            self.sent += len(sends)
-            actions += self._receive(worker.give_back(), sends, now_ms)
-            if not worker.looks_again:
-                break
-        return actions
-
-    def _receive(self, frames: list[bytes], sends: list[Send], now_ms: float) -> list[Action]:
-        self._now_ms = now_ms
-        self._actions = [*sends]
-        if self.state is not NodeState.ENDED:
-            for frame in frames:
-                self._receive_in_full(frame)
-        return self._actions
-
-    def _receive_in_full(self, frame: bytes) -> None:
-        self._address = frame[:ADDRESS_LENGTH]
-        try:
-            message = decode(frame)
-            self._filter(message)
-            transition = TRANSITIONS.get((self.state, type(message)))
-            if transition is None:
-                raise Unexpected(f"{type(message).__name__} while {self.state.value}")
-            transition(self, message)
-        except PeerError as fault:
-            self._actions.extend(self.drops.note(fault, frame))
-
     def _filter(self, message: Message) -> None:
         check(self, message, self._address, self._coordinator)
+
+    def _hear(self, message: Message) -> None:
+        self._filter(message)
+        transition = TRANSITIONS.get((self.state, type(message)))
+        if transition is None:
+            raise Unexpected(f"{type(message).__name__} while {self.state.value}")
+        transition(self, message)
 
     def _welcomed(self, message: Welcome) -> None:
         self._begin_run(message.header)
@@ -261,14 +194,6 @@ class NodeMachine:
     def _stopped(self, _message: Stop) -> None:
         self._end(0)
 
-    def _data(self, message: Data) -> None:
-        for worker in self.hosting.hearers.get(self._address, ()):
-            for frame in worker.take_back(message.header.pass_number):
-                self._receive_in_full(frame)
-            sends = worker.hear(message) + worker.learn()
-            self.sent += len(sends)
-            self._actions.extend(sends)
-
     def _fetched(self, message: Fetch) -> None:
         worker = self.hosting.workers.get(message.group)
         if worker is None:
@@ -292,7 +217,7 @@ class NodeMachine:
     # Time and links.
 
     def _tick(self) -> None:
-        if self._now_ms < self._due_ms or self.state is NodeState.ENDED:
+        if self._now_ms < self._due_ms or self.ended:
             return
         PERIODIC[self.state](self)
 
@@ -317,7 +242,7 @@ class NodeMachine:
 
     def _link_lost(self) -> None:
         """New sockets: subscribe to everything again, prove the links again, and tell the coordinator that there was a gap."""
-        if self.state is NodeState.ENDED:
+        if self.ended:
             return
         self._actions.extend(self.hosting.subscribe_again())
         if self.hosting.workers:
@@ -352,7 +277,7 @@ class NodeMachine:
         )
 
     def _end(self, code: int) -> None:
-        if self.state is NodeState.ENDED:
+        if self.ended:
             return
         self._send(COORDINATOR, Stopped(self._header(), self._traffic()))
         self._enter(NodeState.ENDED, 0)

@@ -86,7 +86,7 @@ class Passes:
         self._ways = Ways(role)
         self._is_input, self._is_output = role.is_input, role.is_output
         self._unfinished: list[Pass] = []
-        self._ahead: Pass | None = None
+        self.ahead: Pass | None = None
         """The pass after the last one, if it is of the same mode and size: its frames can be sorted before it is opened."""
         self._further: dict[int, Pass] = {}
         """Those after it, if they are forward passes or parts of its step, of which several are on their way at once."""
@@ -102,6 +102,11 @@ class Passes:
         self._known: dict[bytes, type[Data]] = {}
         self._in_order: dict[type[Data], Picker] = {}
         """Once all of a way are known, what takes their frames out of its bin, in synapse order."""
+
+    @property
+    def oldest(self) -> Pass | None:
+        """The first pass that is not over; None while nothing has come."""
+        return self._unfinished[0] if self._unfinished else self.ahead
 
     def _go_on(self, record: Pass) -> list[Send]:
         """Do what has become possible in a pass."""
@@ -125,7 +130,7 @@ class Passes:
         if numbers is None:
             return None
         sends = self._take(record, way, numbers)
-        ahead = self._ahead
+        ahead = self.ahead
         # Where something is to be learned first, after the error is on its way, `look` begins the next.
         if self._unlearned or ahead is None or not (self._held or ahead.down.frames or ahead.up.frames):
             return sends
@@ -145,7 +150,7 @@ class Passes:
 
     def _take(self, record: Pass, way: Way, numbers: Array) -> list[Send]:
         """All numbers of a way are here."""
-        if record is self._ahead:
+        if record is self.ahead:
             self._open(record)
         self._put(way, record, numbers)
         sends = self._go_on(record)
@@ -204,7 +209,7 @@ class Passes:
 
     def _of(self, number: int) -> Pass | None:
         """The pass of this number into which a frame can be sorted, open or not."""
-        ahead = self._ahead
+        ahead = self.ahead
         if ahead is None or number < ahead.number:
             return self.passes.get(number)
         if number == ahead.number:
@@ -225,11 +230,11 @@ class Passes:
     def _first_begun(self) -> Pass | None:
         """Of those that are not open the first of which something has come, which can be used."""
         further = self._further
-        if self._ahead is not None and not self._free(self._ahead):
+        if self.ahead is not None and not self._free(self.ahead):
             return None
         # What has to take the long way comes before another pass begins.
-        if self._ahead is not None and not self.given_back:
-            for record in (self._ahead, *[further[number] for number in sorted(further)]):
+        if self.ahead is not None and not self.given_back:
+            for record in (self.ahead, *[further[number] for number in sorted(further)]):
                 if self._begun(record):
                     further.pop(record.number, None)
                     return record
@@ -258,7 +263,7 @@ class Passes:
     @property
     def looks_again(self) -> bool:
         """Whether frames of the next pass wait for the present one to be told from it: `look` is to be called once more."""
-        ahead = self._ahead
+        ahead = self.ahead
         return ahead is not None and bool(ahead.down.frames or ahead.up.frames) and self._free(ahead)
 
     def _free(self, ahead: Pass) -> bool:
@@ -280,7 +285,7 @@ class Passes:
         unfinished = self._unfinished
         if unfinished and unfinished[0].state is DONE:
             self._unfinished = unfinished = [record for record in unfinished if record.state is not DONE]
-        record = unfinished[0] if unfinished else self._ahead
+        record = unfinished[0] if unfinished else self.ahead
         self._awaited = None
         if record is None:
             self.due = 1
@@ -303,7 +308,7 @@ class Passes:
             in_order = self._in_order.get(layout.kind)
             if in_order is not None and layout.alike:
                 self._awaited = record, way, in_order, {record.mark + layout.shape}, {layout.length}
-        if record is self._ahead and record.mode != FORWARD and not record.chain:
+        if record is self.ahead and record.mode != FORWARD and not record.chain:
             # It is not known to come; whoever looks at the group after each step is not to be kept waiting.
             due = 1
         due += self._next_due(record, way)
@@ -311,7 +316,7 @@ class Passes:
 
     def _next_due(self, record: Pass, way: Way) -> int:
         """1 if the next step's input, or target, will come meanwhile: then the group need not be woken up for it."""
-        ahead = self._ahead
+        ahead = self.ahead
         if not record.chain & FOLLOWED or record.parts > 1 or self._held or ahead is None or record is ahead:
             return 0
         if self._is_input:
@@ -357,7 +362,7 @@ class Passes:
         return False
 
     def _open(self, record: Pass) -> None:
-        number, ahead = record.number, self._ahead
+        number, ahead = record.number, self.ahead
         # A training step begins only when everything before it is over; its parts, and forward passes, may overlap.
         if record.mode != FORWARD:
             first = number - record.part
@@ -380,7 +385,7 @@ class Passes:
                 # What follows is followed, until an epoch ends.
                 part, chain = 0, FOLLOWS | FOLLOWED if chain & FOLLOWED else 0
             further = self._further.pop(number + 1, None)
-            self._ahead = further or self._pass(number + 1, record.mode, record.memory.batch, part, record.parts, chain)
+            self.ahead = further or self._pass(number + 1, record.mode, record.memory.batch, part, record.parts, chain)
 
     def _remember(self, message: Data) -> None:
         kind, sender = type(message), message.sender

@@ -26,6 +26,7 @@ class Gathering:
         """After the plan's grace without enough nodes, groups that were hosted before move in with others."""
         plan = machine.plan
         self._topology, self._roles = machine.topology, roles
+        self._shares = plan.shares(machine.topology)
         self._roster, self._outbox, self._links = machine.roster, machine.outbox, machine.links
         self._durable_generation = -1
         self._digests_of: Snapshot | None = None
@@ -43,6 +44,11 @@ class Gathering:
     def durable(self) -> bool:
         """Whether the present generation is on disk."""
         return self._durable_generation == self._outbox.generation
+
+    @property
+    def nodes_needed(self) -> int:
+        """How many nodes it takes to host all groups."""
+        return len(self._shares)
 
     def begin_generation(self, generation: int) -> None:
         """From now on everything is said in this generation; nothing is granted in it before it is durable."""
@@ -62,8 +68,7 @@ class Gathering:
         """Give every group a node; whether there are enough, and the generation is durable."""
         if not self.durable:
             return False
-        groups = list(self._topology.groups)
-        if self._roster.place(groups) or self._crowd(groups, now_ms):
+        if self._roster.place(self._shares) or self._crowd(list(self._topology.groups), now_ms):
             for member in self._roster.members.values():
                 member.ready = False
             self._short_since_ms, self._stood_before = None, True
@@ -93,7 +98,7 @@ class Gathering:
         """Report how many nodes are waited for; not while they keep coming, and each number once."""
         if self._since_ms is not None and now_ms - self._since_ms >= UNCHANGED_MS:
             self._since_ms = None
-            self._outbox.report("waiting", have=self._have, need=len(self._topology.groups))
+            self._outbox.report("waiting", have=self._have, need=self.nodes_needed)
 
     def grant(self, snapshot: Snapshot | None) -> None:
         """Give every node that has not said that it is ready its groups, as they were at the snapshot."""

@@ -64,7 +64,7 @@ class Links:
         self._peers = {}
 
     def peers_of(self, member: Member) -> tuple[Peer, ...]:
-        """Whom a node must hear: whoever hosts groups above and below its own, itself too, and the coordinator."""
+        """Whom a node must hear: whoever else hosts groups above and below its own, and the coordinator."""
         if not self.endpoint:
             return ()
         topology, hosts, peers = self._machine.topology, self._hosts(), {}
@@ -72,8 +72,9 @@ class Links:
             senders, receivers = topology.senders[group], topology.receivers[group]
             if not senders or not receivers:
                 peers[self._machine.plan.incarnation] = self.endpoint
-            for other in (*senders, *receivers):
-                peers[hosts[other].incarnation] = hosts[other].endpoint
+            for host in (hosts[other] for other in (*senders, *receivers)):
+                if host is not member:
+                    peers[host.incarnation] = host.endpoint
         return tuple(Peer(*peer) for peer in peers.items())
 
     def unready(self) -> list[Member]:

@@ -8,6 +8,7 @@ from typing import Any
 
 from coordinator.data.prepared import PreparedData
 from coordinator.machine.events import Snapshot
+from coordinator.machine.shares import shares_of
 from coordinator.presets import NetworkSettings
 from coordinator.schedule import Schedule
 from coordinator.topology import Topology
@@ -27,6 +28,8 @@ class Plan:
     data: PreparedData
     group_size: int
     fingerprint: str
+    nodes: int | None = None
+    """Nodes that host all groups; None: one a group."""
     snapshot_interval_steps: int | None = 50
     """None: as often as costs little."""
     microbatches: int = 1
@@ -53,13 +56,17 @@ class Plan:
 
     def in_proportion(self) -> Plan:
         """With heartbeats so rare, and silence so long, that a large network is not kept busy by being alive."""
-        interval_ms = max(self.heartbeat_interval_ms, HEARTBEAT_MS_A_NODE * len(self.topology().groups))
+        interval_ms = max(self.heartbeat_interval_ms, HEARTBEAT_MS_A_NODE * len(self.shares(self.topology())))
         times = interval_ms / self.heartbeat_interval_ms
         return replace(self, heartbeat_interval_ms=interval_ms, silence_ms=round(self.silence_ms * times))
 
     def topology(self) -> Topology:
         """Groups and synapse blocks."""
         return Topology(self.network.layers, self.group_size)
+
+    def shares(self, topology: Topology) -> list[list[int]]:
+        """The groups that each node hosts, unless nodes are lost."""
+        return shares_of(topology, self.nodes)
 
     def roles(self, topology: Topology) -> dict[int, Role]:
         """What each group is told to be."""

@@ -93,7 +93,7 @@ def _gathering(machine: CoordinatorMachine) -> Chain:
     names = ", ".join(machine.topology.groups[group].names[0] for group in homeless[:5])
     more = f" and {len(homeless) - 5} more" if len(homeless) > 5 else ""
     here = len(machine.roster.members)
-    sentence = f"{names}{more} wait for nodes: {here} of {len(machine.topology.groups)} have registered"
+    sentence = f"{names}{more} wait for nodes: {here} of {machine.gathering.nodes_needed} have registered"
     return Chain((sentence,), "register")
 
 

@@ -95,7 +95,7 @@ class Requests:
     def _status(self, message: Request) -> None:
         machine = self._machine
         facts = machine.finished or summary(machine)
-        waiting = {"nodes_registered": len(machine.roster.members), "nodes_needed": len(machine.topology.groups)}
+        waiting = {"nodes_registered": len(machine.roster.members), "nodes_needed": machine.gathering.nodes_needed}
         dropped = {"dropped": dict(machine.drops.counts)}
         self._answer(
             message.client, {"state": machine.state.value, **facts, **waiting, **dropped, "failure": machine.failure}

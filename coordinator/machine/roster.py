@@ -130,14 +130,18 @@ class Roster:
         """The members that host groups, by name."""
         return [member for member in self.in_order() if member.groups]
 
-    def place(self, groups: list[int]) -> bool:
-        """Give every group a member, keeping those in place; False, and nothing changed, if there are too few."""
+    def place(self, shares: list[list[int]]) -> bool:
+        """Give every group a member, keeping those in place; False, and nothing changed, if there are too few.
+
+        What no member hosts of a share goes to one that hosts nothing.
+        """
         spares = [member for member in self.in_order() if not member.groups]
-        homeless = self.homeless(groups)
-        if len(spares) < len(homeless):
+        homeless = set(self.homeless(group for share in shares for group in share))
+        given = [left for share in shares if (left := [group for group in share if group in homeless])]
+        if len(spares) < len(given):
             return False
-        for group, member in zip(homeless, spares, strict=False):
-            member.groups = [group]
+        for left, member in zip(given, spares, strict=False):
+            member.groups = left
         return True
 
     def crowd(self, groups: list[int]) -> list[tuple[int, Member]]:

@@ -103,7 +103,7 @@ WRONG: dict[str, list[Any]] = {
 
 def waiting(worker: Worker) -> int:
     """Frames that have come and not been looked at."""
-    records = [*worker.passes.values(), *([worker._ahead] if worker._ahead else [])]
+    records = [*worker.passes.values(), *([worker.ahead] if worker.ahead else [])]
     return sum(len(way.frames) for record in records for way in (record.down, record.up))
 
 

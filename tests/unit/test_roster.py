@@ -28,7 +28,7 @@ def hosts(roster: Roster) -> dict[str, list[int]]:
 def test_too_few_members_change_nothing() -> None:
     """All groups find a place, or none does."""
     roster = roster_of(1, 2)
-    assert not roster.place([1, 2, 3])
+    assert not roster.place([[1], [2], [3]])
     assert hosts(roster) == {}
 
 
@@ -36,17 +36,33 @@ def test_too_few_members_change_nothing() -> None:
 def test_places_do_not_depend_on_who_came_first(order: list[int]) -> None:
     """Numbers in names count as numbers."""
     roster = roster_of(*order)
-    assert roster.place(list(range(1, 12)))
+    assert roster.place([[group] for group in range(1, 12)])
     assert hosts(roster) == {f"node-{number}": [number] for number in range(1, 12)}
 
 
 def test_who_has_a_group_keeps_it() -> None:
     """A loss moves the lost group alone, to a spare."""
     roster = roster_of(1, 2, 3)
-    roster.place([1, 2])
+    roster.place([[1], [2]])
     roster.lose(roster.members[life(1)])
-    assert roster.place([1, 2])
+    assert roster.place([[1], [2]])
     assert hosts(roster) == {"node-2": [2], "node-3": [1]}
+
+
+def test_a_share_goes_to_one_member_as_a_whole() -> None:
+    """And so does what a lost one leaves, unless it has moved in with others meanwhile."""
+    roster, shares = roster_of(1, 2, 3, 4), [[1, 4], [2, 5], [3, 6]]
+    assert roster.place(shares)
+    roster.lose(roster.members[life(2)])
+    assert roster.place(shares)
+    assert hosts(roster) == {"node-1": [1, 4], "node-3": [3, 6], "node-4": [2, 5]}
+    roster.lose(roster.members[life(3)])
+    assert not roster.place(shares)
+    assert [group for group, _ in roster.crowd([1, 2, 3, 4, 5, 6])] == [3, 6]
+    assert hosts(roster) == {"node-1": [1, 3, 4], "node-4": [2, 5, 6]}
+    roster.lose(roster.members[life(1)])
+    roster.register(registration(5), 0.0)
+    assert not roster.place(shares), "what it left is of two shares"
 
 
 def test_a_lost_life_is_never_readmitted_and_its_messages_still_count() -> None:
