@@ -20,7 +20,7 @@ from coordinator.wiring import Wiring, most_peers_of, pairs_of
 from neuron_node.addresses import COORDINATOR, axon_address, error_address, group_address
 from neuron_node.direct import DESCRIPTORS_A_PEER
 from neuron_node.errors import UserError
-from neuron_node.messages import MAX_FRAME_BYTES, Axon, Error, Input, InputError, Output, Signal, Target
+from neuron_node.messages import MAX_FRAME_BYTES, MAX_HOSTED, Axon, Error, Input, InputError, Output, Signal, Target
 from neuron_node.role import OUTSIDE
 from neuron_node.wiring import DESCRIPTORS_A_PROGRAM, QUEUED_MESSAGES
 
@@ -59,6 +59,10 @@ class Needs:
     neurons: int
     synapses: int
     groups: int
+    nodes: int
+    """Programs that host all groups."""
+    shared: bool
+    """Whether it was asked for so many; if not, there is one a group. What a step takes is then the most that it may take."""
     processes: int
     threads: int
     sockets: int
@@ -78,6 +82,9 @@ class Needs:
     most_heard_per_step: int
     """Messages for the one program that gets most of them."""
     largest_message_bytes: int
+    most_hosted: int
+    """Groups of the node that hosts most of them, and the bytes of their numbers: one message may have to bring all of them."""
+    hosted_bytes: int
 
 
 class _Layer(NamedTuple):
@@ -108,23 +115,27 @@ def needs_of(
     group_size: int = 1,
     batch_size: int = 1,
     *,
+    nodes: int | None = None,
     spares: int = 0,
     relayed: bool = False,
     wiring: Wiring = "broker",
 ) -> Needs:
-    """What a network of these layers needs on one machine, with groups of at most this size and so many spare nodes."""
+    """What a network of these layers needs on one machine, with groups of at most this size and so many spare nodes.
+
+    With `nodes`, so many programs host all groups; else there is one a group.
+    """
     neurons, synapses = sum(layers), sum(above * below for above, below in itertools.pairwise(layers))
     rows = _layers(layers, group_size)
     groups = sum(row.groups for row in rows)
-    load, largest = _load(rows, layers, Pass(batch_size))
-    nodes = groups + spares
-    programs = nodes + 2
+    load, largest = _load(rows, layers, Pass(batch_size), nodes)
+    started = (groups if nodes is None else nodes) + spares
+    programs = started + 2
     # A node's connections end at the relay, which has two of its own for it.
-    connections = SOCKETS_A_PROGRAM * (nodes + 1 + nodes * relayed)
+    connections = SOCKETS_A_PROGRAM * (started + 1 + started * relayed)
     sockets, peers = SOCKETS_A_PROGRAM, 0
     if wiring == "direct":
-        sockets, peers = SOCKETS_A_PROGRAM + 1, most_peers_of(layers, group_size)
-        connections += 2 * pairs_of(layers, group_size)
+        sockets, peers = SOCKETS_A_PROGRAM + 1, most_peers_of(layers, group_size, nodes)
+        connections += 2 * pairs_of(layers, group_size, nodes)
     numbers_megabytes = NUMBER_BYTES * COPIES_OF_NUMBERS * (neurons + synapses) / MEGABYTE
     waiting_megabytes = COPIES_OF_MESSAGES * load.delivered_bytes / MEGABYTE
     return Needs(
@@ -137,16 +148,18 @@ def needs_of(
         neurons=neurons,
         synapses=synapses,
         groups=groups,
-        processes=nodes + BESIDES + relayed,
+        nodes=started - spares,
+        shared=nodes is not None,
+        processes=started + BESIDES + relayed,
         # Supervisor and relay have nothing of ZeroMQ's.
         threads=programs * THREADS_A_PROGRAM + 1 + relayed,
-        sockets=SOCKETS_A_PROGRAM + sockets * (programs - 1) + RELAY_DESCRIPTORS_A_NODE * nodes * relayed,
+        sockets=SOCKETS_A_PROGRAM + sockets * (programs - 1) + RELAY_DESCRIPTORS_A_NODE * started * relayed,
         connections=connections,
-        descriptors_broker=broker_descriptors(nodes),
-        descriptors_relay=relay_descriptors(nodes) if relayed else 0,
+        descriptors_broker=broker_descriptors(started),
+        descriptors_relay=relay_descriptors(started) if relayed else 0,
         descriptors_a_program=DESCRIPTORS_A_PROGRAM + DESCRIPTORS_A_PEER * peers,
         memory_megabytes=BESIDES_MEGABYTES
-        + NODE_MEGABYTES * (nodes + relayed)
+        + NODE_MEGABYTES * (started + relayed)
         + MEGABYTES_A_CONNECTION * connections
         + numbers_megabytes
         + waiting_megabytes,
@@ -154,8 +167,10 @@ def needs_of(
         bytes_per_step=load.message_bytes,
         deliveries_per_step=load.deliveries,
         delivered_bytes_per_step=load.delivered_bytes,
-        most_heard_per_step=_most_heard(rows),
+        most_heard_per_step=_most_heard(rows, nodes),
         largest_message_bytes=largest,
+        most_hosted=1 if nodes is None else sum(math.ceil(row.groups / nodes) for row in rows),
+        hosted_bytes=_hosted_bytes(rows, layers, nodes),
     )
 
 
@@ -164,7 +179,13 @@ def needs_of_run(config: Mapping[str, Any], *, spares: int = 0, relayed: bool = 
     network = NetworkSettings.from_json(config["network"])
     wiring = config.get("wiring", "broker")
     return needs_of(
-        network.layers, config["group_size"], network.batch_size, spares=spares, relayed=relayed, wiring=wiring
+        network.layers,
+        config["group_size"],
+        network.batch_size,
+        nodes=config.get("nodes"),
+        spares=spares,
+        relayed=relayed,
+        wiring=wiring,
     )
 
 
@@ -185,7 +206,7 @@ def most_descriptors(nodes: int, *, relayed: bool) -> int:
 
 def lacks(needs: Needs, machine: Machine) -> list[str]:
     """What this network needs and this machine has not, each in a few words; none if it fits."""
-    nodes = needs.groups + needs.spares
+    nodes = needs.nodes + needs.spares
     network, found = f"{nodes:,} nodes{' behind a relay' if needs.relayed else ''}", []
     descriptors = max(most_descriptors(nodes, relayed=needs.relayed), needs.descriptors_a_program)
     if machine.descriptors is not None and descriptors > machine.descriptors:
@@ -202,17 +223,24 @@ def lacks(needs: Needs, machine: Machine) -> list[str]:
         )
     if needs.most_heard_per_step > QUEUED_MESSAGES:
         found.append(f"a program would get {needs.most_heard_per_step:,} messages a step, {QUEUED_MESSAGES:,} can wait")
+    if needs.most_hosted > MAX_HOSTED or (needs.shared and needs.hosted_bytes > MAX_FRAME_BYTES):
+        found.append(
+            f"a node would host {needs.most_hosted:,} groups with {needs.hosted_bytes:,} bytes of numbers, "
+            f"{MAX_HOSTED:,} and {MAX_FRAME_BYTES:,} are allowed: take more --nodes"
+        )
     return found + _too_large(needs)
 
 
 def suggested_group_size(needs: Needs, machine: Machine) -> int | None:
     """The smallest size of group with which the same network fits; None if it fits with none."""
+    nodes = needs.nodes if needs.shared else None
 
     def lacking(group_size: int) -> tuple[list[str], list[str]]:
         other = needs_of(
             needs.layers,
             group_size,
             needs.batch_size,
+            nodes=nodes,
             spares=needs.spares,
             relayed=needs.relayed,
             wiring=needs.wiring,
@@ -221,7 +249,7 @@ def suggested_group_size(needs: Needs, machine: Machine) -> int | None:
         return [line for line in lacks(other, machine) if line not in too_large], too_large
 
     # Larger groups need less of everything, but their messages are larger: the smallest that has enough decides.
-    smallest, largest = 1, max(needs.layers)
+    smallest, largest = 1, largest_group_size(needs.layers, nodes)
     if lacking(largest)[0]:
         return None
     while smallest < largest:
@@ -231,6 +259,15 @@ def suggested_group_size(needs: Needs, machine: Machine) -> int | None:
         else:
             largest = middle
     return None if lacking(smallest)[1] else smallest
+
+
+def check_nodes(nodes: int | None, groups: int) -> None:
+    """Raises `UserError` if there would be more nodes than groups."""
+    if nodes is not None and nodes > groups:
+        raise UserError(
+            f"nodes must be a whole number from 1 to {groups:,}, the number of groups, not {nodes:,}: "
+            "each node hosts one at least"
+        )
 
 
 def check_needs(needs: Needs, machine: Machine, advice: str = "it fits with") -> None:
@@ -263,41 +300,64 @@ def _layers(layers: Sequence[int], group_size: int) -> list[_Layer]:
     return rows
 
 
-def _load(rows: list[_Layer], layers: Sequence[int], one: Pass) -> tuple[Load, int]:
-    """All messages of a step, and the size of the largest."""
+def largest_group_size(layers: Sequence[int], nodes: int | None = None) -> int:
+    """With which there is still a group for each of the nodes; without a number of nodes, a whole layer."""
+    sizes = range(max(layers), 1, -1) if nodes is not None and nodes > len(layers) else (max(layers),)
+    return next((size for size in sizes if sum(math.ceil(one / size) for one in layers) >= (nodes or 1)), 1)
+
+
+def _load(rows: list[_Layer], layers: Sequence[int], one: Pass, nodes: int | None) -> tuple[Load, int]:
+    """All messages of a step, and the size of the largest. Of those between `nodes`, the most that there may be."""
     load, largest = Load(), 0
+    others = sum(layers) if nodes is None else nodes - 1
     for layer, row in enumerate(rows):
         for groups, size, number in row.kinds():
-            for message, times in _messages(rows, layers, layer, size, number, one):
+            for message, times in _messages(rows, layers, layer, size, number, one, others):
                 load = load.plus(message, times * groups)
                 largest = max(largest, message.size) if times * groups else largest
     return load, largest
 
 
 def _messages(
-    rows: list[_Layer], layers: Sequence[int], layer: int, size: int, number: int, one: Pass
+    rows: list[_Layer], layers: Sequence[int], layer: int, size: int, number: int, one: Pass, others: int
 ) -> Iterator[tuple[Message, int]]:
-    """What one group sends in a step, and what the coordinator sends to it: (message, times)."""
+    """What one group sends in a step, to so many other nodes at the most, and what the coordinator sends to it: (message, times)."""
     if layer == 0:
         yield one.message(group_address(number), Input, OUTSIDE, size), 1
         yield one.message(COORDINATOR, InputError, number, 0), 1
-    else:
-        yield one.message(error_address(number), Error, number, size, rows[layer - 1].groups), 1
+    elif others:
+        yield one.message(error_address(number), Error, number, size, min(rows[layer - 1].groups, others)), 1
     if layer == len(rows) - 1:
         yield one.message(group_address(number), Target, OUTSIDE, size), 1
         yield one.message(COORDINATOR, Output, number, size), 1
+    if layer == len(rows) - 1 or not others:
         return
     below = rows[layer + 1]
     if one.publishes_axons(below.groups, layers[layer + 1]):
-        yield one.message(axon_address(number), Axon, number, layers[layer + 1], below.groups), 1
+        yield one.message(axon_address(number), Axon, number, layers[layer + 1], min(below.groups, others)), 1
         return
     for receivers, columns in below.sizes():
         yield one.message(group_address(below.first), Signal, number, columns), receivers
 
 
-def _most_heard(rows: list[_Layer]) -> int:
+def _hosted_bytes(rows: list[_Layer], layers: Sequence[int], nodes: int | None) -> int:
+    """Of the biases and weights of the node that hosts most of them, at the most."""
+    fans = [*layers[1:], 0]
+    parts = [NUMBER_BYTES * row.size * (fan + 1) for row, fan in zip(rows, fans, strict=True)]
+    if nodes is None:
+        return max(parts)
+    return sum(part * math.ceil(row.groups / nodes) for part, row in zip(parts, rows, strict=True))
+
+
+def _most_heard(rows: list[_Layer], nodes: int | None) -> int:
+    """Messages of a step for the one program that gets most of them; where nodes host several groups, at the most."""
     heard = [rows[0].groups + rows[-1].groups]
     for layer, row in enumerate(rows):
         above = rows[layer - 1].groups if layer else 1
         heard.append(above + (rows[layer + 1].groups if row is not rows[-1] else 1))
-    return max(heard)
+    if nodes is None:
+        return max(heard)
+    # A node has its part of every layer's groups, and each of them may be spoken to by all that live elsewhere.
+    parts = [math.ceil(row.groups / nodes) for row in rows]
+    said = sum(heard[1 + layer] * part for layer, part in enumerate(parts))
+    return max(heard[0], said if nodes > 1 else heard[0])

@@ -20,7 +20,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from coordinator.host import Machine
-from coordinator.needs import Needs, check_needs, lacks, needs_of
+from coordinator.needs import Needs, check_needs, lacks, largest_group_size, needs_of
 
 MOST_PARTS = 64
 """Into which a layer is cut to share it among cores; each part has to be told the whole activity or error."""
@@ -75,7 +75,7 @@ class Placement:
         most = max(math.ceil(size / self.group_size) for size in self.needs.layers)
         cut = "one group a layer" if most == 1 else f"layers in up to {most:,} groups"
         cores = f"{self.cores:,} core{'s' if self.cores > 1 else ''}"
-        line = f"group size auto: {self.group_size:,}, {cut} ({self.needs.groups:,} nodes) for {cores}"
+        line = f"group size auto: {self.group_size:,}, {cut} ({self.needs.nodes:,} nodes) for {cores}"
         if self.passed_over:
             size, missing = self.passed_over
             line += f"; {size:,} might be quicker, but {missing}"
@@ -87,14 +87,15 @@ def place(
     batch_size: int,
     machine: Machine,
     *,
+    nodes: int | None = None,
     spares: int = 0,
     relayed: bool = False,
     costs: Costs = BROKER,
 ) -> Placement:
     """The quickest group size that fits this machine, by the reckoning. Raises `UserError` if none fits."""
-    needs = [
-        needs_of(layers, size, batch_size, spares=spares, relayed=relayed) for size in _sizes(layers, machine.cores)
-    ]
+    largest = largest_group_size(layers, nodes)
+    sizes = {min(size, largest) for size in _sizes(layers, machine.cores)}
+    needs = [needs_of(layers, size, batch_size, nodes=nodes, spares=spares, relayed=relayed) for size in sorted(sizes)]
     # Of equals the larger groups: fewer programs.
     in_order = sorted(needs, key=lambda one: (step_seconds(one, machine.cores, costs), -one.group_size))
     quickest = in_order[0]
@@ -113,7 +114,7 @@ def step_seconds(needs: Needs, cores: int, costs: Costs = BROKER) -> float:
     # Signals, errors and gradients: three products, of a multiplication and an addition each.
     operations = 6 * needs.batch_size
     busiest = sum(
-        above * below * operations * _busiest(above, needs.group_size, cores)
+        above * below * operations * _busiest(above, needs.group_size, min(cores, needs.nodes))
         for above, below in itertools.pairwise(needs.layers)
     )
     return (

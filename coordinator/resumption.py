@@ -68,17 +68,23 @@ def checked_config(directory: RunDirectory) -> dict[str, Any]:
         )
     try:
         topology = Topology(NetworkSettings.from_json(config["network"]).layers, config["group_size"])
-        good = len(bytes.fromhex(config["run"])) == IDENTITY_LENGTH and len(topology.groups) > 0
+        nodes = config.get("nodes")
+        shared = nodes is None or (type(nodes) is int and 1 <= nodes <= len(topology.groups))
+        good = len(bytes.fromhex(config["run"])) == IDENTITY_LENGTH and len(topology.groups) > 0 and shared
     except (TypeError, KeyError, ValueError, AttributeError, ZeroDivisionError):
         good = False
     if not good:
-        raise UserError(f"{directory.path}/config.json is damaged or not one of ours: 'run' or 'network' is wrong")
+        raise UserError(
+            f"{directory.path}/config.json is damaged or not one of ours: 'run', 'network' or 'nodes' is wrong"
+        )
     return config
 
 
-def groups_of(config: dict[str, Any]) -> int:
-    """Programs that the network of a checked config takes, one a group."""
-    return len(Topology(NetworkSettings.from_json(config["network"]).layers, config["group_size"]).groups)
+def nodes_of(config: dict[str, Any]) -> int:
+    """Programs that host the groups of a checked config's network: as many as were asked for, or one a group."""
+    return config.get("nodes") or len(
+        Topology(NetworkSettings.from_json(config["network"]).layers, config["group_size"]).groups
+    )
 
 
 def _series(version: str) -> list[str]:

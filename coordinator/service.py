@@ -101,6 +101,7 @@ class Service:
             data=PreparedData.load(directory.data),
             group_size=config["group_size"],
             microbatches=config["microbatches"],
+            nodes=config.get("nodes"),
             fingerprint=fingerprint(),
             snapshot_interval_steps=config["snapshot_interval_steps"],
             grace_ms=round(1000 * config["regroup_after_seconds"]),

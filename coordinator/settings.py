@@ -90,6 +90,9 @@ class LearnSettings(BaseModel):
     )
     wiring: Literal["auto", "broker", "direct"] = Field(default="broker", description="auto, broker or direct")
     microbatches: Whole = Field(default=1, ge=1, le=MAX_PARTS, description=f"a whole number from 1 to {MAX_PARTS}")
+    nodes: Whole | None = Field(
+        default=None, ge=1, le=MOST_NEURONS, description="a whole number from 1 to the number of groups"
+    )
     test_fraction: Real = Field(default=0.2, ge=0.0, le=0.9, allow_inf_nan=False, description="a number from 0 to 0.9")
     scaling: Scaling | None = Field(default=None, description="standard, range or none")
     preset: Literal["exmachina"] | None = Field(default=None, description="exmachina")

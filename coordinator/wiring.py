@@ -18,25 +18,33 @@ DIRECT_PAIRS_AT_MOST = 32
 """Pairs of programs that hear each other, up to which `auto` takes direct wiring."""
 
 
-def pairs_of(layers: Sequence[int], group_size: int) -> int:
-    """How many pairs of programs hear each other's data: groups of adjacent layers, and the coordinator with both ends."""
+def pairs_of(layers: Sequence[int], group_size: int, nodes: int | None = None) -> int:
+    """How many pairs of programs hear each other's data: groups of adjacent layers, and the coordinator with both ends.
+
+    With `nodes` that host all groups, at the most: each of them with all others and the coordinator.
+    """
     groups = [math.ceil(neurons / group_size) for neurons in layers]
-    return sum(above * below for above, below in itertools.pairwise(groups)) + groups[0] + groups[-1]
+    pairs = sum(above * below for above, below in itertools.pairwise(groups)) + groups[0] + groups[-1]
+    return pairs if nodes is None else min(pairs, nodes * (nodes + 1) // 2)
 
 
-def most_peers_of(layers: Sequence[int], group_size: int) -> int:
-    """How many others the one program hears that hears most of them."""
+def most_peers_of(layers: Sequence[int], group_size: int, nodes: int | None = None) -> int:
+    """How many others the one program hears that hears most of them; with `nodes` that host all groups, at the most."""
+    if nodes is not None:
+        return nodes
     groups = [math.ceil(neurons / group_size) for neurons in layers]
     around = [1, *groups, 1]
     return max(groups[0] + groups[-1], *(a + b for a, b in zip(around, around[2:], strict=False)))
 
 
-def picked_wiring(wanted: str, layers: Sequence[int], group_size: int, *, relayed: bool = False) -> Wiring:
+def picked_wiring(
+    wanted: str, layers: Sequence[int], group_size: int, *, nodes: int | None = None, relayed: bool = False
+) -> Wiring:
     """The wiring that was asked for; for `auto`, what suits such a network. Raises `UserError`."""
     if wanted == "direct":
         check_relayed(wanted, relayed=relayed)
         return "direct"
-    few = pairs_of(layers, group_size) <= DIRECT_PAIRS_AT_MOST
+    few = pairs_of(layers, group_size, nodes) <= DIRECT_PAIRS_AT_MOST
     return "direct" if wanted == "auto" and few and not relayed else "broker"
 
 
@@ -48,7 +56,7 @@ def check_relayed(wiring: str, *, relayed: bool) -> None:
         )
 
 
-def told(wiring: Wiring, layers: Sequence[int], group_size: int) -> str:
+def told(wiring: Wiring, layers: Sequence[int], group_size: int, nodes: int | None = None) -> str:
     """One line for people: what `auto` has picked, and why."""
-    pairs = pairs_of(layers, group_size)
+    pairs = pairs_of(layers, group_size, nodes)
     return f"wiring auto: {wiring}, {pairs:,} pairs of programs hear each other (direct up to {DIRECT_PAIRS_AT_MOST})"

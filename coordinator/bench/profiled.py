@@ -25,7 +25,7 @@ STAGES = ("waiting", "receiving", "decoding", "arithmetic", "encoding", "sending
 WATCHED: tuple[tuple[str, str, str], ...] = (
     ("receiving", "neuron_node.wiring:Link", "receive_many"),
     ("sending", "neuron_node.wiring:Link", "send"),
-    ("decoding", "neuron_node.machine", "decode"),
+    ("decoding", "neuron_node.hearing", "decode"),
     ("decoding", "neuron_node.worker:Worker", "hear"),
     ("decoding", "neuron_node.worker:Worker", "_read"),
     ("arithmetic", "neuron_node.neuron:Neurons", "activate"),

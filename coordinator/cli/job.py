@@ -14,7 +14,7 @@ from coordinator.cli.output import errors
 from coordinator.data.prepared import PreparedData
 from coordinator.errors import UserError
 from coordinator.host import Machine, this_machine
-from coordinator.needs import Needs, needs_of
+from coordinator.needs import Needs, check_nodes, needs_of
 from coordinator.placement import Placement, place
 from coordinator.presets import NetworkSettings, resolve_network
 from coordinator.resumption import checked_config
@@ -51,8 +51,13 @@ class Job:
         data = prepare_data(settings)
         network = resolve_network(settings, data)
         if settings.group_size != "auto":
-            return cls(settings, data, network, relayed=relayed)
-        placement = place(network.layers, network.batch_size, machine(), spares=spares, relayed=relayed)
+            job = cls(settings, data, network, relayed=relayed)
+            check_nodes(settings.nodes, job.groups)
+            return job
+        check_nodes(settings.nodes, sum(network.layers))
+        placement = place(
+            network.layers, network.batch_size, machine(), nodes=settings.nodes, spares=spares, relayed=relayed
+        )
         return cls(settings, data, network, placement, relayed)
 
     @property
@@ -67,12 +72,23 @@ class Job:
     @property
     def wiring(self) -> Wiring:
         """Which way data go. Raises `UserError`."""
-        return picked_wiring(self.settings.wiring, self.network.layers, self.group_size, relayed=self.relayed)
+        return picked_wiring(
+            self.settings.wiring,
+            self.network.layers,
+            self.group_size,
+            nodes=self.settings.nodes,
+            relayed=self.relayed,
+        )
+
+    @property
+    def groups(self) -> int:
+        """Into which the network is divided."""
+        return sum(math.ceil(size / self.group_size) for size in self.network.layers)
 
     @property
     def nodes(self) -> int:
-        """Programs that the network takes, one a group."""
-        return sum(math.ceil(size / self.group_size) for size in self.network.layers)
+        """Programs that host the groups: as many as were asked for, or one a group."""
+        return self.settings.nodes or self.groups
 
     def needs(self, *, spares: int = 0) -> Needs:
         """What a run of it takes. Raises `UserError` where it can't be had as it was asked for."""
@@ -80,6 +96,7 @@ class Job:
             self.network.layers,
             self.group_size,
             self.network.batch_size,
+            nodes=self.settings.nodes,
             spares=spares,
             relayed=self.relayed,
             wiring=self.wiring,
@@ -133,6 +150,7 @@ class Job:
             "group_size": self.group_size,
             "wiring": self.wiring,
             "microbatches": self.settings.microbatches,
+            "nodes": self.settings.nodes,
             "snapshot_interval_steps": None if interval == "auto" else interval,
             "regroup_after_seconds": self.settings.regroup_after_seconds,
             "steps_at_most": steps_at_most,
@@ -148,7 +166,7 @@ def say_placement(job: Job) -> None:
     if job.placement is not None:
         errors.print(job.placement.told, markup=False)
     if job.settings.wiring == "auto" and "wiring" in job.settings.model_fields_set:
-        errors.print(told(job.wiring, job.network.layers, job.group_size), markup=False)
+        errors.print(told(job.wiring, job.network.layers, job.group_size, job.settings.nodes), markup=False)
 
 
 def _comparable(config: Mapping[str, Any]) -> Any:

@@ -19,8 +19,8 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 SETTINGS = (
     "data", "target", "target_kind", "hidden", "layers", "epochs", "batch_size", "learning_rate", "activation",
-    "output_activation", "loss", "seed", "group_size", "wiring", "microbatches", "test_fraction", "scaling", "preset",
-    "snapshot_interval_steps", "regroup_after_seconds", "name",
+    "output_activation", "loss", "seed", "group_size", "wiring", "microbatches", "nodes", "test_fraction", "scaling",
+    "preset", "snapshot_interval_steps", "regroup_after_seconds", "name",
 )  # fmt: skip
 """Every setting but the data set, which is an argument. `coordinator.settings` checks the values, whatever they come from."""
 

@@ -12,7 +12,7 @@ from coordinator.cli.output import errors, print_json, print_table
 from coordinator.cli.sizes import batch_sizes_of, group_sizes_of, layers_of
 from coordinator.errors import UserError
 from coordinator.host import Machine, this_machine
-from coordinator.needs import Needs, check_needs, lacks, needs_of, suggested_group_size
+from coordinator.needs import Needs, check_needs, check_nodes, lacks, needs_of, suggested_group_size
 from coordinator.placement import place
 from coordinator.wiring import picked_wiring
 
@@ -35,8 +35,13 @@ from coordinator.wiring import picked_wiring
     show_default=True,
     help="Which way data go.",
 )
+@click.option(
+    "--nodes", type=click.IntRange(1), default=None, help="Programs that host all groups.  [default: one a group]"
+)
 @json_option
-def plan(layers: str, group_size: str, batch_size: str, spares: int, wiring: str, as_json: bool) -> None:
+def plan(
+    layers: str, group_size: str, batch_size: str, spares: int, wiring: str, nodes: int | None, as_json: bool
+) -> None:
     """Work out what a network will need: programs, open files, memory, messages; and whether this machine has it.
 
     Exit 2, with one line that names a group size that would do, if it has not.
@@ -48,13 +53,15 @@ def plan(layers: str, group_size: str, batch_size: str, spares: int, wiring: str
         raise UserError("plan takes one --group-size and one --batch-size")
     machine = this_machine()
     if groups[0] == "auto":
-        placement = place(sizes, batches[0], machine, spares=spares)
+        check_nodes(nodes, sum(sizes))
+        placement = place(sizes, batches[0], machine, nodes=nodes, spares=spares)
         errors.print(placement.told, markup=False)
         neurons_a_group = placement.group_size
     else:
         neurons_a_group = max(sizes) if isinstance(groups[0], str) else groups[0]
-    picked = picked_wiring(wiring, sizes, neurons_a_group)
-    needs = needs_of(sizes, neurons_a_group, batches[0], spares=spares, wiring=picked)
+    picked = picked_wiring(wiring, sizes, neurons_a_group, nodes=nodes)
+    needs = needs_of(sizes, neurons_a_group, batches[0], nodes=nodes, spares=spares, wiring=picked)
+    check_nodes(nodes, needs.groups)
     if as_json:
         print_json(_document(needs, machine))
     else:
@@ -81,6 +88,7 @@ def _print_needs(needs: Needs, machine: Machine) -> None:
             ("neurons", needs.neurons, None),
             ("synapses", needs.synapses, None),
             ("groups", needs.groups, None),
+            ("nodes", needs.nodes, None),
             ("spares", needs.spares, None),
             ("processes", needs.processes, None),
             ("processes and threads", needs.threads, machine.tasks),

@@ -13,7 +13,7 @@ from click.core import ParameterSource
 
 from coordinator.data.sources import DATASET_NAMES, load_table
 from coordinator.errors import UserError
-from coordinator.resumption import config_to_go_on, groups_of
+from coordinator.resumption import config_to_go_on, nodes_of
 from coordinator.run_directory import RunDirectory
 from coordinator.settings import flag_of
 
@@ -33,7 +33,7 @@ def run_to_resume(runs: Path, name: str, dataset: str | None, flags: Mapping[str
             f"or see: coordinator runs show {name}"
         )
     directory.check_free()
-    return directory, groups_of(config)
+    return directory, nodes_of(config)
 
 
 def remove_sockets(directory: RunDirectory) -> None:

@@ -54,7 +54,7 @@ def serve(
     runs: Path,
     **flags: Any,
 ) -> None:
-    """Wait for as many nodes as the network has groups, train as asked, then stay up and answer.
+    """Wait for as many nodes as the network has groups, or --nodes, train as asked, then stay up and answer.
 
     The broker and the nodes are programs of their own: neuron-broker, and one neuron-node a group. A run of the same
     name (by default that of the data set), settings and data goes on where it stood; SIGTERM and Ctrl-C leave the nodes,
@@ -65,7 +65,7 @@ def serve(
     job = Job.from_flags({"dataset": dataset, **flags}, config, machine=other_machines)
     check_needs(job.needs(), other_machines())
     directory = _run_of(job, runs, allow_mixed)
-    nodes = needs_of_run(directory.config()).groups
+    nodes = needs_of_run(directory.config()).nodes
     watch = _Watch(directory)
     service = Service(directory, watch, stop_when_finished=False)
     log = RotatingFileHandler(directory.logs / "coordinator.log", maxBytes=LARGEST_LOG_BYTES, backupCount=1)

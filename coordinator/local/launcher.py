@@ -30,7 +30,7 @@ STOPPING_AT_MOST_SECONDS = 20.0
 def check_machine(needs: Needs, advice: str = "it fits with") -> None:
     """Whether this machine has what a run needs, and a path for its sockets that is not too long. Raises `UserError`."""
     sockets = f"{tempfile.gettempdir()}/exmachina-XXXXXXXX/out"
-    sockets += f"-{needs.groups + needs.spares}" if needs.relayed else ""
+    sockets += f"-{needs.nodes + needs.spares}" if needs.relayed else ""
     if needs.wiring == "direct":
         sockets = sockets.removesuffix("out") + "0" * 2 * IDENTITY_LENGTH
     if len(sockets.encode()) > LONGEST_IPC_PATH:

@@ -23,6 +23,8 @@ SERVE = 0.25
 """The share of seeds whose coordinator stays when it has finished, and is asked to end in the end."""
 DIRECT = 0.5
 """The share of seeds in which data go straight from program to program."""
+SHARED = 0.3
+"""The share of seeds with fewer nodes than groups."""
 CALM = 0.1
 """The share of seeds whose network loses nothing."""
 LEAST_SNAPSHOTS = 2
@@ -67,6 +69,9 @@ def _drawn(seed: int, name: str) -> Outcome:
     watch = Watch(reference_of(plan))
     if not diverges and dice.falls(SERVE):
         plan = replace(plan, stop_when_finished=False)
+    sharing = Dice(seed, f"nodes of {name}")
+    if sharing.falls(SHARED):
+        plan = replace(plan, nodes=sharing.between(1, len(plan.topology().groups) - 1))
     world = World(plan, dice, watch)
     world.direct = Dice(seed, f"wiring of {name}").falls(DIRECT)
     log = logging.getLogger("exmachina")
@@ -120,7 +125,7 @@ def set_conditions(world: World, dice: Dice) -> None:
 def _run(world: World, dice: Dice) -> None:
     set_conditions(world, dice)
     world.start_coordinator()
-    for number in world.topology.groups:
+    for number in range(1, len(world.plan.shares(world.topology)) + 1):
         world.nodes[f"node-{number}"] = world.start_node(f"node-{number}")
     for _ in range(dice.below(3)):
         world.start_spare()
