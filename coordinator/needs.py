@@ -136,8 +136,7 @@ def needs_of(
     if wiring == "direct":
         sockets, peers = SOCKETS_A_PROGRAM + 1, most_peers_of(layers, group_size, nodes)
         connections += 2 * pairs_of(layers, group_size, nodes)
-    numbers_megabytes = NUMBER_BYTES * COPIES_OF_NUMBERS * (neurons + synapses) / MEGABYTE
-    waiting_megabytes = COPIES_OF_MESSAGES * load.delivered_bytes / MEGABYTE
+    copied_bytes = NUMBER_BYTES * COPIES_OF_NUMBERS * (neurons + synapses) + COPIES_OF_MESSAGES * load.delivered_bytes
     return Needs(
         layers=tuple(layers),
         group_size=group_size,
@@ -161,8 +160,7 @@ def needs_of(
         memory_megabytes=BESIDES_MEGABYTES
         + NODE_MEGABYTES * (started + relayed)
         + MEGABYTES_A_CONNECTION * connections
-        + numbers_megabytes
-        + waiting_megabytes,
+        + copied_bytes / MEGABYTE,
         messages_per_step=load.messages,
         bytes_per_step=load.message_bytes,
         deliveries_per_step=load.deliveries,

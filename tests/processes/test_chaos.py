@@ -47,6 +47,8 @@ def check_done(result: dict[str, Any]) -> None:
     [
         ("kill=6", ()),
         ("kill=6", ("--spares", "2")),
+        ("kill=4", ("--nodes", "2")),
+        ("kill=2,pause=1", ("--nodes", "2", "--spares", "1")),
         ("pause=2", ()),
         ("partition=2", ()),
         ("broker=3", ()),

@@ -69,7 +69,7 @@ def _drawn(seed: int, name: str) -> Outcome:
     watch = Watch(reference_of(plan))
     if not diverges and dice.falls(SERVE):
         plan = replace(plan, stop_when_finished=False)
-    sharing = Dice(seed, f"nodes of {name}")
+    sharing = Dice(seed, f"how {name} is shared out")
     if sharing.falls(SHARED):
         plan = replace(plan, nodes=sharing.between(1, len(plan.topology().groups) - 1))
     world = World(plan, dice, watch)

@@ -18,6 +18,7 @@ from coordinator.needs import (
     broker_descriptors,
     check_needs,
     lacks,
+    largest_group_size,
     most_descriptors,
     needs_of,
     suggested_group_size,
@@ -112,6 +113,48 @@ def test_spares_need_what_a_node_needs() -> None:
     assert (with_spares.groups, with_spares.messages_per_step) == (without.groups, without.messages_per_step)
     with pytest.raises(UserError, match="14 nodes need"):
         check_needs(with_spares, Machine(150, None, None))
+
+
+@pytest.mark.parametrize("layers", LAYERS)
+@pytest.mark.parametrize("group_size", [1, 3, 300])
+@pytest.mark.parametrize("nodes", [1, 2, 3])
+def test_fewer_nodes_than_groups_need_no_more(layers: tuple[int, ...], group_size: int, nodes: int) -> None:
+    """Programs, sockets and messages; a step is reckoned at the most that it takes, and with one node exactly."""
+    one_a_group = needs_of(layers, group_size, 4)
+    needs = needs_of(layers, group_size, 4, nodes=min(nodes, one_a_group.groups))
+    assert needs.groups == one_a_group.groups and needs.processes == needs.nodes + BESIDES
+    assert needs.messages_per_step <= one_a_group.messages_per_step
+    assert needs.delivered_bytes_per_step <= one_a_group.delivered_bytes_per_step
+    ends = len(Topology(layers[:1], group_size).groups) + len(Topology(layers[-1:], group_size).groups)
+    if nodes == 1:
+        # An input and an input's error, or a target and an output, of each.
+        assert needs.messages_per_step == needs.deliveries_per_step == 2 * ends
+        assert needs.most_heard_per_step == ends
+
+
+def test_what_is_suggested_still_has_a_group_for_each_node() -> None:
+    """Larger groups help against too many messages for one program, but not beyond what leaves no group for a node."""
+    assert largest_group_size((64, 12, 10)) == 64
+    assert [largest_group_size((64, 12, 10), nodes) for nodes in (1, 3, 4, 8, 86)] == [64, 64, 63, 12, 1]
+
+
+def test_a_node_that_would_host_too_much_is_refused() -> None:
+    """A grant is one message: so many groups, and so many bytes, are what it can bring."""
+    boundless = needs_of((5000, 2), nodes=1)
+    assert lacks(boundless, BOUNDLESS) == [
+        "a node would host 5,002 groups with 120,016 bytes of numbers, 4,096 and 268,435,456 are allowed: take more --nodes"
+    ]
+    assert lacks(needs_of((5000, 2), nodes=2), BOUNDLESS) == []
+    assert "take more --nodes" in lacks(needs_of((784, 8192, 8192, 10), 1024, nodes=1), BOUNDLESS)[0]
+
+
+def test_more_nodes_than_groups_are_refused(capfd: pytest.CaptureFixture[str]) -> None:
+    """In one line, with exit 2."""
+    said = Terminal(capfd).type("plan", "--layers", "4,3,2", "--nodes", "10")
+    assert (said.code, said.err) == (
+        2,
+        "coordinator: nodes must be a whole number from 1 to 9, the number of groups, not 10: each node hosts one at least\n",
+    )
 
 
 def test_a_huge_network_is_planned_without_being_built() -> None:

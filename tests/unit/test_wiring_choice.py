@@ -22,6 +22,14 @@ def test_pairs_are_those_of_the_topology(layers: tuple[int, ...], group_size: in
     assert most_peers_of(layers, group_size) == most
 
 
+def test_few_nodes_are_few_pairs() -> None:
+    """However many groups they host, each can hear all others and the coordinator, and no more."""
+    assert pairs_of((64, 12, 10), 1, nodes=3) == 3 + 3 and most_peers_of((64, 12, 10), 1, nodes=3) == 3
+    assert pairs_of((2, 1), 1, nodes=3) == pairs_of((2, 1), 1)
+    assert picked_wiring("auto", (64, 12, 10), 1, nodes=3) == "direct"
+    assert told("direct", (64, 12, 10), 1, nodes=3).startswith("wiring auto: direct, 6 pairs")
+
+
 def test_auto_is_direct_for_few_pairs() -> None:
     """Up to the bound, and through the broker beyond it, or where nodes are to be cut off; it says why."""
     assert pairs_of((30, 1), 1) == 61 and pairs_of((15, 1), 1) == 31 <= DIRECT_PAIRS_AT_MOST
