@@ -18,7 +18,7 @@ from coordinator.errors import JobError
 from coordinator.host import this_machine
 from coordinator.machine.steps import AT_ONCE as STEPS_AT_ONCE
 from coordinator.machine.under_way import FORWARD_AT_ONCE
-from coordinator.needs import check_needs, needs_of
+from coordinator.needs import check_needs, check_nodes, needs_of
 from coordinator.topology import Topology
 from coordinator.traffic import Load, Pass, load_of
 from coordinator.wiring import Wiring
@@ -55,6 +55,8 @@ class Case:
     work: str = "training"
     wiring: str = "broker"
     microbatches: int = 1
+    nodes: int | None = None
+    """Programs that host all groups; None: one a group, as the bare wire has it."""
 
     @property
     def neurons_a_group(self) -> int:
@@ -71,16 +73,19 @@ class Case:
             learning=self.work == "training",
             wiring=self.wiring,
             microbatches=self.microbatches,
+            nodes=self.nodes,
         )
 
     @property
     def measured(self) -> list[str]:
         """What is measured for it, in turn. Steps can't overlap, so many at once is a wire for predictions only."""
         absent = {"pytorch": not has_pytorch(), "wire_many_at_once": self.work == "training"}
+        if self.nodes is not None:
+            absent |= dict.fromkeys(("wire", "wire_and_arithmetic", "wire_many_at_once"), True)
         return [name for name in SPEEDS.values() if not absent.get(name, False)]
 
     def load(self) -> Load:
-        """The messages of a step, or of a forward pass."""
+        """The messages of a step, or of a forward pass, those that stay within a program among them."""
         return load_of(Topology(self.layers, self.neurons_a_group), Pass(self.batch_size, self.work == "training"))
 
 
@@ -105,7 +110,9 @@ class Samples:
 def check_case(case: Case) -> None:
     """Raises `UserError` if this machine can't hold the network."""
     wiring: Wiring = "direct" if case.wiring == "direct" else "broker"
-    check_needs(needs_of(case.layers, case.neurons_a_group, case.batch_size, wiring=wiring), this_machine())
+    needs = needs_of(case.layers, case.neurons_a_group, case.batch_size, nodes=case.nodes, wiring=wiring)
+    check_nodes(case.nodes, needs.groups)
+    check_needs(needs, this_machine())
 
 
 def measure_case(case: Case, repeats: int, seconds: float, tell: Callable[[str], None]) -> dict[str, Any]:
@@ -168,7 +175,7 @@ def _program(module: str, arguments: list[str], order: Order, environment: Mappi
 
 def row_of(case: Case, samples: Samples) -> dict[str, Any]:
     """Medians, and for each the least and the greatest of the repeats; None for what was not measured."""
-    needs, load = needs_of(case.layers, case.neurons_a_group, case.batch_size), case.load()
+    needs, load = needs_of(case.layers, case.neurons_a_group, case.batch_size, nodes=case.nodes), case.load()
     series: dict[str, list[float]] = {key: samples.speeds.get(name, []) for key, name in SPEEDS.items()}
     series["samples_per_second"] = [case.batch_size * speed for speed in series["steps_per_second"]]
     series |= {key: samples.ratios(name) for key, name in RATIOS.items()}
@@ -182,7 +189,7 @@ def row_of(case: Case, samples: Samples) -> dict[str, Any]:
         "group_size": case.group_size,
         "wiring": case.wiring,
         "microbatches": case.microbatches,
-        "nodes": needs.groups,
+        "nodes": needs.nodes,
         "neurons": needs.neurons,
         "synapses": needs.synapses,
         "repeats": len(series["steps_per_second"]),

@@ -114,7 +114,12 @@ def made_run(order: Order, steps: int | None = None) -> Iterator[tuple[RunDirect
     if steps is not None:
         # All of them are measured when the last step is done.
         data = replace(data, **{name: getattr(data, name)[: steps * order.batch_size] for name in TRAINING})
-    how = {"group_size": order.group_size, "wiring": order.wiring, "microbatches": order.microbatches}
+    how = {
+        "group_size": order.group_size,
+        "wiring": order.wiring,
+        "microbatches": order.microbatches,
+        "nodes": order.nodes,
+    }
     job = Job(LearnSettings.model_validate(how), data, network)
     with tempfile.TemporaryDirectory(prefix="exmachina-bench-") as folder:
         directory = job.create_run(Path(folder), steps_at_most=steps)

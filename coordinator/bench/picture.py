@@ -110,4 +110,6 @@ def _kind(row: Row) -> str:
 
 def _name(row: Row) -> str:
     layers = "-".join(map(str, row["layers"]))
-    return f"{layers}\n{_kind(row)}: {row['ratio_to_wire']:.2f} of wire"
+    ratio = row["ratio_to_wire"]
+    # Several groups a program have no bare wire beside them.
+    return f"{layers}\n{_kind(row)}: " + (f"{row['nodes']} nodes" if ratio is None else f"{ratio:.2f} of wire")

@@ -52,7 +52,8 @@ class Order:
 
     With `arithmetic` the bare wire computes, and it has so many passes `at_once` on their way: of steps two, if each is sent
     while the one before is under way, as the network does it.
-    Parts of a batch, `microbatches`, are the network's alone: the bare wire has it in one piece.
+    Parts of a batch, `microbatches`, and several groups a program, `nodes`, are the network's alone: the bare wire has a batch in
+    one piece, and a program a group.
     """
 
     layers: tuple[int, ...]
@@ -64,6 +65,7 @@ class Order:
     at_once: int = 1
     wiring: str = "broker"
     microbatches: int = 1
+    nodes: int | None = None
 
     def to_json(self) -> str:
         """One line."""

@@ -16,7 +16,7 @@ from coordinator.bench.profiled import STAGES
 from coordinator.cli.job import Job
 from coordinator.cli.options import json_option
 from coordinator.cli.output import errors, print_json, print_table
-from coordinator.cli.sizes import batch_sizes_of, group_sizes_of, layers_of, parts_of
+from coordinator.cli.sizes import batch_sizes_of, group_sizes_of, layers_of, nodes_of, parts_of
 from coordinator.errors import UserError
 from coordinator.host import this_machine
 from coordinator.placement import place
@@ -36,6 +36,9 @@ WIRINGS = ("broker", "direct", "auto")
     "--wirings", default="broker", show_default=True, help="How data go: broker,direct or one of them, or auto."
 )
 @click.option("--microbatches", default="1", show_default=True, help="Parts of a batch in training.")
+@click.option(
+    "--nodes", default="group", show_default=True, help="Programs that host all groups; group is one a group."
+)
 @click.option("--repeats", type=click.IntRange(1, 1_000), default=5, show_default=True, help="Of every measurement.")
 @click.option(
     "--seconds", type=click.FloatRange(0.01, 3600), default=3.0, show_default=True, help="Each measurement takes."
@@ -51,6 +54,7 @@ def bench(
     work: str,
     wirings: str,
     microbatches: str,
+    nodes: str,
     repeats: int,
     seconds: float,
     profile: bool,
@@ -69,12 +73,13 @@ def bench(
     networks += [layers_of(text) for text in layers or (() if datasets else (USUAL_LAYERS,))]
     works, sizes = _known("--work", work, WORKS), group_sizes_of("--group-sizes", group_sizes, ("layer", "auto"))
     cases = [
-        _wired(Case(network, batch_size, group_size, each, wiring, parts if each == "training" else 1))
+        _wired(Case(network, batch_size, group_size, each, wiring, parts if each == "training" else 1, programs))
         for network in networks
         for batch_size in batch_sizes_of("--batch-sizes", batch_sizes)
         for group_size in (_settled(size, network, batch_size) for size in sizes)
         for each in works
         for wiring in _known("--wirings", wirings, WIRINGS)
+        for programs in nodes_of("--nodes", nodes)
         for parts in parts_of("--microbatches", microbatches)[: None if each == "training" else 1]
     ]
     for case in cases:
@@ -111,7 +116,7 @@ def _known(option: str, text: str, words: Sequence[str]) -> list[str]:
 
 def _wired(case: Case) -> Case:
     """With what `auto` stands for."""
-    return replace(case, wiring=picked_wiring(case.wiring, case.layers, case.neurons_a_group))
+    return replace(case, wiring=picked_wiring(case.wiring, case.layers, case.neurons_a_group, nodes=case.nodes))
 
 
 def _settled(group_size: int | str, layers: tuple[int, ...], batch_size: int) -> int | str:
@@ -165,5 +170,7 @@ def _print_profile(row: Mapping[str, Any]) -> None:
 
 
 def _with_spread(row: Mapping[str, Any], key: str) -> str:
+    if row[key] is None:
+        return "–"
     low, high = row["spread"][key]
     return f"{row[key]:.2f} ({low:.2f}–{high:.2f})"

@@ -29,6 +29,13 @@ def parts_of(option: str, text: str) -> list[int]:
     return [_whole(option, part, MAX_PARTS) for part in text.split(",")]
 
 
+def nodes_of(option: str, text: str) -> list[int | None]:
+    """`group,2`, where the word stands for one program a group. Raises `UserError`."""
+    return [
+        None if part.strip() == "group" else _whole(option, part, MOST_NEURONS, " or group") for part in text.split(",")
+    ]
+
+
 def group_sizes_of(option: str, text: str, words: Sequence[str] = ("layer",)) -> list[int | str]:
     """`1,4,layer`, where some words stand for sizes. Raises `UserError`."""
     besides = f" or {words[0]}" if len(words) == 1 else f", {' or '.join(words)}"

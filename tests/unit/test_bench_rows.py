@@ -109,6 +109,21 @@ def test_the_bare_wire_is_wired_as_the_network(monkeypatch: pytest.MonkeyPatch, 
     assert {order.wiring for order in orders} == {wiring}
 
 
+def test_groups_that_share_programs_have_no_bare_wire_beside_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The network has as many programs as were asked for; the bare wire, which has one a group, is not measured."""
+    orders: list[Order] = []
+
+    def network(order: Order) -> Measured:
+        orders.append(order)
+        return Measured(1.0, 0.1, None)
+
+    monkeypatch.setattr(measuring, "_program", lambda module, *_rest: {"reference": 4.0}[module])
+    monkeypatch.setattr(measuring, "measure_network", network)
+    row = measure_case(Case((4, 3, 2), 1, 1, nodes=2), 1, 0.1, lambda _text: None)
+    assert [order.nodes for order in orders] == [2]
+    assert (row["nodes"], row["ratio_to_wire"], row["ratio_to_numpy"]) == (2, None, 0.25)
+
+
 def test_direct_wiring_takes_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """For its many connections: a network that fits with the broker is refused in direct wiring."""
     enough = needs_of((40, 40)).memory_megabytes
@@ -228,6 +243,8 @@ def test_without_matplotlib_the_extra_is_named(tmp_path: Path, monkeypatch: pyte
         (["--work", "training,sleeping"], "--work: 'sleeping' is not training or prediction"),
         (["--wirings", "broker,wires"], "--wirings: 'wires' is not broker or direct or auto"),
         (["--microbatches", "1,65"], "--microbatches: '65' is not a whole number from 1 to 64"),
+        (["--nodes", "group,0"], "--nodes: '0' is not a whole number from 1 to 65,536 or group"),
+        (["--layers", "4,3", "--group-sizes", "layer", "--nodes", "3"], "nodes must be a whole number from 1 to 2"),
         (["--repeats", "0"], "--repeats"),
         (["irsi"], "iris"),
     ],
