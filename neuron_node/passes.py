@@ -103,11 +103,6 @@ class Passes:
         self._in_order: dict[type[Data], Picker] = {}
         """Once all of a way are known, what takes their frames out of its bin, in synapse order."""
 
-    @property
-    def oldest(self) -> Pass | None:
-        """The first pass that is not over; None while nothing has come."""
-        return self._unfinished[0] if self._unfinished else self.ahead
-
     def _go_on(self, record: Pass) -> list[Send]:
         """Do what has become possible in a pass."""
         raise NotImplementedError

@@ -188,6 +188,11 @@ class Worker(Passes):
         return np.concatenate(in_order) if in_order else np.empty((0, self.role.size))
 
     @property
+    def oldest(self) -> Pass | None:
+        """The first pass that is not over; None while nothing has come."""
+        return self._unfinished[0] if self._unfinished else self.ahead
+
+    @property
     def postponed(self) -> bool:
         """Whether something has been replied to and not been learned; see `learn`."""
         return bool(self._unlearned)

@@ -21,9 +21,9 @@ XOR = ("xor", "--batch-size", "2", "--epochs", str(STEPS // 2), "--name", "r")
 OFTEN = ("--snapshot-interval-steps", "20")
 
 
-def begun(bench: Bench) -> Program:
+def begun(bench: Bench, *arguments: str) -> Program:
     """A run that has two snapshots, and has not finished."""
-    program = bench.learn(*XOR, *OFTEN)
+    program = bench.learn(*XOR, *OFTEN, *arguments)
     await_that(lambda: len(list(bench.runs.glob("r/snapshots/*.snapshot"))) == 2, "two snapshots")
     return program
 
@@ -61,6 +61,18 @@ def test_everything_is_killed_and_the_run_goes_on(bench: Bench) -> None:
         program = bench.learn("--resume", "r")
         await_that(lambda: max((bench.run_folder() / "snapshots").iterdir()) > before, "another snapshot")  # noqa: B023
     check_as_undisturbed(bench, program)
+
+
+def test_a_resumed_run_has_as_many_nodes_as_it_was_begun_with(bench: Bench) -> None:
+    """Each with several groups, to the weights of one group a node; and the number can't be changed."""
+    begun(bench, "--nodes", "2")
+    bench.kill_all()
+    await_that(lambda: not bench.programs(), "the end of all programs")
+    assert bench.learn("--resume", "r", "--nodes", "3").end() == 2
+    program = bench.learn("--resume", "r")
+    check_as_undisturbed(bench, program)
+    result = program.result()
+    assert (result["nodes"], result["groups"], result["processes"]) == (2, 6, 2)
 
 
 def test_an_interrupted_run_says_how_it_goes_on_and_does(bench: Bench) -> None:

@@ -150,6 +150,19 @@ def test_too_few_nodes_are_reported_with_what_is_needed() -> None:
     assert machine.state is CoordinatorState.GATHERING
 
 
+def test_so_many_nodes_are_needed_as_were_asked_for() -> None:
+    """It is said how many are missing; then each gets its share of every layer, the first by name the first of each."""
+    machine = linked(plan_of(settings_of((4, 2, 1)), nodes=2))
+    register(machine, 2)
+    said = [fact for now_ms in range(0, 3_000, 50) for fact in reports(machine.handle(Tick(), now_ms), "waiting")]
+    assert said == [{"have": 1, "need": 2}]
+    actions = register(machine, 1, now_ms=3_000)
+    given = {
+        incarnation: [place.role.group for place in grant.placements] for incarnation, grant in grants(actions).items()
+    }
+    assert given == {life(1): [1, 2, 5, 7], life(2): [3, 4, 6]}
+
+
 def test_each_node_gets_one_group_in_the_order_of_their_names() -> None:
     """Whoever came first: node-2 before node-10. A spare gets none."""
     machine = linked(plan_of(settings_of((2, 2, 1))))
