@@ -111,8 +111,7 @@ class Household:
             actions += sends
             if worker.given_back:
                 actions += self._settle([worker])
-            if worker.postponed and worker not in self._to_learn:
-                self._to_learn.append(worker)
+            self._put_off(worker)
         return actions + self._one_by_one(frames, slow) if slow else actions
 
     def _one_by_one(self, frames: list[bytes], slow: list[Worker]) -> list[Action]:
@@ -124,14 +123,23 @@ class Household:
             if strangers:
                 actions += self._settle(strangers)
                 actions += self._hear(frame, strangers)
-        return actions + self._settle(slow)
+        return actions + self._settle(slow, may_put_off=True)
 
-    def _settle(self, workers: Iterable[Worker]) -> list[Action]:
+    def _put_off(self, worker: Worker) -> bool:
+        """Whether a group has something to learn: it will, once what others wait for is on its way."""
+        if worker.postponed and worker not in self._to_learn:
+            self._to_learn.append(worker)
+        return worker.postponed
+
+    def _settle(self, workers: Iterable[Worker], *, may_put_off: bool = False) -> list[Action]:
         """Let groups do all that is possible with what they have sorted."""
         actions: list[Action] = []
         for worker in workers:
             while True:
-                actions += worker.look() + worker.learn()
+                actions += worker.look()
+                if may_put_off and not worker.given_back and self._put_off(worker):
+                    break
+                actions += worker.learn()
                 for frame in worker.give_back():
                     actions += self._hear(frame, [worker])
                 if not worker.looks_again:

@@ -31,10 +31,11 @@ from neuron_node.messages import (
     InputError,
     Mode,
     Signal,
+    Target,
 )
 from neuron_node.role import OUTSIDE, Block, Sender
 from tests.networks import plan_of, settings_of, trained, weights_sha256
-from tests.roles import COORDINATOR_LIFE, OTHER_LIFE, RUN, input_role, role_of, working
+from tests.roles import COORDINATOR_LIFE, OTHER_LIFE, RUN, input_role, output_role, role_of, working
 
 LAYERS = (5, 4, 3, 2)
 
@@ -53,6 +54,8 @@ class ChunkNetwork(MemoryNetwork):
         self.left_waiting: list[list[bytes]] = []
         """What a node had when nobody could move any more, though nothing was under way: it waited for too many."""
         self.frames: list[bytes] = []
+        self.put_off = 0
+        """How often something was."""
 
     def send(self, frame: bytes) -> None:
         """Note what is on the wire."""
@@ -78,6 +81,7 @@ class ChunkNetwork(MemoryNetwork):
             return
         self._perform(program, machine.take(frames, self.now_ms))
         while machine.intake.postponed:
+            self.put_off += 1
             self._perform(program, machine.take([], self.now_ms))
 
     def _due(self, program: int) -> int:
@@ -213,6 +217,24 @@ def test_so_many_frames_are_due_as_the_first_stage_lacks() -> None:
     assert {worker.step for worker in machine.workers.values()} == {2} and machine.intake.due == 1
 
 
+def test_targets_are_due_beside_the_first_stage() -> None:
+    """The coordinator sends them with the inputs, each to one group; an axon is for both groups here."""
+    senders = (Sender(3, 1, 0, 2), Sender(4, 1, 0, 2))
+    machine = working(*[output_role(group=group, senders=senders) for group in (5, 6)])
+    due = []
+    for step, chain in ((1, FOLLOWED), (2, FOLLOWS)):
+        targets = [frame_of(Target, group_address(group), OUTSIDE, step, chain=chain) for group in (5, 6)]
+        header = Header(RUN, 1, step, OTHER_LIFE)
+        axons = [
+            axon_address(group) + encode(Axon(header, 0, Mode.TRAIN, group, np.ones((1, 2)), chain=chain))
+            for group in (3, 4)
+        ]
+        for frame in (*targets, *axons):
+            due.append(machine.intake.due)
+            acted(machine, [frame])
+    assert due == [1, 1, 2, 1, 4, 3, 2, 1]
+
+
 def test_messages_within_the_node_are_not_counted() -> None:
     """`sent` is what left it, `received` what came to it."""
     machine = house()
@@ -232,6 +254,37 @@ def test_one_group_has_use_for_what_another_has_to_refuse() -> None:
     wrong = frame_of(Error, error_address(3), 3, 1, part=1, parts=2)
     assert acted(machine, [wrong]) == []
     assert machine.dropped.total() == 1
+
+
+def test_a_message_that_one_group_refuses_is_still_heard_by_the_next() -> None:
+    """An error of a pass that the first group has in another shape, and the second does not know yet."""
+    machine = working(*[role._replace(blocks=(Block(3, 1, -1.0, 1.0),)) for role in INPUTS])
+    acted(machine, inputs_of(1)[:1])
+    acted(machine, [frame_of(Error, error_address(3), 3, 1, part=0, parts=2)])
+    said = acted(machine, [frame_of(Input, group_address(2), OUTSIDE, 1, part=0, parts=2)])
+    assert [message.sender for _, message in said if isinstance(message, InputError)] == [2]
+    assert machine.dropped.total() == 1
+
+
+@pytest.mark.parametrize("nodes", [1, 2])
+def test_learning_may_be_put_off_until_errors_are_on_their_way(nodes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with large weights: every group then learns once what the groups say to each other has come to rest."""
+    monkeypatch.setattr("neuron_node.worker.REPLIES_FIRST_FROM_BYTES", -1)
+    network, coordinator = run_in_chunks(plan_with(nodes), lambda _ready: 0)
+    assert weights_sha256(coordinator) == DIGESTS[1]
+    assert network.put_off > 0
+
+
+def test_what_was_put_off_is_done_before_a_question_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Errors and a question in one chunk: the state is that after the step."""
+    monkeypatch.setattr("neuron_node.worker.REPLIES_FIRST_FROM_BYTES", -1)
+    machine = house()
+    for frames in (inputs_of(1), errors_of(1), inputs_of(2)):
+        acted(machine, frames)
+    fetch = node_address(machine.born.incarnation) + encode(Fetch(Header(RUN, 1, 0, COORDINATOR_LIFE), 3, LATEST_STEP))
+    actions = machine.take([*errors_of(2), fetch], 0.0)
+    states = [decode(action.frame) for action in actions if isinstance(action, Send) and action.address == COORDINATOR]
+    assert [message.step for message in states if isinstance(message, GroupState)] == [2]
 
 
 def test_what_a_person_asks_for_between_data_is_answered_after_them() -> None:
