@@ -32,14 +32,15 @@ THREADS_A_PROGRAM = 3
 BESIDES = 3
 """Programs of a local run beside the nodes: broker, coordinator, supervisor."""
 DESCRIPTORS_BESIDES = 128
-NODE_MEGABYTES = 5.5
+NODE_MEGABYTES = 6.0
 """Of a forked node, its proportional share, without its neurons' numbers."""
 BESIDES_MEGABYTES = 200.0
 """Of all other programs together, with some 60 MB of samples, and without what a node adds to them."""
 MEGABYTES_A_CONNECTION = 0.05
-COPIES_OF_NUMBERS = 7
+COPIES_OF_NUMBERS = 10
 """A node's weights, the new ones beside them while it learns, two copies for snapshots, one on its way, and at the
-coordinator the snapshot that is kept and the one that is being gathered."""
+coordinator the snapshot that is kept, the one that is being gathered, the messages that it came in, and the file it
+becomes; an input group's weights of the step before count for all."""
 COPIES_OF_MESSAGES = 3
 """What is delivered waits at its receivers until all has come, is read, and is in ZeroMQ's hands before that."""
 MEGABYTE = 1024 * 1024

@@ -169,7 +169,7 @@ def test_a_huge_network_is_planned_without_being_built() -> None:
     [
         (Machine(200, None, None), "86 nodes need 300 open files, this machine allows 200"),
         (Machine(None, 100, None), "86 nodes need 265 processes and threads, 100 are allowed"),
-        (Machine(None, None, 300.0), "86 nodes need about 68"),
+        (Machine(None, None, 300.0), "86 nodes need about 72"),
     ],
 )
 def test_what_is_missing_is_said_with_a_group_size_that_would_do(machine: Machine, what: str) -> None:
