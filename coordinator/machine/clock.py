@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from coordinator.machine.machine import CoordinatorMachine
 
 TICK_MS = 50
+PROBE_AGAIN_MS = 100
+"""Of the coordinator's own probe, which is lost if it reaches the broker before the subscription to it does."""
 CONTROL_AGAIN_MS = 500
 CONTROL_MS_A_NODE = 5
 """What is repeated to everybody takes everybody's time."""
@@ -28,6 +30,7 @@ class Clock:
         self._machine = machine
         self._control_due_ms = 0.0
         self._report_due_ms = 0.0
+        self._probe_due_ms = 0.0
         self._ticked_ms: float | None = None
         self._stop_by_ms = float("inf")
 
@@ -52,7 +55,8 @@ class Clock:
         control_due = machine.now_ms >= self._control_due_ms
         if control_due:
             self.control_sent()
-        if control_due:
+        if control_due or (machine.links.proof.pending and machine.now_ms >= self._probe_due_ms):
+            self._probe_due_ms = machine.now_ms + PROBE_AGAIN_MS
             machine.links.again()
         if machine.links.proof.pending:
             # Cut off ourselves, we know nothing of others.

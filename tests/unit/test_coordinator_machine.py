@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from typing import Any
 
@@ -134,6 +135,16 @@ def test_the_own_link_is_proved_before_anything_else() -> None:
     proved = machine.handle(Received(probe_address + encode(probe)), 1_000.0)
     assert Unsubscribe(probe_address) in proved
     assert set(grants(proved)) == {life(1), life(2), life(3)}
+
+
+def test_the_own_probe_is_repeated_sooner_than_other_control() -> None:
+    """Nothing can begin before it is back, and it is easily lost: it may reach the broker before the subscription to it."""
+    machine = CoordinatorMachine(PLAN)
+    [(address, probe)] = sent(on_disk(machine, machine.start(0.0)))
+    times = [now_ms for now_ms in range(50, 1_001, 50) if sent(machine.handle(Tick(), float(now_ms)))]
+    assert max(later - sooner for sooner, later in itertools.pairwise([0, *times])) <= 100
+    machine.handle(Received(address + encode(probe)), 1_000.0)
+    assert not [kind for now_ms in range(1_050, 3_001, 50) for kind in sent(machine.handle(Tick(), float(now_ms)))]
 
 
 def test_too_few_nodes_are_reported_with_what_is_needed() -> None:
