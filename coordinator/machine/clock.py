@@ -18,6 +18,8 @@ CONTROL_AGAIN_MS = 500
 CONTROL_MS_A_NODE = 5
 """What is repeated to everybody takes everybody's time."""
 STOPPING_AT_MOST_MS = 3_000
+STOPPING_MS_A_NODE = 20
+"""More for each: among hundreds some have just made their connections anew, and hear only the next repetition."""
 CLOCK_JUMP_MS = 3_000
 REPORT_INTERVAL_MS = 200
 STALLS_IN_A_ROW = 3
@@ -42,7 +44,8 @@ class Clock:
     def entered(self, state: CoordinatorState) -> None:
         """The machine is in another state."""
         if state is CoordinatorState.STOPPING:
-            self._stop_by_ms = self._machine.now_ms + STOPPING_AT_MOST_MS
+            nodes = len(self._machine.roster.members)
+            self._stop_by_ms = self._machine.now_ms + STOPPING_AT_MOST_MS + STOPPING_MS_A_NODE * nodes
 
     def tick(self) -> None:
         """Look at what is due."""

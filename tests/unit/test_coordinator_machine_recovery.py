@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from coordinator.machine.clock import STOPPING_AT_MOST_MS, STOPPING_MS_A_NODE
 from coordinator.machine.events import Persist
 from coordinator.machine.machine import CoordinatorMachine
 from coordinator.machine.state import CoordinatorState
@@ -217,9 +218,11 @@ def test_an_interruption_stops_all_nodes_and_ends(state: CoordinatorState, event
     assert [type(message) for message in messages(first)] == [Stop] * (members - 1)
     assert (End(code) in first) == (members == 1)
     if members > 1:
-        assert End(code) not in handle(machine, Tick(), 2_900.0)
-        assert End(code) in handle(machine, Tick(), 3_100.0)
-    assert handle(machine, Tick(), 4_000.0) == []
+        # A thousand nodes have more time than three.
+        at_most_ms = STOPPING_AT_MOST_MS + STOPPING_MS_A_NODE * members
+        assert End(code) not in handle(machine, Tick(), at_most_ms - 1.0)
+        assert End(code) in handle(machine, Tick(), at_most_ms)
+    assert handle(machine, Tick(), 10_000.0) == []
 
 
 def test_a_node_that_comes_while_the_run_ends_is_told_to_stop() -> None:
