@@ -138,6 +138,9 @@ class Relay:
 
     def _await(self, end: End) -> None:
         def move(mask: int) -> None:
+            if end not in self._ends:
+                # The other end was ready in the same breath, and has closed both.
+                return
             before = (end.wanted, end.other.wanted)
             if not end.move(mask):
                 self._close(end)
