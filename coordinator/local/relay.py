@@ -89,8 +89,8 @@ class Relay:
     def turn(self, seconds: float) -> None:
         """Wait at most so long for something to do, and do it."""
         for key, mask in self._selector.select(seconds):
-            # What one of these has closed or cut off before is no longer watched.
-            if key.fd in self._selector.get_map():
+            # What one of these has closed or cut off before is no longer watched; a new connection may have its descriptor.
+            if self._selector.get_map().get(key.fd) is key:
                 key.data(mask)
 
     def close(self) -> None:
@@ -138,9 +138,6 @@ class Relay:
 
     def _await(self, end: End) -> None:
         def move(mask: int) -> None:
-            if end not in self._ends:
-                # The other end was ready in the same breath, and has closed both.
-                return
             before = (end.wanted, end.other.wanted)
             if not end.move(mask):
                 self._close(end)

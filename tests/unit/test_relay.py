@@ -44,11 +44,16 @@ class Place:
 
     def connect(self, node: str) -> socket.socket:
         """A node's connection to the broker's `in`, as far as the node can tell."""
+        end = self.knock(node)
+        self.turn()
+        return end
+
+    def knock(self, node: str) -> socket.socket:
+        """The same before the relay has noticed."""
         end = socket.socket(socket.AF_UNIX)
         end.connect(self.nodes[node].inward.removeprefix("ipc://"))
         end.setblocking(False)
         self.open.append(end)
-        self.turn()
         return end
 
     def accept(self) -> socket.socket:
@@ -135,6 +140,18 @@ def test_an_end_is_passed_on(place: Place) -> None:
     node.close()
     place.turn()
     assert read(broker) == b""
+
+
+def test_what_was_ready_at_a_closed_connection_is_not_done_at_a_new_one(place: Place) -> None:
+    """Both ends of one are closed, and between the two a new one knocks, all in one turn: it gets the same descriptors."""
+    node, broker = place.connect("node-1"), place.accept()
+    node.close()
+    fresh = place.knock("node-1")
+    broker.close()
+    place.turn()
+    fresh.send(b"to the broker")
+    place.turn()
+    assert read(place.accept()) == b"to the broker"
 
 
 def test_without_a_broker_a_connection_ends(place: Place) -> None:
