@@ -14,7 +14,7 @@ a repeat, not a rollback.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, TypeVar
 
 import numpy as np
@@ -171,20 +171,18 @@ class Worker(Passes):
     @property
     def last_activity(self) -> Array:
         """Of the last pass, or all parts of the last step, (batch, neurons); empty if there was none."""
-        return self._whole([(number, activity) for _, number, activity in self._fired])
+        return self._whole(self._fired)
 
     @property
     def last_error(self) -> Array:
         """Of the last training step, (batch, neurons); empty if there was none."""
-        return self._whole(
-            [
-                (number, self.neurons.own_error(*error) if isinstance(error, Unasked) else error)
-                for _, number, error in self._replied
-            ]
-        )
+        return self._whole(self._replied)
 
-    def _whole(self, parts: list[tuple[int, Array]]) -> Array:
-        in_order = [numbers for _, numbers in sorted(parts, key=lambda part: part[0])]
+    def _whole(self, parts: Sequence[tuple[int, int, Array | Unasked]]) -> Array:
+        in_order = [
+            self.neurons.own_error(*numbers) if isinstance(numbers, Unasked) else numbers
+            for _, _, numbers in sorted(parts, key=lambda part: part[1])
+        ]
         return np.concatenate(in_order) if in_order else np.empty((0, self.role.size))
 
     @property

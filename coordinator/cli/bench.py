@@ -169,8 +169,8 @@ def _print_profile(row: Mapping[str, Any]) -> None:
     )
 
 
-def _with_spread(row: Mapping[str, Any], key: str) -> str:
+def _with_spread(row: Mapping[str, Any], key: str) -> str | None:
     if row[key] is None:
-        return "–"
+        return None
     low, high = row["spread"][key]
     return f"{row[key]:.2f} ({low:.2f}–{high:.2f})"
