@@ -14,7 +14,8 @@ from neuron_node.activations import Array
 from neuron_node.addresses import COORDINATOR, client_address
 from neuron_node.codec import decode, encode
 from neuron_node.errors import PeerError
-from neuron_node.messages import IDENTITY_LENGTH, NOBODY, Header, Probe, Reply, Request
+from neuron_node.frames import IDENTITY_LENGTH, split
+from neuron_node.messages import NOBODY, Header, Probe, Reply, Request
 from neuron_node.wiring import Endpoints, Link
 
 AGAIN_SECONDS = 0.5
@@ -69,13 +70,14 @@ class Client:
             if now >= again:
                 self._link.send(to + body)
                 again = time.monotonic() + AGAIN_SECONDS
-            frame = self._link.receive()
-            if frame is None or not frame.startswith(address):
+            received = self._link.receive()
+            if received is None or not received.startswith(address):
                 continue
-            try:
-                message = decode(frame)
-            except PeerError:
-                continue
-            if isinstance(message, kind):
-                return message
+            for frame in split(received):
+                try:
+                    message = decode(frame)
+                except PeerError:
+                    continue
+                if isinstance(message, kind):
+                    return message
         return None

@@ -15,12 +15,13 @@ from typing import Any, NamedTuple
 from coordinator.host import Machine, this_machine
 from coordinator.local.relay import DESCRIPTORS_A_NODE as RELAY_DESCRIPTORS_A_NODE
 from coordinator.presets import NetworkSettings
-from coordinator.traffic import NUMBER_BYTES, Load, Message, Pass
+from coordinator.traffic import Load, Message, Pass
 from coordinator.wiring import Wiring, most_peers_of, pairs_of
-from neuron_node.addresses import COORDINATOR, axon_address, error_address, group_address
+from neuron_node.addresses import group_address, stage_address
 from neuron_node.direct import DESCRIPTORS_A_PEER
 from neuron_node.errors import UserError
-from neuron_node.messages import MAX_FRAME_BYTES, MAX_HOSTED, Axon, Error, Input, InputError, Output, Signal, Target
+from neuron_node.frames import MAX_FRAME_BYTES, NUMBER_BYTES
+from neuron_node.messages import MAX_HOSTED
 from neuron_node.role import OUTSIDE
 from neuron_node.wiring import DESCRIPTORS_A_PROGRAM, QUEUED_MESSAGES
 
@@ -309,34 +310,39 @@ def _load(rows: list[_Layer], layers: Sequence[int], one: Pass, nodes: int | Non
     """All messages of a step, and the size of the largest. Of those between `nodes`, the most that there may be."""
     load, largest = Load(), 0
     others = sum(layers) if nodes is None else nodes - 1
-    for layer, row in enumerate(rows):
-        for groups, size, number in row.kinds():
-            for message, times in _messages(rows, layers, layer, size, number, one, others):
-                load = load.plus(message, times * groups)
-                largest = max(largest, message.size) if times * groups else largest
+    for message, times in _messages(rows, layers, one, others):
+        load = load.plus(message, times)
+        largest = max(largest, message.size) if times else largest
     return load, largest
 
 
 def _messages(
-    rows: list[_Layer], layers: Sequence[int], layer: int, size: int, number: int, one: Pass, others: int
+    rows: list[_Layer], layers: Sequence[int], one: Pass, others: int
 ) -> Iterator[tuple[Message, int]]:
-    """What one group sends in a step, to so many other nodes at the most, and what the coordinator sends to it: (message, times)."""
-    if layer == 0:
-        yield one.message(group_address(number), Input, OUTSIDE, size), 1
-        yield one.message(COORDINATOR, InputError, number, 0), 1
-    elif others:
-        yield one.message(error_address(number), Error, number, size, min(rows[layer - 1].groups, others)), 1
-    if layer == len(rows) - 1:
-        yield one.message(group_address(number), Target, OUTSIDE, size), 1
-        yield one.message(COORDINATOR, Output, number, size), 1
-    if layer == len(rows) - 1 or not others:
+    """The messages of a step, those between groups to so many other nodes at the most: (message, times)."""
+    for layer in (0, len(rows) - 1):
+        yield from _to_layer(rows[layer], layers[layer], one, 1, rows[layer].groups)
+    outside = stage_address(OUTSIDE)
+    for layer, row in enumerate(rows):
+        for groups, size, _ in row.kinds():
+            if layer == 0:
+                yield one.message(outside, 0), groups
+            elif others:
+                above = rows[layer - 1]
+                yield one.message(stage_address(layer), size, min(above.groups, others)), groups
+            if layer == len(rows) - 1:
+                yield one.message(outside, size), groups
+        if layer < len(rows) - 1 and others:
+            yield from _to_layer(rows[layer + 1], layers[layer + 1], one, row.groups, others)
+
+
+def _to_layer(row: _Layer, neurons: int, one: Pass, senders: int, others: int) -> Iterator[tuple[Message, int]]:
+    """What so many senders send to all groups of a layer: in one message, or for each group its own."""
+    if one.sent_at_once(row.groups, neurons):
+        yield one.message(stage_address(1), neurons, min(row.groups, others)), senders
         return
-    below = rows[layer + 1]
-    if one.publishes_axons(below.groups, layers[layer + 1]):
-        yield one.message(axon_address(number), Axon, number, layers[layer + 1], min(below.groups, others)), 1
-        return
-    for receivers, columns in below.sizes():
-        yield one.message(group_address(below.first), Signal, number, columns), receivers
+    for receivers, columns in row.sizes():
+        yield one.message(group_address(row.first), columns), receivers * senders
 
 
 def _hosted_bytes(rows: list[_Layer], layers: Sequence[int], nodes: int | None) -> int:

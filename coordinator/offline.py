@@ -15,7 +15,7 @@ from coordinator.model_file import Model
 from coordinator.topology import Topology
 from neuron_node.activations import Array
 from neuron_node.fingerprint import fingerprint
-from neuron_node.messages import IDENTITY_LENGTH
+from neuron_node.frames import IDENTITY_LENGTH
 
 
 def forward(model: Model, rows: Array) -> Array:

@@ -10,7 +10,7 @@ from coordinator.run_directory import RunDirectory, checksum_of
 from coordinator.topology import Topology
 from neuron_node import __version__
 from neuron_node.fingerprint import fingerprint
-from neuron_node.messages import IDENTITY_LENGTH
+from neuron_node.frames import IDENTITY_LENGTH
 
 NEEDED: dict[str, tuple[type, ...]] = {
     "version": (str,),

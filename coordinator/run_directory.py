@@ -36,7 +36,7 @@ from coordinator.errors import UserError
 from coordinator.presets import NetworkSettings
 from neuron_node import __version__
 from neuron_node.fingerprint import fingerprint
-from neuron_node.messages import IDENTITY_LENGTH
+from neuron_node.frames import IDENTITY_LENGTH
 
 NAMES_TRIED = 1_000
 LARGEST_JSON_BYTES = 64 * 1024 * 1024

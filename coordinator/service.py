@@ -35,8 +35,7 @@ from neuron_node.broker import announce_health
 from neuron_node.direct import Listening
 from neuron_node.events import End, Interrupted
 from neuron_node.fingerprint import fingerprint
-from neuron_node.intake import Intake
-from neuron_node.messages import IDENTITY_LENGTH
+from neuron_node.frames import IDENTITY_LENGTH
 from neuron_node.program import new_link
 from neuron_node.shell import Shell
 from neuron_node.wiring import Endpoints
@@ -57,13 +56,18 @@ class LeavesNodes:
         self._machine = machine
         self.start = machine.start
         self.receive = machine.receive
-        self.take = machine.take
+        self.run_deferred = machine.run_deferred
         self.tick_interval_ms = machine.tick_interval_ms
 
     @property
-    def intake(self) -> Intake:
+    def wanted(self) -> int:
         """The machine's."""
-        return self._machine.intake
+        return self._machine.wanted
+
+    @property
+    def has_deferred_work(self) -> bool:
+        """The machine's."""
+        return self._machine.has_deferred_work
 
     def handle(self, event: Any, now_ms: float) -> list[Any]:
         """What the machine does, but for an interruption."""

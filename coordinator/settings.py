@@ -21,7 +21,7 @@ from coordinator.data.sources import FILE_READERS
 from coordinator.data.suggestion import closest
 from coordinator.errors import UserError
 from coordinator.presets import ActivationName, LossName, defaults_for
-from neuron_node.messages import MAX_PARTS
+from neuron_node.frames import MAX_PARTS
 
 ENVIRONMENT_PREFIX = "EXMACHINA_"
 CONFIG_BYTES = 1 << 20

@@ -29,7 +29,7 @@ from coordinator.machine.events import Snapshot
 from coordinator.machine.training import Epoch, Progress
 from coordinator.topology import Topology
 from neuron_node.activations import Array
-from neuron_node.messages import State
+from neuron_node.messages import State, state_of
 
 MAGIC = b"exmachina snapshot 1\n"
 DIGEST_LENGTH = 32
@@ -136,7 +136,7 @@ def decode_snapshot(content: bytes, identity: str, topology: Topology) -> Saved:
         progress = _progress(json.loads(header["progress"]))
         digests = dict(json.loads(header["digests"]))
         step, generation = int(header["step"]), int(header["generation"])
-        states = {number: State(tensors[f"{number}.bias"], tensors[f"{number}.weights"]) for number in topology.groups}
+        states = {number: state_of(tensors[f"{number}.bias"], tensors[f"{number}.weights"]) for number in topology.groups}
         belongs = header["identity"] == identity
     except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as fault:
         raise Damaged(f"{type(fault).__name__}: {fault}") from None

@@ -1,12 +1,11 @@
 """The wire: one PUSH to the broker and one SUB from it. Besides `direct`, the only file that imports zmq.
 
-A message is one frame, `address | body`. Every bound and timeout is set here and nowhere else.
+A message is one ZeroMQ frame: an address and frames of ours. Every bound and timeout is set here and nowhere else.
 """
 
 from __future__ import annotations
 
 import contextlib
-import itertools
 import resource
 from collections.abc import Callable
 from typing import NamedTuple, cast
@@ -14,7 +13,7 @@ from typing import NamedTuple, cast
 import zmq
 
 from neuron_node.errors import InternalError, UserError
-from neuron_node.messages import MAX_FRAME_BYTES
+from neuron_node.frames import MAX_FRAME_BYTES, frames_in
 
 QUEUED_MESSAGES = 100_000
 """High-water mark. A step has at most two messages a synapse in flight, far fewer than this for one program."""
@@ -145,29 +144,30 @@ class Link:
         except zmq.Again:
             return None
 
-    def receive_many(self, most: int) -> list[bytes]:
-        """So many frames; fewer if there was silence for `HURRY_MS`.
+    def receive_many(self, wanted: int) -> list[bytes]:
+        """Messages with so many frames in all; fewer if there was silence for `HURRY_MS`.
 
-        Something else may come in place of what is due, and must not wait for it for long. So after a silence the first is
-        waited for as long as the receive timeout, and the others for `GATHER_MS` after each.
+        Something else may come in place of what is wanted, and must not wait for it for long. So after a silence the first
+        message is waited for as long as the receive timeout, and the others for `GATHER_MS` after each.
         """
-        frames: list[bytes] = []
-        silent = self._silent
+        messages: list[bytes] = []
+        silent, receive = self._silent, self._sub.recv
         try:
-            if silent:
-                frames.append(self._sub.recv())
-                self._sub.setsockopt(zmq.RCVTIMEO, self._gather_ms)
-            # What came before a silence is in the list: it is extended as they come.
-            frames.extend(itertools.islice(self._frames, most - len(frames)))
+            while wanted > 0:
+                message = receive()
+                messages.append(message)
+                wanted -= frames_in(message)
+                if silent and len(messages) == 1:
+                    self._sub.setsockopt(zmq.RCVTIMEO, self._gather_ms)
         except zmq.Again:
             pass
-        if frames and silent:
+        if messages and silent:
             self._silent = False
             self._sub.setsockopt(zmq.RCVTIMEO, self._hurry_ms)
-        elif not frames and not silent:
+        elif not messages and not silent:
             self._silent = True
             self._sub.setsockopt(zmq.RCVTIMEO, self._receive_timeout_ms)
-        return frames
+        return messages
 
     def wait_at_most(self, milliseconds: int) -> None:
         """Another receive timeout."""
@@ -205,7 +205,6 @@ class Link:
         self._push.setsockopt(zmq.IMMEDIATE, 1)
         self._push.setsockopt(zmq.SNDTIMEO, SEND_TIMEOUT_MS)
         self._sub.setsockopt(zmq.RCVTIMEO, self._receive_timeout_ms)
-        self._frames = iter(self._sub.recv, None)
         self._silent = True
 
     def _disconnect(self, linger_ms: int) -> None:

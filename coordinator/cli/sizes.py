@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from coordinator.errors import UserError
 from coordinator.settings import MOST_LAYERS, MOST_NEURONS
-from neuron_node.messages import MAX_PARTS
+from neuron_node.frames import MAX_PARTS
 
 LARGEST_BATCH = 65_536
 

@@ -21,7 +21,7 @@ from coordinator.host import this_machine
 from coordinator.local.supervisor import Order
 from coordinator.needs import Needs, check_needs, most_descriptors
 from coordinator.run_directory import RunDirectory
-from neuron_node.messages import IDENTITY_LENGTH
+from neuron_node.frames import IDENTITY_LENGTH
 from neuron_node.wiring import LONGEST_IPC_PATH
 
 STOPPING_AT_MOST_SECONDS = 20.0

@@ -74,7 +74,7 @@ class Requests:
     def ask_again(self) -> None:
         """Ask again for the states that have not come."""
         for view in self._views:
-            self._machine.outbox.act_all(view.collection.ask(self._machine.outbox.header()))
+            self._machine.outbox.act_all(view.collection.ask(self._machine.outbox.header(), self._machine.roster.addresses()))
 
     def roll_back(self) -> None:
         """Forget the states that came from the generation that is over."""
@@ -118,7 +118,7 @@ class Requests:
         wanted = {group, *machine.topology.senders[group]}
         view = View(message.client, name, Collection(machine.topology, LATEST_STEP, wanted))
         self._views.append(view)
-        machine.outbox.act_all(view.collection.ask(machine.outbox.header()))
+        machine.outbox.act_all(view.collection.ask(machine.outbox.header(), machine.roster.addresses()))
 
     def _why(self, message: Request) -> None:
         name = _arguments(message).get("neuron")

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from neuron_node.addresses import node_address
 from neuron_node.messages import Register, Traffic, Waits
 
 COUNTED_AGAIN_MS = 500
@@ -120,6 +121,10 @@ class Roster:
     def host_of(self, group: int) -> Member | None:
         """The member that hosts a group."""
         return next((member for member in self.members.values() if group in member.groups), None)
+
+    def addresses(self) -> dict[int, bytes]:
+        """The address of the node that hosts each group."""
+        return {group: node_address(one.incarnation) for one in self.members.values() for group in one.groups}
 
     def homeless(self, groups: Iterable[int]) -> list[int]:
         """The groups that no member hosts."""

@@ -1,0 +1,610 @@
+"""One group of neurons: its passes, what it sends in them, and its copies for snapshots.
+
+A pass of a group goes through three stages:
+
+| stage | what completes it | what then happens |
+|---|---|---|
+| LISTENING | all signals (or the input) are here | steps 2-4: fire. FIRED, or DONE if nothing is learned |
+| FIRED | all errors (or the target) are here | steps 6-9: reply and learn. DONE |
+| DONE | | |
+
+`receive` puts frames into the inboxes of their pass; `run` then processes every pass that has become complete. Training
+passes run in the order of their numbers: one begins when every older pass is done here, except the other parts of its own
+step. Forward passes run as they complete.
+
+A frame with a higher attempt than before makes the group send again, once, all that it has sent in the pass: a lost message
+costs a repetition, not a rollback.
+"""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import struct
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from math import isfinite
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+
+from neuron_node.activations import Array, all_finite
+from neuron_node.addresses import ADDRESS_LENGTH, COORDINATOR, group_address, stage_address
+from neuron_node.codec import encode
+from neuron_node.copies import Copies
+from neuron_node.errors import Duplicate, PeerError, Stale, Unexpected, Window, WrongShape
+from neuron_node.events import Send
+from neuron_node.fields import MAX_BATCH
+from neuron_node.frames import (
+    HEAD,
+    MAX_PARTS,
+    NUMBER_BYTES,
+    NUMBERS_BEGIN,
+    ON_THE_WIRE,
+    DataKind,
+    Mode,
+    data_head,
+    length_of,
+    mark_of,
+    parse,
+    pass_of,
+    shape_of,
+    split,
+    window_of,
+)
+from neuron_node.inbox import Direction, Inbox, Slot
+from neuron_node.initial import initial_bias_and_weights
+from neuron_node.messages import MISSING_AT_MOST, Diverged, Header, Placement, Stage, State, Waits, state_of
+from neuron_node.neuron import Neuron
+from neuron_node.neuron_array import NeuronArray
+from neuron_node.role import OUTSIDE, Role
+
+AXON_AT_ONCE_BYTES = 32 * 1024
+"""Up to this size a group sends its whole axons in one message; beyond it, the bytes that each receiver would get in vain cost more."""
+REPLIES_FIRST_FROM_BYTES = 256 * 1024
+"""With so many weights, the error is sent before they are learned: the groups above can begin."""
+WANTED_AT_MOST = 1_024
+"""Frames that are waited for at the most before `run`: time must pass, even if they come slowly."""
+LISTENING, FIRED, DONE = Stage.LISTENING, Stage.FIRED, Stage.DONE
+FORWARD = Mode.FORWARD
+_HEAD_IN_MESSAGE = slice(ADDRESS_LENGTH + HEAD.start, ADDRESS_LENGTH + HEAD.stop)
+_MODES = frozenset(Mode)
+NOTHING: list[Send] = []
+
+Rejection = tuple[bytes, PeerError]
+"""A frame that does not belong, and why."""
+
+
+class Pass:
+    """One pass of one group."""
+
+    __slots__ = (
+        "activity", "attempt", "broken", "error_numbers", "errors", "fired", "mark", "mode", "number", "own_error", "part",
+        "parts", "plain", "repeated", "rows", "signals", "stage", "weights", "windows",
+    )  # fmt: skip
+
+    def __init__(self, number: int, mode: int, part: int, parts: int, rows: int) -> None:
+        self.number, self.mode, self.part, self.parts, self.rows = number, mode, part, parts, rows
+        self.mark = mark_of(number, mode, part, parts)
+        self.windows: set[bytes] = set()
+        """Those that were received and are valid."""
+        self.signals: Inbox
+        self.errors: Inbox
+        self.stage = LISTENING
+        self.attempt = 0
+        """The highest that was received."""
+        self.repeated = 0
+        """The highest in which the group has sent."""
+        self.plain = False
+        """Whether its numbers are those of one neuron and one sample: floats, and sequences of floats."""
+        self.activity: Any = None
+        self.fired: Any = None
+        """The signals at all synapses."""
+        self.error_numbers: Any = None
+        """The receivers' errors; of an output group the targets."""
+        self.own_error: Any = None
+        self.weights: Any = None
+        """Those that the signals were sent with, where the own error is worked out only on request."""
+        self.broken = ""
+        """The neuron whose numbers were no longer finite, if any were not."""
+
+    @property
+    def first_of_step(self) -> int:
+        """The number of the first pass of its step."""
+        return self.number - self.part
+
+
+class Outgoing:
+    """Data frames of one kind to one address."""
+
+    __slots__ = ("_address", "_begin", "_check", "_head", "_length")
+
+    def __init__(self, address: bytes, kind: DataKind, run: bytes, generation: int, receiver: int, sender: int) -> None:
+        self._address = address
+        self._head = data_head(kind, run, generation, receiver, sender)
+        self._check = crc32(self._head)
+        self._length = self._begin = b""
+
+    def send(self, record: Pass, window: bytes, columns: int, *numbers: bytes | memoryview) -> Send:
+        """A message of one frame, whose numbers are (rows of the pass, columns)."""
+        tail, length = record.mark + shape_of(record.rows, columns), length_of(record.rows, columns)
+        if length != self._length:
+            self._length, self._begin = length, self._address + length + self._head
+        check = (self._check ^ crc32(tail)).to_bytes(4, "big")
+        return Send(b"".join((self._begin, check, window, tail, *numbers)))
+
+
+class Group:
+    """One group: its neurons, its passes, and its copies for snapshots."""
+
+    def __init__(
+        self,
+        placement: Placement,
+        header: Header,
+        incarnation: bytes,
+        copies: Copies | None = None,
+        send_copy: Callable[[Group, int], Send] | None = None,
+    ) -> None:
+        """Take the placement's state, or draw the initial one; `send_copy` makes a message of a fresh copy for a snapshot.
+
+        The header is that of the grant: its run, its generation, and the generation's first pass.
+        """
+        self.role = role = placement.role
+        self.step = placement.step
+        self.copies = Copies() if copies is None else copies
+        self.wanted = 1
+        """Frames that are worth waiting for before `run` can do anything."""
+        self.low = self.high = header.pass_number
+        self._run, self._generation, self._incarnation = header.run, header.generation, incarnation
+        self._send_copy = send_copy
+        self._neuron: Neuron | None = None
+        bias, weights = initial_bias_and_weights(role) if placement.state is None else placement.state.numbers
+        self._array: NeuronArray | None = NeuronArray(role, bias, weights)
+        """One of the two forms holds the numbers; the other one is None."""
+        self._is_input, self._is_output, self._size = role.is_input, role.is_output, role.size
+        self._needs_own_error = role.needs_own_error
+        # A second trip through the shell takes longer than learning a few weights.
+        self._replies_first = NUMBER_BYTES * weights.size > REPLIES_FIRST_FROM_BYTES
+        self._passes: dict[int, Pass] = {}
+        self._newest = header.pass_number - 1
+        self._unfinished: list[Pass] = []
+        """In the order of their numbers."""
+        self._to_repeat: list[Pass] = []
+        self._unlearned: list[Pass] = []
+        """Those that were replied to and not learned."""
+        self._last_fired: list[Pass] = []
+        self._last_replied: list[Pass] = []
+        """All parts of the last step."""
+        self._signals, self._errors = _incoming(role, header.run, header.generation)
+        self._slots = {head: (False, slot) for head, slot in self._signals.slots.items()}
+        self._slots |= {head: (True, slot) for head, slot in self._errors.slots.items()}
+        self._prepare_sending()
+
+    def _prepare_sending(self) -> None:
+        role, run, generation = self.role, self._run, self._generation
+
+        def outgoing(address: bytes, kind: DataKind, receiver: int) -> Outgoing:
+            return Outgoing(address, kind, run, generation, receiver, role.group)
+
+        outside = stage_address(OUTSIDE)
+        self._output = outgoing(outside, DataKind.OUTPUT, OUTSIDE)
+        stages = sorted({sender.stage for sender in role.senders})
+        self._replies = [outgoing(stage_address(stage), DataKind.ERROR, stage) for stage in stages]
+        if role.is_input:
+            self._replies = [outgoing(outside, DataKind.INPUT_ERROR, OUTSIDE)]
+        self._axons: list[tuple[Outgoing, slice, list[tuple[Outgoing, slice]]]] = []
+        """For each stage below: its columns, and the columns of each of its groups."""
+        at = 0
+        for stage, blocks in itertools.groupby(role.blocks, lambda block: block.stage):
+            begin, parts = at, []
+            for block in blocks:
+                one = outgoing(group_address(block.receiver), DataKind.SIGNAL, block.receiver)
+                parts.append((one, slice(at, at + block.size)))
+                at += block.size
+            self._axons.append((outgoing(stage_address(stage), DataKind.AXON, stage), slice(begin, at), parts))
+
+    @property
+    def addresses(self) -> tuple[bytes, bytes]:
+        """Where frames for the group are sent."""
+        return stage_address(self.role.stage), group_address(self.role.group)
+
+    @property
+    def has_deferred_work(self) -> bool:
+        """Whether something was replied to and not learned; see `learn`."""
+        return bool(self._unlearned)
+
+    @property
+    def oldest(self) -> Pass | None:
+        """The first pass that is not over; None if there is none."""
+        return self._unfinished[0] if self._unfinished else None
+
+    # Frames.
+
+    def receive(self, message: bytes) -> list[Rejection]:
+        """Put the frames of a message into the inboxes of their passes; those that do not belong, each with its reason."""
+        place = self._slots.get(message[_HEAD_IN_MESSAGE])
+        if place is not None and len(message) >= ADDRESS_LENGTH + NUMBERS_BEGIN:
+            number, *rest = pass_of(message, ADDRESS_LENGTH)
+            known = self._passes.get(number)
+            record = known or self._new_pass(number, *rest)
+            if record is not None and not (place[0] and record.mode == FORWARD):
+                windows = (record.errors if place[0] else record.signals).offer_message(message)
+                if windows is not None:
+                    if known is None:
+                        self._keep(record)
+                    for window in windows:
+                        self._note(record, window)
+                    return []
+        rejections = []
+        for frame in split(message):
+            try:
+                self._receive_frame(frame)
+            except PeerError as fault:
+                rejections.append((frame, fault))
+        return rejections
+
+    def _receive_frame(self, frame: bytes) -> None:
+        place = self._slots.get(frame[HEAD])
+        if place is None or len(frame) < NUMBERS_BEGIN:
+            data = parse(frame)
+            if (data.run, data.generation) != (self._run, self._generation):
+                raise Stale(f"generation {data.generation}, this is {self._generation}")
+            raise Unexpected(f"{DataKind(data.kind).name} of group {data.sender} for {self.role.names[0]}")
+        is_error, slot = place
+        number, *rest = pass_of(frame, 0)
+        known = self._passes.get(number)
+        record = known or self._new_pass(number, *rest)
+        if record is None:
+            parse(frame)
+            raise Stale(f"pass {number} is over") if number < self.low else WrongShape("a pass without rows")
+        if is_error and record.mode == FORWARD:
+            parse(frame)
+            raise Unexpected(f"an error in pass {number}, in which nothing is learned")
+        try:
+            window = (record.errors if is_error else record.signals).offer(slot, frame)
+        except Duplicate as fault:
+            self._note_attempt(record, fault.window.attempt)
+            raise
+        if known is None:
+            self._keep(record)
+        self._note(record, window)
+
+    def _new_pass(self, number: int, mode: int, part: int, parts: int, rows: int, _columns: int) -> Pass | None:
+        """A pass that no frame was kept of so far; None if there can't be such a pass."""
+        if number < self.low or mode not in _MODES or not part < parts <= MAX_PARTS or not 0 < rows <= MAX_BATCH:
+            return None
+        record = Pass(number, mode, part, parts, rows)
+        record.signals = Inbox(self._signals.layout(rows), number, record.mark, record.windows)
+        record.errors = Inbox(self._errors.layout(rows), number, record.mark, record.windows)
+        record.plain = self._size == 1 and rows == 1
+        return record
+
+    def _keep(self, record: Pass) -> None:
+        self._passes[record.number] = record
+        if record.number > self._newest:
+            self._newest = record.number
+            self._unfinished.append(record)
+        else:
+            bisect.insort(self._unfinished, record, key=lambda one: one.number)
+
+    def _note(self, record: Pass, window: Window) -> None:
+        """Learn from an accepted frame which passes are under way."""
+        attempt, low, high = window
+        if attempt > record.attempt:
+            self._note_attempt(record, attempt)
+        self.high = max(self.high, high)
+        if low > self.low:
+            self.low = low
+            for number in [number for number in self._passes if number < low]:
+                over = self._passes.pop(number)
+                if over.stage is not DONE:
+                    self._unfinished.remove(over)
+
+    def _note_attempt(self, record: Pass, attempt: int) -> None:
+        if attempt > record.attempt:
+            record.attempt = attempt
+            self._to_repeat.append(record)
+
+    # Work.
+
+    def run(self) -> list[Send]:
+        """Process every complete pass, oldest first; the messages to send."""
+        sends = self._repeat() if self._to_repeat else NOTHING
+        for record in self._unfinished:
+            if record.stage is LISTENING and not record.signals.missing and self._may_begin(record):
+                sends = sends + self._fire(record)
+            if record.stage is FIRED and not record.errors.missing:
+                sends = sends + self._reply(record)
+                if self._unlearned:
+                    # Its error is to leave first.
+                    break
+        if (self._unfinished and self._unfinished[0].stage is DONE) or len(self._unfinished) > 1:
+            self._unfinished = [record for record in self._unfinished if record.stage is not DONE]
+        self.wanted = self._count_wanted()
+        return sends
+
+    def _may_begin(self, record: Pass) -> bool:
+        """Whether every pass before a training step is done here."""
+        if record.mode == FORWARD:
+            return True
+        before = map(self._passes.get, range(self.low, record.number - record.part))
+        return all(older is not None and older.stage is DONE for older in before)
+
+    def _fire(self, record: Pass) -> list[Send]:
+        """Steps 2 to 4."""
+        sends = self.learn() if self._unlearned else NOTHING
+        finite: Callable[[Any], bool]
+        if record.plain:
+            neuron, finite = self._as_neuron(), _all_finite
+            record.activity = neuron.activate(_floats(record.signals.gather()))
+            record.fired = [record.activity] if self._is_output else neuron.fire(record.activity)
+        else:
+            neurons, finite = self._as_array(), all_finite
+            record.activity = neurons.activate(record.signals.stacked())
+            record.fired = record.activity if self._is_output else neurons.fire(record.activity)
+        record.stage = DONE if record.mode == FORWARD else FIRED
+        _keep_with_its_step(self._last_fired, record)
+        # A number that is not finite makes every product with it so.
+        return sends + (self._outgoing_signals(record) if finite(record.fired) else self._diverge(record))
+
+    def _reply(self, record: Pass) -> list[Send]:
+        """Steps 6 and 7, and, unless the error is to be on its way first, 8 and 9.
+
+        No weight depends on the error of an input neuron: the coordinator is told that all is done, and the error is worked
+        out on request.
+        """
+        record.stage = DONE
+        neurons: Neuron | NeuronArray
+        if record.plain:
+            neurons, record.error_numbers = self._as_neuron(), _floats(record.errors.gather())
+        else:
+            neurons, record.error_numbers = self._as_array(), record.errors.side_by_side()
+        _keep_with_its_step(self._last_replied, record)
+        if self._needs_own_error:
+            record.own_error = neurons.own_error(record.activity, record.error_numbers)
+            if not (isfinite(record.own_error) if record.plain else all_finite(record.own_error)):
+                return self._diverge(record)
+        else:
+            record.weights = neurons.weights
+        self._unlearned.append(record)
+        sends = self._outgoing_error(record)
+        if self._replies_first:
+            return sends
+        learned = self.learn()
+        return learned if record.broken else sends + learned
+
+    def learn(self) -> list[Send]:
+        """Steps 8 and 9 of everything that was replied to. The copy for a snapshot is taken as the step ends."""
+        sends = NOTHING
+        while self._unlearned:
+            sends = sends + self._learn(self._unlearned.pop(0))
+        return sends
+
+    def _learn(self, record: Pass) -> list[Send]:
+        if record.parts == 1:
+            neurons: Any = self._as_neuron() if record.plain else self._as_array()
+            finite = neurons.learn(record.activity, record.error_numbers, record.own_error)
+        else:
+            parts = [part for part in self._last_replied if part.first_of_step == record.first_of_step]
+            if len(parts) < record.parts or any(part in self._unlearned for part in parts):
+                return NOTHING
+            # The gradient is one product over the rows of all parts, whatever order they were done in.
+            parts.sort(key=lambda part: part.number)
+            finite = self._as_array().learn(
+                np.concatenate([self._activity(part) for part in parts]),
+                np.concatenate([self._error_rows(part) for part in parts]),
+                np.concatenate([self._own_error(part) for part in parts]) if self._needs_own_error else None,
+            )
+        self.step += 1
+        if not finite:
+            return self._diverge(record)
+        if record.mode != Mode.TRAIN_AND_COPY:
+            return NOTHING
+        self.copies.keep(self.role.group, self.step, self._copy())
+        return [self._send_copy(self, self.step)] if self._send_copy else NOTHING
+
+    def _repeat(self) -> list[Send]:
+        """Send again what was sent in passes that were asked for again."""
+        sends: list[Send] = []
+        for record in self._to_repeat:
+            if record.attempt > record.repeated and record.number >= self.low:
+                record.repeated = record.attempt
+                if record.broken:
+                    sends += self._diverge(record)
+                    continue
+                if record.stage is not LISTENING:
+                    sends += self._outgoing_signals(record)
+                if record.stage is DONE and record.mode != FORWARD:
+                    sends += self._outgoing_error(record)
+        self._to_repeat.clear()
+        return sends
+
+    def _count_wanted(self) -> int:
+        """Frames that must come before the oldest pass can go on, and those of the next pass that will come meanwhile."""
+        unfinished = self._unfinished
+        if not unfinished:
+            # The next pass may never come, unless it was announced.
+            announced = self.high > self._newest
+            return min(len(self._signals.senders) + self._is_output, WANTED_AT_MOST) if announced else 1
+        record = unfinished[0]
+        if record.mode == FORWARD:
+            return max(1, min(sum(one.signals.missing for one in unfinished), WANTED_AT_MOST))
+        if record.stage is LISTENING:
+            wanted = record.signals.missing
+            if self._is_output:
+                wanted += record.errors.missing + self._next_is_missing(record, errors=True)
+        else:
+            wanted = record.errors.missing
+            if self._is_input:
+                wanted += self._next_is_missing(record, errors=False)
+        return max(1, min(wanted, WANTED_AT_MOST))
+
+    def _next_is_missing(self, record: Pass, *, errors: bool) -> bool:
+        """Whether the next pass was announced, and its input (or its target) is still to come."""
+        if record.number >= self.high:
+            return False
+        following = self._passes.get(record.number + 1)
+        return following is None or bool((following.errors if errors else following.signals).missing)
+
+    # Messages.
+
+    def _outgoing_signals(self, record: Pass) -> list[Send]:
+        window = window_of(record.attempt, self.low, self.high)
+        fired, rows = record.fired, record.rows
+        if self._is_output:
+            return [self._output.send(record, window, self._size, _bytes_of(fired, record))]
+        sends = []
+        for axon, columns, parts in self._axons:
+            width = columns.stop - columns.start
+            if len(parts) > 1 and NUMBER_BYTES * rows * width <= AXON_AT_ONCE_BYTES:
+                if record.plain:
+                    blocks = [_bytes_of(fired[columns], record)]
+                elif len(parts) == width:
+                    blocks = [_bytes_of(fired[:, columns].T, record)]
+                else:
+                    blocks = [_bytes_of(fired[:, part], record) for _, part in parts]
+                sends.append(axon.send(record, window, width, *blocks))
+                continue
+            for one, part in parts:
+                numbers = fired[part] if record.plain else fired[:, part]
+                sends.append(one.send(record, window, part.stop - part.start, _bytes_of(numbers, record)))
+        return sends
+
+    def _outgoing_error(self, record: Pass) -> list[Send]:
+        window, error = window_of(record.attempt, self.low, self.high), record.own_error
+        if error is None:
+            return [reply.send(record, window, 0) for reply in self._replies]
+        numbers = _bytes_of([error] if record.plain else error, record)
+        return [reply.send(record, window, self._size, numbers) for reply in self._replies]
+
+    def _diverge(self, record: Pass) -> list[Send]:
+        record.broken = record.broken or self._first_broken_neuron(record)
+        header = Header(self._run, self._generation, record.number, self._incarnation)
+        return [Send(COORDINATOR + encode(Diverged(header, self.role.group, record.broken, self.step)))]
+
+    def _first_broken_neuron(self, record: Pass) -> str:
+        neurons = self._as_array()
+        ours = [self._activity(record).T] if record.own_error is None else [self._activity(record).T, self._own_error(record).T]
+        finite = np.all([np.isfinite(n).all(axis=1) for n in (neurons.bias[:, None], neurons.weights, *ours)], axis=0)
+        # With every number finite, it was a product weight × activity that overflowed.
+        return self.role.names[int(np.argmin(finite))]
+
+    # Numbers.
+
+    def _as_neuron(self) -> Neuron:
+        """The numbers in the form for one sample."""
+        if self._neuron is None:
+            assert self._array is not None
+            self._neuron = Neuron(self.role, float(self._array.bias[0]), self._array.weights[0].tolist())
+            self._array = None
+        return self._neuron
+
+    def _as_array(self) -> NeuronArray:
+        """The numbers in the form for a batch."""
+        if self._array is None:
+            assert self._neuron is not None
+            bias, weights = np.array([self._neuron.bias]), np.array([self._neuron.weights])
+            self._array, self._neuron = NeuronArray(self.role, bias, weights), None
+        return self._array
+
+    def _copy(self) -> State:
+        # Learning makes new arrays and lists and never changes old ones, so a reference is a copy.
+        if self._neuron is not None:
+            return state_of(np.array([[self._neuron.bias]]), np.array([self._neuron.weights]).reshape(1, -1))
+        assert self._array is not None
+        return state_of(self._array.bias[None, :], self._array.weights)
+
+    def state_after(self, step: int) -> State | None:
+        """The group's state after a step, if it stands there or kept a copy; None otherwise."""
+        return self._copy() if step == self.step else self.copies.of(self.role.group, step)
+
+    @property
+    def last_activity(self) -> Array:
+        """Of the last pass, or all parts of the last step, (rows, neurons); empty if there was none."""
+        return self._whole(self._last_fired, self._activity)
+
+    @property
+    def last_error(self) -> Array:
+        """Of the last training step, (rows, neurons); empty if there was none."""
+        return self._whole(self._last_replied, self._own_error)
+
+    def _whole(self, records: list[Pass], numbers: Callable[[Pass], Array]) -> Array:
+        in_order = [numbers(record) for record in sorted(records, key=lambda record: record.number)]
+        return np.concatenate(in_order) if in_order else np.empty((0, self._size))
+
+    def _activity(self, record: Pass) -> Array:
+        return np.array([[record.activity]]) if record.plain else record.activity
+
+    def _error_rows(self, record: Pass) -> Array:
+        return np.array([record.error_numbers]) if record.plain else record.error_numbers
+
+    def _own_error(self, record: Pass) -> Array:
+        error = record.own_error
+        if error is None:
+            neurons: Any = Neuron(self.role, 0.0, record.weights) if record.plain else self._as_array()
+            error = neurons.own_error(record.activity, record.error_numbers, record.weights)
+        return np.array([[error]]) if record.plain else error
+
+    def waits(self, number: int) -> Waits:
+        """Where the group stands in a pass, and the first senders that it waits for."""
+        group, record = self.role.group, self._passes.get(number)
+        if record is None:
+            if number < self.low:
+                return Waits(group, Stage.DONE, ())
+            return Waits(group, Stage.UNHEARD, self._signals.senders[:MISSING_AT_MOST])
+        missing: list[int] = []
+        if record.stage is not DONE:
+            missing = (record.signals if record.stage is LISTENING else record.errors).lacks()
+        return Waits(group, record.stage, tuple(missing[:MISSING_AT_MOST]))
+
+
+def _incoming(role: Role, run: bytes, generation: int) -> tuple[Direction, Direction]:
+    """The two directions of a group: signals, and errors. Every head follows from its role and its grant."""
+
+    def whole_or_own(sender: int, index: int, whole: DataKind, own: DataKind) -> dict[bytes, Slot]:
+        return {
+            data_head(whole, run, generation, role.stage, sender): Slot(index, role.width, role.first, role.size),
+            data_head(own, run, generation, role.group, sender): Slot(index, role.size, 0, role.size),
+        }
+
+    senders = [sender.group for sender in role.senders] or [OUTSIDE]
+    signals: dict[bytes, Slot] = {}
+    for index, sender in enumerate(senders):
+        signals |= whole_or_own(sender, index, DataKind.AXON, DataKind.SIGNAL)
+    down = Direction(senders, signals, [role.size] * len(senders))
+    if role.is_output:
+        return down, Direction([OUTSIDE], whole_or_own(OUTSIDE, 0, DataKind.TARGETS, DataKind.TARGET), [role.size])
+    errors = {
+        data_head(DataKind.ERROR, run, generation, role.stage, block.receiver): Slot(index, block.size, 0, block.size)
+        for index, block in enumerate(role.blocks)
+    }
+    return down, Direction([block.receiver for block in role.blocks], errors, [block.size for block in role.blocks])
+
+
+def _keep_with_its_step(records: list[Pass], record: Pass) -> None:
+    """Keep a pass with the other parts of its step; those of another step give way."""
+    if records and records[0].first_of_step != record.first_of_step:
+        records.clear()
+    records.append(record)
+
+
+@lru_cache(maxsize=64)
+def _doubles(count: int) -> struct.Struct:
+    return struct.Struct(f"<{count}d")
+
+
+def _floats(numbers: bytes | memoryview) -> tuple[float, ...]:
+    return _doubles(len(numbers) // NUMBER_BYTES).unpack(numbers)
+
+
+def _bytes_of(numbers: Any, record: Pass) -> bytes | memoryview:
+    """As numbers travel: little-endian, in C order. Arrays are copied once, into the frame."""
+    if record.plain:
+        return _doubles(len(numbers)).pack(*numbers)
+    return np.ascontiguousarray(numbers, ON_THE_WIRE).data
+
+
+def _all_finite(numbers: Sequence[float]) -> bool:
+    """Whether no number is a NaN or an infinity: no sum of finite numbers that did not overflow is one."""
+    return isfinite(sum(numbers)) or all(map(isfinite, numbers))
