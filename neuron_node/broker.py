@@ -14,7 +14,7 @@ from pathlib import Path
 
 from neuron_node import __version__
 from neuron_node.errors import UserError
-from neuron_node.wiring import PUB, PULL, Endpoints, bound_socket, check_endpoint, new_context, proxy
+from neuron_node.wiring import PUB, PULL, Endpoints, bound_socket, check_endpoint, new_context, proxy, relay
 
 DEFAULT_BIND = Endpoints("tcp://127.0.0.1:5571", "tcp://127.0.0.1:5572")
 DESCRIPTORS = 4_096
@@ -34,7 +34,7 @@ def run_broker(endpoints: Endpoints, descriptors: int = DESCRIPTORS) -> int:
         sockets.append(bound_socket(context, PULL, endpoints.inward))
         sockets.append(bound_socket(context, PUB, endpoints.outward))
         # The sockets are the thread's from here on; it closes them when the context ends.
-        threading.Thread(target=proxy, args=tuple(sockets)).start()
+        threading.Thread(target=proxy if os.environ.get("EXM_PROXY") else relay, args=tuple(sockets)).start()
         sockets.clear()
         announce_health()
         signal.sigwait(ends)

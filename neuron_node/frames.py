@@ -129,7 +129,7 @@ def data_head(kind: int, run: bytes, generation: int, receiver: int, sender: int
 
 
 def check_of(head: bytes, mark_and_shape: bytes) -> bytes:
-    """What tells a frame from one of which a bit of head, mark or shape was changed on the way: the CRC-32 of both, combined."""
+    """The CRC-32 of the head, exclusive or that of mark and shape: a frame with a wrong bit in one of them does not fit."""
     return _CHECK.pack(crc32(head) ^ crc32(mark_and_shape))
 
 
@@ -154,6 +154,11 @@ def shape_of(rows: int, columns: int) -> bytes:
 def length_of(rows: int, columns: int) -> bytes:
     """The first four bytes of a frame with so many numbers."""
     return _LENGTH.pack(NUMBERS_BEGIN - LENGTH_BYTES + NUMBER_BYTES * rows * columns)
+
+
+def length_for(shape: bytes) -> bytes:
+    """The first four bytes of a frame whose numbers have this shape."""
+    return _LENGTH.pack(NUMBERS_BEGIN - LENGTH_BYTES + int.from_bytes(shape[-4:], "big"))
 
 
 def data_frame(head: bytes, window: bytes, mark_and_shape: bytes, numbers: bytes) -> bytes:
@@ -192,13 +197,17 @@ def pass_of(data: bytes, at: int) -> tuple[int, int, int, int, int, int]:
 
 
 def read_window(window: bytes, number: int) -> Window | None:
-    """Attempt, low and high; None where the window of pass `number` is not a valid one."""
+    """What the window of a frame of pass `number` says; None where it is not a valid one."""
+    read = _read_window(window)
+    return read if read is not None and read.low <= number <= read.high <= read.low + WINDOW_PASSES else None
+
+
+@lru_cache(maxsize=64)
+def _read_window(window: bytes) -> Window | None:
     if len(window) != _WINDOW.size:
         return None
     a, attempt, b, low, c, high = _WINDOW.unpack(window)
-    if (a, b, c) != (_UINT_32, _UINT_64, _UINT_64) or not low <= number <= high <= low + WINDOW_PASSES:
-        return None
-    return Window(attempt, low, high)
+    return Window(attempt, low, high) if (a, b, c) == (_UINT_32, _UINT_64, _UINT_64) else None
 
 
 def parse(frame: bytes) -> DataFrame:

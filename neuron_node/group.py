@@ -21,7 +21,7 @@ from __future__ import annotations
 import bisect
 import itertools
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import lru_cache
 from math import isfinite
 from typing import Any
@@ -38,6 +38,7 @@ from neuron_node.events import Send
 from neuron_node.fields import MAX_BATCH
 from neuron_node.frames import (
     HEAD,
+    MARK,
     MAX_PARTS,
     NUMBER_BYTES,
     NUMBERS_BEGIN,
@@ -45,7 +46,7 @@ from neuron_node.frames import (
     DataKind,
     Mode,
     data_head,
-    length_of,
+    length_for,
     mark_of,
     parse,
     pass_of,
@@ -53,7 +54,7 @@ from neuron_node.frames import (
     split,
     window_of,
 )
-from neuron_node.inbox import Direction, Inbox, Slot
+from neuron_node.inbox import Direction, Inbox, InboxLayout, Slot
 from neuron_node.initial import initial_bias_and_weights
 from neuron_node.messages import MISSING_AT_MOST, Diverged, Header, Placement, Stage, State, Waits, state_of
 from neuron_node.neuron import Neuron
@@ -67,13 +68,14 @@ REPLIES_FIRST_FROM_BYTES = 256 * 1024
 WANTED_AT_MOST = 1_024
 """Frames that are waited for at the most before `run`: time must pass, even if they come slowly."""
 LISTENING, FIRED, DONE = Stage.LISTENING, Stage.FIRED, Stage.DONE
-FORWARD = Mode.FORWARD
+FORWARD = int(Mode.FORWARD)
 _HEAD_IN_MESSAGE = slice(ADDRESS_LENGTH + HEAD.start, ADDRESS_LENGTH + HEAD.stop)
+_MARK_IN_MESSAGE = slice(ADDRESS_LENGTH + MARK.start, ADDRESS_LENGTH + MARK.stop)
 _MODES = frozenset(Mode)
-NOTHING: list[Send] = []
 
 Rejection = tuple[bytes, PeerError]
 """A frame that does not belong, and why."""
+_NO_REJECTIONS: list[Rejection] = []
 
 
 class Pass:
@@ -81,31 +83,32 @@ class Pass:
 
     __slots__ = (
         "activity", "attempt", "broken", "error_numbers", "errors", "fired", "mark", "mode", "number", "own_error", "part",
-        "parts", "plain", "repeated", "rows", "signals", "stage", "weights", "windows",
+        "parts", "plain", "repeated", "rows", "signals", "stage", "weights",
     )  # fmt: skip
 
-    def __init__(self, number: int, mode: int, part: int, parts: int, rows: int) -> None:
-        self.number, self.mode, self.part, self.parts, self.rows = number, mode, part, parts, rows
-        self.mark = mark_of(number, mode, part, parts)
-        self.windows: set[bytes] = set()
-        """Those that were received and are valid."""
-        self.signals: Inbox
-        self.errors: Inbox
+    activity: Any
+    fired: Any
+    """The signals at all synapses."""
+    error_numbers: Any
+    """The receivers' errors; of an output group the targets."""
+    weights: Any
+    """Those that the signals were sent with, where the own error is worked out only on request."""
+
+    def __init__(
+        self, number: int, mode: int, part: int, parts: int, mark: bytes, signals: InboxLayout, errors: InboxLayout
+    ) -> None:
+        self.number, self.mode, self.part, self.parts, self.mark = number, mode, part, parts, mark
+        self.rows = signals.rows
+        self.plain = signals.plain
+        """Whether its numbers are those of one neuron and one sample: floats, and sequences of floats."""
+        self.signals = Inbox(signals, number, mark)
+        self.errors = Inbox(errors, number, mark)
         self.stage = LISTENING
         self.attempt = 0
         """The highest that was received."""
         self.repeated = 0
         """The highest in which the group has sent."""
-        self.plain = False
-        """Whether its numbers are those of one neuron and one sample: floats, and sequences of floats."""
-        self.activity: Any = None
-        self.fired: Any = None
-        """The signals at all synapses."""
-        self.error_numbers: Any = None
-        """The receivers' errors; of an output group the targets."""
         self.own_error: Any = None
-        self.weights: Any = None
-        """Those that the signals were sent with, where the own error is worked out only on request."""
         self.broken = ""
         """The neuron whose numbers were no longer finite, if any were not."""
 
@@ -118,25 +121,32 @@ class Pass:
 class Outgoing:
     """Data frames of one kind to one address."""
 
-    __slots__ = ("_address", "_begin", "_check", "_head", "_length")
+    __slots__ = ("_address", "_begin", "_check", "_head", "_shape")
 
     def __init__(self, address: bytes, kind: DataKind, run: bytes, generation: int, receiver: int, sender: int) -> None:
         self._address = address
         self._head = data_head(kind, run, generation, receiver, sender)
         self._check = crc32(self._head)
-        self._length = self._begin = b""
+        self._shape = self._begin = b""
 
-    def send(self, record: Pass, window: bytes, columns: int, *numbers: bytes | memoryview) -> Send:
-        """A message of one frame, whose numbers are (rows of the pass, columns)."""
-        tail, length = record.mark + shape_of(record.rows, columns), length_of(record.rows, columns)
-        if length != self._length:
-            self._length, self._begin = length, self._address + length + self._head
+    def send(self, record: Pass, window: bytes, shape: bytes, *numbers: bytes | memoryview) -> Send:
+        """A message of one frame with numbers of this shape."""
+        if shape != self._shape:
+            self._shape, self._begin = shape, self._address + length_for(shape) + self._head
+        tail = record.mark + shape
         check = (self._check ^ crc32(tail)).to_bytes(4, "big")
         return Send(b"".join((self._begin, check, window, tail, *numbers)))
 
 
 class Group:
     """One group: its neurons, its passes, and its copies for snapshots."""
+
+    # Slots keep all of it in one piece of memory: when a program wakes up, its caches are cold.
+    __slots__ = (
+        "_array", "_axons", "_errors", "_generation", "_incarnation", "_is_input", "_is_output", "_last_fired", "_last_replied",
+        "_needs_own_error", "_neuron", "_layouts", "_newest", "_output", "_passes", "_replies", "_replies_first", "_rows", "_run", "_send_copy",
+        "_signals", "_size", "_slots", "_to_repeat", "_unfinished", "copies", "high", "low", "role", "step", "unlearned", "wanted",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -171,14 +181,17 @@ class Group:
         self._unfinished: list[Pass] = []
         """In the order of their numbers."""
         self._to_repeat: list[Pass] = []
-        self._unlearned: list[Pass] = []
-        """Those that were replied to and not learned."""
+        self.unlearned: list[Pass] = []
+        """Those that were replied to and not learned: see `learn`."""
         self._last_fired: list[Pass] = []
         self._last_replied: list[Pass] = []
         """All parts of the last step."""
         self._signals, self._errors = _incoming(role, header.run, header.generation)
         self._slots = {head: (False, slot) for head, slot in self._signals.slots.items()}
         self._slots |= {head: (True, slot) for head, slot in self._errors.slots.items()}
+        self._rows = 0
+        self._layouts = (self._signals.layout(1), self._errors.layout(1))
+        """Of passes with so many rows."""
         self._prepare_sending()
 
     def _prepare_sending(self) -> None:
@@ -210,11 +223,6 @@ class Group:
         return stage_address(self.role.stage), group_address(self.role.group)
 
     @property
-    def has_deferred_work(self) -> bool:
-        """Whether something was replied to and not learned; see `learn`."""
-        return bool(self._unlearned)
-
-    @property
     def oldest(self) -> Pass | None:
         """The first pass that is not over; None if there is none."""
         return self._unfinished[0] if self._unfinished else None
@@ -224,20 +232,50 @@ class Group:
     def receive(self, message: bytes) -> list[Rejection]:
         """Put the frames of a message into the inboxes of their passes; those that do not belong, each with its reason."""
         place = self._slots.get(message[_HEAD_IN_MESSAGE])
-        if place is not None and len(message) >= ADDRESS_LENGTH + NUMBERS_BEGIN:
-            number, *rest = pass_of(message, ADDRESS_LENGTH)
-            known = self._passes.get(number)
-            record = known or self._new_pass(number, *rest)
-            if record is not None and not (place[0] and record.mode == FORWARD):
-                windows = (record.errors if place[0] else record.signals).offer_message(message)
-                if windows is not None:
-                    if known is None:
-                        self._keep(record)
-                    for window in windows:
-                        self._note(record, window)
-                    return []
-        rejections = []
+        if place is not None and self._take(message, is_error=place[0]):
+            return _NO_REJECTIONS
+        # Frames of several passes and directions, or a frame that does not belong.
+        sorted_frames: dict[tuple[bool | None, bytes], list[bytes]] = {}
         for frame in split(message):
+            place = self._slots.get(frame[HEAD])
+            sorted_frames.setdefault((place and place[0], frame[MARK]), []).append(frame)
+        rejections: list[Rejection] = []
+        for (is_error, _), frames in sorted_frames.items():
+            again = len(sorted_frames) > 1 and is_error is not None
+            if not again or not self._take(b"".join([message[:ADDRESS_LENGTH], *frames]), is_error=bool(is_error)):
+                rejections += self._receive_each(frames)
+        return rejections
+
+    def _take(self, message: bytes, *, is_error: bool) -> bool:
+        """Take a message all of whose frames belong to one inbox; whether that was so."""
+        mark = message[_MARK_IN_MESSAGE]
+        for record in self._unfinished:
+            if record.mark == mark:
+                known = True
+                break
+        else:
+            if len(message) < ADDRESS_LENGTH + NUMBERS_BEGIN:
+                return False
+            number, *rest = pass_of(message, ADDRESS_LENGTH)
+            known = number in self._passes
+            found = self._passes[number] if known else self._new_pass(number, *rest)
+            if found is None:
+                return False
+            record = found
+        if is_error and record.mode == FORWARD:
+            return False
+        windows = (record.errors if is_error else record.signals).offer_message(message)
+        if windows is None:
+            return False
+        if not known:
+            self._keep(record)
+        for window in windows:
+            self._note(record, window)
+        return True
+
+    def _receive_each(self, frames: list[bytes]) -> list[Rejection]:
+        rejections = []
+        for frame in frames:
             try:
                 self._receive_frame(frame)
             except PeerError as fault:
@@ -274,11 +312,9 @@ class Group:
         """A pass that no frame was kept of so far; None if there can't be such a pass."""
         if number < self.low or mode not in _MODES or not part < parts <= MAX_PARTS or not 0 < rows <= MAX_BATCH:
             return None
-        record = Pass(number, mode, part, parts, rows)
-        record.signals = Inbox(self._signals.layout(rows), number, record.mark, record.windows)
-        record.errors = Inbox(self._errors.layout(rows), number, record.mark, record.windows)
-        record.plain = self._size == 1 and rows == 1
-        return record
+        if rows != self._rows:
+            self._rows, self._layouts = rows, (self._signals.layout(rows), self._errors.layout(rows))
+        return Pass(number, mode, part, parts, mark_of(number, mode, part, parts), *self._layouts)
 
     def _keep(self, record: Pass) -> None:
         self._passes[record.number] = record
@@ -289,11 +325,12 @@ class Group:
             bisect.insort(self._unfinished, record, key=lambda one: one.number)
 
     def _note(self, record: Pass, window: Window) -> None:
-        """Learn from an accepted frame which passes are under way."""
+        """Learn from an accepted frame which passes are under way, and whether one is asked for again."""
         attempt, low, high = window
         if attempt > record.attempt:
             self._note_attempt(record, attempt)
-        self.high = max(self.high, high)
+        if high > self.high:
+            self.high = high
         if low > self.low:
             self.low = low
             for number in [number for number in self._passes if number < low]:
@@ -310,13 +347,13 @@ class Group:
 
     def run(self) -> list[Send]:
         """Process every complete pass, oldest first; the messages to send."""
-        sends = self._repeat() if self._to_repeat else NOTHING
+        sends = self._repeat() if self._to_repeat else []
         for record in self._unfinished:
             if record.stage is LISTENING and not record.signals.missing and self._may_begin(record):
-                sends = sends + self._fire(record)
+                self._fire(record, sends)
             if record.stage is FIRED and not record.errors.missing:
-                sends = sends + self._reply(record)
-                if self._unlearned:
+                self._reply(record, sends)
+                if self.unlearned:
                     # Its error is to leave first.
                     break
         if (self._unfinished and self._unfinished[0].stage is DONE) or len(self._unfinished) > 1:
@@ -326,59 +363,65 @@ class Group:
 
     def _may_begin(self, record: Pass) -> bool:
         """Whether every pass before a training step is done here."""
-        if record.mode == FORWARD:
-            return True
-        before = map(self._passes.get, range(self.low, record.number - record.part))
-        return all(older is not None and older.stage is DONE for older in before)
+        if record.mode != FORWARD:
+            for number in range(self.low, record.number - record.part):
+                older = self._passes.get(number)
+                if older is None or older.stage is not DONE:
+                    return False
+        return True
 
-    def _fire(self, record: Pass) -> list[Send]:
+    def _fire(self, record: Pass, sends: list[Send]) -> None:
         """Steps 2 to 4."""
-        sends = self.learn() if self._unlearned else NOTHING
-        finite: Callable[[Any], bool]
+        if self.unlearned:
+            sends += self.learn()
         if record.plain:
-            neuron, finite = self._as_neuron(), _all_finite
-            record.activity = neuron.activate(_floats(record.signals.gather()))
-            record.fired = [record.activity] if self._is_output else neuron.fire(record.activity)
+            neuron = self._neuron or self._as_neuron()
+            record.activity = activity = neuron.activate(record.signals.floats())
+            record.fired = fired = [activity] if self._is_output else neuron.fire(activity)
+            finite = isfinite(sum(fired)) or all(map(isfinite, fired))
         else:
-            neurons, finite = self._as_array(), all_finite
+            neurons = self._as_array()
             record.activity = neurons.activate(record.signals.stacked())
             record.fired = record.activity if self._is_output else neurons.fire(record.activity)
+            finite = all_finite(record.fired)
         record.stage = DONE if record.mode == FORWARD else FIRED
-        _keep_with_its_step(self._last_fired, record)
+        self._last_fired = [record] if record.parts == 1 else _with_its_step(self._last_fired, record)
         # A number that is not finite makes every product with it so.
-        return sends + (self._outgoing_signals(record) if finite(record.fired) else self._diverge(record))
+        sends += self._outgoing_signals(record) if finite else self._diverge(record)
 
-    def _reply(self, record: Pass) -> list[Send]:
+    def _reply(self, record: Pass, sends: list[Send]) -> None:
         """Steps 6 and 7, and, unless the error is to be on its way first, 8 and 9.
 
         No weight depends on the error of an input neuron: the coordinator is told that all is done, and the error is worked
         out on request.
         """
         record.stage = DONE
-        neurons: Neuron | NeuronArray
+        neurons: Any
         if record.plain:
-            neurons, record.error_numbers = self._as_neuron(), _floats(record.errors.gather())
+            neurons, record.error_numbers = self._neuron or self._as_neuron(), record.errors.floats()
         else:
             neurons, record.error_numbers = self._as_array(), record.errors.side_by_side()
-        _keep_with_its_step(self._last_replied, record)
+        self._last_replied = [record] if record.parts == 1 else _with_its_step(self._last_replied, record)
         if self._needs_own_error:
-            record.own_error = neurons.own_error(record.activity, record.error_numbers)
-            if not (isfinite(record.own_error) if record.plain else all_finite(record.own_error)):
-                return self._diverge(record)
+            record.own_error = own = neurons.own_error(record.activity, record.error_numbers)
+            if not (isfinite(own) if record.plain else all_finite(own)):
+                sends += self._diverge(record)
+                return
         else:
             record.weights = neurons.weights
-        self._unlearned.append(record)
-        sends = self._outgoing_error(record)
+        replied = self._outgoing_error(record)
         if self._replies_first:
-            return sends
-        learned = self.learn()
-        return learned if record.broken else sends + learned
+            self.unlearned.append(record)
+            sends += replied
+            return
+        learned = self._learn(record)
+        sends += learned if record.broken else replied + learned
 
     def learn(self) -> list[Send]:
         """Steps 8 and 9 of everything that was replied to. The copy for a snapshot is taken as the step ends."""
-        sends = NOTHING
-        while self._unlearned:
-            sends = sends + self._learn(self._unlearned.pop(0))
+        sends: list[Send] = []
+        while self.unlearned:
+            sends += self._learn(self.unlearned.pop(0))
         return sends
 
     def _learn(self, record: Pass) -> list[Send]:
@@ -387,8 +430,8 @@ class Group:
             finite = neurons.learn(record.activity, record.error_numbers, record.own_error)
         else:
             parts = [part for part in self._last_replied if part.first_of_step == record.first_of_step]
-            if len(parts) < record.parts or any(part in self._unlearned for part in parts):
-                return NOTHING
+            if len(parts) < record.parts or any(part in self.unlearned for part in parts):
+                return []
             # The gradient is one product over the rows of all parts, whatever order they were done in.
             parts.sort(key=lambda part: part.number)
             finite = self._as_array().learn(
@@ -400,9 +443,9 @@ class Group:
         if not finite:
             return self._diverge(record)
         if record.mode != Mode.TRAIN_AND_COPY:
-            return NOTHING
+            return []
         self.copies.keep(self.role.group, self.step, self._copy())
-        return [self._send_copy(self, self.step)] if self._send_copy else NOTHING
+        return [self._send_copy(self, self.step)] if self._send_copy else []
 
     def _repeat(self) -> list[Send]:
         """Send again what was sent in passes that were asked for again."""
@@ -450,10 +493,9 @@ class Group:
     # Messages.
 
     def _outgoing_signals(self, record: Pass) -> list[Send]:
-        window = window_of(record.attempt, self.low, self.high)
-        fired, rows = record.fired, record.rows
+        window, fired, rows = window_of(record.attempt, self.low, self.high), record.fired, record.rows
         if self._is_output:
-            return [self._output.send(record, window, self._size, _bytes_of(fired, record))]
+            return [self._output.send(record, window, shape_of(rows, self._size), _bytes_of(fired, record))]
         sends = []
         for axon, columns, parts in self._axons:
             width = columns.stop - columns.start
@@ -464,19 +506,19 @@ class Group:
                     blocks = [_bytes_of(fired[:, columns].T, record)]
                 else:
                     blocks = [_bytes_of(fired[:, part], record) for _, part in parts]
-                sends.append(axon.send(record, window, width, *blocks))
+                sends.append(axon.send(record, window, shape_of(rows, width), *blocks))
                 continue
             for one, part in parts:
                 numbers = fired[part] if record.plain else fired[:, part]
-                sends.append(one.send(record, window, part.stop - part.start, _bytes_of(numbers, record)))
+                sends.append(one.send(record, window, shape_of(rows, part.stop - part.start), _bytes_of(numbers, record)))
         return sends
 
     def _outgoing_error(self, record: Pass) -> list[Send]:
         window, error = window_of(record.attempt, self.low, self.high), record.own_error
         if error is None:
-            return [reply.send(record, window, 0) for reply in self._replies]
-        numbers = _bytes_of([error] if record.plain else error, record)
-        return [reply.send(record, window, self._size, numbers) for reply in self._replies]
+            return [reply.send(record, window, shape_of(record.rows, 0)) for reply in self._replies]
+        numbers, shape = _bytes_of([error] if record.plain else error, record), shape_of(record.rows, self._size)
+        return [reply.send(record, window, shape, numbers) for reply in self._replies]
 
     def _diverge(self, record: Pass) -> list[Send]:
         record.broken = record.broken or self._first_broken_neuron(record)
@@ -582,11 +624,9 @@ def _incoming(role: Role, run: bytes, generation: int) -> tuple[Direction, Direc
     return down, Direction([block.receiver for block in role.blocks], errors, [block.size for block in role.blocks])
 
 
-def _keep_with_its_step(records: list[Pass], record: Pass) -> None:
-    """Keep a pass with the other parts of its step; those of another step give way."""
-    if records and records[0].first_of_step != record.first_of_step:
-        records.clear()
-    records.append(record)
+def _with_its_step(records: list[Pass], record: Pass) -> list[Pass]:
+    """A pass with the other parts of its step."""
+    return [*(one for one in records if one.number - one.part == record.number - record.part), record]
 
 
 @lru_cache(maxsize=64)
@@ -594,17 +634,8 @@ def _doubles(count: int) -> struct.Struct:
     return struct.Struct(f"<{count}d")
 
 
-def _floats(numbers: bytes | memoryview) -> tuple[float, ...]:
-    return _doubles(len(numbers) // NUMBER_BYTES).unpack(numbers)
-
-
 def _bytes_of(numbers: Any, record: Pass) -> bytes | memoryview:
     """As numbers travel: little-endian, in C order. Arrays are copied once, into the frame."""
     if record.plain:
         return _doubles(len(numbers)).pack(*numbers)
     return np.ascontiguousarray(numbers, ON_THE_WIRE).data
-
-
-def _all_finite(numbers: Sequence[float]) -> bool:
-    """Whether no number is a NaN or an infinity: no sum of finite numbers that did not overflow is one."""
-    return isfinite(sum(numbers)) or all(map(isfinite, numbers))

@@ -18,8 +18,8 @@ class Hosting:
     def __init__(self, incarnation: bytes, send_copy: Callable[[Group, int], Send]) -> None:
         """`send_copy` makes a message for the coordinator of a fresh copy."""
         self.groups: dict[int, Group] = {}
-        self.delivery: LocalDelivery | None = None
-        """None while data are not received."""
+        self.receiver: Group | LocalDelivery | None = None
+        """The only group, or all; None while data are not received."""
         self.subscriptions: list[bytes] = [node_address(incarnation), EVERY_NODE]
         self.unproved = False
         """Whether an address was subscribed to, or a peer connected to, after the links were last proved."""
@@ -56,7 +56,7 @@ class Hosting:
 
     def rest(self) -> None:
         """Receive no data any more."""
-        self.delivery = None
+        self.receiver = None
 
     def subscribe_again(self) -> list[Action]:
         """All connections and subscriptions once more, on new sockets."""
@@ -80,10 +80,10 @@ class Hosting:
 
     def _take(self, groups: list[Group]) -> list[Action]:
         self.groups = {group.role.group: group for group in groups}
-        self.delivery = LocalDelivery(groups) if groups else None
+        self.receiver = LocalDelivery(groups) if len(groups) > 1 else groups[0] if groups else None
         before = self.subscriptions
         self.subscriptions = [node_address(self._incarnation), EVERY_NODE]
-        self.subscriptions += self.delivery.addresses if self.delivery else []
+        self.subscriptions += self.receiver.addresses if self.receiver else ()
         known, kept = set(before), set(self.subscriptions)
         fresh = [address for address in self.subscriptions if address not in known]
         self.unproved = self.unproved or bool(fresh)

@@ -10,7 +10,8 @@ message at once where they have one length. A frame that is not accepted changes
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from math import isfinite
 from operator import itemgetter
 from typing import Any, NamedTuple
 from zlib import crc32
@@ -40,8 +41,8 @@ from neuron_node.frames import (
 LAYOUTS_KEPT = 64
 REFERRED_TO_FROM_BYTES = 4_096
 """Fewer bytes are copied faster than they are referred to."""
-
-Numbers = bytes | memoryview
+_FIRST_LENGTH = slice(ADDRESS_LENGTH, ADDRESS_LENGTH + LENGTH_BYTES)
+_TAIL = slice(MARK.start, SHAPE.stop)
 
 
 class Slot(NamedTuple):
@@ -54,16 +55,18 @@ class Slot(NamedTuple):
 
 
 class FrameLayout(NamedTuple):
-    """Frames of one length: how each begins, its shape, the bytes that are ours, and which place each head has."""
+    """Frames of one length: their shape, the bytes that are ours, and the place of each beginning (length and head)."""
 
     length: int
-    begin: bytes
     shape: bytes
     own: slice
+    small: bool
+    """Whether our numbers are copied: large ones are referred to."""
     unpack: Callable[[memoryview], Iterator[tuple[Any, ...]]]
+    """Of each frame: beginning, check, window, mark with shape, and our numbers."""
     places: dict[bytes, int]
     checks: dict[bytes, int]
-    """The CRC-32 of each head."""
+    """What the check of each beginning has in common in all passes."""
 
 
 class Direction:
@@ -89,26 +92,30 @@ class Direction:
 class InboxLayout:
     """One direction of a group in passes with so many rows."""
 
+    __slots__ = ("by_length", "count", "direction", "in_order", "plain", "rows")
+
     def __init__(self, direction: Direction, rows: int) -> None:
         self.direction = direction
         self.rows = rows
         self.count = len(direction.senders)
-        self.in_order: Callable[[dict[int, Numbers]], tuple[Numbers, ...]] | None = (
-            itemgetter(*range(self.count)) if self.count > 1 else None
+        self.plain = rows == 1 and {*direction.widths} == {1}
+        """Whether each sender has one number for us: it is kept as a float, and not as bytes."""
+        self.in_order: Callable[[dict[int, Any]], tuple[Any, ...]] = (
+            itemgetter(*range(self.count)) if self.count > 1 else lambda got: (got[0],)
         )
-        self.by_length: dict[int, FrameLayout] = {}
+        self.by_length: dict[bytes, FrameLayout] = {}
         for columns, first, own in {slot[1:] for slot in direction.slots.values()}:
-            length = NUMBERS_BEGIN + NUMBER_BYTES * rows * columns
-            places = {h: slot.place for h, slot in direction.slots.items() if slot[1:] == (columns, first, own)}
-            ours = own_bytes(rows, first, own)
-            self.by_length[length] = FrameLayout(
+            begin = length_of(rows, columns)
+            places = {begin + h: slot.place for h, slot in direction.slots.items() if slot[1:] == (columns, first, own)}
+            ours, length = own_bytes(rows, first, own), NUMBERS_BEGIN + NUMBER_BYTES * rows * columns
+            self.by_length[begin] = FrameLayout(
                 length=length,
-                begin=length_of(rows, columns),
                 shape=shape_of(rows, columns),
                 own=ours,
-                unpack=_row(length, ours).iter_unpack,
+                small=ours.stop - ours.start < REFERRED_TO_FROM_BYTES,
+                unpack=_frame(length, ours, plain=self.plain).iter_unpack,
                 places=places,
-                checks={head: crc32(head) for head in places},
+                checks={start: _swapped(start[LENGTH_BYTES:]) for start in places},
             )
 
 
@@ -118,67 +125,72 @@ def own_bytes(rows: int, first: int, own: int) -> slice:
     return slice(begin, begin + NUMBER_BYTES * rows * own)
 
 
-def _row(length: int, own: slice) -> struct.Struct:
-    head, window, tail = (place.stop - place.start for place in (HEAD, WINDOW, slice(MARK.start, SHAPE.stop)))
+def _frame(length: int, own: slice, *, plain: bool) -> struct.Struct:
+    window, tail = WINDOW.stop - WINDOW.start, SHAPE.stop - MARK.start
     before, ours, after = own.start - NUMBERS_BEGIN, own.stop - own.start, length - own.stop
-    return struct.Struct(f">{LENGTH_BYTES}s{head}sI{window}s{tail}s{before}x{ours}s{after}x")
+    numbers = "d" if plain else f"{ours}s"
+    return struct.Struct(f"<{HEAD.stop}sI{window}s{tail}s{before}x{numbers}{after}x")
+
+
+def _swapped(data: bytes) -> int:
+    """The CRC-32, as a little-endian reader sees the big-endian number."""
+    return int.from_bytes(crc32(data).to_bytes(4, "big"), "little")
 
 
 class Inbox:
     """The frames of one pass and one direction."""
 
-    __slots__ = ("_got", "_number", "_windows", "layout", "mark", "missing")
+    __slots__ = ("_got", "layout", "mark", "missing", "number")
 
-    def __init__(self, layout: InboxLayout, number: int, mark: bytes, windows: set[bytes]) -> None:
-        """`windows` holds the windows of the pass that were found valid; the inboxes of one pass share it."""
+    def __init__(self, layout: InboxLayout, number: int, mark: bytes) -> None:
         self.layout = layout
+        self.number = number
         self.mark = mark
         self.missing = layout.count
         """How many senders have sent nothing."""
-        self._number = number
-        self._windows = windows
-        self._got: dict[int, Numbers] = {}
+        self._got: dict[int, Any] = {}
 
     def offer_message(self, message: bytes) -> list[Window] | None:
-        """Take all frames of a message, if each of them belongs here and is new; the windows that are new among them.
+        """Take all frames of a message, if each of them belongs here and is new; what their windows say.
 
-        None if not. Then nothing was taken, and `offer` tells for each frame whether it belongs.
+        None if not: then nothing was taken, and `offer` tells for each frame whether it belongs.
         """
-        frame_layout = self.layout.by_length.get(
-            int.from_bytes(message[ADDRESS_LENGTH : ADDRESS_LENGTH + LENGTH_BYTES], "big") + LENGTH_BYTES
-        )
-        if frame_layout is None or (len(message) - ADDRESS_LENGTH) % frame_layout.length:
+        layout = self.layout.by_length.get(message[_FIRST_LENGTH])
+        if layout is None or (len(message) - ADDRESS_LENGTH) % layout.length:
             return None
-        begins, heads, checks, windows, tails, numbers = _columns_of(message, frame_layout)
-        tail = self.mark + frame_layout.shape
-        if {*begins} != {frame_layout.begin} or {*tails} != {tail}:
-            return None
-        unknown = {*windows} - self._windows
-        fresh = [read for window in unknown if (read := read_window(window, self._number))]
+        frames = layout.unpack(memoryview(message)[ADDRESS_LENGTH:])
+        begins, checks, windows, tails, numbers = zip(*frames, strict=True) if layout.small else _referring(message, layout)
+        count, tail, got = len(begins), self.mark + layout.shape, self._got
         try:
-            places = [*map(frame_layout.places.__getitem__, heads)]
+            new = dict(zip(map(layout.places.__getitem__, begins), numbers, strict=True))
         except KeyError:
             return None
-        if [*map(crc32(tail).__xor__, checks)] != [*map(frame_layout.checks.__getitem__, heads)]:
+        expected = map(_swapped(tail).__xor__, map(layout.checks.__getitem__, begins))
+        if tails.count(tail) < count or (*expected,) != checks or len(new) < count or not got.keys().isdisjoint(new):
             return None
-        new = dict(zip(places, numbers, strict=True))
-        if len(new) < len(places) or len(fresh) < len(unknown) or not self._got.keys().isdisjoint(new):
+        if not (isfinite(sum(numbers)) if self.layout.plain else _finite(numbers)):
             return None
-        if not all_finite(numbers_in(numbers[0] if len(numbers) == 1 else b"".join(numbers))):
-            return None
-        self._windows |= unknown
-        self._got.update(new)
-        self.missing -= len(new)
-        return fresh
+        said = []
+        for window in {*windows}:
+            read = read_window(window, self.number)
+            if read is None:
+                return None
+            said.append(read)
+        if got:
+            got.update(new)
+        else:
+            self._got = new
+        self.missing -= count
+        return said
 
     def offer(self, slot: Slot, frame: bytes) -> Window:
-        """Take one frame of a sender; its window. Raises `PeerError` if the frame does not belong here."""
+        """Take one frame of a sender; what its window says. Raises `PeerError` if the frame does not belong here."""
         rows = self.layout.rows
-        window = read_window(frame[WINDOW], self._number)
         tail = self.mark + shape_of(rows, slot.columns)
+        window = read_window(frame[WINDOW], self.number)
         if (
             window is None
-            or frame[MARK.start : SHAPE.stop] != tail
+            or frame[_TAIL] != tail
             or frame[CHECK] != check_of(frame[HEAD], tail)
             or len(frame) != NUMBERS_BEGIN + NUMBER_BYTES * rows * slot.columns
             or not frame.startswith(length_of(rows, slot.columns))
@@ -188,32 +200,39 @@ class Inbox:
         if slot.place in self._got:
             raise Duplicate(window)
         own = own_bytes(rows, slot.first, slot.own)
-        numbers = memoryview(frame)[own] if own.stop - own.start >= REFERRED_TO_FROM_BYTES else frame[own]
+        numbers: Any = memoryview(frame)[own] if own.stop - own.start >= REFERRED_TO_FROM_BYTES else frame[own]
         if not all_finite(numbers_in(numbers)):
             raise NotFinite("the numbers hold a NaN or an infinity")
-        self._got[slot.place] = numbers
+        self._got[slot.place] = float(numbers_in(numbers)[0]) if self.layout.plain else numbers
         self.missing -= 1
         return window
 
     def lacks(self) -> list[int]:
         """The senders that have sent nothing, in synapse order."""
-        return [sender for index, sender in enumerate(self.layout.direction.senders) if index not in self._got]
+        return [sender for place, sender in enumerate(self.layout.direction.senders) if place not in self._got]
 
-    def gather(self) -> Numbers:
-        """The bytes of all numbers, in synapse order. Only for an inbox that lacks nothing."""
-        in_order = self.layout.in_order
-        return self._got[0] if in_order is None else b"".join(in_order(self._got))
+    def floats(self) -> tuple[float, ...]:
+        """All numbers of a pass with one row, in synapse order. Only for an inbox that lacks nothing."""
+        in_order = self.layout.in_order(self._got)
+        return in_order if self.layout.plain else tuple(numbers_in(b"".join(in_order)).tolist())
+
+    def _gather(self) -> Array:
+        """All numbers, one sender after the other in synapse order."""
+        in_order = self.layout.in_order(self._got)
+        if self.layout.plain:
+            return np.array(in_order)
+        return numbers_in(in_order[0] if len(in_order) == 1 else b"".join(in_order))
 
     def stacked(self) -> Array:
         """(senders, rows, columns), where each sender has as many columns for us."""
         layout = self.layout
-        return numbers_in(self.gather()).reshape(layout.count, layout.rows, layout.direction.widths[0])
+        return self._gather().reshape(layout.count, layout.rows, layout.direction.widths[0])
 
     def side_by_side(self) -> Array:
         """(rows, columns of all senders), in C order: another memory layout would change the last bits of a product."""
         layout, widths = self.layout, self.layout.direction.widths
         rows, count, total = layout.rows, layout.count, sum(widths)
-        numbers = numbers_in(self.gather())
+        numbers = self._gather()
         if count == 1 or rows == 1:
             return numbers.reshape(rows, total)
         if len({*widths}) == 1:
@@ -223,13 +242,18 @@ class Inbox:
         return np.concatenate([block.reshape(rows, -1) for block in np.split(numbers, edges)], axis=1)
 
 
-def _columns_of(message: bytes, layout: FrameLayout) -> Iterable[tuple[Any, ...]]:
-    """Lengths, heads, checks, windows, marks with shapes, and our numbers, of all frames of a message."""
+def _finite(numbers: Sequence[bytes | memoryview]) -> bool:
+    return all_finite(numbers_in(numbers[0] if len(numbers) == 1 else b"".join(numbers)))
+
+
+def _referring(message: bytes, layout: FrameLayout) -> tuple[tuple[Any, ...], ...]:
+    """The fields of a message's large frames, each as `unpack` gives them, but for our numbers, which are not copied."""
     view = memoryview(message)[ADDRESS_LENGTH:]
-    if len(view) > layout.length or layout.own.stop - layout.own.start < REFERRED_TO_FROM_BYTES:
-        return zip(*layout.unpack(view), strict=True)
-    begin, head, window, tail = (
-        bytes(view[place]) for place in (slice(LENGTH_BYTES), HEAD, WINDOW, slice(MARK.start, SHAPE.stop))
+    frames = [view[at : at + layout.length] for at in range(0, len(view), layout.length)]
+    return (
+        tuple(bytes(frame[: HEAD.stop]) for frame in frames),
+        tuple(int.from_bytes(frame[CHECK], "little") for frame in frames),
+        tuple(bytes(frame[WINDOW]) for frame in frames),
+        tuple(bytes(frame[_TAIL]) for frame in frames),
+        tuple(frame[layout.own] for frame in frames),
     )
-    check = int.from_bytes(view[CHECK], "big")
-    return (begin,), (head,), (check,), (window,), (tail,), (view[layout.own],)

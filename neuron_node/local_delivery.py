@@ -21,13 +21,12 @@ _SENDER = slice(HEAD.stop - 5, HEAD.stop - 1)
 
 
 class LocalDelivery:
-    """The groups of a node, by the addresses at which they receive."""
+    """The groups of a node, by the addresses at which they receive. It is used as a group is."""
 
     def __init__(self, groups: Sequence[Group]) -> None:
         self.wanted = 1
         """Frames from outside that are worth waiting for."""
         self._groups = sorted(groups, key=lambda group: group.role.group)
-        self._only = groups[0] if len(groups) == 1 else None
         self._here = {group.role.group.to_bytes(4, "big") for group in groups}
         self._at: dict[bytes, list[Group]] = {}
         for group in self._groups:
@@ -38,27 +37,23 @@ class LocalDelivery:
         """Those that a message has reached since the last `run`."""
 
     @property
-    def addresses(self) -> list[bytes]:
+    def addresses(self) -> tuple[bytes, ...]:
         """Where messages for the groups of this node are sent."""
-        return [*self._at]
+        return tuple(self._at)
 
     @property
-    def has_deferred_work(self) -> bool:
-        """Whether a group has replied and not learned."""
-        return any(group.has_deferred_work for group in self._groups)
+    def unlearned(self) -> list[Group]:
+        """The groups that have replied and not learned."""
+        return [group for group in self._groups if group.unlearned]
 
-    def receive(self, messages: Sequence[bytes]) -> list[Rejection]:
-        """Give messages from outside to the groups that are addressed; the frames that do not belong."""
-        rejections: list[Rejection] = []
-        for message in messages if len(messages) < 3 else joined(messages):
-            rejections += self._give(message)
-        if rejections and self._only is None:
-            return [
-                (frame, fault)
-                for frame, fault in rejections
-                if not (type(fault) is Duplicate and frame[_SENDER] in self._here)
-            ]
-        return rejections
+    def receive(self, message: bytes) -> list[Rejection]:
+        """Give a message from outside to the groups that are addressed; the frames that do not belong."""
+        rejections = self._give(message)
+        return [
+            (frame, fault)
+            for frame, fault in rejections
+            if not (type(fault) is Duplicate and frame[_SENDER] in self._here)
+        ]
 
     def _give(self, message: bytes) -> list[Rejection]:
         rejections: list[Rejection] = []
@@ -69,30 +64,22 @@ class LocalDelivery:
 
     def run(self) -> list[Send]:
         """Process what has become possible, and deliver among the groups, until nothing moves; the messages that leave."""
-        if self._only is not None:
-            sends = self._only.run()
-            self.wanted = self._only.wanted
-            return sends
         leaving: list[Send] = []
         while self._received:
             groups, self._received = self._received, {}
-            sends = [send for _, group in sorted(groups.items()) for send in group.run()]
-            leaving += self._deliver(sends)
+            leaving += self._deliver([send for _, group in sorted(groups.items()) for send in group.run()])
         self.wanted = self._count_wanted()
         return leaving
 
     def learn(self) -> list[Send]:
-        """Learn what was replied to, and go on; the messages that leave."""
+        """Learn what was replied to; the messages that leave."""
         leaving: list[Send] = []
-        for group in self._groups:
-            if group.has_deferred_work:
-                leaving += self._deliver(group.learn())
-                self._received[group.role.group] = group
-        return leaving + self.run()
+        for group in self.unlearned:
+            leaving += self._deliver(group.learn())
+            self._received[group.role.group] = group
+        return leaving
 
     def _deliver(self, sends: Iterable[Send]) -> list[Send]:
-        if self._only is not None:
-            return [*sends]
         leaving, here = [], []
         for send in sends:
             address = send.message[:ADDRESS_LENGTH]

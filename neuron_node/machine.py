@@ -8,7 +8,7 @@ counted, logged once per sender, and dropped. They never end a node.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from neuron_node.addresses import ADDRESS_LENGTH, COORDINATOR, DATA_LETTERS
@@ -31,6 +31,7 @@ from neuron_node.frames import parse, split
 from neuron_node.group import Group, Rejection
 from neuron_node.hosting import Hosting
 from neuron_node.life import BEGIN_AGAIN, NodeState, Self
+from neuron_node.local_delivery import joined
 from neuron_node.messages import (
     LATEST_STEP,
     NOBODY,
@@ -63,6 +64,8 @@ TICKS_A_HEARTBEAT = 4
 REGISTER_AGAIN_MS = 250
 REGISTER_AGAIN_AT_MOST_MS = 4_000
 PROBE_AGAIN_MS = 250
+JOINED_FROM = 4
+"""From so many messages on, taken at once, their frames are joined first, as a relay does it."""
 
 
 class NodeMachine:
@@ -82,6 +85,10 @@ class NodeMachine:
         self._register_wait_ms = REGISTER_AGAIN_MS
         self._due_ms = float("-inf")
         self._proof = LinkProof(born.incarnation, self._header)
+        self.wanted = 1
+        """Frames that are worth waiting for before the next `receive`."""
+        self.has_deferred_work = False
+        """Whether `run_deferred` has something to do once the last actions are performed."""
         self._address = b""
         self._actions: list[Action] = []
         self._now_ms = 0.0
@@ -90,7 +97,9 @@ class NodeMachine:
         """Take one event; the actions must be performed in order."""
         if type(event) is Received:
             actions = self.receive([event.message], now_ms)
-            return [*actions, *self.run_deferred(now_ms)] if self.has_deferred_work else actions
+            while self.has_deferred_work:
+                actions = [*actions, *self.run_deferred(now_ms)]
+            return actions
         self._now_ms = now_ms
         self._actions = []
         match event:
@@ -104,58 +113,52 @@ class NodeMachine:
                 raise InternalError(f"a node takes no {event!r}")
         return self._actions
 
-    @property
-    def wanted(self) -> int:
-        """Frames that are worth waiting for before the next `receive`."""
-        delivery = self.hosting.delivery
-        return delivery.wanted if delivery is not None else 1
-
-    @property
-    def has_deferred_work(self) -> bool:
-        """Whether `run_deferred` has something to do once the last actions are performed."""
-        delivery = self.hosting.delivery
-        return delivery is not None and delivery.has_deferred_work
-
     def receive(self, messages: Sequence[bytes], now_ms: float) -> Sequence[Action]:
         """Take messages, each an address and frames."""
         self._now_ms = now_ms
         self._actions = []
         self.received += len(messages)
-        data: list[bytes] = []
-        for message in messages:
+        for message in messages if len(messages) < JOINED_FROM else joined(messages):
             if message[:1] in _DATA:
-                data.append(message)
-                continue
-            self._receive_data(data)
-            data = []
-            self._address = message[:ADDRESS_LENGTH]
-            for frame in split(message):
-                self._receive_control(frame)
-        self._receive_data(data)
+                self._receive_data(message)
+            else:
+                # What a control message does comes after everything that earlier messages made possible.
+                self._run()
+                self._address = message[:ADDRESS_LENGTH]
+                for frame in split(message):
+                    self._receive_control(frame)
+        self._run()
         return self._actions
+
+    def _receive_data(self, message: bytes) -> None:
+        receiver = self.hosting.receiver
+        if receiver is None:
+            self._reject(map(_of_no_group, split(message)))
+        elif rejections := receiver.receive(message):
+            self._reject(rejections)
+
+    def _run(self) -> None:
+        receiver = self.hosting.receiver
+        if receiver is None:
+            self.wanted, self.has_deferred_work = 1, False
+            return
+        sends = receiver.run()
+        self.wanted, self.has_deferred_work = receiver.wanted, bool(receiver.unlearned)
+        self.sent += len(sends)
+        self._actions += sends
 
     def run_deferred(self, now_ms: float) -> Sequence[Action]:
         """Do what was put off until the last actions were performed."""
         self._now_ms = now_ms
-        sends = self.hosting.delivery.learn() if self.hosting.delivery is not None else []
-        self.sent += len(sends)
-        return sends
+        self._actions = []
+        if self.hosting.receiver is not None:
+            sends = self.hosting.receiver.learn()
+            self.sent += len(sends)
+            self._actions += sends
+        self._run()
+        return self._actions
 
-    def _receive_data(self, messages: Sequence[bytes]) -> None:
-        if not messages:
-            return
-        delivery = self.hosting.delivery
-        if delivery is None:
-            self._reject([_of_no_group(frame) for message in messages for frame in split(message)])
-            return
-        rejections = delivery.receive(messages)
-        if rejections:
-            self._reject(rejections)
-        sends = delivery.run()
-        self.sent += len(sends)
-        self._actions += sends
-
-    def _reject(self, rejections: Sequence[Rejection]) -> None:
+    def _reject(self, rejections: Iterable[Rejection]) -> None:
         for frame, fault in rejections:
             self._actions.extend(self.drops.note(fault, frame))
 

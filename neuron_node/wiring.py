@@ -6,12 +6,14 @@ A message is one ZeroMQ frame: an address and frames of ours. Every bound and ti
 from __future__ import annotations
 
 import contextlib
+import os
 import resource
 from collections.abc import Callable
 from typing import NamedTuple, cast
 
 import zmq
 
+from neuron_node.addresses import ADDRESS_LENGTH
 from neuron_node.errors import InternalError, UserError
 from neuron_node.frames import MAX_FRAME_BYTES, frames_in
 
@@ -24,6 +26,10 @@ HURRY_MS = 100
 """How long, at the most, a message waits for others that are due with it."""
 GATHER_MS = 20
 """The same where there was silence before: it may be something that nobody waits for."""
+LOOKS = 3
+"""How often the relay looks for further messages before it sends."""
+JOINED_AT_MOST_BYTES = 1024 * 1024
+"""Taken before the relay sends."""
 LINGER_MS = 500
 HEARTBEAT_INTERVAL_MS = 2_000
 HEARTBEAT_TIMEOUT_MS = 6_000
@@ -86,9 +92,43 @@ def bound_socket(context: zmq.Context[zmq.Socket[bytes]], kind: int, endpoint: s
 
 
 def proxy(inward: zmq.Socket[bytes], outward: zmq.Socket[bytes]) -> None:
-    """Pass everything on, inside ZeroMQ, until the context ends; then close both sockets."""
+    """Pass every message on as it is, inside ZeroMQ, until the context ends; then close both sockets."""
     with contextlib.suppress(zmq.ContextTerminated):
         zmq.proxy(inward, outward)
+    inward.close(0)
+    outward.close(0)
+
+
+def relay(inward: zmq.Socket[bytes], outward: zmq.Socket[bytes]) -> None:
+    """Pass messages on, the frames for one address joined into one message, until the context ends; then close both sockets.
+
+    Takes all messages that wait, and looks again a few times before it sends: a receiver is then woken up once for many
+    frames. It knows addresses and bytes, nothing else, and keeps nothing.
+    """
+    receive = cast("Callable[[int], bytes]", super(zmq.Socket, inward).recv)
+    send = cast("Callable[[bytes], object]", super(zmq.Socket, outward).send)
+    with contextlib.suppress(zmq.ContextTerminated):
+        while True:
+            message = receive(0)
+            bins, taken, looks = {message[:ADDRESS_LENGTH]: [message]}, len(message), 0
+            while looks < LOOKS and taken < JOINED_AT_MOST_BYTES:
+                try:
+                    while taken < JOINED_AT_MOST_BYTES:
+                        message = receive(zmq.NOBLOCK)
+                        taken += len(message)
+                        address = message[:ADDRESS_LENGTH]
+                        if address in bins:
+                            bins[address].append(message[ADDRESS_LENGTH:])
+                        else:
+                            bins[address] = [message]
+                except zmq.Again:
+                    looks += 1
+                    if looks < LOOKS:
+                        os.sched_yield()
+            # Without this, a subscription that is here already may take effect a millisecond later.
+            outward.getsockopt(zmq.EVENTS)
+            for frames in bins.values():
+                send(frames[0] if len(frames) == 1 else b"".join(frames))
     inward.close(0)
     outward.close(0)
 

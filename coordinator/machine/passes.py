@@ -128,9 +128,8 @@ class Results:
     def give_inboxes(self, flight: Flight) -> None:
         """Make the flight ready to receive."""
         mark, rows = mark_of(flight.number, flight.mode, flight.part, flight.parts), len(flight.inputs)
-        windows = set[bytes]()
-        flight.outputs = Inbox(self._outputs.layout(rows), flight.number, mark, windows)
-        flight.input_errors = Inbox(self._input_errors.layout(rows), flight.number, mark, windows)
+        flight.outputs = Inbox(self._outputs.layout(rows), flight.number, mark)
+        flight.input_errors = Inbox(self._input_errors.layout(rows), flight.number, mark)
 
     def inbox(self, flight: Flight, *, is_error: bool) -> Inbox:
         """Where a result of a flight belongs. Raises `Unexpected` for an error in a pass in which nothing is learned."""
