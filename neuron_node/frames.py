@@ -1,16 +1,17 @@
 """The fixed layout of data frames: signals, errors, targets and results. Nothing here decodes msgpack.
 
 A message is an address and one or more frames, end to end. Every frame begins with the length of its body, so a relay may
-join the frames for one address. The body of a data frame is a msgpack array of 17 fields, each with a fixed place and length:
+join the frames for one address. The body of a data frame is a msgpack array of 18 fields, each with a fixed place and length:
 
-    length, head      version, kind, run, generation, receiver, sender: the same in every pass of a generation
-    check             of head, mark and shape
-    window            attempt, low, high: may vary within a pass
-    mark, shape       pass, mode, part, parts; rows, columns, bytes: the same for a whole pass and kind
-    numbers           little-endian float64
+    length
+    head      version, kind, run, generation, receiver, sender, their check: the same in every pass of a generation
+    window    attempt, low, high: may vary within a pass
+    tail      pass, mode, part, parts (the mark of the pass), rows, columns, their check, the bytes of the numbers
+    numbers   little-endian float64
 
-A receiver knows the head of each frame that it waits for from its role and its grant, and the mark and shape from the first
-frame of the pass. So it compares bytes, and reads the numbers where they stand.
+A receiver knows the head of each frame that it waits for from its role and its grant, and the tail from the first frame of
+the pass. So it compares bytes, and reads the numbers where they stand. The checks are CRC-32: no frame with a wrong bit in
+its head or tail passes for another one.
 
 `low` is the oldest pass that is not over: no frame of an older pass is of any use. `high` is the last pass that the
 coordinator sends without waiting for another one to end. `docs/protocol.md` specifies the layout.
@@ -41,26 +42,24 @@ WINDOW_PASSES = 256
 """`high` is at most this far above `low`."""
 
 LENGTH_BYTES = 4
-HEAD = slice(LENGTH_BYTES, LENGTH_BYTES + 35)
-"""Up to the type of `check`."""
-CHECK = slice(HEAD.stop, HEAD.stop + 4)
-WINDOW = slice(CHECK.stop, CHECK.stop + 23)
-MARK = slice(WINDOW.stop, WINDOW.stop + 14)
-SHAPE = slice(MARK.stop, MARK.stop + 15)
-NUMBERS_BEGIN = SHAPE.stop
-"""Where in a frame its numbers begin; in a message of one frame that is byte 104, a multiple of 8."""
+HEAD = slice(LENGTH_BYTES, LENGTH_BYTES + 41)
+WINDOW = slice(HEAD.stop, HEAD.stop + 23)
+TAIL = slice(WINDOW.stop, WINDOW.stop + 35)
+MARK = slice(TAIL.start, TAIL.start + 15)
+NUMBERS_BEGIN = TAIL.stop
+"""Where in a frame its numbers begin; in a message of one frame that is byte 112, a multiple of 8."""
 NUMBER_BYTES = 8
 ON_THE_WIRE = np.dtype("<f8")
 _LEAST_BODY_BYTES = 2
 
 _LENGTH = struct.Struct(">I")
-_HEAD = struct.Struct(">3sBB2s8sBQBIBIB")
-_CHECK = struct.Struct(">I")
+_HEAD = struct.Struct(">3s2B2B2s8sBQBIBI")
+_CHECK = struct.Struct(">BI")
 _WINDOW = struct.Struct(">BIBQBQ")
-_MARK = struct.Struct(">BQBBBBB")
-_SHAPE = struct.Struct(">BIBIBI")
-_PASS = struct.Struct(">xQBxBxBxIxI5x")
-_ARRAY_17, _BYTES_8 = b"\xdc\x00\x11", b"\xc4\x08"
+_MARK = struct.Struct(">BQ6B")
+_SIZES = struct.Struct(">BIBI")
+_PASS = struct.Struct(">xQxBxBxBxIxI")
+_ARRAY_18, _BYTES_8 = b"\xdc\x00\x12", b"\xc4\x08"
 _UINT_8, _UINT_32, _UINT_64, _BIN_32 = 0xCC, 0xCE, 0xCF, 0xC6
 """The msgpack specification's array 16, bin 8, uint 8, uint 32, uint 64 and bin 32."""
 
@@ -117,20 +116,28 @@ class DataFrame(NamedTuple):
         return data_frame(
             data_head(self.kind, self.run, self.generation, self.receiver, self.sender),
             window_of(self.attempt, self.low, self.high),
-            mark_of(self.pass_number, self.mode, self.part, self.parts) + shape_of(*self.values.shape),
+            tail_of(mark_of(self.pass_number, self.mode, self.part, self.parts), shape_of(*self.values.shape)),
             np.ascontiguousarray(self.values, ON_THE_WIRE).tobytes(),
         )
 
 
+class Shape(NamedTuple):
+    """What frames with numbers (rows, columns) have in common: their length, and the parts of their tail."""
+
+    length: bytes
+    sizes: bytes
+    numbers: bytes
+
+
 def data_head(kind: int, run: bytes, generation: int, receiver: int, sender: int) -> bytes:
     """The bytes after the length of each frame of this kind, receiver and sender, in every pass of a generation."""
-    numbers = (_UINT_64, generation, _UINT_32, receiver, _UINT_32, sender, _UINT_32)
-    return _HEAD.pack(_ARRAY_17, PROTOCOL_VERSION, kind, _BYTES_8, run, *numbers)
+    numbers = (_UINT_64, generation, _UINT_32, receiver, _UINT_32, sender)
+    return _checked(_HEAD.pack(_ARRAY_18, _UINT_8, PROTOCOL_VERSION, _UINT_8, kind, _BYTES_8, run, *numbers))
 
 
-def check_of(head: bytes, mark_and_shape: bytes) -> bytes:
-    """The CRC-32 of the head, exclusive or that of mark and shape: a frame with a wrong bit in one of them does not fit."""
-    return _CHECK.pack(crc32(head) ^ crc32(mark_and_shape))
+def _checked(data: bytes) -> bytes:
+    """The data and, as a field of its own, their CRC-32."""
+    return data + _CHECK.pack(_UINT_32, crc32(data))
 
 
 @lru_cache(maxsize=64)
@@ -141,29 +148,28 @@ def window_of(attempt: int, low: int, high: int) -> bytes:
 
 def mark_of(number: int, mode: int, part: int = 0, parts: int = 1) -> bytes:
     """The bytes that all frames of a pass have in common."""
-    return _MARK.pack(_UINT_64, number, mode, _UINT_8, part, _UINT_8, parts)
+    return _MARK.pack(_UINT_64, number, _UINT_8, mode, _UINT_8, part, _UINT_8, parts)
 
 
 @lru_cache(maxsize=256)
-def shape_of(rows: int, columns: int) -> bytes:
-    """How numbers begin: rows, columns, and the bytes that follow."""
-    return _SHAPE.pack(_UINT_32, rows, _UINT_32, columns, _BIN_32, NUMBER_BYTES * rows * columns)
+def shape_of(rows: int, columns: int) -> Shape:
+    """The shape of so many numbers."""
+    size = NUMBER_BYTES * rows * columns
+    return Shape(
+        _LENGTH.pack(NUMBERS_BEGIN - LENGTH_BYTES + size),
+        _SIZES.pack(_UINT_32, rows, _UINT_32, columns),
+        _CHECK.pack(_BIN_32, size),
+    )
 
 
-@lru_cache(maxsize=256)
-def length_of(rows: int, columns: int) -> bytes:
-    """The first four bytes of a frame with so many numbers."""
-    return _LENGTH.pack(NUMBERS_BEGIN - LENGTH_BYTES + NUMBER_BYTES * rows * columns)
+def tail_of(mark: bytes, shape: Shape) -> bytes:
+    """What all frames of a pass that have this shape have before their numbers."""
+    return _checked(mark + shape.sizes) + shape.numbers
 
 
-def length_for(shape: bytes) -> bytes:
-    """The first four bytes of a frame whose numbers have this shape."""
-    return _LENGTH.pack(NUMBERS_BEGIN - LENGTH_BYTES + int.from_bytes(shape[-4:], "big"))
-
-
-def data_frame(head: bytes, window: bytes, mark_and_shape: bytes, numbers: bytes) -> bytes:
+def data_frame(head: bytes, window: bytes, tail: bytes, numbers: bytes) -> bytes:
     """A whole data frame from its parts."""
-    return framed(b"".join((head, check_of(head, mark_and_shape), window, mark_and_shape, numbers)))
+    return framed(b"".join((head, window, tail, numbers)))
 
 
 def framed(body: bytes) -> bytes:
@@ -223,20 +229,20 @@ def parse(frame: bytes) -> DataFrame:
         raise Oversized(f"{len(frame)} bytes")
     if len(frame) < NUMBERS_BEGIN or int.from_bytes(frame[:LENGTH_BYTES], "big") != len(frame) - LENGTH_BYTES:
         raise Malformed("not a data frame of the length that it states")
-    array, version, kind, _, run, _, generation, _, receiver, _, sender, _ = _HEAD.unpack(frame[HEAD])
-    if array == _ARRAY_17 and version != PROTOCOL_VERSION and version < 0x80:
+    array, _, version, _, kind, _, run, _, generation, _, receiver, _, sender = _HEAD.unpack(frame[HEAD][: _HEAD.size])
+    if array == _ARRAY_18 and version != PROTOCOL_VERSION:
         raise WrongVersion(version, kind)
     number, mode, part, parts, rows, columns = pass_of(frame, 0)
     if kind not in _KINDS or mode not in _MODES or not 0 <= part < parts <= MAX_PARTS or rows > MAX_BATCH:
         raise Malformed("a field is out of bounds")
-    if generation > MAX_NUMBER or number > MAX_NUMBER:
+    if generation > MAX_NUMBER or number > MAX_NUMBER or NUMBER_BYTES * rows * columns > MAX_FRAME_BYTES:
         raise Malformed("a number is out of bounds")
     window = read_window(frame[WINDOW], number)
     if window is None:
         raise Malformed("low, pass and high do not follow each other")
-    head, tail = data_head(kind, run, generation, receiver, sender), mark_of(number, mode, part, parts) + shape_of(rows, columns)
-    if head != frame[HEAD] or tail != frame[MARK.start : SHAPE.stop] or check_of(head, tail) != frame[CHECK]:
-        raise Malformed("not the layout of a data frame, or its check does not fit")
+    head = data_head(kind, run, generation, receiver, sender)
+    if head != frame[HEAD] or tail_of(mark_of(number, mode, part, parts), shape_of(rows, columns)) != frame[TAIL]:
+        raise Malformed("not the layout of a data frame, or a check does not fit")
     if len(frame) != NUMBERS_BEGIN + NUMBER_BYTES * rows * columns:
         raise Malformed(f"the numbers do not fill {rows} x {columns}")
     flat = numbers_in(frame[NUMBERS_BEGIN:])
@@ -248,7 +254,7 @@ def parse(frame: bytes) -> DataFrame:
 
 def sender_in(frame: bytes) -> bytes:
     """Run and sender that a frame claims, as far as it has them: enough to log each sender once."""
-    return frame[HEAD.start + 5 : HEAD.stop]
+    return frame[HEAD.start + 9 : HEAD.stop]
 
 
 def numbers_in(data: bytes | memoryview) -> Array:

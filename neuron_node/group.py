@@ -24,8 +24,7 @@ import struct
 from collections.abc import Callable
 from functools import lru_cache
 from math import isfinite
-from typing import Any
-from zlib import crc32
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -46,12 +45,12 @@ from neuron_node.frames import (
     DataKind,
     Mode,
     data_head,
-    length_for,
     mark_of,
     parse,
     pass_of,
     shape_of,
     split,
+    tail_of,
     window_of,
 )
 from neuron_node.inbox import Direction, Inbox, InboxLayout, Slot
@@ -118,24 +117,20 @@ class Pass:
         return self.number - self.part
 
 
-class Outgoing:
-    """Data frames of one kind to one address."""
+class Outgoing(NamedTuple):
+    """Data frames of one kind to one address: where they go, how they begin, and which columns they hold."""
 
-    __slots__ = ("_address", "_begin", "_check", "_head", "_shape")
+    address: bytes
+    head: bytes
+    columns: slice
+    blocks: tuple[slice, ...] = ()
+    """Of each group of a stage, where the frames are for a whole stage."""
 
-    def __init__(self, address: bytes, kind: DataKind, run: bytes, generation: int, receiver: int, sender: int) -> None:
-        self._address = address
-        self._head = data_head(kind, run, generation, receiver, sender)
-        self._check = crc32(self._head)
-        self._shape = self._begin = b""
-
-    def send(self, record: Pass, window: bytes, shape: bytes, *numbers: bytes | memoryview) -> Send:
-        """A message of one frame with numbers of this shape."""
-        if shape != self._shape:
-            self._shape, self._begin = shape, self._address + length_for(shape) + self._head
-        tail = record.mark + shape
-        check = (self._check ^ crc32(tail)).to_bytes(4, "big")
-        return Send(b"".join((self._begin, check, window, tail, *numbers)))
+    def send(self, record: Pass, window: bytes, *numbers: bytes | memoryview) -> Send:
+        """A message of one frame."""
+        shape = shape_of(record.rows, self.columns.stop - self.columns.start)
+        tail = tail_of(record.mark, shape)
+        return Send(b"".join((self.address, shape.length, self.head, window, tail, *numbers)))
 
 
 class Group:
@@ -143,9 +138,38 @@ class Group:
 
     # Slots keep all of it in one piece of memory: when a program wakes up, its caches are cold.
     __slots__ = (
-        "_array", "_axons", "_errors", "_generation", "_incarnation", "_is_input", "_is_output", "_last_fired", "_last_replied",
-        "_needs_own_error", "_neuron", "_layouts", "_newest", "_output", "_passes", "_replies", "_replies_first", "_rows", "_run", "_send_copy",
-        "_signals", "_size", "_slots", "_to_repeat", "_unfinished", "copies", "high", "low", "role", "step", "unlearned", "wanted",
+        "_array",
+        "_axons",
+        "_errors",
+        "_generation",
+        "_incarnation",
+        "_is_input",
+        "_is_output",
+        "_last_fired",
+        "_last_replied",
+        "_layouts",
+        "_needs_own_error",
+        "_neuron",
+        "_newest",
+        "_output",
+        "_passes",
+        "_replies",
+        "_replies_first",
+        "_rows",
+        "_run",
+        "_send_copy",
+        "_signals", "_silent_error",
+        "_size",
+        "_slots",
+        "_to_repeat",
+        "_unfinished",
+        "copies",
+        "high",
+        "low",
+        "role",
+        "step",
+        "unlearned",
+        "wanted",
     )  # fmt: skip
 
     def __init__(
@@ -197,25 +221,27 @@ class Group:
     def _prepare_sending(self) -> None:
         role, run, generation = self.role, self._run, self._generation
 
-        def outgoing(address: bytes, kind: DataKind, receiver: int) -> Outgoing:
-            return Outgoing(address, kind, run, generation, receiver, role.group)
+        def outgoing(kind: DataKind, address: bytes, receiver: int, columns: slice, *blocks: slice) -> Outgoing:
+            return Outgoing(address, data_head(kind, run, generation, receiver, role.group), columns, blocks)
 
-        outside = stage_address(OUTSIDE)
-        self._output = outgoing(outside, DataKind.OUTPUT, OUTSIDE)
+        outside, whole = stage_address(OUTSIDE), slice(0, role.size)
+        self._output = outgoing(DataKind.OUTPUT, outside, OUTSIDE, whole)
+        self._silent_error = outgoing(DataKind.INPUT_ERROR, outside, OUTSIDE, slice(0, 0))
         stages = sorted({sender.stage for sender in role.senders})
-        self._replies = [outgoing(stage_address(stage), DataKind.ERROR, stage) for stage in stages]
+        self._replies = [outgoing(DataKind.ERROR, stage_address(stage), stage, whole) for stage in stages]
         if role.is_input:
-            self._replies = [outgoing(outside, DataKind.INPUT_ERROR, OUTSIDE)]
-        self._axons: list[tuple[Outgoing, slice, list[tuple[Outgoing, slice]]]] = []
-        """For each stage below: its columns, and the columns of each of its groups."""
+            self._replies = [outgoing(DataKind.INPUT_ERROR, outside, OUTSIDE, whole)]
+        self._axons: list[tuple[Outgoing, list[Outgoing]]] = []
+        """For each stage below: the signals for all of its groups, and those for each group."""
         at = 0
         for stage, blocks in itertools.groupby(role.blocks, lambda block: block.stage):
             begin, parts = at, []
             for block in blocks:
-                one = outgoing(group_address(block.receiver), DataKind.SIGNAL, block.receiver)
-                parts.append((one, slice(at, at + block.size)))
+                columns = slice(at, at + block.size)
+                parts.append(outgoing(DataKind.SIGNAL, group_address(block.receiver), block.receiver, columns))
                 at += block.size
-            self._axons.append((outgoing(stage_address(stage), DataKind.AXON, stage), slice(begin, at), parts))
+            all_columns = slice(begin, at), *(part.columns for part in parts)
+            self._axons.append((outgoing(DataKind.AXON, stage_address(stage), stage, *all_columns), parts))
 
     @property
     def addresses(self) -> tuple[bytes, bytes]:
@@ -329,8 +355,7 @@ class Group:
         attempt, low, high = window
         if attempt > record.attempt:
             self._note_attempt(record, attempt)
-        if high > self.high:
-            self.high = high
+        self.high = max(self.high, high)
         if low > self.low:
             self.low = low
             for number in [number for number in self._passes if number < low]:
@@ -493,32 +518,29 @@ class Group:
     # Messages.
 
     def _outgoing_signals(self, record: Pass) -> list[Send]:
-        window, fired, rows = window_of(record.attempt, self.low, self.high), record.fired, record.rows
+        window, fired = window_of(record.attempt, self.low, self.high), record.fired
         if self._is_output:
-            return [self._output.send(record, window, shape_of(rows, self._size), _bytes_of(fired, record))]
+            return [self._output.send(record, window, _bytes_of(fired, record))]
         sends = []
-        for axon, columns, parts in self._axons:
-            width = columns.stop - columns.start
-            if len(parts) > 1 and NUMBER_BYTES * rows * width <= AXON_AT_ONCE_BYTES:
-                if record.plain:
-                    blocks = [_bytes_of(fired[columns], record)]
-                elif len(parts) == width:
-                    blocks = [_bytes_of(fired[:, columns].T, record)]
-                else:
-                    blocks = [_bytes_of(fired[:, part], record) for _, part in parts]
-                sends.append(axon.send(record, window, shape_of(rows, width), *blocks))
-                continue
-            for one, part in parts:
-                numbers = fired[part] if record.plain else fired[:, part]
-                sends.append(one.send(record, window, shape_of(rows, part.stop - part.start), _bytes_of(numbers, record)))
+        for axon, parts in self._axons:
+            width = axon.columns.stop - axon.columns.start
+            if len(parts) == 1 or NUMBER_BYTES * record.rows * width > AXON_AT_ONCE_BYTES:
+                sends += [part.send(record, window, _columns(fired, part.columns, record)) for part in parts]
+            elif record.plain:
+                sends.append(axon.send(record, window, _columns(fired, axon.columns, record)))
+            elif len(parts) == width:
+                sends.append(axon.send(record, window, _bytes_of(fired[:, axon.columns].T, record)))
+            else:
+                blocks = [_columns(fired, block, record) for block in axon.blocks]
+                sends.append(axon.send(record, window, *blocks))
         return sends
 
     def _outgoing_error(self, record: Pass) -> list[Send]:
         window, error = window_of(record.attempt, self.low, self.high), record.own_error
         if error is None:
-            return [reply.send(record, window, shape_of(record.rows, 0)) for reply in self._replies]
-        numbers, shape = _bytes_of([error] if record.plain else error, record), shape_of(record.rows, self._size)
-        return [reply.send(record, window, shape, numbers) for reply in self._replies]
+            return [self._silent_error.send(record, window)]
+        numbers = _bytes_of((error,) if record.plain else error, record)
+        return [reply.send(record, window, numbers) for reply in self._replies]
 
     def _diverge(self, record: Pass) -> list[Send]:
         record.broken = record.broken or self._first_broken_neuron(record)
@@ -632,6 +654,10 @@ def _with_its_step(records: list[Pass], record: Pass) -> list[Pass]:
 @lru_cache(maxsize=64)
 def _doubles(count: int) -> struct.Struct:
     return struct.Struct(f"<{count}d")
+
+
+def _columns(numbers: Any, columns: slice, record: Pass) -> bytes | memoryview:
+    return _bytes_of(numbers[columns] if record.plain else numbers[:, columns], record)
 
 
 def _bytes_of(numbers: Any, record: Pass) -> bytes | memoryview:

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator, Sequence
 from math import isfinite
 from operator import itemgetter
 from typing import Any, NamedTuple
-from zlib import crc32
 
 import numpy as np
 
@@ -22,27 +21,24 @@ from neuron_node.activations import Array, all_finite
 from neuron_node.addresses import ADDRESS_LENGTH
 from neuron_node.errors import Duplicate, NotFinite, Window, WrongShape
 from neuron_node.frames import (
-    CHECK,
     HEAD,
     LENGTH_BYTES,
-    MARK,
     NUMBER_BYTES,
     NUMBERS_BEGIN,
-    SHAPE,
+    TAIL,
     WINDOW,
-    check_of,
-    length_of,
+    Shape,
     numbers_in,
     parse,
     read_window,
     shape_of,
+    tail_of,
 )
 
 LAYOUTS_KEPT = 64
 REFERRED_TO_FROM_BYTES = 4_096
 """Fewer bytes are copied faster than they are referred to."""
 _FIRST_LENGTH = slice(ADDRESS_LENGTH, ADDRESS_LENGTH + LENGTH_BYTES)
-_TAIL = slice(MARK.start, SHAPE.stop)
 
 
 class Slot(NamedTuple):
@@ -58,15 +54,13 @@ class FrameLayout(NamedTuple):
     """Frames of one length: their shape, the bytes that are ours, and the place of each beginning (length and head)."""
 
     length: int
-    shape: bytes
+    shape: Shape
     own: slice
     small: bool
     """Whether our numbers are copied: large ones are referred to."""
     unpack: Callable[[memoryview], Iterator[tuple[Any, ...]]]
-    """Of each frame: beginning, check, window, mark with shape, and our numbers."""
+    """Of each frame: beginning, window, tail, and our numbers."""
     places: dict[bytes, int]
-    checks: dict[bytes, int]
-    """What the check of each beginning has in common in all passes."""
 
 
 class Direction:
@@ -105,17 +99,16 @@ class InboxLayout:
         )
         self.by_length: dict[bytes, FrameLayout] = {}
         for columns, first, own in {slot[1:] for slot in direction.slots.values()}:
-            begin = length_of(rows, columns)
-            places = {begin + h: slot.place for h, slot in direction.slots.items() if slot[1:] == (columns, first, own)}
+            shape = shape_of(rows, columns)
+            alike = [(head, slot) for head, slot in direction.slots.items() if slot[1:] == (columns, first, own)]
             ours, length = own_bytes(rows, first, own), NUMBERS_BEGIN + NUMBER_BYTES * rows * columns
-            self.by_length[begin] = FrameLayout(
+            self.by_length[shape.length] = FrameLayout(
                 length=length,
-                shape=shape_of(rows, columns),
+                shape=shape,
                 own=ours,
                 small=ours.stop - ours.start < REFERRED_TO_FROM_BYTES,
                 unpack=_frame(length, ours, plain=self.plain).iter_unpack,
-                places=places,
-                checks={start: _swapped(start[LENGTH_BYTES:]) for start in places},
+                places={shape.length + head: slot.place for head, slot in alike},
             )
 
 
@@ -126,15 +119,10 @@ def own_bytes(rows: int, first: int, own: int) -> slice:
 
 
 def _frame(length: int, own: slice, *, plain: bool) -> struct.Struct:
-    window, tail = WINDOW.stop - WINDOW.start, SHAPE.stop - MARK.start
+    window, tail = WINDOW.stop - WINDOW.start, TAIL.stop - TAIL.start
     before, ours, after = own.start - NUMBERS_BEGIN, own.stop - own.start, length - own.stop
     numbers = "d" if plain else f"{ours}s"
-    return struct.Struct(f"<{HEAD.stop}sI{window}s{tail}s{before}x{numbers}{after}x")
-
-
-def _swapped(data: bytes) -> int:
-    """The CRC-32, as a little-endian reader sees the big-endian number."""
-    return int.from_bytes(crc32(data).to_bytes(4, "big"), "little")
+    return struct.Struct(f"<{HEAD.stop}s{window}s{tail}s{before}x{numbers}{after}x")
 
 
 class Inbox:
@@ -159,14 +147,13 @@ class Inbox:
         if layout is None or (len(message) - ADDRESS_LENGTH) % layout.length:
             return None
         frames = layout.unpack(memoryview(message)[ADDRESS_LENGTH:])
-        begins, checks, windows, tails, numbers = zip(*frames, strict=True) if layout.small else _referring(message, layout)
-        count, tail, got = len(begins), self.mark + layout.shape, self._got
+        begins, windows, tails, numbers = zip(*frames, strict=True) if layout.small else _referring(message, layout)
+        count, got = len(begins), self._got
         try:
             new = dict(zip(map(layout.places.__getitem__, begins), numbers, strict=True))
         except KeyError:
             return None
-        expected = map(_swapped(tail).__xor__, map(layout.checks.__getitem__, begins))
-        if tails.count(tail) < count or (*expected,) != checks or len(new) < count or not got.keys().isdisjoint(new):
+        if tails.count(tail_of(self.mark, layout.shape)) < count or len(new) < count or not got.keys().isdisjoint(new):
             return None
         if not (isfinite(sum(numbers)) if self.layout.plain else _finite(numbers)):
             return None
@@ -185,15 +172,13 @@ class Inbox:
 
     def offer(self, slot: Slot, frame: bytes) -> Window:
         """Take one frame of a sender; what its window says. Raises `PeerError` if the frame does not belong here."""
-        rows = self.layout.rows
-        tail = self.mark + shape_of(rows, slot.columns)
+        rows, shape = self.layout.rows, shape_of(self.layout.rows, slot.columns)
         window = read_window(frame[WINDOW], self.number)
         if (
             window is None
-            or frame[_TAIL] != tail
-            or frame[CHECK] != check_of(frame[HEAD], tail)
+            or frame[TAIL] != tail_of(self.mark, shape)
             or len(frame) != NUMBERS_BEGIN + NUMBER_BYTES * rows * slot.columns
-            or not frame.startswith(length_of(rows, slot.columns))
+            or not frame.startswith(shape.length)
         ):
             parse(frame)
             raise WrongShape("another shape, mode or part than the pass has")
@@ -252,8 +237,7 @@ def _referring(message: bytes, layout: FrameLayout) -> tuple[tuple[Any, ...], ..
     frames = [view[at : at + layout.length] for at in range(0, len(view), layout.length)]
     return (
         tuple(bytes(frame[: HEAD.stop]) for frame in frames),
-        tuple(int.from_bytes(frame[CHECK], "little") for frame in frames),
         tuple(bytes(frame[WINDOW]) for frame in frames),
-        tuple(bytes(frame[_TAIL]) for frame in frames),
+        tuple(bytes(frame[TAIL]) for frame in frames),
         tuple(frame[layout.own] for frame in frames),
     )

@@ -17,7 +17,7 @@ from neuron_node.frames import HEAD
 from neuron_node.group import Group, Rejection
 from neuron_node.messages import Stage
 
-_SENDER = slice(HEAD.stop - 5, HEAD.stop - 1)
+_SENDER = slice(HEAD.stop - 9, HEAD.stop - 5)
 
 
 class LocalDelivery:

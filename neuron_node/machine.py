@@ -118,24 +118,21 @@ class NodeMachine:
         self._now_ms = now_ms
         self._actions = []
         self.received += len(messages)
+        receiver = self.hosting.receiver
         for message in messages if len(messages) < JOINED_FROM else joined(messages):
-            if message[:1] in _DATA:
-                self._receive_data(message)
-            else:
+            if message[:1] not in _DATA:
                 # What a control message does comes after everything that earlier messages made possible.
                 self._run()
                 self._address = message[:ADDRESS_LENGTH]
                 for frame in split(message):
                     self._receive_control(frame)
+                receiver = self.hosting.receiver
+            elif receiver is None:
+                self._reject(map(_of_no_group, split(message)))
+            elif rejections := receiver.receive(message):
+                self._reject(rejections)
         self._run()
         return self._actions
-
-    def _receive_data(self, message: bytes) -> None:
-        receiver = self.hosting.receiver
-        if receiver is None:
-            self._reject(map(_of_no_group, split(message)))
-        elif rejections := receiver.receive(message):
-            self._reject(rejections)
 
     def _run(self) -> None:
         receiver = self.hosting.receiver
