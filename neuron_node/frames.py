@@ -121,22 +121,22 @@ class DataFrame(NamedTuple):
         )
 
 
-class Shape(NamedTuple):
+class Shape:
     """What frames with numbers (rows, columns) have in common: their length, and the parts of their tail."""
 
-    length: bytes
-    sizes: bytes
-    numbers: bytes
+    __slots__ = ("length", "numbers", "sizes")
+
+    def __init__(self, rows: int, columns: int) -> None:
+        size = NUMBER_BYTES * rows * columns
+        self.length = _LENGTH.pack(NUMBERS_BEGIN - LENGTH_BYTES + size)
+        self.sizes = _SIZES.pack(_UINT_32, rows, _UINT_32, columns)
+        self.numbers = _CHECK.pack(_BIN_32, size)
 
 
 def data_head(kind: int, run: bytes, generation: int, receiver: int, sender: int) -> bytes:
     """The bytes after the length of each frame of this kind, receiver and sender, in every pass of a generation."""
     numbers = (_UINT_64, generation, _UINT_32, receiver, _UINT_32, sender)
-    return _checked(_HEAD.pack(_ARRAY_18, _UINT_8, PROTOCOL_VERSION, _UINT_8, kind, _BYTES_8, run, *numbers))
-
-
-def _checked(data: bytes) -> bytes:
-    """The data and, as a field of its own, their CRC-32."""
+    data = _HEAD.pack(_ARRAY_18, _UINT_8, PROTOCOL_VERSION, _UINT_8, kind, _BYTES_8, run, *numbers)
     return data + _CHECK.pack(_UINT_32, crc32(data))
 
 
@@ -154,17 +154,13 @@ def mark_of(number: int, mode: int, part: int = 0, parts: int = 1) -> bytes:
 @lru_cache(maxsize=256)
 def shape_of(rows: int, columns: int) -> Shape:
     """The shape of so many numbers."""
-    size = NUMBER_BYTES * rows * columns
-    return Shape(
-        _LENGTH.pack(NUMBERS_BEGIN - LENGTH_BYTES + size),
-        _SIZES.pack(_UINT_32, rows, _UINT_32, columns),
-        _CHECK.pack(_BIN_32, size),
-    )
+    return Shape(rows, columns)
 
 
 def tail_of(mark: bytes, shape: Shape) -> bytes:
     """What all frames of a pass that have this shape have before their numbers."""
-    return _checked(mark + shape.sizes) + shape.numbers
+    data = mark + shape.sizes
+    return b"".join((data, _CHECK.pack(_UINT_32, crc32(data)), shape.numbers))
 
 
 def data_frame(head: bytes, window: bytes, tail: bytes, numbers: bytes) -> bytes:
@@ -187,14 +183,6 @@ def split(message: bytes) -> list[bytes]:
         frames.append(message[at:stop])
         at = stop
     return frames
-
-
-def frames_in(message: bytes) -> int:
-    """How many frames a message has."""
-    size = len(message) - ADDRESS_LENGTH
-    first = LENGTH_BYTES + int.from_bytes(message[ADDRESS_LENGTH : ADDRESS_LENGTH + LENGTH_BYTES], "big")
-    # Nearly always they have one length.
-    return size // first if size % first == 0 else len(split(message))
 
 
 def pass_of(data: bytes, at: int) -> tuple[int, int, int, int, int, int]:

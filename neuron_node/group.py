@@ -24,7 +24,7 @@ import struct
 from collections.abc import Callable
 from functools import lru_cache
 from math import isfinite
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -67,7 +67,7 @@ REPLIES_FIRST_FROM_BYTES = 256 * 1024
 WANTED_AT_MOST = 1_024
 """Frames that are waited for at the most before `run`: time must pass, even if they come slowly."""
 LISTENING, FIRED, DONE = Stage.LISTENING, Stage.FIRED, Stage.DONE
-FORWARD = int(Mode.FORWARD)
+FORWARD, TRAIN_AND_COPY = int(Mode.FORWARD), int(Mode.TRAIN_AND_COPY)
 _HEAD_IN_MESSAGE = slice(ADDRESS_LENGTH + HEAD.start, ADDRESS_LENGTH + HEAD.stop)
 _MARK_IN_MESSAGE = slice(ADDRESS_LENGTH + MARK.start, ADDRESS_LENGTH + MARK.stop)
 _MODES = frozenset(Mode)
@@ -117,20 +117,22 @@ class Pass:
         return self.number - self.part
 
 
-class Outgoing(NamedTuple):
-    """Data frames of one kind to one address: where they go, how they begin, and which columns they hold."""
+class Outgoing:
+    """Data frames of one kind to one address: which columns they hold, and how they begin."""
 
-    address: bytes
-    head: bytes
-    columns: slice
-    blocks: tuple[slice, ...] = ()
-    """Of each group of a stage, where the frames are for a whole stage."""
+    __slots__ = ("_address", "_head", "blocks", "columns", "width")
+
+    def __init__(self, address: bytes, head: bytes, columns: slice, *blocks: slice) -> None:
+        """`blocks` are the columns of each group of a stage, where the frames are for a whole stage."""
+        self._address, self._head = address, head
+        self.columns, self.blocks = columns, blocks
+        self.width = columns.stop - columns.start
 
     def send(self, record: Pass, window: bytes, *numbers: bytes | memoryview) -> Send:
         """A message of one frame."""
-        shape = shape_of(record.rows, self.columns.stop - self.columns.start)
+        shape = shape_of(record.rows, self.width)
         tail = tail_of(record.mark, shape)
-        return Send(b"".join((self.address, shape.length, self.head, window, tail, *numbers)))
+        return Send(b"".join((self._address, shape.length, self._head, window, tail, *numbers)))
 
 
 class Group:
@@ -158,11 +160,13 @@ class Group:
         "_rows",
         "_run",
         "_send_copy",
-        "_signals", "_silent_error",
+        "_signals",
+        "_silent_error",
         "_size",
         "_slots",
         "_to_repeat",
         "_unfinished",
+        "_window",
         "copies",
         "high",
         "low",
@@ -190,6 +194,7 @@ class Group:
         self.wanted = 1
         """Frames that are worth waiting for before `run` can do anything."""
         self.low = self.high = header.pass_number
+        self._window = window_of(0, self.low, self.high)
         self._run, self._generation, self._incarnation = header.run, header.generation, incarnation
         self._send_copy = send_copy
         self._neuron: Neuron | None = None
@@ -222,7 +227,7 @@ class Group:
         role, run, generation = self.role, self._run, self._generation
 
         def outgoing(kind: DataKind, address: bytes, receiver: int, columns: slice, *blocks: slice) -> Outgoing:
-            return Outgoing(address, data_head(kind, run, generation, receiver, role.group), columns, blocks)
+            return Outgoing(address, data_head(kind, run, generation, receiver, role.group), columns, *blocks)
 
         outside, whole = stage_address(OUTSIDE), slice(0, role.size)
         self._output = outgoing(DataKind.OUTPUT, outside, OUTSIDE, whole)
@@ -290,7 +295,8 @@ class Group:
             record = found
         if is_error and record.mode == FORWARD:
             return False
-        windows = (record.errors if is_error else record.signals).offer_message(message)
+        usual = self._window if record.number <= self.high else b""
+        windows = (record.errors if is_error else record.signals).offer_message(message, usual)
         if windows is None:
             return False
         if not known:
@@ -355,13 +361,16 @@ class Group:
         attempt, low, high = window
         if attempt > record.attempt:
             self._note_attempt(record, attempt)
-        self.high = max(self.high, high)
-        if low > self.low:
-            self.low = low
-            for number in [number for number in self._passes if number < low]:
-                over = self._passes.pop(number)
-                if over.stage is not DONE:
-                    self._unfinished.remove(over)
+        if low <= self.low and high <= self.high:
+            return
+        forward = low > self.low
+        self.low, self.high = max(self.low, low), max(self.high, high)
+        # Valid for every pass from `low` to `high`; frames with it say nothing new.
+        self._window = window_of(0, self.low, self.high)
+        for number in [number for number in self._passes if number < low] if forward else ():
+            over = self._passes.pop(number)
+            if over.stage is not DONE:
+                self._unfinished.remove(over)
 
     def _note_attempt(self, record: Pass, attempt: int) -> None:
         if attempt > record.attempt:
@@ -374,7 +383,9 @@ class Group:
         """Process every complete pass, oldest first; the messages to send."""
         sends = self._repeat() if self._to_repeat else []
         for record in self._unfinished:
-            if record.stage is LISTENING and not record.signals.missing and self._may_begin(record):
+            if record.stage is LISTENING and not record.signals.missing:
+                if record.number - record.part > self.low and not self._may_begin(record):
+                    continue
                 self._fire(record, sends)
             if record.stage is FIRED and not record.errors.missing:
                 self._reply(record, sends)
@@ -467,7 +478,7 @@ class Group:
         self.step += 1
         if not finite:
             return self._diverge(record)
-        if record.mode != Mode.TRAIN_AND_COPY:
+        if record.mode != TRAIN_AND_COPY:
             return []
         self.copies.keep(self.role.group, self.step, self._copy())
         return [self._send_copy(self, self.step)] if self._send_copy else []
@@ -497,23 +508,16 @@ class Group:
             return min(len(self._signals.senders) + self._is_output, WANTED_AT_MOST) if announced else 1
         record = unfinished[0]
         if record.mode == FORWARD:
-            return max(1, min(sum(one.signals.missing for one in unfinished), WANTED_AT_MOST))
-        if record.stage is LISTENING:
-            wanted = record.signals.missing
-            if self._is_output:
-                wanted += record.errors.missing + self._next_is_missing(record, errors=True)
-        else:
+            wanted = sum(one.signals.missing for one in unfinished)
+        elif record.stage is not LISTENING:
             wanted = record.errors.missing
-            if self._is_input:
-                wanted += self._next_is_missing(record, errors=False)
-        return max(1, min(wanted, WANTED_AT_MOST))
-
-    def _next_is_missing(self, record: Pass, *, errors: bool) -> bool:
-        """Whether the next pass was announced, and its input (or its target) is still to come."""
-        if record.number >= self.high:
-            return False
-        following = self._passes.get(record.number + 1)
-        return following is None or bool((following.errors if errors else following.signals).missing)
+            if self._is_input and record.number < self.high:
+                # Of an announced pass, the input comes before the errors of this one are all here.
+                following = self._passes.get(record.number + 1)
+                wanted += following is None or bool(following.signals.missing)
+        else:
+            wanted = record.signals.missing + (record.errors.missing if self._is_output else 0)
+        return 1 if wanted < 1 else min(wanted, WANTED_AT_MOST)
 
     # Messages.
 
@@ -523,12 +527,11 @@ class Group:
             return [self._output.send(record, window, _bytes_of(fired, record))]
         sends = []
         for axon, parts in self._axons:
-            width = axon.columns.stop - axon.columns.start
-            if len(parts) == 1 or NUMBER_BYTES * record.rows * width > AXON_AT_ONCE_BYTES:
+            if len(parts) == 1 or NUMBER_BYTES * record.rows * axon.width > AXON_AT_ONCE_BYTES:
                 sends += [part.send(record, window, _columns(fired, part.columns, record)) for part in parts]
             elif record.plain:
                 sends.append(axon.send(record, window, _columns(fired, axon.columns, record)))
-            elif len(parts) == width:
+            elif len(parts) == axon.width:
                 sends.append(axon.send(record, window, _bytes_of(fired[:, axon.columns].T, record)))
             else:
                 blocks = [_columns(fired, block, record) for block in axon.blocks]

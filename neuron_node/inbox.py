@@ -27,7 +27,6 @@ from neuron_node.frames import (
     NUMBERS_BEGIN,
     TAIL,
     WINDOW,
-    Shape,
     numbers_in,
     parse,
     read_window,
@@ -39,6 +38,10 @@ LAYOUTS_KEPT = 64
 REFERRED_TO_FROM_BYTES = 4_096
 """Fewer bytes are copied faster than they are referred to."""
 _FIRST_LENGTH = slice(ADDRESS_LENGTH, ADDRESS_LENGTH + LENGTH_BYTES)
+_FIRST_BEGIN = slice(ADDRESS_LENGTH, ADDRESS_LENGTH + HEAD.stop)
+_FIRST_WINDOW = slice(ADDRESS_LENGTH + WINDOW.start, ADDRESS_LENGTH + WINDOW.stop)
+_FIRST_TAIL = slice(ADDRESS_LENGTH + TAIL.start, ADDRESS_LENGTH + TAIL.stop)
+"""Where the first frame of a message has its parts."""
 
 
 class Slot(NamedTuple):
@@ -50,17 +53,31 @@ class Slot(NamedTuple):
     own: int
 
 
-class FrameLayout(NamedTuple):
+class FrameLayout:
     """Frames of one length: their shape, the bytes that are ours, and the place of each beginning (length and head)."""
 
-    length: int
-    shape: Shape
-    own: slice
-    small: bool
-    """Whether our numbers are copied: large ones are referred to."""
-    unpack: Callable[[memoryview], Iterator[tuple[Any, ...]]]
-    """Of each frame: beginning, window, tail, and our numbers."""
-    places: dict[bytes, int]
+    __slots__ = ("length", "only", "own", "places", "shape", "unpack")
+
+    def __init__(self, rows: int, alike: dict[bytes, Slot], *, plain: bool) -> None:
+        """All slots of `alike`, by their heads, have the same columns."""
+        _, columns, first, own = next(iter(alike.values()))
+        self.shape = shape_of(rows, columns)
+        self.length = NUMBERS_BEGIN + NUMBER_BYTES * rows * columns
+        self.own = own_bytes(rows, first, own)
+        self.places = {self.shape.length + head: slot.place for head, slot in alike.items()}
+        before, ours, after = self.own.start - NUMBERS_BEGIN, self.own.stop - self.own.start, self.length - self.own.stop
+        numbers, window, tail = "d" if plain else f"{ours}s", WINDOW.stop - WINDOW.start, TAIL.stop - TAIL.start
+        frame = struct.Struct(f"<{HEAD.stop}s{window}s{tail}s{before}x{numbers}{after}x")
+        self.unpack: Callable[[memoryview], Iterator[tuple[Any, ...]]] = frame.iter_unpack
+        """Of each frame: beginning, window, tail, and our numbers."""
+        mine = slice(ADDRESS_LENGTH + self.own.start, ADDRESS_LENGTH + self.own.stop)
+        self.only: Callable[[bytes], Any] = lambda message: message[mine]
+        """Our numbers in a message of one frame."""
+        if plain:
+            double = struct.Struct(f"<{mine.start}xd{self.length + ADDRESS_LENGTH - mine.stop}x")
+            self.only = lambda message: double.unpack(message)[0]
+        elif ours >= REFERRED_TO_FROM_BYTES:
+            self.only = lambda message: memoryview(message)[mine]
 
 
 class Direction:
@@ -98,31 +115,18 @@ class InboxLayout:
             itemgetter(*range(self.count)) if self.count > 1 else lambda got: (got[0],)
         )
         self.by_length: dict[bytes, FrameLayout] = {}
-        for columns, first, own in {slot[1:] for slot in direction.slots.values()}:
-            shape = shape_of(rows, columns)
-            alike = [(head, slot) for head, slot in direction.slots.items() if slot[1:] == (columns, first, own)]
-            ours, length = own_bytes(rows, first, own), NUMBERS_BEGIN + NUMBER_BYTES * rows * columns
-            self.by_length[shape.length] = FrameLayout(
-                length=length,
-                shape=shape,
-                own=ours,
-                small=ours.stop - ours.start < REFERRED_TO_FROM_BYTES,
-                unpack=_frame(length, ours, plain=self.plain).iter_unpack,
-                places={shape.length + head: slot.place for head, slot in alike},
-            )
+        alike: dict[tuple[int, ...], dict[bytes, Slot]] = {}
+        for head, slot in direction.slots.items():
+            alike.setdefault(slot[1:], {})[head] = slot
+        for slots in alike.values():
+            layout = FrameLayout(rows, slots, plain=self.plain)
+            self.by_length[layout.shape.length] = layout
 
 
 def own_bytes(rows: int, first: int, own: int) -> slice:
     """Where in a frame the block of `own` columns stands that begins after `first` columns."""
     begin = NUMBERS_BEGIN + NUMBER_BYTES * rows * first
     return slice(begin, begin + NUMBER_BYTES * rows * own)
-
-
-def _frame(length: int, own: slice, *, plain: bool) -> struct.Struct:
-    window, tail = WINDOW.stop - WINDOW.start, TAIL.stop - TAIL.start
-    before, ours, after = own.start - NUMBERS_BEGIN, own.stop - own.start, length - own.stop
-    numbers = "d" if plain else f"{ours}s"
-    return struct.Struct(f"<{HEAD.stop}s{window}s{tail}s{before}x{numbers}{after}x")
 
 
 class Inbox:
@@ -138,36 +142,52 @@ class Inbox:
         """How many senders have sent nothing."""
         self._got: dict[int, Any] = {}
 
-    def offer_message(self, message: bytes) -> list[Window] | None:
-        """Take all frames of a message, if each of them belongs here and is new; what their windows say.
+    def offer_message(self, message: bytes, usual: bytes) -> list[Window] | None:  # noqa: PLR0912 - one call for every message
+        """Take all frames of a message, if each of them belongs here and is new; what windows other than the usual one say.
 
-        None if not: then nothing was taken, and `offer` tells for each frame whether it belongs.
+        None if not: then nothing was taken, and `offer` tells for each frame whether it belongs. The caller has found the
+        usual window valid for this pass.
         """
         layout = self.layout.by_length.get(message[_FIRST_LENGTH])
-        if layout is None or (len(message) - ADDRESS_LENGTH) % layout.length:
+        if layout is None:
             return None
-        frames = layout.unpack(memoryview(message)[ADDRESS_LENGTH:])
-        begins, windows, tails, numbers = zip(*frames, strict=True) if layout.small else _referring(message, layout)
-        count, got = len(begins), self._got
-        try:
-            new = dict(zip(map(layout.places.__getitem__, begins), numbers, strict=True))
-        except KeyError:
-            return None
-        if tails.count(tail_of(self.mark, layout.shape)) < count or len(new) < count or not got.keys().isdisjoint(new):
-            return None
-        if not (isfinite(sum(numbers)) if self.layout.plain else _finite(numbers)):
-            return None
-        said = []
-        for window in {*windows}:
-            read = read_window(window, self.number)
-            if read is None:
+        got, tail, size = self._got, tail_of(self.mark, layout.shape), len(message) - ADDRESS_LENGTH
+        if size == layout.length:
+            # One frame: its fields need no columns.
+            place = layout.places.get(message[_FIRST_BEGIN])
+            if place is None or place in got or message[_FIRST_TAIL] != tail:
                 return None
-            said.append(read)
+            numbers: Any = layout.only(message)
+            windows: Any = (message[_FIRST_WINDOW],)
+            new = {place: numbers}
+            finite = isfinite(numbers) if self.layout.plain else all_finite(numbers_in(numbers))
+        else:
+            if size % layout.length:
+                return None
+            frames = layout.unpack(memoryview(message)[ADDRESS_LENGTH:])
+            begins, windows, tails, numbers = zip(*frames)  # noqa: B905 - each has as many; a keyword takes time here
+            try:
+                new = dict(zip(map(layout.places.__getitem__, begins), numbers))  # noqa: B905
+            except KeyError:
+                return None
+            count = len(begins)
+            if tails.count(tail) < count or len(new) < count or not got.keys().isdisjoint(new):
+                return None
+            finite = isfinite(sum(numbers)) if self.layout.plain else all_finite(numbers_in(b"".join(numbers)))
+        if not finite:
+            return None
+        said: list[Window] = []
+        if windows.count(usual) < len(windows):
+            for window in {*windows}:
+                read = read_window(window, self.number)
+                if read is None:
+                    return None
+                said.append(read)
         if got:
             got.update(new)
         else:
             self._got = new
-        self.missing -= count
+        self.missing -= len(new)
         return said
 
     def offer(self, slot: Slot, frame: bytes) -> Window:
@@ -225,19 +245,3 @@ class Inbox:
             return np.ascontiguousarray(block.reshape(rows, total))
         edges = np.cumsum([rows * width for width in widths])[:-1]
         return np.concatenate([block.reshape(rows, -1) for block in np.split(numbers, edges)], axis=1)
-
-
-def _finite(numbers: Sequence[bytes | memoryview]) -> bool:
-    return all_finite(numbers_in(numbers[0] if len(numbers) == 1 else b"".join(numbers)))
-
-
-def _referring(message: bytes, layout: FrameLayout) -> tuple[tuple[Any, ...], ...]:
-    """The fields of a message's large frames, each as `unpack` gives them, but for our numbers, which are not copied."""
-    view = memoryview(message)[ADDRESS_LENGTH:]
-    frames = [view[at : at + layout.length] for at in range(0, len(view), layout.length)]
-    return (
-        tuple(bytes(frame[: HEAD.stop]) for frame in frames),
-        tuple(bytes(frame[WINDOW]) for frame in frames),
-        tuple(bytes(frame[TAIL]) for frame in frames),
-        tuple(frame[layout.own] for frame in frames),
-    )

@@ -31,7 +31,7 @@ from neuron_node.frames import parse, split
 from neuron_node.group import Group, Rejection
 from neuron_node.hosting import Hosting
 from neuron_node.life import BEGIN_AGAIN, NodeState, Self
-from neuron_node.local_delivery import joined
+from neuron_node.local_delivery import LocalDelivery, joined
 from neuron_node.messages import (
     LATEST_STEP,
     NOBODY,
@@ -122,7 +122,7 @@ class NodeMachine:
         for message in messages if len(messages) < JOINED_FROM else joined(messages):
             if message[:1] not in _DATA:
                 # What a control message does comes after everything that earlier messages made possible.
-                self._run()
+                self._run(receiver)
                 self._address = message[:ADDRESS_LENGTH]
                 for frame in split(message):
                     self._receive_control(frame)
@@ -131,11 +131,10 @@ class NodeMachine:
                 self._reject(map(_of_no_group, split(message)))
             elif rejections := receiver.receive(message):
                 self._reject(rejections)
-        self._run()
+        self._run(receiver)
         return self._actions
 
-    def _run(self) -> None:
-        receiver = self.hosting.receiver
+    def _run(self, receiver: Group | LocalDelivery | None) -> None:
         if receiver is None:
             self.wanted, self.has_deferred_work = 1, False
             return
@@ -152,7 +151,7 @@ class NodeMachine:
             sends = self.hosting.receiver.learn()
             self.sent += len(sends)
             self._actions += sends
-        self._run()
+        self._run(self.hosting.receiver)
         return self._actions
 
     def _reject(self, rejections: Iterable[Rejection]) -> None:

@@ -87,14 +87,18 @@ class Shell:
         self._perform(self._machine.start(_now_ms()))
         tick_due_ms = _now_ms() + self._machine.tick_interval_ms
         # Bound once: this loop runs for every wake-up, mostly with cold caches, and is kept as short as it can be.
-        machine, receive, take, perform = self._machine, self._link.receive_many, self._machine.receive, self._perform
+        machine, receive, take, send = self._machine, self._link.receive_many, self._machine.receive, self._link.send
         while self._code is None:
             messages = receive(machine.wanted)
-            now_ms = _now_ms()
+            now_ms = time.monotonic() * 1000.0
             if messages:
-                perform(take(messages, now_ms))
+                for action in take(messages, now_ms):
+                    if type(action) is Send:
+                        send(action[0])
+                    else:
+                        self._perform([action])
                 while machine.has_deferred_work:
-                    perform(machine.run_deferred(now_ms))
+                    self._perform(machine.run_deferred(now_ms))
             if self._interrupted:
                 self._interrupt()
             if now_ms >= tick_due_ms:

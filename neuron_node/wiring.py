@@ -15,7 +15,7 @@ import zmq
 
 from neuron_node.addresses import ADDRESS_LENGTH
 from neuron_node.errors import InternalError, UserError
-from neuron_node.frames import MAX_FRAME_BYTES, frames_in
+from neuron_node.frames import LENGTH_BYTES, MAX_FRAME_BYTES, split
 
 QUEUED_MESSAGES = 100_000
 """High-water mark. A step has at most two messages a synapse in flight, far fewer than this for one program."""
@@ -37,6 +37,7 @@ RECONNECT_INTERVAL_MS = 50
 RECONNECT_INTERVAL_AT_MOST_MS = 2_000
 DESCRIPTORS_A_PROGRAM = 64
 LONGEST_IPC_PATH = 107
+_FIRST_FRAME = ADDRESS_LENGTH + LENGTH_BYTES
 
 
 class Endpoints(NamedTuple):
@@ -191,12 +192,15 @@ class Link:
         message is waited for as long as the receive timeout, and the others for `GATHER_MS` after each.
         """
         messages: list[bytes] = []
-        silent, receive = self._silent, self._sub.recv
+        silent, receive = self._silent, self._receive
         try:
             while wanted > 0:
                 message = receive()
                 messages.append(message)
-                wanted -= frames_in(message)
+                size = len(message) - ADDRESS_LENGTH
+                first = LENGTH_BYTES + int.from_bytes(message[ADDRESS_LENGTH:_FIRST_FRAME], "big")
+                # Nearly always the frames of a message have one length.
+                wanted -= size // first if size % first == 0 else len(split(message))
                 if silent and len(messages) == 1:
                     self._sub.setsockopt(zmq.RCVTIMEO, self._gather_ms)
         except zmq.Again:
@@ -242,6 +246,7 @@ class Link:
             socket.connect(endpoint)
         # Without pyzmq's convenience around it, which is made for other kinds of sockets.
         self._send = cast("Callable[[bytes, int, bool], object]", super(zmq.Socket, self._push).send)
+        self._receive = cast("Callable[[], bytes]", super(zmq.Socket, self._sub).recv)
         self._push.setsockopt(zmq.IMMEDIATE, 1)
         self._push.setsockopt(zmq.SNDTIMEO, SEND_TIMEOUT_MS)
         self._sub.setsockopt(zmq.RCVTIMEO, self._receive_timeout_ms)

@@ -107,7 +107,7 @@ class Course:
         if training.epoch_to_measure:
             self._measure(self.plan.data.test_inputs, self._epoch_measured)
         elif training.progress.step < training.schedule.steps:
-            self._launch_steps()
+            self._launch_step()
         elif self.train_measured is None:
             self._measure(self.plan.data.train_inputs, self._train_set_measured)
         elif self._durable_step == training.schedule.steps:
@@ -119,6 +119,8 @@ class Course:
         done = self.under_way.finish(now_ms)
         for flight in done:
             self._passed(flight)
+        if self._steps.another_is_due and self.under_way.outputs_are_here:
+            self._launch_step()
         return len(done)
 
     def state(self, message: GroupState) -> None:
@@ -229,12 +231,6 @@ class Course:
         )
         return False
 
-    def _launch_steps(self) -> None:
-        """The next step, and what is promised to follow it."""
-        self._launch_step()
-        while self._steps.another_is_due:
-            self._launch_step()
-
     def _launch_step(self) -> None:
         step = self._steps.latest + 1
         inputs, targets = self.training.batch(step)
@@ -281,7 +277,7 @@ class Course:
         )
         # The next step needs none of this one's figures: let it be on its way first.
         if self._steps.another_is_due or (not self._steps.under_way and self._may_count_later(done)):
-            self._launch_steps()
+            self._launch_step()
         if self._steps.under_way and done.mode is Mode.TRAIN:
             self._uncounted = done
         else:

@@ -132,7 +132,7 @@ class UnderWay:
             is_error, flight = place[0], self.flights.get(pass_of(message, ADDRESS_LENGTH)[0])
             if flight is not None and not (is_error and flight.mode is Mode.FORWARD):
                 inbox = self._results.inbox(flight, is_error=is_error)
-                if inbox.offer_message(message) is not None:
+                if inbox.offer_message(message, b"") is not None:
                     return []
         rejections = []
         for frame in split(message):
@@ -164,9 +164,15 @@ class UnderWay:
         return done
 
     def _count_wanted(self) -> None:
-        """The results that the oldest flight lacks."""
+        """The results that the oldest flight lacks; first its outputs, since the next step begins with them."""
         flight = next(iter(self.flights.values()), None)
-        self.wanted = max(1, min(flight.missing, WANTED_AT_MOST)) if flight else 1
+        missing = (flight.outputs.missing or flight.missing) if flight else 1
+        self.wanted = max(1, min(missing, WANTED_AT_MOST))
+
+    @property
+    def outputs_are_here(self) -> bool:
+        """Whether every pass under way lacks input errors alone: the next inputs will be there when the input groups need them."""
+        return not any(flight.outputs.missing for flight in self.flights.values())
 
     @property
     def low(self) -> int:
