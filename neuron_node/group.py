@@ -539,6 +539,9 @@ class Group:
         return sends
 
     def _outgoing_error(self, record: Pass) -> list[Send]:
+        if self._is_input and not record.attempt and self.high >= record.first_of_step + record.parts:
+            # The signals of the next step will say that this one is done here.
+            return []
         window, error = window_of(record.attempt, self.low, self.high), record.own_error
         if error is None:
             return [self._silent_error.send(record, window)]

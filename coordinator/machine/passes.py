@@ -76,10 +76,18 @@ class Flight:
     outputs: Inbox = field(init=False)
     input_errors: Inbox = field(init=False)
 
+    confirmed: bool = False
+    """Whether all outputs of a later step have come: every group has fired in it, so this pass is over everywhere."""
+
+    @property
+    def errors_are_due(self) -> bool:
+        """Whether the input groups have to say that they are done: when training, unless a later step says so."""
+        return self.mode is not Mode.FORWARD and not self.confirmed
+
     @property
     def missing(self) -> int:
-        """How many results have not come: all outputs and, when training, all input errors are due."""
-        return self.outputs.missing + (0 if self.mode is Mode.FORWARD else self.input_errors.missing)
+        """How many results have not come."""
+        return self.outputs.missing + (self.input_errors.missing if self.errors_are_due else 0)
 
     def activities(self) -> Array:
         """The outputs' activities, (rows, outputs), once all have come."""
@@ -87,7 +95,7 @@ class Flight:
 
     def lacks(self) -> list[int]:
         """The groups whose results have not come."""
-        return self.outputs.lacks() + ([] if self.mode is Mode.FORWARD else self.input_errors.lacks())
+        return self.outputs.lacks() + (self.input_errors.lacks() if self.errors_are_due else [])
 
     def first_missing(self) -> tuple[int, str]:
         """The group whose result is waited for first, and what it is."""

@@ -158,15 +158,22 @@ class UnderWay:
         self._results.inbox(flight, is_error=is_error).offer(slot, frame)
 
     def finish(self, now_ms: float) -> list[Flight]:
-        """The flights that are complete, which are then no longer under way."""
+        """The flights that are complete, which are then no longer under way.
+
+        A group begins a training step when every older pass is done there, and each group's signals lead to outputs. So all
+        outputs of a step confirm the steps before it, and input groups report only where no other step was announced.
+        """
+        later = [one.number - one.part for one in self.flights.values() if one.targets is not None and not one.outputs.missing]
+        for flight in self.flights.values():
+            flight.confirmed = flight.confirmed or any(first > flight.number for first in later)
         done = [self._done(flight, now_ms) for flight in list(self.flights.values()) if not flight.missing]
         self._count_wanted()
         return done
 
     def _count_wanted(self) -> None:
-        """The results that the oldest flight lacks; first its outputs, since the next step begins with them."""
-        flight = next(iter(self.flights.values()), None)
-        missing = (flight.outputs.missing or flight.missing) if flight else 1
+        """The outputs that the first flight lacks which lacks any: the next step begins with them. Otherwise, input errors."""
+        lacking = (flight.outputs.missing for flight in self.flights.values() if flight.outputs.missing)
+        missing = next(lacking, 0) or max((flight.missing for flight in self.flights.values()), default=1)
         self.wanted = max(1, min(missing, WANTED_AT_MOST))
 
     @property
