@@ -4,7 +4,7 @@ A message is an address and one or more frames, end to end. Every frame begins w
 join the frames for one address. The body of a data frame is a msgpack array of 17 fields, each with a fixed place and length:
 
     length, head      version, kind, run, generation, receiver, sender: the same in every pass of a generation
-    check             of head, mark and shape
+    check             of all but the numbers
     window            attempt, low, high: may vary within a pass
     mark, shape       pass, mode, part, parts; rows, columns, bytes: the same for a whole pass and kind
     numbers           little-endian float64
@@ -128,9 +128,9 @@ def data_head(kind: int, run: bytes, generation: int, receiver: int, sender: int
     return _HEAD.pack(_ARRAY_17, PROTOCOL_VERSION, kind, _BYTES_8, run, *numbers)
 
 
-def check_of(head: bytes, mark_and_shape: bytes) -> bytes:
-    """The CRC-32 of the head, exclusive or that of mark and shape: a frame with a wrong bit in one of them does not fit."""
-    return _CHECK.pack(crc32(head) ^ crc32(mark_and_shape))
+def check_of(head: bytes, window: bytes, mark_and_shape: bytes) -> bytes:
+    """The exclusive or of three CRC-32: of the head, of the window, of mark and shape. A wrong byte in one of them shows."""
+    return _CHECK.pack(crc32(head) ^ crc32(window) ^ crc32(mark_and_shape))
 
 
 @lru_cache(maxsize=64)
@@ -163,7 +163,7 @@ def length_for(shape: bytes) -> bytes:
 
 def data_frame(head: bytes, window: bytes, mark_and_shape: bytes, numbers: bytes) -> bytes:
     """A whole data frame from its parts."""
-    return framed(b"".join((head, check_of(head, mark_and_shape), window, mark_and_shape, numbers)))
+    return framed(b"".join((head, check_of(head, window, mark_and_shape), window, mark_and_shape, numbers)))
 
 
 def framed(body: bytes) -> bytes:
@@ -235,7 +235,7 @@ def parse(frame: bytes) -> DataFrame:
     if window is None:
         raise Malformed("low, pass and high do not follow each other")
     head, tail = data_head(kind, run, generation, receiver, sender), mark_of(number, mode, part, parts) + shape_of(rows, columns)
-    if head != frame[HEAD] or tail != frame[MARK.start : SHAPE.stop] or check_of(head, tail) != frame[CHECK]:
+    if head != frame[HEAD] or tail != frame[MARK.start : SHAPE.stop] or check_of(head, frame[WINDOW], tail) != frame[CHECK]:
         raise Malformed("not the layout of a data frame, or its check does not fit")
     if len(frame) != NUMBERS_BEGIN + NUMBER_BYTES * rows * columns:
         raise Malformed(f"the numbers do not fill {rows} x {columns}")

@@ -134,7 +134,7 @@ class Outgoing:
         if shape != self._shape:
             self._shape, self._begin = shape, self._address + length_for(shape) + self._head
         tail = record.mark + shape
-        check = (self._check ^ crc32(tail)).to_bytes(4, "big")
+        check = (self._check ^ crc32(window) ^ crc32(tail)).to_bytes(4, "big")
         return Send(b"".join((self._begin, check, window, tail, *numbers)))
 
 

@@ -66,7 +66,7 @@ class FrameLayout(NamedTuple):
     """Of each frame: beginning, check, window, mark with shape, and our numbers."""
     places: dict[bytes, int]
     checks: dict[bytes, int]
-    """What the check of each beginning has in common in all passes."""
+    """The head's part of the check, of each beginning."""
 
 
 class Direction:
@@ -165,13 +165,17 @@ class Inbox:
             new = dict(zip(map(layout.places.__getitem__, begins), numbers, strict=True))
         except KeyError:
             return None
-        expected = map(_swapped(tail).__xor__, map(layout.checks.__getitem__, begins))
+        common, kinds, heads = _swapped(tail), {*windows}, map(layout.checks.__getitem__, begins)
+        if len(kinds) == 1:
+            expected = map((common ^ _swapped(windows[0])).__xor__, heads)
+        else:
+            expected = (common ^ _swapped(window) ^ head for window, head in zip(windows, heads, strict=True))
         if tails.count(tail) < count or (*expected,) != checks or len(new) < count or not got.keys().isdisjoint(new):
             return None
         if not (isfinite(sum(numbers)) if self.layout.plain else _finite(numbers)):
             return None
         said = []
-        for window in {*windows}:
+        for window in kinds:
             read = read_window(window, self.number)
             if read is None:
                 return None
@@ -191,7 +195,7 @@ class Inbox:
         if (
             window is None
             or frame[_TAIL] != tail
-            or frame[CHECK] != check_of(frame[HEAD], tail)
+            or frame[CHECK] != check_of(frame[HEAD], frame[WINDOW], tail)
             or len(frame) != NUMBERS_BEGIN + NUMBER_BYTES * rows * slot.columns
             or not frame.startswith(length_of(rows, slot.columns))
         ):

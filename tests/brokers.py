@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 from pathlib import Path
 
-from neuron_node.wiring import PUB, PULL, Endpoints, bound_socket, new_context, proxy
+from neuron_node.wiring import PUB, PULL, Endpoints, bound_socket, new_context, relay
 
 
 class ThreadBroker:
-    """Passes frames on until its context ends, in a folder whose path is short enough for a socket."""
+    """Relays messages until its context ends, in a folder whose path is short enough for a socket."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -19,7 +19,7 @@ class ThreadBroker:
             bound_socket(self._context, PULL, self.endpoints.inward),
             bound_socket(self._context, PUB, self.endpoints.outward),
         )
-        threading.Thread(target=proxy, args=ends).start()
+        threading.Thread(target=relay, args=ends).start()
 
     def end(self) -> None:
         """Both of its sockets are closed with it."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from zlib import crc32
-
 import numpy as np
 
 from coordinator.machine.passes import Flight
@@ -11,7 +9,17 @@ from coordinator.topology import Topology
 from neuron_node.activations import Array
 from neuron_node.addresses import group_address, stage_address
 from neuron_node.events import Send
-from neuron_node.frames import NUMBER_BYTES, ON_THE_WIRE, DataKind, data_head, length_of, mark_of, shape_of, window_of
+from neuron_node.frames import (
+    NUMBER_BYTES,
+    ON_THE_WIRE,
+    DataKind,
+    check_of,
+    data_head,
+    length_of,
+    mark_of,
+    shape_of,
+    window_of,
+)
 from neuron_node.group import AXON_AT_ONCE_BYTES
 from neuron_node.role import OUTSIDE
 
@@ -60,5 +68,6 @@ def _message(
 ) -> Send:
     rows, columns = shape
     tail = mark + shape_of(rows, columns)
-    check = (crc32(head) ^ crc32(tail)).to_bytes(4, "big")
-    return Send(b"".join((address, length_of(rows, columns), head, check, window, tail, numbers)))
+    return Send(
+        b"".join((address, length_of(rows, columns), head, check_of(head, window, tail), window, tail, numbers))
+    )
