@@ -29,6 +29,8 @@ JOINS = 0.7
 """The share of seeds whose broker is a relay that joins frames; in the others it is a proxy."""
 CALM = 0.1
 """The share of seeds whose network loses nothing."""
+HARMLESS = (0.0, 0.1)
+"""Shares of copies with other numbers in a network that loses nothing: these alone make no repetition necessary."""
 LEAST_SNAPSHOTS = 2
 DRAWN_AGAIN = 5
 NEVER = 10**9
@@ -123,6 +125,7 @@ def set_conditions(world: World, dice: Dice) -> None:
     world.restarts = not dice.falls(0.2)
     if dice.falls(CALM):
         conditions.lost = conditions.doubled = conditions.delayed = 0.0
+        conditions.altered, conditions.not_finite = dice.pick(HARMLESS), dice.pick(HARMLESS)
         world.watch.calm = True
 
 
