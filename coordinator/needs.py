@@ -321,7 +321,7 @@ def _messages(
 ) -> Iterator[tuple[Message, int]]:
     """The messages of a step, those between groups to so many other nodes at the most: (message, times)."""
     for layer in (0, len(rows) - 1):
-        yield from _to_layer(rows[layer], layers[layer], one, 1, rows[layer].groups)
+        yield from _to_layer(rows[layer], layers[layer], one, 1, others + 1)
     outside = stage_address(OUTSIDE)
     for layer, row in enumerate(rows):
         for groups, size, _ in row.kinds():
