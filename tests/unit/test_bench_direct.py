@@ -29,7 +29,7 @@ from neuron_node.life import Self
 from neuron_node.machine import NodeMachine
 from neuron_node.messages import NOBODY, Echo, Header
 from neuron_node.role import OUTSIDE
-from neuron_node.wiring import SENT_BY_REFERENCE_BYTES
+from neuron_node.wiring import SENT_BY_REFERENCE_BYTES, proxy
 from tests import networks
 from tests.brokers import ThreadBroker
 
@@ -184,7 +184,7 @@ class Place(ThreadBroker):
     """A broker, and the links of a test."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
+        super().__init__(folder, proxy)
         self._links: list[BareLink] = []
 
     def link(self) -> BareLink:
