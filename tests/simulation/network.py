@@ -108,6 +108,7 @@ class Network:
         self.conditions = Conditions()
         self.now_ms = 0.0
         self.happened = 0
+        """Messages that have arrived, and other events."""
         self.data_heard = 0
         """How many frames of passes nodes have taken."""
         self.lives: list[Life] = []
@@ -170,6 +171,7 @@ class Network:
 
     def _arrive(self, life: Life, message: bytes) -> None:
         """A message is in a program's socket. It is taken with all others as soon as there is what the program wants."""
+        self.happened += 1
         life.taken.append(message)
         life.frames += frames_in(message)
         if life.frames >= life.machine.wanted:
@@ -186,7 +188,6 @@ class Network:
         elif any(message[0] in DATA_LETTERS for message in messages):
             self.data_heard += life.frames
         life.taken, life.frames = [], 0
-        self.happened += 1
         self._traced.append(_stamp(now_ms, life.number))
         self._traced += messages
         actions = machine.receive(messages, now_ms)
