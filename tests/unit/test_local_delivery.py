@@ -119,7 +119,7 @@ DIGESTS: dict[tuple[int, int], str] = {}
 sizes, node_counts, batches = st.sampled_from([1, 2, 5]), st.integers(1, 4), st.sampled_from([1, 4])
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(size=sizes, nodes=node_counts, batch=batches, random=st.randoms(use_true_random=False))
 def test_how_many_nodes_there_are_changes_no_weight(size: int, nodes: int, batch: int, random: Any) -> None:
     """In any order of delivery: the bits are those of separate nodes, and nothing but a late welcome is dropped."""
@@ -130,7 +130,7 @@ def test_how_many_nodes_there_are_changes_no_weight(size: int, nodes: int, batch
         assert isinstance(machine, NodeMachine | CoordinatorMachine) and {*machine.drops.counts} <= {"stale"}
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(size=sizes, nodes=node_counts, batch=batches, random=st.randoms(use_true_random=False))
 def test_a_node_never_waits_for_more_than_comes(size: int, nodes: int, batch: int, random: Any) -> None:
     """As shells do it, with so many frames at once as a machine wants; and no number changes."""
