@@ -231,14 +231,14 @@ def parse(frame: bytes) -> DataFrame:
         raise Malformed("a field is out of bounds")
     if generation > MAX_NUMBER or number > MAX_NUMBER:
         raise Malformed("a number is out of bounds")
+    if len(frame) != NUMBERS_BEGIN + NUMBER_BYTES * rows * columns:
+        raise Malformed(f"the numbers do not fill {rows} x {columns}")
     window = read_window(frame[WINDOW], number)
     if window is None:
         raise Malformed("low, pass and high do not follow each other")
     head, tail = data_head(kind, run, generation, receiver, sender), mark_of(number, mode, part, parts) + shape_of(rows, columns)
     if head != frame[HEAD] or tail != frame[MARK.start : SHAPE.stop] or check_of(head, frame[WINDOW], tail) != frame[CHECK]:
         raise Malformed("not the layout of a data frame, or its check does not fit")
-    if len(frame) != NUMBERS_BEGIN + NUMBER_BYTES * rows * columns:
-        raise Malformed(f"the numbers do not fill {rows} x {columns}")
     flat = numbers_in(frame[NUMBERS_BEGIN:])
     if not all_finite(flat):
         raise NotFinite("the numbers hold a NaN or an infinity")

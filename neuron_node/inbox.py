@@ -26,6 +26,7 @@ from neuron_node.frames import (
     HEAD,
     LENGTH_BYTES,
     MARK,
+    MAX_FRAME_BYTES,
     NUMBER_BYTES,
     NUMBERS_BEGIN,
     SHAPE,
@@ -105,6 +106,8 @@ class InboxLayout:
         )
         self.by_length: dict[bytes, FrameLayout] = {}
         for columns, first, own in {slot[1:] for slot in direction.slots.values()}:
+            if NUMBERS_BEGIN + NUMBER_BYTES * rows * columns > MAX_FRAME_BYTES:
+                continue
             begin = length_of(rows, columns)
             places = {begin + h: slot.place for h, slot in direction.slots.items() if slot[1:] == (columns, first, own)}
             ours, length = own_bytes(rows, first, own), NUMBERS_BEGIN + NUMBER_BYTES * rows * columns
@@ -190,13 +193,12 @@ class Inbox:
     def offer(self, slot: Slot, frame: bytes) -> Window:
         """Take one frame of a sender; what its window says. Raises `PeerError` if the frame does not belong here."""
         rows = self.layout.rows
-        tail = self.mark + shape_of(rows, slot.columns)
         window = read_window(frame[WINDOW], self.number)
         if (
             window is None
-            or frame[_TAIL] != tail
-            or frame[CHECK] != check_of(frame[HEAD], frame[WINDOW], tail)
             or len(frame) != NUMBERS_BEGIN + NUMBER_BYTES * rows * slot.columns
+            or frame[_TAIL] != (tail := self.mark + shape_of(rows, slot.columns))
+            or frame[CHECK] != check_of(frame[HEAD], frame[WINDOW], tail)
             or not frame.startswith(length_of(rows, slot.columns))
         ):
             parse(frame)

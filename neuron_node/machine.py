@@ -124,6 +124,8 @@ class NodeMachine:
             else:
                 # What a control message does comes after everything that earlier messages made possible.
                 self._run()
+                while self.has_deferred_work:
+                    self._learn()
                 self._address = message[:ADDRESS_LENGTH]
                 for frame in split(message):
                     self._receive_control(frame)
@@ -151,12 +153,15 @@ class NodeMachine:
         """Do what was put off until the last actions were performed."""
         self._now_ms = now_ms
         self._actions = []
+        self._learn()
+        return self._actions
+
+    def _learn(self) -> None:
         if self.hosting.receiver is not None:
             sends = self.hosting.receiver.learn()
             self.sent += len(sends)
             self._actions += sends
         self._run()
-        return self._actions
 
     def _reject(self, rejections: Iterable[Rejection]) -> None:
         for frame, fault in rejections:
