@@ -177,15 +177,14 @@ def needs_of(
 def needs_of_run(config: Mapping[str, Any], *, spares: int = 0, relayed: bool = False) -> Needs:
     """What a run needs whose config has been checked."""
     network = NetworkSettings.from_json(config["network"])
-    wiring = config.get("wiring", "broker")
     return needs_of(
         network.layers,
         config["group_size"],
         network.batch_size,
-        nodes=config.get("nodes"),
+        nodes=config["nodes"],
         spares=spares,
         relayed=relayed,
-        wiring=wiring,
+        wiring=config["wiring"],
     )
 
 

@@ -114,7 +114,9 @@ def reports(actions: list[Any], event: str) -> list[dict[str, Any]]:
     return [action.facts for action in actions if isinstance(action, Report) and action.event == event]
 
 
-def result(machine: CoordinatorMachine, kind: DataKind, group: int, number: int, values: Array, **said: Any) -> DataFrame:
+def result(
+    machine: CoordinatorMachine, kind: DataKind, group: int, number: int, values: Array, **said: Any
+) -> DataFrame:
     """The result of a group in a pass, of the present generation unless said otherwise; `said` goes to `data`."""
     return data(kind, OUTSIDE, group, values, number, **{"generation": machine.outbox.generation, **said})
 

@@ -14,8 +14,8 @@ from typing import Any
 from coordinator.machine.machine import CoordinatorMachine
 from coordinator.machine.plan import Plan
 from coordinator.memory_network import MemoryNetwork
-from neuron_node.events import End, LinkLost, Received, Subscribe, Unsubscribe
 from neuron_node.addresses import ADDRESS_LENGTH
+from neuron_node.events import End, LinkLost, Received, Subscribe, Unsubscribe
 from neuron_node.frames import frames_in
 from neuron_node.life import Self
 from neuron_node.machine import NodeMachine

@@ -84,8 +84,8 @@ def put_in(monkeypatch: pytest.MonkeyPatch, form: type, method: str, fault: Meth
 
 
 # The mean of one sample is its sum.
-ARRAY_FAULTS = [(NeuronArray, 4, name) for name in FAULTS]
-NUMBER_FAULTS = [(Neuron, 1, name) for name in FAULTS if name != "sum instead of mean"]
+ARRAY_FAULTS: list[tuple[type, int, str]] = [(NeuronArray, 4, name) for name in FAULTS]
+NUMBER_FAULTS: list[tuple[type, int, str]] = [(Neuron, 1, name) for name in FAULTS if name != "sum instead of mean"]
 
 
 @pytest.mark.parametrize(("form", "batch_size", "name"), ARRAY_FAULTS + NUMBER_FAULTS)

@@ -150,7 +150,7 @@ class Network:
         self.now_ms, _, life, event, link = heappop(self._heap)
         if life is None:
             event()
-        elif life.alive and (link == ANY_LINK or link == life.link):
+        elif life.alive and link in (ANY_LINK, life.link):
             if type(event) is bytes:
                 if life.paused:
                     life.waiting.append(event)
@@ -265,8 +265,7 @@ class Network:
             at_ms = up_ms + conditions.jitter_ms * random()
             for sender in senders:
                 last_ms = sender.arrivals.get(hearer.number, 0.0)
-                if last_ms > at_ms:
-                    at_ms = last_ms
+                at_ms = max(at_ms, last_ms)
             if conditions.delayed and random() < conditions.delayed and not spared:
                 self.counts["frame delayed"] += 1
                 at_ms += conditions.delay_at_most_ms * random()

@@ -111,7 +111,10 @@ def _undisturbed(plan: Plan) -> Reference:
     network.run_until(lambda: coordinator.finished is not None or coordinator.failure is not None)
     inspected = {action.step: action.states for action in network.actions if isinstance(action, Inspected)}
     states = tuple(
-        {group: state_of(np.array(answer.state.bias), np.array(answer.state.weights)) for group, answer in states.items()}
+        {
+            group: state_of(np.array(answer.state.bias), np.array(answer.state.weights))
+            for group, answer in states.items()
+        }
         for _step, states in sorted(inspected.items())
     )
     assert len(states) == schedule.steps or coordinator.failure is not None

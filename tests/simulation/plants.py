@@ -27,6 +27,7 @@ from coordinator.machine.training import Progress
 from coordinator.machine.under_way import UnderWay
 from coordinator.run_log import MetricsFile
 from coordinator.run_store import RunStore
+from neuron_node import filtering
 from neuron_node.addresses import ADDRESS_LENGTH
 from neuron_node.copies import Copies
 from neuron_node.errors import Duplicate, NotFinite, PeerError, Stale
@@ -62,7 +63,7 @@ def _of_any_generation(message: bytes, run: bytes, generation: int, name: str) -
 
 def node_takes_any_generation(patch: pytest.MonkeyPatch) -> None:
     """A node does not look at a frame's generation."""
-    real_check, real_receive = node_machine.check, Group.receive
+    real_check, real_receive = filtering.check, Group.receive
 
     def check(machine: NodeMachine, message: Any, address: bytes, coordinator: bytes) -> None:
         try:

@@ -51,7 +51,6 @@ def data(kind: DataKind, sender: int | None = None) -> Blocked:
     return lambda frame: isinstance(frame, DataFrame) and frame.kind == kind and sender in (None, frame.sender)
 
 
-
 class Censored(MemoryNetwork):
     """Five nodes and their coordinator; `blocked` says which messages vanish."""
 

@@ -257,9 +257,7 @@ class World(Network):
         life.paused = False
         waiting, life.waiting = life.waiting, []
         for event in waiting:
-            if not life.alive:
-                return
-            if type(event) is bytes:
+            if life.alive and type(event) is bytes:
                 self._arrive(life, event)
-            else:
+            elif life.alive:
                 self.give(life, event)

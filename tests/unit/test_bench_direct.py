@@ -163,9 +163,7 @@ def test_on_the_bare_wire_everybody_is_connected_to_whom_it_hears(
 
 def hearers_of(message: Message, sender: int, parts: dict[int, Part]) -> list[int]:
     """Those that are connected to the sender's outlet and have subscribed."""
-    return [
-        number for number, part in parts.items() if sender in part.peers and message.address in part.subscriptions
-    ]
+    return [number for number, part in parts.items() if sender in part.peers and message.address in part.subscriptions]
 
 
 @pytest.mark.parametrize(("layers", "group_size", "batch"), NETWORKS)

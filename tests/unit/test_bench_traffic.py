@@ -43,10 +43,11 @@ def heard_in(layers: tuple[int, ...], group_size: int, batch: int) -> list[Heard
     found: list[Heard] = []
     send = network.send
 
-    def record(message: bytes) -> None:
+    def record(frame: bytes) -> None:
+        message = frame
         if message[0] in DATA_LETTERS:
-            [frame] = split(message)
-            found.append(Heard(message, parse(frame), len(network._hearers.get(message[:ADDRESS_LENGTH], ()))))
+            [data_frame] = split(message)
+            found.append(Heard(message, parse(data_frame), len(network._hearers.get(message[:ADDRESS_LENGTH], ()))))
         send(message)
 
     network.send = record  # type: ignore[method-assign]

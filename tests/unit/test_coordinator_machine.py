@@ -39,7 +39,7 @@ from tests.coordinators import (
 )
 from tests.every_kind import control_of_every_kind, of_every_kind
 from tests.networks import plan_of, settings_of, xor_data
-from tests.roles import header, kinds, matrix, messages, sent
+from tests.roles import encoded, header, kinds, matrix, messages, sent
 
 PLAN = THREE
 RESULTS = stage_address(OUTSIDE)
@@ -176,7 +176,7 @@ def test_the_own_probe_is_repeated_sooner_than_other_control() -> None:
     [(address, probe)] = sent(on_disk(machine, machine.start(0.0)))
     times = [now_ms for now_ms in range(50, 1_001, 50) if sent(machine.handle(Tick(), float(now_ms)))]
     assert max(later - sooner for sooner, later in itertools.pairwise([0, *times])) <= 100
-    machine.handle(Received(address + encode(probe)), 1_000.0)
+    machine.handle(Received(address + encoded(probe)), 1_000.0)
     assert not [kind for now_ms in range(1_050, 3_001, 50) for kind in sent(machine.handle(Tick(), float(now_ms)))]
 
 

@@ -248,7 +248,10 @@ def test_snapshot_parts_are_asked_for_until_they_have_come() -> None:
             for address, message in sent(handle(machine, Tick(), now_ms))
             if isinstance(message, Fetch)
         ]
-        assert [(address, fetch.group) for address, fetch in again] == [(node_address(life(2)), 2), (node_address(life(3)), 3)]
+        assert [(address, fetch.group) for address, fetch in again] == [
+            (node_address(life(2)), 2),
+            (node_address(life(3)), 3),
+        ]
     give(machine, 2, step=1)
     assert not [action for action in give(machine, 2, step=1) if isinstance(action, Persist)]
     [keep] = [action for action in give(machine, 3, step=1) if isinstance(action, Persist)]
@@ -283,7 +286,7 @@ def test_a_step_that_was_done_before_a_rollback_counts_once() -> None:
     machine, _ = wired(plan_of(settings_of((2, 1), batch_size=1), xor_data()))
     results = results_of_step(machine, machine.course.under_way.oldest, rows=1)
     gone = Stopped(by(machine, 1), NO_TRAFFIC)
-    machine.receive([to_coordinator(message) for message in (*results, gone)], 0.0)
+    machine.receive([*map(to_coordinator, results), to_coordinator(gone)], 0.0)
     assert not machine.has_deferred_work
     assert machine.outbox.generation == 2 and machine.course.steps_done == 1
     assert machine.course.training.progress.step == 0

@@ -43,9 +43,9 @@ def test_the_numbers_are_a_real_topologys(layers: tuple[int, ...], group_size: i
     assert (needs.messages_per_step, needs.bytes_per_step) == (load.messages, load.message_bytes)
     assert (needs.deliveries_per_step, needs.delivered_bytes_per_step) == (load.deliveries, load.delivered_bytes)
     heard = [len(topology.inputs) + len(topology.outputs)]
-    for number in topology.groups:
-        # The input and the target come from the coordinator.
-        heard.append(max(1, len(topology.senders[number])) + max(1, len(topology.receivers[number])))
+    # The input and the target come from the coordinator.
+    neighbours = [(topology.senders[number], topology.receivers[number]) for number in topology.groups]
+    heard += [max(1, len(senders)) + max(1, len(receivers)) for senders, receivers in neighbours]
     assert needs.most_heard_per_step == max(heard)
     assert needs.largest_message_bytes == max(message.size for message in messages_of(topology, one))
 
