@@ -177,15 +177,14 @@ def needs_of(
 def needs_of_run(config: Mapping[str, Any], *, spares: int = 0, relayed: bool = False) -> Needs:
     """What a run needs whose config has been checked."""
     network = NetworkSettings.from_json(config["network"])
-    wiring = config.get("wiring", "broker")
     return needs_of(
         network.layers,
         config["group_size"],
         network.batch_size,
-        nodes=config.get("nodes"),
+        nodes=config["nodes"],
         spares=spares,
         relayed=relayed,
-        wiring=wiring,
+        wiring=config["wiring"],
     )
 
 
@@ -321,7 +320,7 @@ def _messages(
 ) -> Iterator[tuple[Message, int]]:
     """The messages of a step, those between groups to so many other nodes at the most: (message, times)."""
     for layer in (0, len(rows) - 1):
-        yield from _to_layer(rows[layer], layers[layer], one, 1, rows[layer].groups)
+        yield from _to_layer(rows[layer], layers[layer], one, 1, others + 1)
     outside = stage_address(OUTSIDE)
     for layer, row in enumerate(rows):
         for groups, size, _ in row.kinds():

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 from coordinator.errors import UserError
 from coordinator.presets import NetworkSettings
 from coordinator.run_directory import RunDirectory, checksum_of
 from coordinator.topology import Topology
+from coordinator.wiring import Wiring
 from neuron_node import __version__
 from neuron_node.fingerprint import fingerprint
 from neuron_node.frames import IDENTITY_LENGTH
@@ -26,10 +27,14 @@ NEEDED: dict[str, tuple[type, ...]] = {
     "regroup_after_seconds": (int, float),
     "steps_at_most": (int, type(None)),
     "mixed_arithmetic": (bool,),
+    "nodes": (int, type(None)),
+    "wiring": (str,),
     "settings": (dict,),
     "checksum": (str,),
 }
 """What a coordinator needs to find in config.json, and of which types."""
+NOT_YET_IN_0_1: dict[str, Any] = {"nodes": None, "wiring": "broker"}
+"""What the first runs of version 0.1 do not say. Such a run can be shown; it can't go on."""
 
 
 def config_to_go_on(directory: RunDirectory) -> dict[str, Any]:
@@ -57,32 +62,35 @@ def config_to_go_on(directory: RunDirectory) -> dict[str, Any]:
 
 def checked_config(directory: RunDirectory) -> dict[str, Any]:
     """The config of a run, with all that a coordinator needs. Raises `UserError`."""
-    config = directory.config()
+    written = directory.config()
+    older = str(written.get("version")).startswith("0.1.")
+    config = {**(NOT_YET_IN_0_1 if older else {}), **written}
     for key, types in NEEDED.items():
         if key not in config or type(config[key]) not in types:
             raise UserError(f"{directory.path}/config.json is damaged or not one of ours: {key!r} is missing or wrong")
-    if config["checksum"] != checksum_of(config):
+    if written["checksum"] != checksum_of(written):
         raise UserError(
             f"{directory.path}/config.json is not as it was written (its checksum does not match); put it back, "
             "or begin another run"
         )
     try:
         topology = Topology(NetworkSettings.from_json(config["network"]).layers, config["group_size"])
-        nodes = config.get("nodes")
-        shared = nodes is None or (type(nodes) is int and 1 <= nodes <= len(topology.groups))
-        good = len(bytes.fromhex(config["run"])) == IDENTITY_LENGTH and len(topology.groups) > 0 and shared
+        nodes = config["nodes"]
+        shared = nodes is None or 1 <= nodes <= len(topology.groups)
+        wired = config["wiring"] in get_args(Wiring)
+        good = len(bytes.fromhex(config["run"])) == IDENTITY_LENGTH and len(topology.groups) > 0 and shared and wired
     except (TypeError, KeyError, ValueError, AttributeError, ZeroDivisionError):
         good = False
     if not good:
         raise UserError(
-            f"{directory.path}/config.json is damaged or not one of ours: 'run', 'network' or 'nodes' is wrong"
+            f"{directory.path}/config.json is damaged or not one of ours: 'run', 'network', 'nodes' or 'wiring' is wrong"
         )
     return config
 
 
 def nodes_of(config: dict[str, Any]) -> int:
     """Programs that host the groups of a checked config's network: as many as were asked for, or one a group."""
-    return config.get("nodes") or len(
+    return config["nodes"] or len(
         Topology(NetworkSettings.from_json(config["network"]).layers, config["group_size"]).groups
     )
 

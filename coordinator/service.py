@@ -94,7 +94,7 @@ class Service:
         self._directory = directory
         self._observe = observe
         self._stays = not stop_when_finished
-        self._direct = config.get("wiring") == "direct"
+        self._direct = config["wiring"] == "direct"
         self._store = RunStore(directory.path, directory.identity(config))
         self._events = EventLog(directory.path / "events.jsonl")
         plan = Plan(
@@ -105,7 +105,7 @@ class Service:
             data=PreparedData.load(directory.data),
             group_size=config["group_size"],
             microbatches=config["microbatches"],
-            nodes=config.get("nodes"),
+            nodes=config["nodes"],
             fingerprint=fingerprint(),
             snapshot_interval_steps=config["snapshot_interval_steps"],
             grace_ms=round(1000 * config["regroup_after_seconds"]),

@@ -27,7 +27,7 @@ WATCHED: tuple[tuple[str, str, str], ...] = (
     ("sending", "neuron_node.wiring:Link", "send"),
     ("receiving", "neuron_node.group:Group", "receive"),
     ("decoding", "neuron_node.machine", "decode"),
-    ("decoding", "neuron_node.inbox:Inbox", "gather"),
+    ("decoding", "neuron_node.inbox:Inbox", "floats"),
     ("decoding", "neuron_node.inbox:Inbox", "stacked"),
     ("decoding", "neuron_node.inbox:Inbox", "side_by_side"),
     *[

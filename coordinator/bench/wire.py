@@ -209,7 +209,7 @@ class Wire:
     def _run_broker(self) -> int:
         # One death of a parent with several threads is told more than once, and what comes next must be done.
         signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTIONS)
-        code = run_broker(self._endpoints, self._descriptors)
+        code = run_broker(self._endpoints, self._descriptors, joins=False)
         # Whoever else would do it may have been killed.
         self._remove_sockets()
         return code
