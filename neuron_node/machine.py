@@ -118,7 +118,7 @@ class NodeMachine:
         self._now_ms = now_ms
         self._actions = []
         self.received += len(messages)
-        for message in messages if len(messages) < JOINED_FROM else joined(messages):
+        for message in messages if len(messages) < JOINED_FROM else _joined_data(messages):
             if message[:1] in _DATA:
                 self._receive_data(message)
             else:
@@ -369,6 +369,12 @@ class NodeMachine:
 
 
 _DATA = frozenset(DATA_LETTERS[place : place + 1] for place in range(len(DATA_LETTERS)))
+
+
+def _joined_data(messages: Sequence[bytes]) -> Sequence[bytes]:
+    """Messages of data, joined. With control among them their order matters, so they stay as they are."""
+    bins = joined(messages)
+    return bins if all(message[:1] in _DATA for message in bins) else messages
 
 
 def _of_no_group(frame: bytes) -> Rejection:
