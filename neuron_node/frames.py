@@ -88,7 +88,9 @@ class Mode(IntEnum):
     """What a pass is for. 3 is reserved for tracing."""
 
     FORWARD = 0
+    """Signals run forward only; nothing is learned."""
     TRAIN = 1
+    """Forward and back, and an update."""
     TRAIN_AND_COPY = 2
     """Train, and keep a copy of the group as it is when the step ends: the snapshot's part."""
 
