@@ -12,7 +12,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Iterator, Sequence
 from math import isfinite
-from operator import itemgetter
+from operator import itemgetter, xor
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -168,11 +168,12 @@ class Inbox:
             new = dict(zip(map(layout.places.__getitem__, begins), numbers, strict=True))
         except KeyError:
             return None
-        common, kinds, heads = _swapped(tail), {*windows}, map(layout.checks.__getitem__, begins)
+        common, kinds = _swapped(tail), {*windows}
+        expected = map(layout.checks.__getitem__, begins)
         if len(kinds) == 1:
-            expected = map((common ^ _swapped(windows[0])).__xor__, heads)
+            expected = map((common ^ _swapped(windows[0])).__xor__, expected)
         else:
-            expected = (common ^ _swapped(window) ^ head for window, head in zip(windows, heads, strict=True))
+            expected = map(common.__xor__, map(xor, expected, map(_swapped, windows)))
         if tails.count(tail) < count or (*expected,) != checks or len(new) < count or not got.keys().isdisjoint(new):
             return None
         if not (isfinite(sum(numbers)) if self.layout.plain else _finite(numbers)):

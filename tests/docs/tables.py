@@ -142,6 +142,7 @@ def numbers() -> str:
 
 def reasons() -> str:
     """Why something that came from outside is dropped."""
+    kinds: list[type[errors.PeerError]]
     kinds = [errors.Malformed, errors.Oversized, errors.WrongVersion, errors.WrongShape, errors.NotFinite, errors.Duplicate,
              errors.Stale, errors.Unexpected]  # fmt: skip
     assert set(kinds) == set(errors.PeerError.__subclasses__())

@@ -104,7 +104,8 @@ def state(group: Group) -> tuple[int, bytes, bytes]:
 def weights(group: Group) -> list[list[float]]:
     now = group.state_after(group.step)
     assert now is not None
-    return now.weights.tolist()
+    found: list[list[float]] = now.weights.tolist()
+    return found
 
 
 ONE_PASS = [
