@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from neuron_node import group as group_module
 from neuron_node.activations import Array, quiet
 from neuron_node.addresses import COORDINATOR, group_address, stage_address
+from neuron_node.codec import encode
 from neuron_node.events import Send
 from neuron_node.frames import LENGTH_BYTES, NUMBERS_BEGIN, DataFrame, DataKind, Mode, framed, split
 from neuron_node.group import WANTED_AT_MOST, Group
-from neuron_node.messages import Diverged, Message, Placement, Stage, state_of
+from neuron_node.messages import Diverged, Message, Placement, Query, Stage, state_of
 from neuron_node.role import OUTSIDE, Block, Role, Sender
 from tests.networks import numbers, plan_of, settings_of, trained, weights_sha256
 from tests.roles import (
@@ -317,6 +318,7 @@ NOT_OURS = {
     "too wide a window": (signal(2, ONE, low=0, high=257), "malformed"),
     "another encoding": (other_encoding(signal(2, ONE)), "malformed"),
     "no frame": (group_address(3) + framed(b"no frame"), "malformed"),
+    "a control frame": (group_address(3) + encode(Query(header(7))), "malformed"),
 }
 
 
