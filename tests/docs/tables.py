@@ -58,7 +58,7 @@ def kinds() -> str:
     for number, kind in messages.KINDS.items():
         purpose = " ".join((kind.__doc__ or "").split())
         rows.append((str(number), f"`{kind.__name__}`", purpose, _fields(kind, messages.RECORDS[number]) or "–"))
-    return _table(("kind", "message", "who → whom: what", "fields after the header"), rows)
+    return _table(("kind", "message", "sender → receiver: what", "fields after the header"), rows)
 
 
 def records() -> str:
@@ -122,7 +122,9 @@ def layout() -> str:
 def data_kinds() -> str:
     """Every kind of data frame: its number and what it is."""
     told = _told_of(DataKind)
-    return _table(("kind", "frame", "who → whom: what"), ((str(int(k)), f"`{k.name}`", told[k.name]) for k in DataKind))
+    return _table(
+        ("kind", "frame", "sender → receiver: what"), ((str(int(k)), f"`{k.name}`", told[k.name]) for k in DataKind)
+    )
 
 
 def modes() -> str:

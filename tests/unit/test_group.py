@@ -344,7 +344,7 @@ def test_what_does_not_belong_is_rejected_and_the_pass_goes_on(name: str) -> Non
 
 
 def test_a_cut_off_frame_is_rejected() -> None:
-    """Whatever of it is there; a byte behind a frame is no frame either, and what comes before it counts."""
+    """At every length; a byte behind a frame is no frame either, and what comes before it counts."""
     whole = PASS_7[1]
     for end in range(10, len(whole)):
         group = two_and_two()
@@ -555,7 +555,7 @@ def attempts(sends: Sequence[tuple[bytes, Message | DataFrame]]) -> set[int]:
 
 
 def test_a_lower_attempt_after_a_higher_one_is_no_reason_to_repeat() -> None:
-    """A late first attempt is used where it is the first to come, and makes nobody send again."""
+    """A late first attempt is used where it is the first to come, and makes no group send again."""
     group = two_and_two()
     receive(group, signal_to(3, 1, matrix((0.1,)), attempt=2))
     assert attempts(receive(group, signal_to(3, 2, matrix((0.7,)), attempt=0))) == {2}
@@ -656,7 +656,7 @@ def part_frames(part: int, parts: int = PARTS) -> list[bytes]:
 
 @given(st.permutations([(way, part) for part in range(PARTS) for way in (0, 1)]))
 def test_parts_may_overlap_in_any_way(order: list[tuple[int, int]]) -> None:
-    """In whatever order signals and errors of a step's parts come, the group ends with the same bits and one step."""
+    """In any order of the signals and errors of a step's parts the group ends with the same bits and one step."""
     straight, mixed = (Group(Placement(PAIR, 0, None), header(1), NODE_LIFE) for _ in range(2))
     for part in range(PARTS):
         receive(straight, *part_frames(part))
