@@ -1,17 +1,17 @@
 """The fixed layout of data frames: signals, errors, targets and results. Nothing here decodes msgpack.
 
 A message is an address and one or more frames, end to end. Every frame begins with the length of its body, so a relay may
-join the frames for one address. The body of a data frame is a msgpack array of 18 fields, each with a fixed place and length:
+join the frames for one address. The body of a data frame is a msgpack array of 19 fields, each with a fixed place and length:
 
     length
     head      version, kind, run, generation, receiver, sender, their check: the same in every pass of a generation
-    window    attempt, low, high: may vary within a pass
+    window    attempt, low, high, their check: may vary within a pass
     tail      pass, mode, part, parts (the mark of the pass), rows, columns, their check, the bytes of the numbers
     numbers   little-endian float64
 
 A receiver knows the head of each frame that it waits for from its role and its grant, and the tail from the first frame of
-the pass. So it compares bytes, and reads the numbers where they stand. The checks are CRC-32: no frame with a wrong bit in
-its head or tail passes for another one.
+the pass. So it compares bytes, and reads the numbers where they stand. The checks are CRC-32: no frame with a wrong bit
+before its numbers passes for another one.
 
 `low` is the oldest pass that is not over: no frame of an older pass is of any use. `high` is the last pass that the
 coordinator sends without waiting for another one to end. `docs/protocol.md` specifies the layout.
@@ -42,26 +42,27 @@ WINDOW_PASSES = 256
 """`high` is at most this far above `low`."""
 
 LENGTH_BYTES = 4
-HEAD = slice(LENGTH_BYTES, LENGTH_BYTES + 41)
-WINDOW = slice(HEAD.stop, HEAD.stop + 23)
-TAIL = slice(WINDOW.stop, WINDOW.stop + 35)
-MARK = slice(TAIL.start, TAIL.start + 15)
+HEAD = slice(LENGTH_BYTES, LENGTH_BYTES + 39)
+WINDOW = slice(HEAD.stop, HEAD.stop + 28)
+TAIL = slice(WINDOW.stop, WINDOW.stop + 32)
+MARK = slice(TAIL.start, TAIL.start + 12)
 NUMBERS_BEGIN = TAIL.stop
 """Where in a frame its numbers begin; in a message of one frame that is byte 112, a multiple of 8."""
 NUMBER_BYTES = 8
 ON_THE_WIRE = np.dtype("<f8")
 _LEAST_BODY_BYTES = 2
+_FIXINTS = 0x80
 
 _LENGTH = struct.Struct(">I")
-_HEAD = struct.Struct(">3s2B2B2s8sBQBIBI")
+_HEAD = struct.Struct(">3sBB2s8sBQBIBI")
 _CHECK = struct.Struct(">BI")
 _WINDOW = struct.Struct(">BIBQBQ")
-_MARK = struct.Struct(">BQ6B")
+_MARK = struct.Struct(">BQBBB")
 _SIZES = struct.Struct(">BIBI")
-_PASS = struct.Struct(">xQxBxBxBxIxI")
-_ARRAY_18, _BYTES_8 = b"\xdc\x00\x12", b"\xc4\x08"
-_UINT_8, _UINT_32, _UINT_64, _BIN_32 = 0xCC, 0xCE, 0xCF, 0xC6
-"""The msgpack specification's array 16, bin 8, uint 8, uint 32, uint 64 and bin 32."""
+_PASS = struct.Struct(">xQBBBxIxI")
+_ARRAY_19, _BYTES_8 = b"\xdc\x00\x13", b"\xc4\x08"
+_UINT_32, _UINT_64, _BIN_32 = 0xCE, 0xCF, 0xC6
+"""The msgpack specification's array 16, bin 8, uint 32, uint 64 and bin 32; version, kind, mode, part and parts are a fixint each."""
 
 
 class DataKind(IntEnum):
@@ -87,7 +88,9 @@ class Mode(IntEnum):
     """What a pass is for. 3 is reserved for tracing."""
 
     FORWARD = 0
+    """Signals run forward only; nothing is learned."""
     TRAIN = 1
+    """Forward and back, and an update."""
     TRAIN_AND_COPY = 2
     """Train, and keep a copy of the group as it is when the step ends: the snapshot's part."""
 
@@ -136,19 +139,23 @@ class Shape:
 def data_head(kind: int, run: bytes, generation: int, receiver: int, sender: int) -> bytes:
     """The bytes after the length of each frame of this kind, receiver and sender, in every pass of a generation."""
     numbers = (_UINT_64, generation, _UINT_32, receiver, _UINT_32, sender)
-    data = _HEAD.pack(_ARRAY_18, _UINT_8, PROTOCOL_VERSION, _UINT_8, kind, _BYTES_8, run, *numbers)
+    return _checked(_HEAD.pack(_ARRAY_19, PROTOCOL_VERSION, kind, _BYTES_8, run, *numbers))
+
+
+def _checked(data: bytes) -> bytes:
+    """The data and, as a field of its own, their CRC-32."""
     return data + _CHECK.pack(_UINT_32, crc32(data))
 
 
 @lru_cache(maxsize=64)
 def window_of(attempt: int, low: int, high: int) -> bytes:
     """What may vary within a pass: the attempt, and which passes are under way."""
-    return _WINDOW.pack(_UINT_32, attempt, _UINT_64, low, _UINT_64, high)
+    return _checked(_WINDOW.pack(_UINT_32, attempt, _UINT_64, low, _UINT_64, high))
 
 
 def mark_of(number: int, mode: int, part: int = 0, parts: int = 1) -> bytes:
     """The bytes that all frames of a pass have in common."""
-    return _MARK.pack(_UINT_64, number, _UINT_8, mode, _UINT_8, part, _UINT_8, parts)
+    return _MARK.pack(_UINT_64, number, mode, part, parts)
 
 
 @lru_cache(maxsize=256)
@@ -185,6 +192,14 @@ def split(message: bytes) -> list[bytes]:
     return frames
 
 
+def frames_in(message: bytes) -> int:
+    """How many frames a message has."""
+    size = len(message) - ADDRESS_LENGTH
+    first = LENGTH_BYTES + int.from_bytes(message[ADDRESS_LENGTH : ADDRESS_LENGTH + LENGTH_BYTES], "big")
+    # Nearly always they have one length.
+    return size // first if size % first == 0 else len(split(message))
+
+
 def pass_of(data: bytes, at: int) -> tuple[int, int, int, int, int, int]:
     """Number, mode, part, parts, rows and columns that the data frame at this place of the data claims."""
     return _PASS.unpack_from(data, at + MARK.start)
@@ -198,10 +213,10 @@ def read_window(window: bytes, number: int) -> Window | None:
 
 @lru_cache(maxsize=64)
 def _read_window(window: bytes) -> Window | None:
-    if len(window) != _WINDOW.size:
+    if len(window) != WINDOW.stop - WINDOW.start:
         return None
-    a, attempt, b, low, c, high = _WINDOW.unpack(window)
-    return Window(attempt, low, high) if (a, b, c) == (_UINT_32, _UINT_64, _UINT_64) else None
+    _, attempt, _, low, _, high = _WINDOW.unpack_from(window)
+    return Window(attempt, low, high) if window_of(attempt, low, high) == window else None
 
 
 def parse(frame: bytes) -> DataFrame:
@@ -217,22 +232,22 @@ def parse(frame: bytes) -> DataFrame:
         raise Oversized(f"{len(frame)} bytes")
     if len(frame) < NUMBERS_BEGIN or int.from_bytes(frame[:LENGTH_BYTES], "big") != len(frame) - LENGTH_BYTES:
         raise Malformed("not a data frame of the length that it states")
-    array, _, version, _, kind, _, run, _, generation, _, receiver, _, sender = _HEAD.unpack(frame[HEAD][: _HEAD.size])
-    if array == _ARRAY_18 and version != PROTOCOL_VERSION:
+    array, version, kind, _, run, _, generation, _, receiver, _, sender = _HEAD.unpack_from(frame, HEAD.start)
+    if array == _ARRAY_19 and version != PROTOCOL_VERSION and version < _FIXINTS:
         raise WrongVersion(version, kind)
     number, mode, part, parts, rows, columns = pass_of(frame, 0)
     if kind not in _KINDS or mode not in _MODES or not 0 <= part < parts <= MAX_PARTS or rows > MAX_BATCH:
         raise Malformed("a field is out of bounds")
-    if generation > MAX_NUMBER or number > MAX_NUMBER or NUMBER_BYTES * rows * columns > MAX_FRAME_BYTES:
+    if generation > MAX_NUMBER or number > MAX_NUMBER:
         raise Malformed("a number is out of bounds")
+    if len(frame) != NUMBERS_BEGIN + NUMBER_BYTES * rows * columns:
+        raise Malformed(f"the numbers do not fill {rows} x {columns}")
     window = read_window(frame[WINDOW], number)
     if window is None:
-        raise Malformed("low, pass and high do not follow each other")
+        raise Malformed("low, pass and high do not follow each other, or their check does not fit")
     head = data_head(kind, run, generation, receiver, sender)
     if head != frame[HEAD] or tail_of(mark_of(number, mode, part, parts), shape_of(rows, columns)) != frame[TAIL]:
         raise Malformed("not the layout of a data frame, or a check does not fit")
-    if len(frame) != NUMBERS_BEGIN + NUMBER_BYTES * rows * columns:
-        raise Malformed(f"the numbers do not fill {rows} x {columns}")
     flat = numbers_in(frame[NUMBERS_BEGIN:])
     if not all_finite(flat):
         raise NotFinite("the numbers hold a NaN or an infinity")
@@ -242,7 +257,7 @@ def parse(frame: bytes) -> DataFrame:
 
 def sender_in(frame: bytes) -> bytes:
     """Run and sender that a frame claims, as far as it has them: enough to log each sender once."""
-    return frame[HEAD.start + 9 : HEAD.stop]
+    return frame[HEAD.start + 7 : HEAD.stop]
 
 
 def numbers_in(data: bytes | memoryview) -> Array:

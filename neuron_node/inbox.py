@@ -23,6 +23,7 @@ from neuron_node.errors import Duplicate, NotFinite, Window, WrongShape
 from neuron_node.frames import (
     HEAD,
     LENGTH_BYTES,
+    MAX_FRAME_BYTES,
     NUMBER_BYTES,
     NUMBERS_BEGIN,
     TAIL,
@@ -118,7 +119,10 @@ class InboxLayout:
         alike: dict[tuple[int, ...], dict[bytes, Slot]] = {}
         for head, slot in direction.slots.items():
             alike.setdefault(slot[1:], {})[head] = slot
-        for slots in alike.values():
+        for (columns, *_), slots in alike.items():
+            if NUMBERS_BEGIN + NUMBER_BYTES * rows * columns > MAX_FRAME_BYTES:
+                # No frame is that long.
+                continue
             layout = FrameLayout(rows, slots, plain=self.plain)
             self.by_length[layout.shape.length] = layout
 
@@ -142,7 +146,7 @@ class Inbox:
         """How many senders have sent nothing."""
         self._got: dict[int, Any] = {}
 
-    def offer_message(self, message: bytes, usual: bytes) -> list[Window] | None:  # noqa: PLR0912 - one call for every message
+    def offer_message(self, message: bytes, usual: bytes = b"") -> list[Window] | None:  # noqa: PLR0912 - one call for every message
         """Take all frames of a message, if each of them belongs here and is new; what windows other than the usual one say.
 
         None if not: then nothing was taken, and `offer` tells for each frame whether it belongs. The caller has found the
@@ -192,12 +196,12 @@ class Inbox:
 
     def offer(self, slot: Slot, frame: bytes) -> Window:
         """Take one frame of a sender; what its window says. Raises `PeerError` if the frame does not belong here."""
-        rows, shape = self.layout.rows, shape_of(self.layout.rows, slot.columns)
+        rows = self.layout.rows
         window = read_window(frame[WINDOW], self.number)
         if (
             window is None
-            or frame[TAIL] != tail_of(self.mark, shape)
             or len(frame) != NUMBERS_BEGIN + NUMBER_BYTES * rows * slot.columns
+            or frame[TAIL] != tail_of(self.mark, shape := shape_of(rows, slot.columns))
             or not frame.startswith(shape.length)
         ):
             parse(frame)

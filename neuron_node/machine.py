@@ -119,10 +119,12 @@ class NodeMachine:
         self._actions = []
         self.received += len(messages)
         receiver = self.hosting.receiver
-        for message in messages if len(messages) < JOINED_FROM else joined(messages):
+        for message in messages if len(messages) < JOINED_FROM else _joined_data(messages):
             if message[:1] not in _DATA:
                 # What a control message does comes after everything that earlier messages made possible.
                 self._run(receiver)
+                while self.has_deferred_work:
+                    self._learn()
                 self._address = message[:ADDRESS_LENGTH]
                 for frame in split(message):
                     self._receive_control(frame)
@@ -147,12 +149,16 @@ class NodeMachine:
         """Do what was put off until the last actions were performed."""
         self._now_ms = now_ms
         self._actions = []
-        if self.hosting.receiver is not None:
-            sends = self.hosting.receiver.learn()
+        self._learn()
+        return self._actions
+
+    def _learn(self) -> None:
+        receiver = self.hosting.receiver
+        if receiver is not None:
+            sends = receiver.learn()
             self.sent += len(sends)
             self._actions += sends
-        self._run(self.hosting.receiver)
-        return self._actions
+        self._run(receiver)
 
     def _reject(self, rejections: Iterable[Rejection]) -> None:
         for frame, fault in rejections:
@@ -360,6 +366,12 @@ class NodeMachine:
 
 
 _DATA = frozenset(DATA_LETTERS[place : place + 1] for place in range(len(DATA_LETTERS)))
+
+
+def _joined_data(messages: Sequence[bytes]) -> Sequence[bytes]:
+    """Messages of data, joined. With control among them their order matters, so they stay as they are."""
+    bins = joined(messages)
+    return bins if all(message[:1] in _DATA for message in bins) else messages
 
 
 def _of_no_group(frame: bytes) -> Rejection:

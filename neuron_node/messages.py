@@ -189,13 +189,13 @@ class Lacking(NamedTuple):
 
 
 class Query(NamedTuple):
-    """Coordinator → node: are you there, and whom do you wait for in this pass?"""
+    """Coordinator → node: are you there, and which senders do you wait for in this pass?"""
 
     header: Header
 
 
 class Waiting(NamedTuple):
-    """Node → coordinator: the answer, whatever generation the node is in."""
+    """Node → coordinator: the answer, in any generation."""
 
     header: Header
     state: Annotated[str, Text(32)]
@@ -274,7 +274,7 @@ class Probe(NamedTuple):
 
 
 class Echo(NamedTuple):
-    """A peer → whoever has just subscribed to a probe's address at its outlet: all earlier subscriptions hold here.
+    """A peer → a program that has just subscribed to a probe's address at its outlet: all earlier subscriptions hold here.
 
     It is of no run, and counts for the one probe at whose address it comes.
     """

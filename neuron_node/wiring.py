@@ -15,7 +15,7 @@ import zmq
 
 from neuron_node.addresses import ADDRESS_LENGTH
 from neuron_node.errors import InternalError, UserError
-from neuron_node.frames import LENGTH_BYTES, MAX_FRAME_BYTES, split
+from neuron_node.frames import MAX_FRAME_BYTES, frames_in
 
 QUEUED_MESSAGES = 100_000
 """High-water mark. A step has at most two messages a synapse in flight, far fewer than this for one program."""
@@ -37,7 +37,6 @@ RECONNECT_INTERVAL_MS = 50
 RECONNECT_INTERVAL_AT_MOST_MS = 2_000
 DESCRIPTORS_A_PROGRAM = 64
 LONGEST_IPC_PATH = 107
-_FIRST_FRAME = ADDRESS_LENGTH + LENGTH_BYTES
 
 
 class Endpoints(NamedTuple):
@@ -197,10 +196,7 @@ class Link:
             while wanted > 0:
                 message = receive()
                 messages.append(message)
-                size = len(message) - ADDRESS_LENGTH
-                first = LENGTH_BYTES + int.from_bytes(message[ADDRESS_LENGTH:_FIRST_FRAME], "big")
-                # Nearly always the frames of a message have one length.
-                wanted -= size // first if size % first == 0 else len(split(message))
+                wanted -= frames_in(message)
                 if silent and len(messages) == 1:
                     self._sub.setsockopt(zmq.RCVTIMEO, self._gather_ms)
         except zmq.Again:

@@ -181,7 +181,8 @@ class CoordinatorMachine:
                 raise Unexpected(f"{type(message).__name__} while {self.state.value}")
             transition(self, message)
         except PeerError as fault:
-            if isinstance(fault, WrongVersion) and fault.sender:
+            # A member has registered in our version: its frame was damaged.
+            if isinstance(fault, WrongVersion) and fault.sender and fault.sender not in self.roster.members:
                 self._admission.refuse(
                     fault.sender, f"it speaks protocol version {fault.version}, this run {PROTOCOL_VERSION}"
                 )

@@ -132,7 +132,7 @@ class UnderWay:
             is_error, flight = place[0], self.flights.get(pass_of(message, ADDRESS_LENGTH)[0])
             if flight is not None and not (is_error and flight.mode is Mode.FORWARD):
                 inbox = self._results.inbox(flight, is_error=is_error)
-                if inbox.offer_message(message, b"") is not None:
+                if inbox.offer_message(message) is not None:
                     return []
         rejections = []
         for frame in split(message):

@@ -202,7 +202,7 @@ bodies = st.lists(st.binary(min_size=2, max_size=40), min_size=1, max_size=8)
 
 @given(bodies=bodies)
 def test_a_message_is_split_where_its_frames_end(bodies: list[bytes]) -> None:
-    """By the lengths that the frames state, whatever is in them."""
+    """By the lengths that the frames state, and by nothing in them."""
     parts = [framed(body) for body in bodies]
     message = ADDRESS + b"".join(parts)
     assert split(message) == parts

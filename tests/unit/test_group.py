@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from neuron_node import group as group_module
 from neuron_node.activations import Array, quiet
 from neuron_node.addresses import COORDINATOR, group_address, stage_address
+from neuron_node.codec import encode
 from neuron_node.events import Send
 from neuron_node.frames import LENGTH_BYTES, NUMBERS_BEGIN, DataFrame, DataKind, Mode, framed, split
 from neuron_node.group import WANTED_AT_MOST, Group
-from neuron_node.messages import Diverged, Message, Placement, Stage, state_of
+from neuron_node.messages import Diverged, Message, Placement, Query, Stage, state_of
 from neuron_node.role import OUTSIDE, Block, Role, Sender
 from tests.networks import numbers, plan_of, settings_of, trained, weights_sha256
 from tests.roles import (
@@ -104,7 +105,8 @@ def state(group: Group) -> tuple[int, bytes, bytes]:
 def weights(group: Group) -> list[list[float]]:
     now = group.state_after(group.step)
     assert now is not None
-    return now.weights.tolist()
+    found: list[list[float]] = now.weights.tolist()
+    return found
 
 
 ONE_PASS = [
@@ -316,6 +318,7 @@ NOT_OURS = {
     "too wide a window": (signal(2, ONE, low=0, high=257), "malformed"),
     "another encoding": (other_encoding(signal(2, ONE)), "malformed"),
     "no frame": (group_address(3) + framed(b"no frame"), "malformed"),
+    "a control frame": (group_address(3) + encode(Query(header(7))), "malformed"),
 }
 
 
@@ -341,7 +344,7 @@ def test_what_does_not_belong_is_rejected_and_the_pass_goes_on(name: str) -> Non
 
 
 def test_a_cut_off_frame_is_rejected() -> None:
-    """Whatever of it is there; a byte behind a frame is no frame either, and what comes before it counts."""
+    """At every length; a byte behind a frame is no frame either, and what comes before it counts."""
     whole = PASS_7[1]
     for end in range(10, len(whole)):
         group = two_and_two()
@@ -552,7 +555,7 @@ def attempts(sends: Sequence[tuple[bytes, Message | DataFrame]]) -> set[int]:
 
 
 def test_a_lower_attempt_after_a_higher_one_is_no_reason_to_repeat() -> None:
-    """A late first attempt is used where it is the first to come, and makes nobody send again."""
+    """A late first attempt is used where it is the first to come, and makes no group send again."""
     group = two_and_two()
     receive(group, signal_to(3, 1, matrix((0.1,)), attempt=2))
     assert attempts(receive(group, signal_to(3, 2, matrix((0.7,)), attempt=0))) == {2}
@@ -653,7 +656,7 @@ def part_frames(part: int, parts: int = PARTS) -> list[bytes]:
 
 @given(st.permutations([(way, part) for part in range(PARTS) for way in (0, 1)]))
 def test_parts_may_overlap_in_any_way(order: list[tuple[int, int]]) -> None:
-    """In whatever order signals and errors of a step's parts come, the group ends with the same bits and one step."""
+    """In any order of the signals and errors of a step's parts the group ends with the same bits and one step."""
     straight, mixed = (Group(Placement(PAIR, 0, None), header(1), NODE_LIFE) for _ in range(2))
     for part in range(PARTS):
         receive(straight, *part_frames(part))

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from neuron_node import inbox
 from neuron_node.activations import Array, quiet
 from neuron_node.errors import Duplicate, Malformed, NotFinite, PeerError, Window, WrongShape
 from neuron_node.frames import (
@@ -22,6 +21,7 @@ from neuron_node.frames import (
     data_head,
     framed,
     mark_of,
+    read_window,
     split,
     window_of,
 )
@@ -35,7 +35,7 @@ PASS = 7
 
 def direction_of(*widths: int, more: int = 5) -> Direction:
     """Errors of senders 11, 12, … with so many columns for us; each also sends axons, with `more` columns on both sides."""
-    slots = {}
+    slots: dict[bytes, Slot] = {}
     for place, width in enumerate(widths):
         error = data_head(DataKind.ERROR, RUN, 1, STAGE, 11 + place)
         axon = data_head(DataKind.AXON, RUN, 1, STAGE, 11 + place)
@@ -285,7 +285,7 @@ def test_a_window_that_was_never_sent_is_read_from_its_places() -> None:
     assert box.offer(slot, right) == Window(0, PASS, PASS)
     wrong = bytearray(window_of(0, PASS, PASS))
     wrong[0] = 0xCF
-    assert inbox.read_window(bytes(wrong), PASS) is None
+    assert read_window(bytes(wrong), PASS) is None
 
 
 def test_shapes_beyond_any_frame_are_no_exception() -> None:
