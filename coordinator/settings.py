@@ -6,6 +6,7 @@ preset, that over what suits the data set. A wrong value is one line that names 
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,12 +16,26 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from coordinator.data import PreparedData, TargetKind, load_dataset, prepare
-from coordinator.data.encoding import Scaling
+from coordinator.data.encoding import Encoding, Scaling
 from coordinator.data.limits import shown, shown_path
 from coordinator.data.sources import FILE_READERS
 from coordinator.data.suggestion import closest
 from coordinator.errors import UserError
-from coordinator.presets import ActivationName, LossName, defaults_for
+from coordinator.presets import (
+    CAREFUL_LEARNING_RATE,
+    LEARNING_RATES,
+    LEAST_HIDDEN,
+    MOST_EPOCHS,
+    MOST_HIDDEN,
+    PLAIN_ARITHMETIC,
+    SEED_ARITHMETIC,
+    STEPS,
+    ActivationName,
+    LossName,
+    NetworkSettings,
+    default_batch_size,
+    defaults_for,
+)
 from neuron_node.messages import MAX_PARTS
 
 ENVIRONMENT_PREFIX = "EXMACHINA_"
@@ -55,7 +70,7 @@ class LearnSettings(BaseModel):
     """Everything that decides what is learnt and how.
 
     The description of a field says what is right. None in `hidden`, `epochs`, `batch_size` or `learning_rate` leaves
-    the choice to `presets.resolve_network`, which sees the data.
+    the choice to `resolve_network`, which sees the data.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
@@ -153,7 +168,8 @@ def resolve_settings(
         given |= new
         labels |= {name: source.labels[name] for name in new}
     asked = _validated(given, labels)
-    return _validated(defaults_for(asked, frozenset(given)) | given, labels)
+    defaults = defaults_for(asked.preset, asked.dataset, asked.model_dump(), frozenset(given))
+    return _validated(defaults | given, labels)
 
 
 def prepare_data(settings: LearnSettings) -> PreparedData:
@@ -174,6 +190,34 @@ def prepare_data(settings: LearnSettings) -> PreparedData:
     )
 
 
+def resolve_network(settings: LearnSettings, prepared: PreparedData) -> NetworkSettings:
+    """Decide every value that the settings leave open, and return the network for this data.
+
+    Raises:
+        UserError: the layers or the loss do not fit the data.
+    """
+    encoding = prepared.encoding
+    classes = encoding.classes is not None
+    output_activation = settings.output_activation or ("logistic" if classes else "identity")
+    if settings.loss == "cross_entropy" and not (classes and output_activation == "logistic"):
+        have = f"{output_activation} outputs" if classes else f"the numbers of {prepared.dataset}"
+        raise UserError(f"cross_entropy needs classes and logistic outputs, not {have}; take squared_error")
+    samples = len(prepared.train_inputs)
+    batch_size = settings.batch_size or default_batch_size(samples)
+    arithmetic = PLAIN_ARITHMETIC if settings.preset is None else SEED_ARITHMETIC[settings.preset]
+    return NetworkSettings(
+        layers=_layers(settings, encoding),
+        hidden_activation=settings.activation,
+        output_activation=output_activation,
+        loss=settings.loss,
+        learning_rate=settings.learning_rate
+        or LEARNING_RATES.get((settings.activation, settings.loss, output_activation), CAREFUL_LEARNING_RATE),
+        batch_size=batch_size,
+        epochs=settings.epochs or min(MOST_EPOCHS, math.ceil(STEPS / math.ceil(samples / batch_size))),
+        **arithmetic,
+    )
+
+
 def flag_of(name: str) -> str:
     """How the command line calls a setting."""
     return "DATASET" if name == "dataset" else "--" + name.replace("_", "-")
@@ -182,6 +226,23 @@ def flag_of(name: str) -> str:
 def variable_of(name: str) -> str:
     """How the environment calls a setting."""
     return ENVIRONMENT_PREFIX + name.upper()
+
+
+def _layers(settings: LearnSettings, encoding: Encoding) -> tuple[int, ...]:
+    if settings.layers is None:
+        usual = (min(max(LEAST_HIDDEN, encoding.outputs), MOST_HIDDEN),)
+        hidden = usual if settings.hidden is None else settings.hidden
+        return (encoding.features, *hidden, encoding.outputs)
+    first, last = settings.layers[0], settings.layers[-1]
+    right = "-".join(str(size) for size in (encoding.features, *settings.layers[1:-1], encoding.outputs))
+    if first != encoding.features:
+        raise UserError(
+            f"the first of the layers has {first} neurons, {encoding.dataset} has {encoding.features} inputs; "
+            f"{right} would fit"
+        )
+    if last != encoding.outputs:
+        raise UserError(f"the last of the layers has {last} neurons, not {encoding.outputs}; {right} would fit")
+    return settings.layers
 
 
 def _flags(flags: Mapping[str, object]) -> _Source:

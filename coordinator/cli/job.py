@@ -16,11 +16,11 @@ from coordinator.errors import UserError
 from coordinator.host import Machine, this_machine
 from coordinator.needs import Needs, check_nodes, needs_of
 from coordinator.placement import Placement, place
-from coordinator.presets import NetworkSettings, resolve_network
+from coordinator.presets import NetworkSettings
 from coordinator.resumption import checked_config
 from coordinator.run_directory import RunDirectory
 from coordinator.schedule import Schedule
-from coordinator.settings import LearnSettings, prepare_data, resolve_settings
+from coordinator.settings import LearnSettings, prepare_data, resolve_network, resolve_settings
 from coordinator.wiring import Wiring, picked_wiring, told
 
 

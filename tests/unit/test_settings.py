@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from coordinator.data import PreparedData, load_dataset, prepare
 from coordinator.errors import UserError
-from coordinator.presets import DATASETS, PRESETS, NetworkSettings, resolve_network
-from coordinator.settings import LearnSettings, flag_of, prepare_data, resolve_settings, variable_of
+from coordinator.presets import DATASETS, PRESETS, NetworkSettings
+from coordinator.settings import LearnSettings, flag_of, prepare_data, resolve_network, resolve_settings, variable_of
 
 
 def config(folder: Path, text: str | bytes) -> Path:
