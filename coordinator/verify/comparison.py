@@ -83,9 +83,9 @@ def _pairs(group: Group, topology: Topology, state: GroupState, trace: Trace) ->
     layer, columns = group.layer, group.columns
     yield "activity", state.activity.T, trace.activities[layer][:, columns].T
     yield "error", state.error.T, trace.errors[layer][:, columns].T
-    yield "bias", state.state.bias.T, trace.parameters.biases[layer][columns, None]
+    yield "bias", state.state.bias.T, trace.biases[layer][columns, None]
     if receivers := topology.receivers[group.number]:
-        axon = [trace.parameters.weights[layer][columns, topology.groups[below].columns] for below in receivers]
+        axon = [trace.weights[layer][columns, topology.groups[below].columns] for below in receivers]
         yield "weight", state.state.weights, np.concatenate(axon, axis=1)
 
 
@@ -93,7 +93,7 @@ def _largest_magnitudes(trace: Trace) -> dict[str, float]:
     kinds: dict[str, tuple[Matrix, ...]] = {
         "activity": trace.activities,
         "error": trace.errors,
-        "bias": trace.parameters.biases,
-        "weight": trace.parameters.weights,
+        "bias": trace.biases,
+        "weight": trace.weights,
     }
     return {kind: max((float(np.abs(array).max()) for array in arrays), default=0.0) for kind, arrays in kinds.items()}
