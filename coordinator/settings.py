@@ -1,7 +1,7 @@
-"""The settings of `learn`, `serve` and `verify`: one model, whatever they come from.
+"""The settings of `learn`, `serve` and `verify`: one model for options, environment variables and TOML files.
 
-A flag wins over the environment (EXMACHINA_EPOCHS, ...; empty means not set), that over a TOML file, that over the
-preset, that over what suits the data set. A wrong value is one line that names the place it came from.
+An option takes precedence over an environment variable (EXMACHINA_EPOCHS, ...; empty means not set), then come a TOML file,
+the preset, and the defaults of the data set. The error for a wrong value is one line that names the place of the value.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ MOST_LAYERS = 64
 
 
 def _whole_numbers(value: object) -> object:
-    """`64,12,10` or `64-12-10` or one number, as a list; `none` is the empty one."""
+    """Split `64,12,10` or `64-12-10` or one number into a list; `none` is the empty list."""
     if isinstance(value, str):
         text = value.strip()
         return [] if text.lower() == "none" else [part.strip() for part in text.replace("-", ",").split(",")]
@@ -53,7 +53,7 @@ def _whole_numbers(value: object) -> object:
 
 
 def _not_bool(value: object) -> object:
-    """True is 1 to Python; as a setting it is a slip."""
+    """Reject true and false, which Python would take for 1 and 0."""
     if isinstance(value, bool):
         raise ValueError("a truth value is not a number")
     return value
@@ -67,57 +67,118 @@ Real = Annotated[float, BeforeValidator(_not_bool)]
 
 
 class LearnSettings(BaseModel):
-    """Everything that decides what is learnt and how.
+    """All settings of a training.
 
-    The description of a field says what is right. None in `hidden`, `epochs`, `batch_size` or `learning_rate` leaves
-    the choice to `resolve_network`, which sees the data.
+    The title of a field says what the setting does, and the description which values are allowed. None in `hidden`,
+    `epochs`, `batch_size` or `learning_rate` leaves the choice to `resolve_network`, which knows the data.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     dataset: str = Field(
-        default="digits", min_length=1, max_length=4096, description="a data set's name or a file's path"
+        title="Data set to learn",
+        default="digits",
+        min_length=1,
+        max_length=4096,
+        description="the name of a data set or the path of a file",
     )
-    data: Path | None = Field(default=None, description="the path of a file in Semeion's format")
+    data: Path | None = Field(
+        title="File of the data set semeion", default=None, description="the path of a file in Semeion's format"
+    )
     target: str | None = Field(
-        default=None, min_length=1, max_length=1000, description="the name of the target's column"
+        title="Column to learn, by default the last one",
+        default=None,
+        min_length=1,
+        max_length=1000,
+        description="the name of a column",
     )
-    target_kind: TargetKind = Field(default="auto", description="auto, classes or numbers")
+    target_kind: TargetKind = Field(title="Kind of the target", default="auto", description="auto, classes or numbers")
     hidden: Sizes | None = Field(
+        title="Hidden layers",
         default=None,
         max_length=MOST_LAYERS - 2,
-        description="the sizes of the hidden layers, as 12 or 16,12 (none for none)",
+        description="the sizes of the hidden layers, such as 12 or 16,12 (none for no hidden layer)",
     )
     layers: Sizes | None = Field(
-        default=None, min_length=2, max_length=MOST_LAYERS, description="the sizes of all layers, as 64,12,10"
+        title="All layers",
+        default=None,
+        min_length=2,
+        max_length=MOST_LAYERS,
+        description="the sizes of all layers, such as 64,12,10",
     )
-    epochs: Whole | None = Field(default=None, ge=1, le=1_000_000, description="a whole number from 1 to 1,000,000")
-    batch_size: Whole | None = Field(default=None, ge=1, le=65_536, description="a whole number from 1 to 65,536")
+    epochs: Whole | None = Field(
+        title="Passes over the training samples",
+        default=None,
+        ge=1,
+        le=1_000_000,
+        description="a whole number from 1 to 1,000,000",
+    )
+    batch_size: Whole | None = Field(
+        title="Samples per step", default=None, ge=1, le=65_536, description="a whole number from 1 to 65,536"
+    )
     learning_rate: Real | None = Field(
-        default=None, gt=0.0, le=1000.0, allow_inf_nan=False, description="a number above 0 and at most 1000"
+        title="Factor of each gradient",
+        default=None,
+        gt=0.0,
+        le=1000.0,
+        allow_inf_nan=False,
+        description="a number above 0 and at most 1000",
     )
-    activation: ActivationName = Field(default="logistic", description="logistic, tanh, relu or identity")
-    output_activation: ActivationName | None = Field(default=None, description="logistic, tanh, relu or identity")
-    loss: LossName = Field(default="squared_error", description="squared_error or cross_entropy")
-    seed: Whole = Field(default=0, ge=0, lt=2**63, description=f"a whole number from 0 to {2**63 - 1}")
+    activation: ActivationName = Field(
+        title="Activation of the hidden neurons", default="logistic", description="logistic, tanh, relu or identity"
+    )
+    output_activation: ActivationName | None = Field(
+        title="Activation of the output neurons", default=None, description="logistic, tanh, relu or identity"
+    )
+    loss: LossName = Field(title="Loss function", default="squared_error", description="squared_error or cross_entropy")
+    seed: Whole = Field(
+        title="Seed of everything that is random",
+        default=0,
+        ge=0,
+        lt=2**63,
+        description=f"a whole number from 0 to {2**63 - 1}",
+    )
     group_size: Annotated[Neurons | Literal["layer", "auto"], BeforeValidator(_not_bool)] = Field(
-        default=1, description=f"a whole number from 1 to {MOST_NEURONS:,}, layer or auto"
+        title="Neurons per program", default=1, description=f"a whole number from 1 to {MOST_NEURONS:,}, layer or auto"
     )
-    wiring: Literal["auto", "broker", "direct"] = Field(default="broker", description="auto, broker or direct")
-    microbatches: Whole = Field(default=1, ge=1, le=MAX_PARTS, description=f"a whole number from 1 to {MAX_PARTS}")
+    wiring: Literal["auto", "broker", "direct"] = Field(
+        title="Path of the data between programs", default="broker", description="auto, broker or direct"
+    )
+    microbatches: Whole = Field(
+        title="Parts of each batch", default=1, ge=1, le=MAX_PARTS, description=f"a whole number from 1 to {MAX_PARTS}"
+    )
     nodes: Whole | None = Field(
-        default=None, ge=1, le=MOST_NEURONS, description="a whole number from 1 to the number of groups"
+        title="Programs that host all groups, by default one per group",
+        default=None,
+        ge=1,
+        le=MOST_NEURONS,
+        description="a whole number from 1 to the number of groups",
     )
-    test_fraction: Real = Field(default=0.2, ge=0.0, le=0.9, allow_inf_nan=False, description="a number from 0 to 0.9")
-    scaling: Scaling | None = Field(default=None, description="standard, range or none")
-    preset: Literal["exmachina"] | None = Field(default=None, description="exmachina")
+    test_fraction: Real = Field(
+        title="Share of the samples that is held out",
+        default=0.2,
+        ge=0.0,
+        le=0.9,
+        allow_inf_nan=False,
+        description="a number from 0 to 0.9",
+    )
+    scaling: Scaling | None = Field(title="Scaling of the inputs", default=None, description="standard, range or none")
+    preset: Literal["exmachina"] | None = Field(
+        title="Settings of a known network", default=None, description="exmachina"
+    )
     snapshot_interval_steps: Annotated[Interval | Literal["auto"], BeforeValidator(_not_bool)] = Field(
-        default="auto", description="a whole number from 1 to 1,000,000, or auto"
+        title="Steps between snapshots", default="auto", description="a whole number from 1 to 1,000,000, or auto"
     )
     regroup_after_seconds: Real = Field(
-        default=30.0, ge=0.0, le=86_400.0, allow_inf_nan=False, description="a number from 0 to 86,400"
+        title="Seconds until the group of a lost node moves to another node",
+        default=30.0,
+        ge=0.0,
+        le=86_400.0,
+        allow_inf_nan=False,
+        description="a number from 0 to 86,400",
     )
     name: str | None = Field(
+        title="Name of the run",
         default=None,
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
         description="up to 64 letters, digits, dots, - and _",
@@ -126,18 +187,18 @@ class LearnSettings(BaseModel):
     @model_validator(mode="after")
     def _one_way_to_say_it(self) -> LearnSettings:
         if self.layers is not None and self.hidden is not None:
-            raise ValueError("layers and hidden say the same thing; give one of them")
+            raise ValueError("layers and hidden mean the same; give only one of them")
         return self
 
     @property
     def outputs(self) -> int | None:
-        """How many output neurons are asked for, if any number is."""
+        """The number of output neurons in `layers`, or None."""
         return None if self.layers is None else self.layers[-1]
 
 
 @dataclass(frozen=True)
 class _Source:
-    """Settings from one place, and how that place calls a setting."""
+    """Settings from one place, and the names of the settings there."""
 
     values: Mapping[str, object]
     labels: Mapping[str, str]
@@ -146,22 +207,22 @@ class _Source:
 def resolve_settings(
     flags: Mapping[str, object], environment: Mapping[str, str], config_file: Path | None
 ) -> LearnSettings:
-    """The settings that hold.
+    """Combine the settings of all places.
 
     Args:
-        flags: by field name; None is a flag that was not given. Values may be text.
-        environment: all of it; what is not a setting is left alone.
-        config_file: a TOML file whose keys are field names. A relative path in it starts at the file's folder.
+        flags: values by field name, which may be text; None is an option that was not given.
+        environment: all environment variables; variables that are not settings are ignored.
+        config_file: a TOML file whose keys are field names. Relative paths in it start at the folder of the file.
 
     Raises:
-        UserError: a wrong value, an unknown key, or a file that can't be read, with the place.
+        UserError: a value is wrong, a key is unknown, or the file cannot be read.
     """
     given: dict[str, object] = {}
     labels: dict[str, str] = {}
     for source in (_flags(flags), _environment(environment), _config(config_file)):
         if "layers" in source.values and "hidden" in source.values:
             raise UserError(
-                f"{source.labels['layers']} and {source.labels['hidden']} say the same thing; give one of them"
+                f"{source.labels['layers']} and {source.labels['hidden']} mean the same; give only one of them"
             )
         taken = given.keys() | ({"layers", "hidden"} if given.keys() & {"layers", "hidden"} else set())
         new = {name: value for name, value in source.values.items() if name not in taken}
@@ -173,10 +234,10 @@ def resolve_settings(
 
 
 def prepare_data(settings: LearnSettings) -> PreparedData:
-    """The data set of these settings, split, scaled and encoded as they say.
+    """Load the data set, then split, scale and encode it.
 
     Raises:
-        UserError: it can't be loaded, or the layers asked for don't fit it.
+        UserError: the data set cannot be loaded, or does not fit the layers.
     """
     dataset = load_dataset(
         settings.dataset, data=settings.data, target=settings.target, target_kind=settings.target_kind
@@ -219,12 +280,12 @@ def resolve_network(settings: LearnSettings, prepared: PreparedData) -> NetworkS
 
 
 def flag_of(name: str) -> str:
-    """How the command line calls a setting."""
+    """Return the name of a setting on the command line."""
     return "DATASET" if name == "dataset" else "--" + name.replace("_", "-")
 
 
 def variable_of(name: str) -> str:
-    """How the environment calls a setting."""
+    """Return the environment variable of a setting."""
     return ENVIRONMENT_PREFIX + name.upper()
 
 
@@ -270,9 +331,9 @@ def _config(path: Path | None) -> _Source:
         raise UserError(f"{place}: no such file; --config takes a TOML file with settings") from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise UserError(f"{place}: can't be read ({reason}); --config takes a TOML file with settings") from None
+        raise UserError(f"{place}: cannot be read ({reason}); --config takes a TOML file with settings") from None
     if len(content) > CONFIG_BYTES:
-        raise UserError(f"{place}: is larger than {CONFIG_BYTES:,} bytes, the most that a file of settings may have")
+        raise UserError(f"{place}: is larger than {CONFIG_BYTES:,} bytes, the limit for a file with settings")
     try:
         values = tomllib.loads(content.decode("utf-8"))
     except UnicodeDecodeError:
@@ -286,7 +347,7 @@ def _config(path: Path | None) -> _Source:
 
 
 def _anchored(values: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Relative paths as seen from the folder of the file they stand in."""
+    """Make relative paths start at the folder of the settings file."""
     paths = {}
     for name in ("data", "dataset"):
         value = values.get(name)

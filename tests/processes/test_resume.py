@@ -80,7 +80,7 @@ def test_an_interrupted_run_says_how_it_goes_on_and_does(bench: Bench) -> None:
     program = begun(bench)
     program.process.send_signal(signal.SIGINT)
     assert program.end() == 130
-    assert "the run r can go on: coordinator learn --resume r" in program.said().splitlines()
+    assert "continue the run r with: coordinator learn --resume r" in program.said().splitlines()
     again = bench.learn("--resume", "r")
     check_as_undisturbed(bench, again)
     assert not any(line.startswith("epoch 1:") for line in again.said().splitlines())

@@ -84,7 +84,7 @@ def test_blanks_and_any_order_are_fine() -> None:
 @pytest.mark.parametrize("option", ["--chaos-seed", "--chaos-overlap", "--compare"])
 def test_options_of_chaos_need_it(option: str) -> None:
     """Alone they mean nothing, and that is said."""
-    with pytest.raises(UserError, match=f"{option} goes with --chaos"):
+    with pytest.raises(UserError, match=f"{option} needs --chaos"):
         extras_of(
             "0", None, "1" if option == "--chaos-seed" else None, option == "--chaos-overlap", option == "--compare"
         )

@@ -228,7 +228,7 @@ def test_plan_prints_a_table(capfd: pytest.CaptureFixture[str]) -> None:
     """Each need stands beside the limit it is held against."""
     said = Terminal(capfd).type("plan", "--layers", "64,12,10")
     assert (said.code, said.err) == (0, "")
-    for line in ("synapses                             888", "messages a step                      246"):
+    for line in ("synapses                             888", "messages per step                    246"):
         assert line in said.out
 
 

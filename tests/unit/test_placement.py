@@ -163,7 +163,7 @@ def test_a_service_goes_on_with_what_was_picked(tmp_path: Path, capfd: pytest.Ca
     assert "group size auto: 3,000, one group a layer (3 nodes) for 1 core" in capfd.readouterr().err
     again = _run_of(job(8), tmp_path, False)
     assert again.path == begun.path and again.config()["group_size"] == 3_000
-    assert f"group size auto: 3,000, as the run {begun.path.name} was begun" in capfd.readouterr().err
+    assert f"group size auto: 3,000, as in the run {begun.path.name}" in capfd.readouterr().err
     other = Job.from_flags({**flags, "group_size": "1500"}, None)
     assert _run_of(other, tmp_path, False).path != begun.path
 
