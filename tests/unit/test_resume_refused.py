@@ -118,7 +118,10 @@ COMMANDS: dict[str, tuple[list[str], list[str]]] = {
     "a file of settings": (["--resume", "r", "--config", "x.toml"], ["--config cannot be used with --resume"]),
     "a model to save nowhere": (["--resume", "r", "--save", "no/such"], ["--save"]),
     **{
-        f"the setting {name}": (["--resume", "r", flag_of(name), "3"], [f"{flag_of(name)} cannot be used with --resume"])
+        f"the setting {name}": (
+            ["--resume", "r", flag_of(name), "3"],
+            [f"{flag_of(name)} cannot be used with --resume"],
+        )
         for name in SETTINGS
         if name != "data"
     },
