@@ -187,7 +187,7 @@ class LearnSettings(BaseModel):
     @model_validator(mode="after")
     def _one_way_to_say_it(self) -> LearnSettings:
         if self.layers is not None and self.hidden is not None:
-            raise ValueError("layers and hidden mean the same; give only one of them")
+            raise ValueError("layers and hidden mean the same; give only one")
         return self
 
     @property
@@ -222,7 +222,7 @@ def resolve_settings(
     for source in (_flags(flags), _environment(environment), _config(config_file)):
         if "layers" in source.values and "hidden" in source.values:
             raise UserError(
-                f"{source.labels['layers']} and {source.labels['hidden']} mean the same; give only one of them"
+                f"{source.labels['layers']} and {source.labels['hidden']} mean the same; give only one"
             )
         taken = given.keys() | ({"layers", "hidden"} if given.keys() & {"layers", "hidden"} else set())
         new = {name: value for name, value in source.values.items() if name not in taken}
