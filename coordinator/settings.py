@@ -221,9 +221,7 @@ def resolve_settings(
     labels: dict[str, str] = {}
     for source in (_flags(flags), _environment(environment), _config(config_file)):
         if "layers" in source.values and "hidden" in source.values:
-            raise UserError(
-                f"{source.labels['layers']} and {source.labels['hidden']} mean the same; give only one"
-            )
+            raise UserError(f"{source.labels['layers']} and {source.labels['hidden']} mean the same; give only one")
         taken = given.keys() | ({"layers", "hidden"} if given.keys() & {"layers", "hidden"} else set())
         new = {name: value for name, value in source.values.items() if name not in taken}
         given |= new

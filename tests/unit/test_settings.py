@@ -112,9 +112,7 @@ def test_sizes_can_be_written_in_several_ways(given_value: object, expected: tup
 
 def test_layers_and_hidden_say_the_same_thing(tmp_path: Path) -> None:
     """From one place both are a contradiction; from two, the place that is asked first decides."""
-    assert refusal({"layers": "64,5,10", "hidden": "5"}) == (
-        "--layers and --hidden mean the same; give only one"
-    )
+    assert refusal({"layers": "64,5,10", "hidden": "5"}) == ("--layers and --hidden mean the same; give only one")
     file = config(tmp_path, "hidden = [5]\n")
     resolved = resolve_settings({"layers": "64,7,10"}, {}, file)
     assert (resolved.layers, resolved.hidden, resolved.outputs) == ((64, 7, 10), None, 10)
