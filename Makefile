@@ -58,7 +58,8 @@ coverage: .venv/test.stamp
 	$(BIN)/coverage report --skip-covered
 
 docs: .venv/docs.stamp
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+# Without --quiet: MkDocs would count no warnings.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 	@echo "the site is build/site/index.html"
 
 figures: .venv/test.stamp
