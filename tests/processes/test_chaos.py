@@ -141,7 +141,7 @@ def test_who_is_stopped_ends_too(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--chaos", "murder=1"), "--chaos: 'murder=1' is no disturbance"),
+        (("--chaos", "murder=1"), "--chaos: 'murder=1' is not a kind of fault"),
         (("--chaos", "kill=0"), "--chaos: kill must be a whole number from 1 to 10,000"),
         (("--chaos-seed", "1"), "--chaos-seed needs --chaos"),
         (("--compare",), "--compare needs --chaos"),

@@ -55,9 +55,9 @@ class Run:
 @pytest.mark.parametrize(
     ("text", "word"),
     [
-        ("", "no disturbance"),
-        ("kill", "no disturbance"),
-        ("kill=1,", "no disturbance"),
+        ("", "not a kind of fault"),
+        ("kill", "not a kind of fault"),
+        ("kill=1,", "not a kind of fault"),
         ("murder=1", "the kinds are kill, pause, partition, broker, coordinator, everything"),
         ("kill=0", "from 1 to 10,000, not '0'"),
         ("kill=-1", "not '-1'"),
