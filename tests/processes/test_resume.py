@@ -41,7 +41,9 @@ def check_as_undisturbed(bench: Bench, program: Program) -> None:
     assert steps == sorted(set(steps)) and steps[-1] == STEPS
     seconds = [float(row["seconds"]) for row in rows]
     assert seconds == sorted(seconds)
-    told = re.search(r"```\nruns/\S+/\n(.*?)```", (CHECKOUT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    told = re.search(
+        r"```\nruns/\S+/\n(.*?)```", (CHECKOUT / "docs/reference/run-folder.md").read_text(encoding="utf-8"), re.DOTALL
+    )
     assert told
     for path in folder.iterdir():
         # `generation.1` stands in the line of the other.
