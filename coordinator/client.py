@@ -1,4 +1,4 @@
-"""Asks a running coordinator, over the broker like every other program."""
+"""A client of a running coordinator. Its requests go through the broker, like all messages."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ NO_ROWS: Array = np.empty((0, 0))
 
 
 class Client:
-    """One connection, for as many questions as are asked of it."""
+    """One connection for any number of requests."""
 
     def __init__(self, endpoints: Endpoints, patience_seconds: float) -> None:
         self._endpoints = endpoints
@@ -38,18 +38,18 @@ class Client:
         self._link.close()
 
     def ask(self, command: str, rows: Array = NO_ROWS, **arguments: Any) -> tuple[dict[str, Any], Array]:
-        """The answer: facts, and rows of numbers. Repeats the question until it comes.
+        """Send a request, again and again until the reply arrives; return its facts and its rows of numbers.
 
         Raises:
-            UserError: the coordinator says that the question was wrong.
-            JobError: no answer in time.
+            UserError: the coordinator refuses the request.
+            JobError: no reply arrives in time.
         """
         name = secrets.token_bytes(IDENTITY_LENGTH)
         header = Header(NOBODY, 0, 0, name)
         address = client_address(name)
         self._link.subscribe(address)
         deadline = time.monotonic() + self._patience_seconds
-        # Once the own probe comes back, the reply will too.
+        # When our own probe has come back, a reply will reach us too.
         if self._await(address, encode(Probe(header)), Probe, address, deadline) is None:
             raise JobError(
                 f"no broker answers at {self._endpoints.inward}; start the service, or name it with --run or --broker-in"

@@ -1,4 +1,4 @@
-"""A trained network as a file that others read too: safetensors, with what is needed to use it in its metadata."""
+"""Save and load trained networks as safetensors files. The metadata contain network and encoding."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LARGEST_MODEL_BYTES = 8 * 1024**3
 
 @dataclass(frozen=True)
 class Model:
-    """A trained network: its learned numbers, how it computes, and how rows become inputs and outputs become answers."""
+    """A trained network: its parameters, its arithmetic, and the encoding of inputs and outputs."""
 
     parameters: Parameters
     network: NetworkSettings
@@ -53,7 +53,7 @@ def save_model(path: Path, model: Model) -> None:
 
 
 def load_model(path: Path) -> Model:
-    """Read a model, and check that it is whole. Raises `UserError`."""
+    """Read and check a model. Raises `UserError`."""
     if not path.is_file():
         raise UserError(f"{path}: no such file; right would be a model that `coordinator learn --save` wrote")
     if path.stat().st_size > LARGEST_MODEL_BYTES:

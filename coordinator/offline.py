@@ -1,4 +1,4 @@
-"""A saved network at work without any process: the node machines run in memory, and rows go through them."""
+"""Predictions of a saved network: the state machines of the nodes run in memory, without processes."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ from neuron_node.messages import NOBODY, Header, Reply, Request
 
 
 def forward(model: Model, rows: Array) -> Array:
-    """The outputs' activities, (rows, outputs), for scaled rows, (rows, inputs). Every neuron is a machine of its own.
+    """Return the activities of the outputs (rows, outputs) for scaled rows (rows, inputs).
 
-    Raises `UserError` for rows so large that the numbers overflow.
+    Raises `UserError` if the rows are so large that the numbers overflow.
     """
     if not len(rows):
         return np.empty((0, model.network.layers[-1]))

@@ -1,4 +1,4 @@
-"""Whether a run can go on from its folder. What speaks against it is one line, said before anything is written."""
+"""Checks whether a run can continue from its folder, before anything is written."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ NEEDED: dict[str, tuple[type, ...]] = {
     "settings": (dict,),
     "checksum": (str,),
 }
-"""What a coordinator needs to find in config.json, and of which types."""
+"""The keys that a coordinator needs in config.json, and their types."""
 NOT_YET_IN_0_1: dict[str, Any] = {"nodes": None, "wiring": "broker"}
-"""What the first runs of version 0.1 do not say. Such a run can be shown; it can't go on."""
+"""The keys that the first runs of version 0.1 lack. Such a run can be shown, but not continued."""
 
 
 def config_to_go_on(directory: RunDirectory) -> dict[str, Any]:
-    """The config of a run that this program can go on with, on this machine, with its data. Raises `UserError`."""
+    """Return the config of a run, if this program can continue it on this machine. Raises `UserError`."""
     config = checked_config(directory)
     name = directory.path.name
     if _series(config["version"]) != _series(__version__):
@@ -61,7 +61,7 @@ def config_to_go_on(directory: RunDirectory) -> dict[str, Any]:
 
 
 def checked_config(directory: RunDirectory) -> dict[str, Any]:
-    """The config of a run, with all that a coordinator needs. Raises `UserError`."""
+    """Return the config of a run, if it has all keys that a coordinator needs. Raises `UserError`."""
     written = directory.config()
     older = str(written.get("version")).startswith("0.1.")
     config = {**(NOT_YET_IN_0_1 if older else {}), **written}
@@ -89,12 +89,12 @@ def checked_config(directory: RunDirectory) -> dict[str, Any]:
 
 
 def nodes_of(config: dict[str, Any]) -> int:
-    """Programs that host the groups of a checked config's network: as many as were asked for, or one a group."""
+    """Return the number of programs that host the groups in a checked config; by default, one per group."""
     return config["nodes"] or len(
         Topology(NetworkSettings.from_json(config["network"]).layers, config["group_size"]).groups
     )
 
 
 def _series(version: str) -> list[str]:
-    """Major and minor: versions that have them in common read each other's runs."""
+    """Return major and minor version. Versions that share them can continue the runs of each other."""
     return version.split(".")[:2]

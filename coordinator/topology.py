@@ -166,7 +166,9 @@ class Topology:
                 for below in self.receivers[number]
             ]
             weights = np.concatenate(axon, axis=1) if axon else np.empty((group.size, 0))
-            states[number] = state_of(np.ascontiguousarray(parameters.biases[group.layer][None, group.columns]), weights)
+            states[number] = state_of(
+                np.ascontiguousarray(parameters.biases[group.layer][None, group.columns]), weights
+            )
         return states
 
 

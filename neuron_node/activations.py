@@ -102,9 +102,7 @@ ACTIVATIONS: dict[str, Activation] = {
         relu_derivative,
         OfNumber(lambda total: max(total, 0.0), lambda activity: 1.0 if activity > 0.0 else 0.0),
     ),
-    "identity": Activation(
-        identity, identity_derivative, OfNumber(lambda total: total, lambda _activity: 1.0)
-    ),
+    "identity": Activation(identity, identity_derivative, OfNumber(lambda total: total, lambda _activity: 1.0)),
 }
 
 

@@ -36,7 +36,9 @@ def run_broker(endpoints: Endpoints, descriptors: int = DESCRIPTORS, *, joins: b
         sockets.append(bound_socket(context, PULL, endpoints.inward))
         sockets.append(bound_socket(context, PUB, endpoints.outward))
         # The sockets are the thread's from here on; it closes them when the context ends.
-        threading.Thread(target=relay if joins and not os.environ.get("EXM_PROXY") else proxy, args=tuple(sockets)).start()
+        threading.Thread(
+            target=relay if joins and not os.environ.get("EXM_PROXY") else proxy, args=tuple(sockets)
+        ).start()
         sockets.clear()
         announce_health()
         signal.sigwait(ends)

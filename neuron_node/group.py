@@ -555,7 +555,11 @@ class Group:
 
     def _first_broken_neuron(self, record: Pass) -> str:
         neurons = self._as_array()
-        ours = [self._activity(record).T] if record.own_error is None else [self._activity(record).T, self._own_error(record).T]
+        ours = (
+            [self._activity(record).T]
+            if record.own_error is None
+            else [self._activity(record).T, self._own_error(record).T]
+        )
         finite = np.all([np.isfinite(n).all(axis=1) for n in (neurons.bias[:, None], neurons.weights, *ours)], axis=0)
         # With every number finite, it was a product weight × activity that overflowed.
         return self.role.names[int(np.argmin(finite))]

@@ -66,7 +66,11 @@ class FrameLayout:
         self.length = NUMBERS_BEGIN + NUMBER_BYTES * rows * columns
         self.own = own_bytes(rows, first, own)
         self.places = {self.shape.length + head: slot.place for head, slot in alike.items()}
-        before, ours, after = self.own.start - NUMBERS_BEGIN, self.own.stop - self.own.start, self.length - self.own.stop
+        before, ours, after = (
+            self.own.start - NUMBERS_BEGIN,
+            self.own.stop - self.own.start,
+            self.length - self.own.stop,
+        )
         numbers, window, tail = "d" if plain else f"{ours}s", WINDOW.stop - WINDOW.start, TAIL.stop - TAIL.start
         frame = struct.Struct(f"<{HEAD.stop}s{window}s{tail}s{before}x{numbers}{after}x")
         self.unpack: Callable[[memoryview], Iterator[tuple[Any, ...]]] = frame.iter_unpack

@@ -47,7 +47,9 @@ class NeuronArray:
         if self._is_output:
             own: Array = self._loss(activity, errors, self._activation.derivative)
             return own
-        error: Array = (errors @ (self.weights if weights is None else weights).T) * self._activation.derivative(activity)
+        error: Array = (errors @ (self.weights if weights is None else weights).T) * self._activation.derivative(
+            activity
+        )
         return error
 
     # 8. Gradient of each synapse = their error × own activity; gradient of the bias = own error (mean over the batch).

@@ -1,4 +1,4 @@
-"""`learn` and `verify`: a whole run on this machine."""
+"""The commands `learn` and `verify`: a whole run on this machine."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from coordinator.run_log import EventLog
 from coordinator.wiring import check_relayed
 
 NOTED_HERE = ("ended", "put_aside", "struck", "released")
-"""Events that the supervisor tells, and not the coordinator, which writes down its own."""
+"""Events of the supervisor. The coordinator writes its own events into the log of the run."""
 
 
 def check_save(path: Path | None) -> None:
-    """Before an hour of training, not after it. Raises `UserError`."""
+    """Check the path of --save before the training, not after it. Raises `UserError`."""
     if path is None:
         return
     folder = path.parent
     if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
         raise UserError(
-            f"--save: can't write a model to {path}; right would be a file's path in a folder that exists and is writable"
+            f"--save: cannot write a model to {path}; give the path of a file in a folder that exists and is writable"
         )
 
 
@@ -46,7 +46,7 @@ def check_save(path: Path | None) -> None:
 @click.argument("dataset", required=False)
 @settings_options
 @click.option("--save", type=click.Path(path_type=Path), help="Write the trained model to this file (safetensors).")
-@click.option("--resume", metavar="RUN", help="Go on with this run from its last snapshot; all settings are its own.")
+@click.option("--resume", metavar="RUN", help="Continue this run from its last snapshot, with its own settings.")
 @extras_options
 @runs_option
 @json_option
@@ -60,7 +60,7 @@ def learn(
     extras: Extras,
     **flags: Any,
 ) -> None:
-    """Train a network on this machine: one process a group, by default one a neuron.
+    """Train a network on this machine, with one process per group (by default, one per neuron).
 
     DATASET is digits (the default), iris, wine, breast_cancer, xor, semeion, or the path of a CSV or NPZ file.
     """
@@ -68,7 +68,7 @@ def learn(
     job = None
     if resume is not None:
         if extras.compare:
-            raise UserError("--compare does not go with --resume, but with a run from its beginning")
+            raise UserError("--compare cannot be used with --resume; it needs a run from the beginning")
         directory, nodes = run_to_resume(runs, resume, dataset, flags)
         config_of_run = directory.config()
         check_relayed(config_of_run.get("wiring", "broker"), relayed=extras.relayed)
@@ -82,7 +82,7 @@ def learn(
         directory = job.create_run(runs)
     result = _learnt(directory, nodes, extras)
     if job and extras.compare:
-        errors.print("once more, without chaos", markup=False)
+        errors.print("training again without chaos", markup=False)
         undisturbed = job.create_run(runs, name=f"{directory.path.name}-undisturbed", numbered=True)
         result |= compared(result, _learnt(undisturbed, nodes, Extras()))
         directory.write_json("result", result)
@@ -97,7 +97,7 @@ def learn(
 
 
 def _learnt(directory: RunDirectory, nodes: int, extras: Extras) -> dict[str, Any]:
-    """Train, with spares and disturbances; the result."""
+    """Train, with spares and faults, and return the result."""
     chaos = extras.chaos_in(directory)
     _watch(directory, nodes + extras.spares, chaos=chaos, relayed=extras.relayed)
     result: dict[str, Any] = directory.read_json("result")
@@ -110,7 +110,7 @@ def _learnt(directory: RunDirectory, nodes: int, extras: Extras) -> dict[str, An
 def _watch(
     directory: RunDirectory, nodes: int, *, verify: bool = False, chaos: RunChaos | None = None, relayed: bool = False
 ) -> None:
-    """Show a run until it has ended. Raises `JobError` with the run's own line if it failed."""
+    """Show the events of a run until it ends. Raises `JobError` with the reason if it failed."""
     failure: str | None = None
     finished = False
     log = EventLog(directory.path / "events.jsonl")
@@ -136,29 +136,29 @@ def _watch(
     if code == 0 and not finished:
         name = directory.path.name
         raise JobError(
-            f"the run {name} was stopped before it had finished; go on with: coordinator learn --resume {name}"
+            f"the run {name} was stopped before it finished; continue it with: coordinator learn --resume {name}"
         )
     if code:
-        raise JobError(f"the run ended with {code} and no word; its logs are in {directory.logs}")
+        raise JobError(f"the run ended with exit code {code} and gave no reason; see the logs in {directory.logs}")
 
 
 @contextlib.contextmanager
 def _able_to_go_on(directory: RunDirectory) -> Iterator[None]:
-    """Begins without what a killed life of the run left behind; whoever interrupts it learns how it would go on."""
+    """Remove the sockets of an earlier process of the run; on Ctrl-C, print the command that continues the run."""
     remove_sockets(directory)
     try:
         yield
     except KeyboardInterrupt:
         name = directory.path.name
-        # Not on the line where the terminal has put ^C.
-        errors.print(f"\nthe run {name} can go on: coordinator learn --resume {name}", markup=False)
+        # The terminal has printed ^C: begin a new line.
+        errors.print(f"\ncontinue the run {name} with: coordinator learn --resume {name}", markup=False)
         raise click.Abort from None
 
 
 def _note_failure(directory: RunDirectory, log: EventLog, facts: dict[str, Any]) -> None:
-    """Of a failure that the coordinator did not write down itself, since it could not be started or kept ending."""
+    """Write down a failure, unless the coordinator has done so: it may never have started."""
     if directory.failure() != facts["reason"]:
-        # The reason may be a full disk.
+        # The disk may be full.
         with contextlib.suppress(OSError):
             directory.write_json("failure", facts)
         log.note("failed", facts)
@@ -204,10 +204,10 @@ def _quality(result: Mapping[str, Any]) -> list[tuple[str, str]]:
 @click.command()
 @click.argument("dataset", required=False)
 @settings_options
-@click.option("--steps", type=click.IntRange(1, 100_000), default=20, show_default=True, help="Steps to compare.")
 @click.option(
-    "--group-sizes", default="1,4,layer", show_default=True, help="The group sizes to compare, one after the other."
+    "--steps", type=click.IntRange(1, 100_000), default=20, show_default=True, help="Number of steps to compare."
 )
+@click.option("--group-sizes", default="1,4,layer", show_default=True, help="Group sizes to compare, one run each.")
 @runs_option
 @json_option
 @click.pass_context
@@ -224,7 +224,7 @@ def verify(
 ) -> None:
     """Train the same network as programs and as textbook matrices, and compare every number of every step.
 
-    Exit 0 if no activity, error, weight or bias differs by more than 1e-12 of the largest of its kind, else 1.
+    Exit with 0 if no activity, error, weight or bias differs by more than 1e-12 of the largest of its kind, else with 1.
     """
     if flags.pop("group_size") is not None:
         raise UserError("verify takes --group-sizes, such as 1,4,layer")

@@ -143,7 +143,9 @@ class CoordinatorMachine:
         changed = False
         for message in messages:
             if message.startswith(_RESULTS):
-                rejections = self.course.under_way.receive(message) if self.running else list(map(_early, split(message)))
+                rejections = (
+                    self.course.under_way.receive(message) if self.running else list(map(_early, split(message)))
+                )
                 for frame, fault in rejections:
                     self.outbox.act_all(self.drops.note(fault, frame))
                 continue

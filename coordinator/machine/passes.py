@@ -130,7 +130,9 @@ class Results:
 
     def _direction(self, kind: DataKind, groups: list[Group], columns: list[int]) -> Direction:
         heads = [data_head(kind, self._run, self.generation, OUTSIDE, group.number) for group in groups]
-        slots = {head: Slot(place, width, 0, width) for place, (head, width) in enumerate(zip(heads, columns, strict=True))}
+        slots = {
+            head: Slot(place, width, 0, width) for place, (head, width) in enumerate(zip(heads, columns, strict=True))
+        }
         return Direction([group.number for group in groups], slots, columns)
 
     def give_inboxes(self, flight: Flight) -> None:

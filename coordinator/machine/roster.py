@@ -44,7 +44,7 @@ class Member:
     waits_pass: int = -1
     traffic: Traffic = NOTHING_YET
     rate: float = 0.0
-    """Messages a second, sent and received, between the last two counts."""
+    """Messages sent per second, between the last two counts."""
     counted_ms: float = float("-inf")
     counted: int = 0
     dropped_before: int | None = 0
@@ -65,7 +65,7 @@ class Member:
         self.traffic = traffic
         if self.dropped_before is None:
             self.dropped_before = traffic.dropped
-        passed_ms, messages = now_ms - self.counted_ms, traffic.sent + traffic.received
+        passed_ms, messages = now_ms - self.counted_ms, traffic.sent
         if passed_ms >= COUNTED_AGAIN_MS:
             if math.isfinite(self.counted_ms):
                 self.rate = max(0.0, (messages - self.counted) * 1000.0 / passed_ms)

@@ -163,7 +163,11 @@ class UnderWay:
         A group begins a training step when every older pass is done there, and each group's signals lead to outputs. So all
         outputs of a step confirm the steps before it, and input groups report only where no other step was announced.
         """
-        later = [one.number - one.part for one in self.flights.values() if one.targets is not None and not one.outputs.missing]
+        later = [
+            one.number - one.part
+            for one in self.flights.values()
+            if one.targets is not None and not one.outputs.missing
+        ]
         for flight in self.flights.values():
             flight.confirmed = flight.confirmed or any(first > flight.number for first in later)
         done = [self._done(flight, now_ms) for flight in list(self.flights.values()) if not flight.missing]

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from coordinator.topology import Topology
+from coordinator.topology import Parameters, Topology
 from coordinator.verify.comparison import Comparison
 from coordinator.verify.textbook import Textbook, Trace
 from neuron_node.activations import ACTIVATIONS, Activation, Array, OfNumber
@@ -128,7 +128,7 @@ def one_step() -> tuple[Topology, dict[int, GroupState], Trace]:
     topology = Topology(settings.layers, 1)
     trace = Textbook(settings, 1).step(data.train_inputs, data.train_targets)
     states = {}
-    for number, state in topology.divide(trace.parameters).items():
+    for number, state in topology.divide(Parameters(trace.biases, trace.weights)).items():
         group = topology.groups[number]
         activity, error = (
             np.ascontiguousarray(values[group.layer][:, group.columns]) for values in (trace.activities, trace.errors)

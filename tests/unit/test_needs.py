@@ -156,7 +156,7 @@ def test_more_nodes_than_groups_are_refused(capfd: pytest.CaptureFixture[str]) -
     said = Terminal(capfd).type("plan", "--layers", "4,3,2", "--nodes", "10")
     assert (said.code, said.err) == (
         2,
-        "coordinator: nodes must be a whole number from 1 to 9, the number of groups, not 10: each node hosts one at least\n",
+        "coordinator: nodes must be a whole number from 1 to 9, the number of groups, not 10: each node hosts at least one\n",
     )
 
 
@@ -231,7 +231,7 @@ def test_plan_prints_a_table(capfd: pytest.CaptureFixture[str]) -> None:
     """Each need stands beside the limit it is held against."""
     said = Terminal(capfd).type("plan", "--layers", "64,12,10")
     assert (said.code, said.err) == (0, "")
-    for line in ("synapses                             888", "messages a step                      174"):
+    for line in ("synapses                             888", "messages per step                    174"):
         assert line in said.out
 
 
@@ -261,7 +261,7 @@ def test_plan_places_as_learn_would(capfd: pytest.CaptureFixture[str]) -> None:
     """`auto` says on stderr what it picked, and plans for that."""
     said = Terminal(capfd).type("plan", "--layers", "64,12,10", "--group-size", "auto", "--json")
     assert (said.code, json.loads(said.out)["group_size"]) == (0, 64)
-    assert said.err.startswith("group size auto: 64, one group a layer (3 nodes) for ")
+    assert said.err.startswith("group size auto: 64, one group per layer (3 nodes) for ")
     assert said.err.count("\n") == 1
 
 

@@ -164,6 +164,26 @@ def test_status_is_known_in_every_state() -> None:
     )
 
 
+def test_status_of_a_finished_network_counts_later_recoveries() -> None:
+    """Two nodes are lost after the training: the figures of the training stay, the counts go on."""
+    plan = plan_of(settings_of((2, 1), epochs=50), xor_data(), stop_when_finished=False)
+    simulator, ask = running(plan, finished=True)
+    simulator.run(lambda: simulator.coordinator.finished is not None)
+    before, _ = ask("status")
+    for generation in (2, 3):
+        simulator.replace("node-1")
+        simulator.run(
+            lambda wanted=generation: (  # type: ignore[misc]
+                simulator.coordinator.outbox.generation == wanted and simulator.coordinator.state.value == "idle"
+            )
+        )
+    after, _ = ask("status")
+    assert (before["recoveries"], before["generation"]) == (0, 1)
+    assert (after["recoveries"], after["generation"]) == (2, 3)
+    for key in ("seconds_training", "messages_per_second", "weights_sha256", "train_loss"):
+        assert after[key] == before[key], key
+
+
 def test_neurons_are_listed_with_who_hosts_them() -> None:
     """And those without a host."""
     machine = linked(PLAN)

@@ -130,10 +130,13 @@ COMMANDS: dict[str, tuple[list[str], list[str]]] = {
     "nothing": (["--resume", ""], ["'' is no run's name"]),
     "another data set": (["iris", "--resume", "r"], ["iris is not the data", "SHA-256"]),
     "a file that is not there": (["peach.csv", "--resume", "r"], ["peach.csv"]),
-    "a file of settings": (["--resume", "r", "--config", "x.toml"], ["--config does not go with --resume"]),
+    "a file of settings": (["--resume", "r", "--config", "x.toml"], ["--config cannot be used with --resume"]),
     "a model to save nowhere": (["--resume", "r", "--save", "no/such"], ["--save"]),
     **{
-        f"the setting {name}": (["--resume", "r", flag_of(name), "3"], [f"{flag_of(name)} does not go with --resume"])
+        f"the setting {name}": (
+            ["--resume", "r", flag_of(name), "3"],
+            [f"{flag_of(name)} cannot be used with --resume"],
+        )
         for name in SETTINGS
         if name != "data"
     },
