@@ -276,7 +276,7 @@ def test_what_comes_twice_counts_once() -> None:
 
 
 def other_encoding(message: bytes) -> bytes:
-    """The same 17 fields, in msgpack's shortest formats."""
+    """The same 19 fields, in msgpack's shortest formats."""
     [frame] = split(message)
     return message[:9] + framed(msgpack.packb(msgpack.unpackb(frame[LENGTH_BYTES:])))
 
