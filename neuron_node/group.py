@@ -359,7 +359,7 @@ class Group:
         self._passes[record.number] = record
         if record.number > self._newest:
             self._newest = record.number
-            # Training steps announce no forward pass, and forward passes no step.
+            # A step announces steps alone, and forward passes announce forward passes.
             self._next_has_target = self._is_output and record.mode != FORWARD
             self._unfinished.append(record)
         else:
@@ -514,17 +514,16 @@ class Group:
         if not unfinished and self.high <= self._newest:
             # The next pass was not announced, so it may never come.
             return 1
+        wanted = self.lacking
         if unfinished and unfinished[0].mode == FORWARD:
             wanted = sum(record.signals.missing for record in unfinished)
-        else:
-            wanted = self.lacking
         return 1 if wanted < 1 else min(wanted, WANTED_AT_MOST)
 
     @property
     def lacking(self) -> int:
         """Frames that the pass lacks in which the group stands; of an input group also the next input, if it is announced."""
         if not self._unfinished:
-            return len(self._signals.senders) + self._next_has_target
+            return len(self._signals.senders) + (self._next_has_target and self.high > self._newest)
         record = self._unfinished[0]
         if record.stage is LISTENING:
             has_target = self._is_output and record.mode != FORWARD
