@@ -194,8 +194,9 @@ class Group:
         self.copies = Copies() if copies is None else copies
         self.wanted = 1
         """Frames that are worth waiting for before `run` can do anything."""
-        self.low = self.high = header.pass_number
-        self._window = window_of(0, self.low, self.high)
+        self.low, self.high = header.pass_number, header.pass_number - 1
+        """A grant announces no pass: while the links are being proved, the next frames are control."""
+        self._window = b""
         self._run, self._generation, self._incarnation = header.run, header.generation, incarnation
         self._send_copy = send_copy
         self._neuron: Neuron | None = None

@@ -792,6 +792,12 @@ def test_an_output_group_waits_for_no_target_in_forward_passes() -> None:
     assert group.wanted == 2
 
 
+def test_a_grant_announces_no_pass() -> None:
+    """The node has to prove its links first, one frame of control at a time."""
+    group = group_of(role_of(senders=(Sender(1, 1, 1), Sender(2, 1, 1))), 1.0)
+    assert group.run() == [] and group.wanted == 1
+
+
 def test_a_group_waits_for_a_bounded_number_of_frames() -> None:
     """Time must pass too."""
     senders = tuple(Sender(10 + number, 1, 1) for number in range(2 * WANTED_AT_MOST))

@@ -130,7 +130,7 @@ def test_how_many_nodes_there_are_changes_no_weight(size: int, nodes: int, batch
         assert isinstance(machine, NodeMachine | CoordinatorMachine) and {*machine.drops.counts} <= {"stale"}
 
 
-@settings(max_examples=25)
+@settings(max_examples=20)
 @given(
     size=sizes,
     nodes=node_counts,
