@@ -59,6 +59,8 @@ class Pass:
 
     batch: int
     learning: bool = True
+    followed: bool = False
+    """Whether the groups know that another step follows: then input groups tell the coordinator nothing."""
 
     def message(self, address: bytes, columns: int, hearers: int = 1) -> Message:
         """A message of one frame with numbers (batch, columns)."""
@@ -93,9 +95,9 @@ def messages_of(topology: Topology, one: Pass) -> Iterator[Message]:
             yield one.message(stage_address(OUTSIDE), group.size)
         else:
             yield from one.to_stage(stage + 1, stages[stage + 1])
-        if one.learning and stage == 1:
+        if one.learning and stage == 1 and not one.followed:
             yield one.message(stage_address(OUTSIDE), 0)
-        elif one.learning:
+        elif one.learning and stage > 1:
             yield one.message(stage_address(stage - 1), group.size, len(stages[stage - 1]))
 
 

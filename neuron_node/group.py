@@ -153,6 +153,7 @@ class Group:
         "_needs_own_error",
         "_neuron",
         "_newest",
+        "_next_has_target",
         "_output",
         "_passes",
         "_replies",
@@ -193,8 +194,9 @@ class Group:
         self.copies = Copies() if copies is None else copies
         self.wanted = 1
         """Frames that are worth waiting for before `run` can do anything."""
-        self.low = self.high = header.pass_number
-        self._window = window_of(0, self.low, self.high)
+        self.low, self.high = header.pass_number, header.pass_number - 1
+        """A grant announces no pass: while the links are being proved, the next frames are control."""
+        self._window = b""
         self._run, self._generation, self._incarnation = header.run, header.generation, incarnation
         self._send_copy = send_copy
         self._neuron: Neuron | None = None
@@ -207,6 +209,7 @@ class Group:
         self._replies_first = NUMBER_BYTES * weights.size > REPLIES_FIRST_FROM_BYTES
         self._passes: dict[int, Pass] = {}
         self._newest = header.pass_number - 1
+        self._next_has_target = False
         self._unfinished: list[Pass] = []
         """In the order of their numbers."""
         self._to_repeat: list[Pass] = []
@@ -257,6 +260,11 @@ class Group:
     def oldest(self) -> Pass | None:
         """The first pass that is not over; None if there is none."""
         return self._unfinished[0] if self._unfinished else None
+
+    @property
+    def due(self) -> int:
+        """The pass in which the group stands: the first one that is not over, or the next one."""
+        return self._unfinished[0].number if self._unfinished else self._newest + 1
 
     # Frames.
 
@@ -352,6 +360,8 @@ class Group:
         self._passes[record.number] = record
         if record.number > self._newest:
             self._newest = record.number
+            # A step announces steps alone, and forward passes announce forward passes.
+            self._next_has_target = self._is_output and record.mode != FORWARD
             self._unfinished.append(record)
         else:
             bisect.insort(self._unfinished, record, key=lambda one: one.number)
@@ -500,24 +510,31 @@ class Group:
         return sends
 
     def _count_wanted(self) -> int:
-        """Frames that must come before the oldest pass can go on, and those of the next pass that will come meanwhile."""
+        """Frames that come before there is anything to do."""
         unfinished = self._unfinished
-        if not unfinished:
-            # The next pass may never come, unless it was announced.
-            announced = self.high > self._newest
-            return min(len(self._signals.senders) + self._is_output, WANTED_AT_MOST) if announced else 1
-        record = unfinished[0]
-        if record.mode == FORWARD:
-            wanted = sum(one.signals.missing for one in unfinished)
-        elif record.stage is not LISTENING:
-            wanted = record.errors.missing
-            if self._is_input and record.number < self.high:
-                # Of an announced pass, the input comes before the errors of this one are all here.
-                following = self._passes.get(record.number + 1)
-                wanted += following is None or bool(following.signals.missing)
-        else:
-            wanted = record.signals.missing + (record.errors.missing if self._is_output else 0)
+        if not unfinished and self.high <= self._newest:
+            # The next pass was not announced, so it may never come.
+            return 1
+        wanted = self.lacking
+        if unfinished and unfinished[0].mode == FORWARD:
+            wanted = sum(record.signals.missing for record in unfinished)
         return 1 if wanted < 1 else min(wanted, WANTED_AT_MOST)
+
+    @property
+    def lacking(self) -> int:
+        """Frames that the pass lacks in which the group stands; of an input group also the next input, if it is announced."""
+        if not self._unfinished:
+            return len(self._signals.senders) + (self._next_has_target and self.high > self._newest)
+        record = self._unfinished[0]
+        if record.stage is LISTENING:
+            has_target = self._is_output and record.mode != FORWARD
+            return record.signals.missing + (record.errors.missing if has_target else 0)
+        lacking = record.errors.missing
+        if self._is_input and record.number < self.high:
+            # The next input is sent when all outputs of this pass are there, and so on its way before the last error.
+            following = self._passes.get(record.number + 1)
+            lacking += following is None or bool(following.signals.missing)
+        return lacking
 
     # Messages.
 

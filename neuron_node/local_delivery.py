@@ -14,7 +14,7 @@ from neuron_node.addresses import ADDRESS_LENGTH, group_address, stage_address
 from neuron_node.errors import Duplicate
 from neuron_node.events import Send
 from neuron_node.frames import HEAD
-from neuron_node.group import Group, Rejection
+from neuron_node.group import WANTED_AT_MOST, Group, Rejection
 from neuron_node.messages import Stage
 
 _SENDER = slice(HEAD.stop - 9, HEAD.stop - 5)
@@ -93,16 +93,20 @@ class LocalDelivery:
         return leaving
 
     def _count_wanted(self) -> int:
-        """The frames from outside that the first waiting stage of the oldest pass lacks at least."""
-        waiting = [(record.number, record, group) for group in self._groups if (record := group.oldest) is not None]
-        if not waiting:
-            return min((group.wanted for group in self._groups), default=1)
-        oldest = min(number for number, _, _ in waiting)
-        there = [(record, group) for number, record, group in waiting if number == oldest]
-        listening = [group for record, group in there if record.stage is Stage.LISTENING]
+        """The frames from outside that the first waiting stage of the oldest pass lacks at least.
+
+        No more: what another stage or a later pass lacks may have to wait for what this node then sends.
+        """
+        oldest = min(group.due for group in self._groups)
+        if oldest > max(group.high for group in self._groups):
+            return 1
+        # A group that has received nothing of the pass is among them.
+        there = [(group.oldest, group) for group in self._groups if group.due == oldest]
+        listening = [group.role.stage for record, group in there if record is None or record.stage is Stage.LISTENING]
         # Signals come from above, errors from below: all frames from this node are here by now.
-        stage = min((one.role.stage for one in listening), default=max(group.role.stage for _, group in there))
-        return max(group.wanted for _, group in there if group.role.stage == stage)
+        stage = min(listening, default=max(group.role.stage for _, group in there))
+        wanted = max(group.lacking for _, group in there if group.role.stage == stage)
+        return max(1, min(wanted, WANTED_AT_MOST))
 
 
 def joined(messages: Iterable[bytes]) -> list[bytes]:

@@ -90,7 +90,7 @@ class Shell:
         machine, receive, take, send = self._machine, self._link.receive_many, self._machine.receive, self._link.send
         while self._code is None:
             messages = receive(machine.wanted)
-            now_ms = time.monotonic() * 1000.0
+            now_ms = _now_ms()
             if messages:
                 for action in take(messages, now_ms):
                     if type(action) is Send:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 from hypothesis import strategies as st
 
 from neuron_node.fields import MAX_NUMBER, Blob, Flag, Many, Matrix, Maybe, Real, Record, Text, Whole
-from neuron_node.frames import MAX_PARTS, WINDOW_PASSES, DataFrame, DataKind, Mode
+from neuron_node.frames import HEAD, MAX_PARTS, TAIL, WINDOW, WINDOW_PASSES, DataFrame, DataKind, Mode
 from neuron_node.messages import KINDS, RECORDS, Message
 
 SMALL = 3
@@ -96,3 +97,15 @@ def alike(one: Any, other: Any) -> bool:
     if isinstance(one, float):
         return isinstance(other, float) and np.float64(one).tobytes() == np.float64(other).tobytes()
     return bool(one == other)
+
+
+CHECKED = ((HEAD.start, HEAD.stop - 5), (WINDOW.start, WINDOW.stop - 5), (TAIL.start, TAIL.stop - 10))
+"""Which bytes of a frame each check covers; it stands behind them, after its type byte. The tail ends with the bin 32."""
+
+
+def rechecked(frame: bytes) -> bytes:
+    """The frame with checks that fit."""
+    made = bytearray(frame)
+    for begin, end in CHECKED:
+        made[end + 1 : end + 5] = crc32(made[begin:end]).to_bytes(4, "big")
+    return bytes(made)

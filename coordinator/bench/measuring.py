@@ -86,7 +86,8 @@ class Case:
 
     def load(self) -> Load:
         """The messages of a step, or of a forward pass, those that stay within a program among them."""
-        return load_of(Topology(self.layers, self.neurons_a_group), Pass(self.batch_size, self.work == "training"))
+        one = Pass(self.batch_size, self.work == "training", followed=True)
+        return load_of(Topology(self.layers, self.neurons_a_group), one)
 
 
 @dataclass

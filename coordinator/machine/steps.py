@@ -1,6 +1,6 @@
 """Training steps that have been sent into the network and are not over, in their order.
 
-The next step is sent while one is under way (`neuron_node.chain`), so that no group waits for the coordinator. Whatever
+The next step is sent while one is under way, so that no group waits for the coordinator. Whatever
 comes first, steps are over one after the other: what a lost message keeps is waited for.
 """
 

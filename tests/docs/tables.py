@@ -22,13 +22,12 @@ from neuron_node import addresses as addresses_module
 from neuron_node import errors, fields, frames, messages, peer, role
 from neuron_node.addresses import ADDRESS_LENGTH, group_address
 from neuron_node.frames import (
-    CHECK,
     HEAD,
     LENGTH_BYTES,
     MARK,
     NUMBERS_BEGIN,
     PROTOCOL_VERSION,
-    SHAPE,
+    TAIL,
     WINDOW,
     DataFrame,
     DataKind,
@@ -87,26 +86,38 @@ def addresses() -> str:
 LAYOUT: dict[str, list[tuple[str, int, str]]] = {
     "length": [("bytes that follow, big-endian", LENGTH_BYTES, "no msgpack")],
     "head": [
-        ("array of 17", 3, "array 16"),
+        ("array of 19", 3, "array 16"),
         (f"version, {PROTOCOL_VERSION}", 1, "positive fixint"),
         ("kind", 1, "positive fixint"),
         ("run", 10, "bin 8"),
         ("generation", 9, "uint 64"),
         ("receiver", 5, "uint 32"),
         ("sender", 5, "uint 32"),
-        ("check: its type", 1, "uint 32"),
+        ("check of the head", 5, "uint 32"),
     ],
-    "check": [("check", 4, "its four bytes")],
-    "window": [("attempt", 5, "uint 32"), ("low", 9, "uint 64"), ("high", 9, "uint 64")],
-    "mark": [("pass", 9, "uint 64"), ("mode", 1, "positive fixint"), ("part", 2, "uint 8"), ("parts", 2, "uint 8")],
-    "shape": [("rows", 5, "uint 32"), ("columns", 5, "uint 32"), ("bytes of numbers", 5, "bin 32")],
+    "window": [
+        ("attempt", 5, "uint 32"),
+        ("low", 9, "uint 64"),
+        ("high", 9, "uint 64"),
+        ("check of the window", 5, "uint 32"),
+    ],
+    "tail": [
+        ("pass", 9, "uint 64"),
+        ("mode", 1, "positive fixint"),
+        ("part", 1, "positive fixint"),
+        ("parts", 1, "positive fixint"),
+        ("rows", 5, "uint 32"),
+        ("columns", 5, "uint 32"),
+        ("check of the tail", 5, "uint 32"),
+        ("bytes of numbers", 5, "bin 32"),
+    ],
 }
 """The fields of a data frame, each with its bytes (msgpack's type byte among them) and msgpack's name for its format."""
 
 
 def layout() -> str:
     """Where in a data frame each field stands."""
-    begins = dict(zip(LAYOUT, (slice(0, LENGTH_BYTES), HEAD, CHECK, WINDOW, MARK, SHAPE), strict=True))
+    begins = dict(zip(LAYOUT, (slice(0, LENGTH_BYTES), HEAD, WINDOW, TAIL), strict=True))
     rows, at = [], 0
     for part, entries in LAYOUT.items():
         assert begins[part].start == at
@@ -187,12 +198,11 @@ def example() -> str:
         (frame[:LENGTH_BYTES], f"length: {len(frame) - LENGTH_BYTES} bytes follow"),
         (
             frame[HEAD],
-            f"head: array of 17, version {PROTOCOL_VERSION}, kind {DataKind.SIGNAL}, run, generation 1, receiver 7, sender 3, a uint 32",
+            f"head: array of 19, version {PROTOCOL_VERSION}, kind {DataKind.SIGNAL}, run, generation 1, receiver 7, sender 3, check",
         ),
-        (frame[CHECK], "check"),
-        (frame[WINDOW], "window: attempt 0, low 5, high 6"),
-        (frame[MARK], "mark: pass 5, mode 1, part 0 of 1"),
-        (frame[SHAPE], "shape: 2 rows, 1 column, 16 bytes"),
+        (frame[WINDOW], "window: attempt 0, low 5, high 6, check"),
+        (frame[MARK], "tail: pass 5, mode 1, part 0 of 1 (the mark),"),
+        (frame[MARK.stop : TAIL.stop], "2 rows, 1 column, check, 16 bytes"),
         (frame[NUMBERS_BEGIN:], "0.5 and -1, little-endian float64"),
     )
     return _table(("bytes", "what they say"), ((f"`{part.hex(' ')}`", meaning) for part, meaning in parts))

@@ -144,7 +144,7 @@ def test_who_hears_what_at_an_outlet(layers: tuple[int, ...], group_size: int, b
     assert len(training) == 4 and passes - training
     for number in passes:
         of_pass = [(published, frame) for published, frame in frames if frame.pass_number == number]
-        one = Pass(len(of_pass[0][1].values), number in training)
+        one = Pass(len(of_pass[0][1].values), number in training, followed=number + 1 in training)
         found = Counter((one.message[:ADDRESS_LENGTH], len(one.message), len(one.hearers)) for one, _ in of_pass)
         told = messages_of(Topology(layers, group_size), one)
         assert Counter((message.address, message.size, message.hearers) for message in told) == found

@@ -17,19 +17,17 @@ from neuron_node.addresses import ADDRESS_LENGTH, stage_address
 from neuron_node.errors import Malformed, NotFinite, Oversized, PeerError, WrongVersion
 from neuron_node.fields import MAX_BATCH, MAX_NUMBER
 from neuron_node.frames import (
-    CHECK,
     HEAD,
     MARK,
     MAX_PARTS,
     NUMBERS_BEGIN,
     PROTOCOL_VERSION,
-    SHAPE,
+    TAIL,
     WINDOW,
     WINDOW_PASSES,
     DataFrame,
     DataKind,
     Mode,
-    check_of,
     framed,
     frames_in,
     parse,
@@ -39,24 +37,15 @@ from neuron_node.frames import (
     split,
     window_of,
 )
-from tests.made_messages import alike, data_frames
+from tests.made_messages import CHECKED, alike, data_frames, rechecked
 from tests.roles import RUN, data, matrix
 
 ADDRESS = stage_address(2)
 FRAME = data(DataKind.SIGNAL, 2, 1, matrix((0.5, -1.0), (2.0, 3.0)), 7, attempt=1, low=5, high=9, parts=3, part=2)
 
 
-def rechecked(frame: bytes) -> bytes:
-    """The frame with a check that fits."""
-    return (
-        frame[: CHECK.start]
-        + check_of(frame[HEAD], frame[WINDOW], frame[MARK.start : SHAPE.stop])
-        + frame[CHECK.stop :]
-    )
-
-
 def changed(place: int, *values: int) -> bytes:
-    """The frame with other bytes from a place on, and a check that fits."""
+    """The frame with other bytes from a place on, and checks that fit."""
     frame = FRAME.encode()
     return rechecked(frame[:place] + bytes(values) + frame[place + len(values) :])
 
@@ -73,17 +62,18 @@ def test_every_frame_comes_back_as_it_went(frame: DataFrame) -> None:
 
 @given(frame=data_frames())
 def test_a_frame_is_msgpack_with_fixed_places(frame: DataFrame) -> None:
-    """Any msgpack decoder finds 17 fields behind the length; the sender's and the numbers' places never move."""
+    """Any msgpack decoder finds 19 fields behind the length; the sender's and the numbers' places never move."""
     encoded = frame.encode()
     assert int.from_bytes(encoded[:4], "big") == len(encoded) - 4
     fields = msgpack.unpackb(encoded[4:])
-    check = crc32(encoded[HEAD]) ^ crc32(encoded[WINDOW]) ^ crc32(encoded[MARK.start : SHAPE.stop])
+    # A check does not cover itself: its type and its four bytes end the head and the window, and stand before the bin 32.
+    of_head, of_window, of_tail = (crc32(encoded[begin:end]) for begin, end in CHECKED)
     rows, columns = frame.values.shape
     numbers = np.ascontiguousarray(frame.values, "<f8").tobytes()
     assert fields == [
-        *(PROTOCOL_VERSION, frame.kind, frame.run, frame.generation, frame.receiver, frame.sender, check),
-        *(frame.attempt, frame.low, frame.high, frame.pass_number, frame.mode, frame.part, frame.parts),
-        *(rows, columns, numbers),
+        *(PROTOCOL_VERSION, frame.kind, frame.run, frame.generation, frame.receiver, frame.sender, of_head),
+        *(frame.attempt, frame.low, frame.high, of_window),
+        *(frame.pass_number, frame.mode, frame.part, frame.parts, rows, columns, of_tail, numbers),
     ]
     assert encoded[NUMBERS_BEGIN:] == numbers and (ADDRESS_LENGTH + NUMBERS_BEGIN) % 8 == 0
     assert pass_of(encoded, 0) == (frame.pass_number, frame.mode, frame.part, frame.parts, rows, columns)
@@ -105,21 +95,30 @@ def test_garbage_is_a_peers_fault(garbage: bytes) -> None:
 
 @given(place=st.integers(0, NUMBERS_BEGIN - 1), value=st.integers(1, 255))
 def test_a_frame_with_a_wrong_byte_is_no_frame(place: int, value: int) -> None:
-    """Anywhere before the numbers: in the length, the head, the check, the window, the mark and the shape."""
+    """Anywhere before the numbers: in the length, the head, the window and the tail, their checks among them."""
     frame = bytearray(FRAME.encode())
     frame[place] ^= value
     with pytest.raises((Malformed, WrongVersion)):
         parse(bytes(frame))
 
 
-def test_a_bit_of_the_window_changes_the_check() -> None:
-    """A wrong `low` would make a group give up passes, so such a frame must not be accepted with the check of another."""
-    assert check_of(b"head", window_of(0, 5, 9), b"tail") != check_of(b"head", window_of(0, 6, 9), b"tail")
+def test_a_bit_of_the_window_changes_its_check() -> None:
+    """A wrong `low` would make a group give up passes, so a window must not be accepted with the check of another one."""
+    wrong = window_of(0, 6, 9)[:-4] + window_of(0, 5, 9)[-4:]
+    assert read_window(window_of(0, 6, 9), 7) == (0, 6, 9) and read_window(wrong, 7) is None
+
+
+@given(place=st.integers(0, 27), value=st.integers(1, 255))
+def test_a_window_with_a_wrong_byte_says_nothing(place: int, value: int) -> None:
+    """It is read by itself, apart from its frame."""
+    window = bytearray(window_of(1, 5, 9))
+    window[place] ^= value
+    assert read_window(bytes(window), 7) is None
 
 
 @pytest.mark.parametrize("window", [(0, 8, 9), (0, 5, 6), (0, 5, 5 + WINDOW_PASSES + 1), (0, 0, 7 + WINDOW_PASSES)])
 def test_low_pass_and_high_follow_each_other(window: tuple[int, int, int]) -> None:
-    """low ≤ pass ≤ high ≤ low + 256; a frame in which they do not is malformed, though its check fits."""
+    """low ≤ pass ≤ high ≤ low + 256; a frame in which they do not is malformed, though its checks fit."""
     frame = FRAME.encode()
     with pytest.raises(Malformed, match="low, pass and high"):
         parse(rechecked(frame[: WINDOW.start] + window_of(*window) + frame[WINDOW.stop :]))
@@ -154,15 +153,15 @@ def test_numbers_that_are_not_finite_are_refused(bad: float) -> None:
         (changed(HEAD.start + 4, 20), Malformed),
         (changed(HEAD.start + 4, 28), Malformed),
         (changed(MARK.start + 9, 3), Malformed),
-        (changed(MARK.start + 11, 3), Malformed),
-        (changed(MARK.start + 13, MAX_PARTS + 1), Malformed),
-        (changed(MARK.start + 13, 0), Malformed),
+        (changed(MARK.start + 10, 3), Malformed),
+        (changed(MARK.start + 11, MAX_PARTS + 1), Malformed),
+        (changed(MARK.start + 11, 0), Malformed),
         (changed(HEAD.start + 3, PROTOCOL_VERSION - 1), WrongVersion),
         (changed(HEAD.start + 3, 0xCC), Malformed),
-        (changed(SHAPE.start + 1, 0, 0, 0, 3), Malformed),
-        (changed(SHAPE.start + 1, *struct.pack(">I", MAX_BATCH + 1)), Malformed),
-        (changed(SHAPE.start + 11, 0, 0, 0, 24), Malformed),
-        (changed(HEAD.start + 15, *struct.pack(">Q", MAX_NUMBER + 1)), Malformed),
+        (changed(MARK.stop + 1, 0, 0, 0, 3), Malformed),
+        (changed(MARK.stop + 1, *struct.pack(">I", MAX_BATCH + 1)), Malformed),
+        (changed(TAIL.stop - 4, 0, 0, 0, 24), Malformed),
+        (changed(HEAD.start + 16, *struct.pack(">Q", MAX_NUMBER + 1)), Malformed),
         (FRAME.encode() + b"\x00", Malformed),
         (FRAME.encode()[:-1], Malformed),
         (FRAME.encode()[:NUMBERS_BEGIN], Malformed),
@@ -174,13 +173,13 @@ def test_numbers_that_are_not_finite_are_refused(bad: float) -> None:
     ],
 )
 def test_fields_out_of_bounds_are_refused(frame: bytes, fault: type[PeerError]) -> None:
-    """Though the check fits."""
+    """Though the checks fit."""
     with pytest.raises(fault):
         parse(frame)
 
 
 def test_another_encoding_of_the_same_message_is_refused() -> None:
-    """The shortest msgpack of the same 17 fields is the same message for a decoder of msgpack, and no frame of data."""
+    """The shortest msgpack of the same 19 fields is the same message for a decoder of msgpack, and no frame of data."""
     body = msgpack.packb(msgpack.unpackb(FRAME.encode()[4:]))
     assert msgpack.unpackb(body) == msgpack.unpackb(FRAME.encode()[4:])
     with pytest.raises(Malformed):

@@ -178,6 +178,20 @@ def test_an_input_group_answers_the_coordinator(bias_learned: bool) -> None:
     assert weights(group) == [[2.0 - 0.5 * 0.5 * 3.0]]
 
 
+@pytest.mark.parametrize(("high", "said"), [(2, ["INPUT_ERROR"] * 2), (3, ["INPUT_ERROR", None])])
+def test_an_input_group_says_that_it_is_done_where_no_step_follows(high: int, said: list[str | None]) -> None:
+    """Its next signals say so otherwise. Another part of the same step is no other step; a repetition is answered always."""
+    group = group_of(input_role(), 2.0)
+    found = []
+    for attempt in (1, 0):
+        number, part = 2 - attempt, 1 - attempt
+        told: dict[str, Any] = {"low": 1, "high": high, "part": part, "parts": 2, "attempt": attempt}
+        receive(group, input_to(1, matrix((3.0,)), number, **told))
+        sends = receive(group, error_from(2, matrix((0.5,)), number, stage=1, **told))
+        found.append(kinds(sends)[0] if sends else None)
+    assert found == said and group.step == 1
+
+
 def test_an_output_group_reports_its_activity_and_may_have_its_target_first() -> None:
     """A target that comes early waits for the signals."""
     group = group_of(output_role(activation="identity"))
@@ -276,7 +290,7 @@ def test_what_comes_twice_counts_once() -> None:
 
 
 def other_encoding(message: bytes) -> bytes:
-    """The same 17 fields, in msgpack's shortest formats."""
+    """The same 19 fields, in msgpack's shortest formats."""
     [frame] = split(message)
     return message[:9] + framed(msgpack.packb(msgpack.unpackb(frame[LENGTH_BYTES:])))
 
@@ -418,7 +432,7 @@ def input_group() -> Group:
 def one_step_at_a_time(rows: int = 2) -> tuple[Group, list[tuple[bytes, bytes]]]:
     group, sends = input_group(), list[tuple[bytes, bytes]]()
     for step in range(1, STEPS + 1):
-        for frame in frames_to_input(step, rows):
+        for frame in frames_to_input(step, rows, low=step, high=STEPS):
             sends += values(receive(group, message_of(frame)))
     return group, sends
 
@@ -472,7 +486,8 @@ def test_a_step_waits_for_the_one_before_it_of_which_nothing_has_come() -> None:
     assert receive(group, *later) == []
     sooner = [message_of(frame) for frame in frames_to_input(1, low=1, high=2)]
     assert kinds(receive(group, sooner[0])) == ["AXON"]
-    assert kinds(receive(group, *sooner[1:])) == ["INPUT_ERROR", "AXON", "INPUT_ERROR"]
+    assert kinds(receive(group, *sooner[1:])) == ["AXON", "INPUT_ERROR"]
+    assert group.step == 2
 
 
 def test_a_step_waits_no_longer_for_what_the_coordinator_says_is_over() -> None:
@@ -568,7 +583,9 @@ def test_a_group_that_has_gone_on_still_repeats_the_step_before() -> None:
     second = receive(group, message_of(frames_to_input(2, low=1, high=2)[0]))
     assert reasons(group, message_of(frames_to_input(1, low=1, high=2, attempt=1)[0])) == ["duplicate"]
     again = done(group)
-    assert values(again) == values(first) != values(second)
+    # The coordinator asked, so the group also says that it is done, which the signals of the next step say otherwise.
+    assert kinds(again) == ["AXON", "INPUT_ERROR"]
+    assert values(again)[:1] == values(first) != values(second)
 
 
 # Numbers that are no longer finite.
@@ -749,18 +766,36 @@ def test_a_group_waits_for_what_its_oldest_pass_lacks() -> None:
     assert group.wanted == 1
 
 
-def test_an_output_group_waits_for_the_next_target() -> None:
-    """With its signals; where no step is announced, for one frame of anything."""
+def test_an_output_group_waits_for_the_signals_and_the_target_of_one_step() -> None:
+    """The next target is sent when the output has come. Where no step is announced, for one frame of anything."""
     group = group_of(output_role(senders=(Sender(2, 2, 1), Sender(4, 2, 1))))
     assert group.wanted == 1
     receive(group, target_to(3, ONE, 1, low=1, high=2))
-    assert group.wanted == 3
-    receive(group, target_to(3, ONE, 2, low=1, high=2), signal_to(3, 2, ONE, 1, low=1, high=2))
+    assert group.wanted == 2
+    receive(group, signal_to(3, 2, ONE, 1, low=1, high=2))
     assert group.wanted == 1
     receive(group, signal_to(3, 4, ONE, 1, low=1, high=2))
+    assert group.wanted == 3
+    receive(group, target_to(3, ONE, 2, low=1, high=2))
     assert group.wanted == 2
     receive(group, *[signal_to(3, sender, ONE, 2, low=2, high=2) for sender in (2, 4)])
     assert group.wanted == 1 and group.step == 2
+
+
+def test_an_output_group_waits_for_no_target_in_forward_passes() -> None:
+    """Neither in one that is here nor in one that is announced: no target will come."""
+    group = group_of(output_role(senders=(Sender(2, 2, 1), Sender(4, 2, 1))))
+    said: dict[str, Any] = {"low": 1, "high": 2, "mode": Mode.FORWARD}
+    receive(group, signal_to(3, 2, ONE, 1, **said))
+    assert group.wanted == 1
+    receive(group, signal_to(3, 4, ONE, 1, **said))
+    assert group.wanted == 2
+
+
+def test_a_grant_announces_no_pass() -> None:
+    """The node has to prove its links first, one frame of control at a time."""
+    group = group_of(role_of(senders=(Sender(1, 1, 1), Sender(2, 1, 1))), 1.0)
+    assert group.run() == [] and group.wanted == 1
 
 
 def test_a_group_waits_for_a_bounded_number_of_frames() -> None:

@@ -107,15 +107,15 @@ def run_as_shells_do(plan: Plan, choose: Callable[[int], int]) -> tuple[ShellNet
     return network, coordinator
 
 
-def digest_of(size: int, batch: int) -> str:
+def digest_of(size: int, batch: int, parts: int = 1) -> str:
     """With one group per node."""
-    key = (size, batch)
+    key = (size, batch, parts)
     if key not in DIGESTS:
-        DIGESTS[key] = weights_sha256(trained(plan_with(None, size, batch_size=batch)))
+        DIGESTS[key] = weights_sha256(trained(plan_with(None, size, batch_size=batch, microbatches=parts)))
     return DIGESTS[key]
 
 
-DIGESTS: dict[tuple[int, int], str] = {}
+DIGESTS: dict[tuple[int, int, int], str] = {}
 sizes, node_counts, batches = st.sampled_from([1, 2, 5]), st.integers(1, 4), st.sampled_from([1, 4])
 
 
@@ -130,12 +130,26 @@ def test_how_many_nodes_there_are_changes_no_weight(size: int, nodes: int, batch
         assert isinstance(machine, NodeMachine | CoordinatorMachine) and {*machine.drops.counts} <= {"stale"}
 
 
-@settings(max_examples=25)
-@given(size=sizes, nodes=node_counts, batch=batches, random=st.randoms(use_true_random=False))
-def test_a_node_never_waits_for_more_than_comes(size: int, nodes: int, batch: int, random: Any) -> None:
-    """As shells do it, with so many frames at once as a machine wants; and no number changes."""
-    network, coordinator = run_as_shells_do(plan_with(nodes, size, batch_size=batch), random.randrange)
-    assert weights_sha256(coordinator) == digest_of(size, batch)
+@settings(max_examples=20)
+@given(
+    size=sizes,
+    nodes=node_counts,
+    batch=batches,
+    measured=st.sampled_from([2, 256]),
+    parts=st.sampled_from([1, 3]),
+    random=st.randoms(use_true_random=False),
+)
+def test_a_node_never_waits_for_more_than_comes(
+    size: int, nodes: int, batch: int, measured: int, parts: int, random: Any
+) -> None:
+    """As shells do it, with so many frames at once as a machine wants; in steps of several parts, and with several forward
+    passes at once; and no number changes.
+    """
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("coordinator.machine.course.MEASURED_ROWS_AT_ONCE", measured)
+        plan = plan_with(nodes, size, batch_size=batch, microbatches=parts)
+        network, coordinator = run_as_shells_do(plan, random.randrange)
+    assert weights_sha256(coordinator) == digest_of(size, batch, parts)
     assert network.left_waiting == []
 
 
@@ -251,7 +265,7 @@ def test_so_many_frames_are_wanted_as_the_first_stage_lacks() -> None:
 
 
 def test_targets_are_wanted_beside_the_signals() -> None:
-    """Both groups of outputs are in one stage: an axon and the targets are for both."""
+    """Both groups of outputs are in one stage: an axon and the targets are for both. The next targets come after the signals."""
     senders = (Sender(3, 2, 1), Sender(4, 2, 1))
     machine = working(*[output_role(group=group, first=group - 5, width=2, senders=senders) for group in (5, 6)])
     wanted = []
@@ -263,7 +277,7 @@ def test_targets_are_wanted_beside_the_signals() -> None:
         ):
             wanted.append(machine.wanted)
             acted(machine, message)
-    assert wanted == [1, 3, 2, 3, 2, 1]
+    assert wanted == [1, 2, 1, 3, 2, 1]
 
 
 def test_one_group_can_use_a_message_that_another_rejects() -> None:

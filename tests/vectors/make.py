@@ -12,25 +12,24 @@ from neuron_node.addresses import ADDRESS_LENGTH, COORDINATOR, group_address, no
 from neuron_node.codec import decode, encode
 from neuron_node.errors import PeerError
 from neuron_node.frames import (
-    CHECK,
     HEAD,
     LENGTH_BYTES,
     MARK,
     NUMBERS_BEGIN,
     PROTOCOL_VERSION,
-    SHAPE,
+    TAIL,
     WINDOW,
     WINDOW_PASSES,
     DataFrame,
     DataKind,
     Mode,
-    check_of,
     framed,
     parse,
     window_of,
 )
 from neuron_node.messages import Placement, Query, Waiting, Waits
 from tests.every_kind import control_of_every_kind, data_of_every_kind
+from tests.made_messages import rechecked
 from tests.roles import NODE_LIFE, data, header, matrix, role_of
 from tests.vectors import FOLDER, fields_of_control, fields_of_data
 
@@ -56,8 +55,7 @@ def malformed() -> dict[str, bytes]:
 
     def with_bytes(place: int, *values: int, check: bool = True) -> bytes:
         made = frame[:place] + bytes(values) + frame[place + len(values) :]
-        fits = check_of(made[HEAD], made[WINDOW], made[MARK.start : SHAPE.stop])
-        return made[: CHECK.start] + fits + made[CHECK.stop :] if check else made
+        return rechecked(made) if check else made
 
     def with_window(*window: int) -> bytes:
         return with_bytes(WINDOW.start, *window_of(*window))
@@ -71,7 +69,9 @@ def malformed() -> dict[str, bytes]:
         "a length that is one too small": with_bytes(3, frame[3] - 1),
         "the version before": with_bytes(HEAD.start + 3, PROTOCOL_VERSION - 1),
         "a kind that was given up": with_bytes(HEAD.start + 4, 20),
-        "a check that does not fit": with_bytes(CHECK.start + 1, frame[CHECK.start + 1] ^ 1, check=False),
+        "a check of the head that does not fit": with_bytes(HEAD.stop - 1, frame[HEAD.stop - 1] ^ 1, check=False),
+        "a check of the window that does not fit": with_bytes(WINDOW.stop - 1, frame[WINDOW.stop - 1] ^ 1, check=False),
+        "a check of the tail that does not fit": with_bytes(TAIL.stop - 6, frame[TAIL.stop - 6] ^ 1, check=False),
         "another receiver with the check of this one": with_bytes(HEAD.start + 27, 3, check=False),
         "another attempt with the check of this one": with_bytes(WINDOW.start + 4, 1, check=False),
         "another pass with the check of this one": with_bytes(MARK.start + 8, 8, check=False),
@@ -79,10 +79,10 @@ def malformed() -> dict[str, bytes]:
         "high before the pass": with_window(0, 5, 6),
         "a window that is too wide": with_window(0, 5, 5 + WINDOW_PASSES + 1),
         "mode 3, which is reserved": with_bytes(MARK.start + 9, 3),
-        "part 1 of 1": with_bytes(MARK.start + 11, 1),
-        "no parts": with_bytes(MARK.start + 13, 0),
-        "rows that the numbers do not fill": with_bytes(SHAPE.start + 4, 2),
-        "a count of bytes that does not fit the shape": with_bytes(SHAPE.start + 14, 8),
+        "part 1 of 1": with_bytes(MARK.start + 10, 1),
+        "no parts": with_bytes(MARK.start + 11, 0),
+        "rows that the numbers do not fill": with_bytes(MARK.stop + 4, 2),
+        "a count of bytes that does not fit the shape": with_bytes(TAIL.stop - 1, 8),
         "the shortest encoding of the same fields": shortest,
         "a NaN": data(DataKind.SIGNAL, 2, 1, nan, 7).encode(),
         "an infinity": data(DataKind.SIGNAL, 2, 1, infinite, 7).encode(),
