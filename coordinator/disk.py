@@ -6,9 +6,11 @@ a disk of its own that forgets everything else, so every order of these calls is
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 
 class Disk(Protocol):
@@ -47,16 +49,18 @@ class RealDisk:
 
     def read(self, path: Path, most: int) -> bytes:
         """The first `most` bytes of a file."""
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             return file.read(most)
 
     def write(self, path: Path, content: bytes) -> None:
         """Put content into a file, in place of what it held."""
-        path.write_bytes(content)
+        with open_regular(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW) as file:
+            file.truncate(0)
+            file.write(content)
 
     def append(self, path: Path, content: bytes) -> None:
         """Add content at a file's end."""
-        with path.open("ab") as file:
+        with open_regular(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND) as file:
             file.write(content)
 
     def sync(self, path: Path) -> None:
@@ -87,6 +91,24 @@ class RealDisk:
 REAL_DISK = RealDisk()
 
 
+def open_regular(path: Path, flags: int = os.O_RDONLY) -> BinaryIO:
+    """Open a file that is stored on a disk, and never wait for one that is not. Raises `OSError`.
+
+    A FIFO would be waited for, and a device such as /dev/zero never ends.
+    """
+    descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
+    try:
+        mode = os.fstat(descriptor).st_mode
+        if stat.S_ISDIR(mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+        if not stat.S_ISREG(mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        return os.fdopen(descriptor, "rb" if flags & os.O_ACCMODE == os.O_RDONLY else "wb")
+    except BaseException:
+        os.close(descriptor)
+        raise
+
+
 def write_whole(path: Path, content: bytes, disk: Disk = REAL_DISK) -> None:
     """Write aside, sync, rename, sync the folder: a crash leaves the old file or the new one. Raises `OSError`.
 
@@ -97,14 +119,18 @@ def write_whole(path: Path, content: bytes, disk: Disk = REAL_DISK) -> None:
         disk.write(aside, content)
         disk.sync(aside)
         disk.rename(aside, path)
-    except OSError:
-        disk.remove(aside)
+    except OSError as fault:
+        try:
+            disk.remove(aside)
+        except OSError:
+            # Of a disk that can't be written the first fault tells more.
+            raise fault from None
         raise
     disk.sync_folder(path.parent)
 
 
 def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
         os.fsync(descriptor)
     finally:

@@ -40,6 +40,12 @@ def other_machines() -> Machine:
     return Machine(descriptors=None, tasks=None, memory_megabytes=None, cores=_cores())
 
 
+def limit_of_memory() -> str:
+    """How much memory one process may have, as the rest of a line; empty where nothing limits it."""
+    most, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return "" if most == resource.RLIM_INFINITY else f" (one process may have {most // MEGABYTE:,} MB: ulimit -v)"
+
+
 def _cores() -> int:
     """Of those that this process may run on, as many as its control group gives it the time of; at least one."""
     affinity = getattr(os, "sched_getaffinity", None)

@@ -239,6 +239,16 @@ class RunDirectory:
         except (OSError, ValueError, RecursionError) as fault:
             raise UserError(f"{path} can't be read: {fault}") from None
 
+    def remove_half_written(self) -> int:
+        """Remove files that a killed program has left half written, beside those that they were to become; how many."""
+        removed = 0
+        for folder in (self.path, self.path / "snapshots"):
+            for path in folder.glob(".*.new"):
+                with contextlib.suppress(OSError):
+                    path.unlink()
+                    removed += 1
+        return removed
+
     def forget(self, name: str) -> None:
         """Remove `name`.json."""
         (self.path / f"{name}.json").unlink(missing_ok=True)

@@ -24,6 +24,7 @@ from coordinator.machine.events import (
 )
 from coordinator.machine.machine import CoordinatorMachine
 from coordinator.machine.plan import Plan
+from coordinator.machine.state import CoordinatorState
 from coordinator.model_file import Model, save_model
 from coordinator.presets import NetworkSettings
 from coordinator.resumption import config_to_go_on
@@ -48,9 +49,10 @@ logger = logging.getLogger("exmachina")
 
 
 class LeavesNodes:
-    """A coordinator that others started nodes for: interrupted, it ends alone, and its next life finds the nodes waiting.
+    """A coordinator that a signal ends alone: its next life finds the nodes waiting.
 
-    Nothing needs to be saved first, since a coordinator can be killed at any moment. `coordinator stop` ends the nodes too.
+    Nothing needs to be saved first, since a coordinator can be killed at any moment. Of a local run the supervisor ends the
+    nodes, or starts the coordinator again where the signal came from elsewhere; `coordinator stop` ends the nodes too.
     """
 
     def __init__(self, machine: CoordinatorMachine) -> None:
@@ -67,7 +69,7 @@ class LeavesNodes:
 
     def handle(self, event: Any, now_ms: float) -> list[Any]:
         """What the machine does, but for an interruption."""
-        if isinstance(event, Interrupted):
+        if isinstance(event, Interrupted) and self._machine.state is not CoordinatorState.STOPPING:
             return [End(130 if event.by_hand else 0)]
         return self._machine.handle(event, now_ms)
 
@@ -141,9 +143,8 @@ class Service:
         self.machine.links.endpoint = link.endpoint
         try:
             announce_health()
-            machine = LeavesNodes(self.machine) if self._stays else self.machine
             with quiet():
-                return Shell(machine, link, perform=self._perform, orphaned=orphaned).run()
+                return Shell(LeavesNodes(self.machine), link, perform=self._perform, orphaned=orphaned).run()
         finally:
             link.close()
             self._directory.unlock()

@@ -18,16 +18,17 @@ from coordinator.cli.job import Job, say_placement
 from coordinator.cli.options import json_option, runs_option, settings_options
 from coordinator.cli.output import errors, print_json, print_table, shown
 from coordinator.cli.progress import watcher
-from coordinator.cli.resume import remove_sockets, run_to_resume
+from coordinator.cli.resume import run_to_resume
 from coordinator.disk import write_whole
 from coordinator.errors import JobError, UserError
 from coordinator.local.launcher import LocalRun, check_machine
+from coordinator.local.remains import remove_remains, remove_remains_of
 from coordinator.needs import needs_of_run
 from coordinator.run_directory import RunDirectory
 from coordinator.run_log import EventLog
 from coordinator.wiring import check_relayed
 
-NOTED_HERE = ("ended", "put_aside", "struck", "released")
+NOTED_HERE = ("ended", "put_aside", "delayed", "continued", "struck", "released")
 """Events that the supervisor tells, and not the coordinator, which writes down its own."""
 
 
@@ -134,18 +135,17 @@ def _watch(
     if failure is not None:
         raise JobError(failure)
     if code == 0 and not finished:
-        name = directory.path.name
-        raise JobError(
-            f"the run {name} was stopped before it had finished; go on with: coordinator learn --resume {name}"
-        )
+        raise JobError(f"the run {directory.path.name} was stopped before it had finished; {local.how_to_go_on()}")
     if code:
-        raise JobError(f"the run ended with {code} and no word; its logs are in {directory.logs}")
+        why = local.last_words() or "no word"
+        raise JobError(f"the run ended with {code} ({why}); its logs are in {directory.logs}; {local.how_to_go_on()}")
 
 
 @contextlib.contextmanager
 def _able_to_go_on(directory: RunDirectory) -> Iterator[None]:
-    """Begins without what a killed life of the run left behind; whoever interrupts it learns how it would go on."""
-    remove_sockets(directory)
+    """Begins without what a killed life of the run left behind; an interruption says how it would go on."""
+    for line in remove_remains() + remove_remains_of(directory):
+        errors.print(line, markup=False)
     try:
         yield
     except KeyboardInterrupt:

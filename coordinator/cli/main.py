@@ -45,6 +45,9 @@ def _terminated(_number: int, _frame: object) -> None:
 def run(arguments: list[str] | None = None) -> int:
     """Carry out a command line; the exit code. No fault of the user's or of the job's ends in a traceback."""
     signal.signal(signal.SIGTERM, _terminated)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        # Ignored, it was meant to be: nohup.
+        signal.signal(signal.SIGHUP, _terminated)
     try:
         code = cli.main(arguments, prog_name="coordinator", standalone_mode=False)
     except click.ClickException as fault:

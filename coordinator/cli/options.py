@@ -82,14 +82,8 @@ def endpoints(runs: Path, run_name: str | None, broker_in: str | None, broker_ou
     """Where to find the service: a local run's broker, or the given endpoints, or the environment's. Raises `UserError`."""
     if run_name:
         directory = RunDirectory.existing(runs, run_name)
-        if not (directory.path / "endpoints.json").exists():
-            raise UserError(
-                f"the run {run_name} is over; its network is in {directory.model} (predict --model), its figures in result.json"
-            )
         if directory.holder() is None:
-            raise UserError(
-                f"the run {run_name} was cut off and nobody is at work on it; go on with: coordinator learn --resume {run_name}"
-            )
+            raise UserError(_over(directory))
         stored = directory.read_json("endpoints")
         if not (
             isinstance(stored, list) and len(stored) == 2 and all(isinstance(endpoint, str) for endpoint in stored)
@@ -101,3 +95,12 @@ def endpoints(runs: Path, run_name: str | None, broker_in: str | None, broker_ou
         check_endpoint("--broker-in", broker_in or default.inward),
         check_endpoint("--broker-out", broker_out or default.outward),
     )
+
+
+def _over(directory: RunDirectory) -> str:
+    """What to do with a run in which no program works any more."""
+    name = directory.path.name
+    if directory.result() is None:
+        why = f"failed ({failure})" if (failure := directory.failure()) else "was interrupted"
+        return f"the run {name} {why}, and no program works on it; go on with: coordinator learn --resume {name}"
+    return f"the run {name} is over; its network is in {directory.model} (predict --model), its figures in result.json"

@@ -43,6 +43,8 @@ def _recovered(facts: dict[str, Any]) -> str:
 def _ended(facts: dict[str, Any]) -> str:
     code = facts["code"]
     how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
+    if facts.get("stopped"):
+        how = "stayed stopped by a signal, was killed,"
     return f"{facts['program']} (process {facts['process']}) {how} and was started again"
 
 
@@ -60,6 +62,8 @@ LINES: dict[str, Callable[[dict[str, Any]], str]] = {
     "stalled": lambda facts: f"the step does not get done: {facts['why']}",
     "regrouped": lambda facts: f"{facts['neuron']} moves in with others, on {facts['node']}",
     "unsaved": lambda facts: f"{facts['reason']}; trying again",
+    "delayed": lambda facts: f"{facts['reason']}; starting it again in {facts['seconds']:g} s",
+    "continued": lambda facts: f"{facts['program']} (process {facts['process']}) was stopped by a signal and goes on",
     "put_aside": lambda facts: f"{facts['program']} keeps ending and is put aside; its log is {facts['log']}",
 }
 """What is said of an event, by its name. Those that are not here are not for people, or have a place of their own."""

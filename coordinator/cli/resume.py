@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -34,22 +32,6 @@ def run_to_resume(runs: Path, name: str, dataset: str | None, flags: Mapping[str
         )
     directory.check_free()
     return directory, nodes_of(config)
-
-
-def remove_sockets(directory: RunDirectory) -> None:
-    """Remove the sockets of a run that was killed with everything that would have removed them."""
-    try:
-        inward = str(directory.read_json("endpoints")[0])
-    except (UserError, LookupError, TypeError):
-        return
-    folder = Path(inward.removeprefix("ipc://")).parent
-    # Nothing but what a launcher has made.
-    if (
-        folder.parent == Path(tempfile.gettempdir())
-        and folder.name.startswith("exmachina-")
-        and not folder.is_symlink()
-    ):
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _check_no_setting(flags: Mapping[str, Any]) -> None:

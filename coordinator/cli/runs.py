@@ -10,6 +10,7 @@ import click
 
 from coordinator.cli.options import json_option, runs_option
 from coordinator.cli.output import errors, print_json, print_table, shown
+from coordinator.local.remains import remove_remains, remove_remains_of
 from coordinator.run_directory import RunDirectory
 from coordinator.run_facts import details_of, facts_of, removable, remove
 
@@ -33,9 +34,9 @@ def runs(context: click.Context, /, runs: Path, as_json: bool) -> None:
     """The runs that have a folder here, the oldest first."""
     if context.invoked_subcommand is not None:
         return
-    rows = sorted(
-        (facts_of(directory) for directory in RunDirectory.all_in(runs)), key=lambda row: (row.begun, row.name)
-    )
+    directories = RunDirectory.all_in(runs)
+    _remove_remains(directories)
+    rows = sorted((facts_of(directory) for directory in directories), key=lambda row: (row.begun, row.name))
     if as_json:
         print_json({"runs": [row._asdict() for row in rows]})
     elif not rows:
@@ -92,6 +93,17 @@ def rm(names: tuple[str, ...], yes: bool, runs: Path) -> None:
         click.confirm(f"Remove {what}, with all that was learnt?", abort=True, err=True)
     for directory in directories:
         remove(directory)
+
+
+def _remove_remains(directories: list[RunDirectory]) -> None:
+    """Remove what killed runs left behind, and say so."""
+    lines = remove_remains()
+    for directory in directories:
+        # A run that goes on has this file too, and somebody holds its folder.
+        if (directory.path / "endpoints.json").exists() and directory.holder() is None:
+            lines += remove_remains_of(directory)
+    for line in lines:
+        errors.print(line, markup=False)
 
 
 def _row(facts: dict[str, Any]) -> tuple[Any, ...]:

@@ -74,6 +74,10 @@ class Disturber:
             victim.struck = True
             os.kill(victim.process, signal.SIGKILL)
 
+    def held(self) -> set[int]:
+        """The processes that are stopped or cut off now."""
+        return {held.process for held in self._held.values()}
+
     def release_what_is_due(self) -> float | None:
         """Let go of those whose time has come; seconds until the next one's, if there is one."""
         now = time.monotonic()

@@ -1,13 +1,18 @@
-"""Processes that die with the one that started them, kill -9 included."""
+"""What a forked process is given: a death that follows its parent's, kill -9 included, a name, and a log."""
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import os
 import signal
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
+from coordinator.disk import open_regular
+
+LARGEST_LOG_BYTES = 8 * 1024 * 1024
 _SET_PARENT_DEATH_SIGNAL = 1
 _SET_NAME = 15
 
@@ -29,3 +34,18 @@ def die_with_parent(parent: int, number: signal.Signals = signal.SIGKILL) -> Cal
 def name_process(name: str) -> None:
     """The name that `ps` and `top` show, where the kernel lets a process choose it."""
     _prctl(_SET_NAME, name.encode()[:15])
+
+
+def log_to_append(path: Path) -> int:
+    """Open a program's log; one that earlier lives have made too large becomes `.1`, in place of the one before.
+
+    A log that can't be written, as on a disk that became read-only, keeps no program from starting.
+    """
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            if path.stat().st_size > LARGEST_LOG_BYTES:
+                path.replace(path.with_suffix(".log.1"))
+        with open_regular(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND) as file:
+            return os.dup(file.fileno())
+    except OSError:
+        return os.open(os.devnull, os.O_WRONLY)
