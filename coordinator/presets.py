@@ -6,12 +6,15 @@ Found by experiment with plain gradient descent on half the squared error; `docs
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from coordinator.data.encoding import Encoding
 from coordinator.data.prepared import PreparedData
 from coordinator.errors import UserError
+from neuron_node.activations import ACTIVATIONS
+from neuron_node.losses import LOSSES
 
 if TYPE_CHECKING:
     from coordinator.settings import LearnSettings
@@ -110,14 +113,46 @@ class NetworkSettings:
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> NetworkSettings:
-        """What `to_json` made. Raises `TypeError` or `KeyError` for anything else."""
+        """What `to_json` made. Raises `TypeError`, `KeyError` or `ValueError` for anything else."""
         weights = document["weights"]
         lists: dict[str, Any] = {
             "layers": tuple(document["layers"]),
             "biases": tuple(document["biases"]),
             "weights": weights if weights == "glorot" else tuple(weights),
         }
-        return cls(**{**document, **lists})
+        network = cls(**{**document, **lists})
+        for name, check in _CHECKS.items():
+            if not check(getattr(network, name)):
+                raise ValueError(f"no network has {name} {str(getattr(network, name))[:60]!r}")
+        return network
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and value >= 1
+
+
+def _is_range(value: object) -> bool:
+    return isinstance(value, tuple) and len(value) == 2 and all(_is_number(bound) for bound in value)
+
+
+_CHECKS: dict[str, Callable[[Any], bool]] = {
+    "layers": lambda value: len(value) >= 2 and all(_is_count(size) for size in value),
+    **{f"{layer}_activation": lambda value: value in ACTIVATIONS for layer in ("input", "hidden", "output")},
+    "loss": lambda value: value in LOSSES,
+    "learning_rate": lambda value: _is_number(value) and value > 0,
+    "batch_size": _is_count,
+    "epochs": _is_count,
+    "input_bias": lambda value: isinstance(value, bool),
+    "bias_learned": lambda value: isinstance(value, bool),
+    "weights": lambda value: value == "glorot" or _is_range(value),
+    "biases": _is_range,
+    "running_accuracy_window": lambda value: value is None or _is_count(value),
+}
+"""What a network read from a file must have: an unknown name would fail late, in the middle of a step."""
 
 
 PLAIN_ARITHMETIC: dict[str, Any] = {"input_activation": "identity"}

@@ -4,8 +4,7 @@ It imports once what all programs need and then forks them: a neuron costs 1 to 
 every program that ends without having been told to by the run, whatever its exit code; it ends a program that stays
 stopped; it ends when the coordinator has ended the run, and takes all programs with it, however it ends.
 
-The coordinator writes to a pipe before it tells any node to end. So the supervisor knows, when it learns of an end, whether
-the run asked for it.
+The coordinator writes to a pipe before it tells any node to end: so the supervisor knows whether the run asked for it.
 
 Standard input: one line of JSON (`Order`), then a line of JSON a command of chaos, mostly none; its end means stop.
 Standard output: a line of JSON an event.
@@ -345,9 +344,8 @@ class Supervisor:
 
     def _start_again_what_was_done(self) -> None:
         """Start the nodes that a coordinator had ended before it was killed: its next life has the run to end once more."""
-        done, self._done = self._done, []
-        for program in done:
-            self._start(program)
+        while self._done:
+            self._start(self._done.pop(0))
 
     def _end_all(self) -> None:
         """Coordinator, nodes and broker in this order, politely; then, for those that don't hear it, the kernel."""
