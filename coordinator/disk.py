@@ -10,7 +10,7 @@ import errno
 import os
 import stat
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Protocol, cast
 
 
 class Disk(Protocol):
@@ -103,7 +103,8 @@ def open_regular(path: Path, flags: int = os.O_RDONLY) -> BinaryIO:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
         if not stat.S_ISREG(mode):
             raise OSError(errno.EINVAL, "not a regular file", str(path))
-        return os.fdopen(descriptor, "rb" if flags & os.O_ACCMODE == os.O_RDONLY else "wb")
+        modes = {os.O_RDONLY: "rb", os.O_WRONLY: "wb", os.O_RDWR: "r+b"}
+        return cast("BinaryIO", os.fdopen(descriptor, modes[flags & os.O_ACCMODE]))
     except BaseException:
         os.close(descriptor)
         raise

@@ -35,6 +35,7 @@ NEEDED: dict[str, tuple[type, ...]] = {
 def config_to_go_on(directory: RunDirectory) -> dict[str, Any]:
     """The config of a run that this program can go on with, on this machine, with its data. Raises `UserError`."""
     config = checked_config(directory)
+    directory.check_regular()
     name = directory.path.name
     if _series(config["version"]) != _series(__version__):
         raise UserError(

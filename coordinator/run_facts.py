@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,18 +12,34 @@ from typing import Any, NamedTuple
 from coordinator.disk import REAL_DISK
 from coordinator.errors import UserError
 from coordinator.resumption import checked_config
-from coordinator.run_directory import LOCKS, RunDirectory
+from coordinator.run_directory import RunDirectory
 from coordinator.run_log import LARGEST_TAIL_BYTES, events_of
+from coordinator.run_names import LOCKS, is_ours, is_without_config
 from coordinator.snapshot_store import SnapshotStore
 
 EVENTS_SHOWN = 10
 RECOVERIES_SHOWN = 50
-OF_RECOVERIES = ("recovery", "recovered", "regrouped", "stalled", "ended", "put_aside", "unsaved", "struck", "released")
+OF_RECOVERIES = (
+    "recovery",
+    "recovered",
+    "regrouped",
+    "stalled",
+    "ended",
+    "put_aside",
+    "unsaved",
+    "damaged",
+    "delayed",
+    "continued",
+    "struck",
+    "released",
+)
 """Events that tell what went wrong and how the run went on."""
 
 
 class RunFacts(NamedTuple):
-    """A run in one row. `state` is running, answering, finished, failed, interrupted or damaged; what is not known is None."""
+    """A run in one row. `state` is running, answering, finished, failed, interrupted, damaged, or unfinished where the folder
+    has no config; what is not known is None.
+    """
 
     name: str
     dataset: str | None
@@ -41,7 +58,8 @@ def facts_of(directory: RunDirectory) -> RunFacts:
     try:
         config = checked_config(directory)
     except UserError:
-        return RunFacts(name, None, None, "damaged", None, None, None, _begun(directory, {}), size)
+        state = "unfinished" if is_without_config(directory.path) else "damaged"
+        return RunFacts(name, None, None, state, None, None, None, _begun(directory, {}), size)
     result = directory.result() or {}
     step, accuracy = result.get("step"), result.get("test_accuracy")
     if not result:
@@ -66,6 +84,9 @@ def state_of(directory: RunDirectory) -> str:
         return "answering" if finished else "running"
     if finished:
         return "finished"
+    if (directory.path / "result.json").exists():
+        # It is not as it was written, so it says nothing.
+        return "damaged"
     return "failed" if directory.failure() else "interrupted"
 
 
@@ -102,17 +123,29 @@ def size_of(folder: Path) -> int:
 
 def removable(base: Path, name: str) -> RunDirectory:
     """A run that may be removed: a folder of ours, no link to one, in which nobody works. Raises `UserError`."""
-    directory = RunDirectory.existing(base, name)
+    path = base / name
+    if Path(name).name == name and path.is_dir() and is_without_config(path):
+        directory = RunDirectory(path)
+    else:
+        directory = RunDirectory.existing(base, name)
     if directory.path.is_symlink():
         raise UserError(f"{directory.path} is a link to a folder elsewhere; remove the link itself, with rm")
-    checked_config(directory)
+    try:
+        checked_config(directory)
+    except UserError as fault:
+        # Without a config that says so, the names in the folder must say that it is a run's.
+        foreign = sorted(path.name for path in directory.path.iterdir() if not is_ours(path.name))
+        if foreign or not directory.logs.is_dir():
+            what = f"; {foreign[0]} in it is no run's" if foreign else ""
+            raise UserError(f"{fault}{what}; remove the folder itself, with rm") from None
+    _remove_irregular_locks(directory)
     directory.check_free()
     return directory
 
 
 def remove(directory: RunDirectory) -> None:
     """Remove a run, its config last: what a crash leaves is a run still, and can be removed. Raises `UserError`."""
-    last = {"config.json": 1, **dict.fromkeys(LOCKS, 2)}
+    last = {"logs": 1, "config.json": 2, **dict.fromkeys(LOCKS, 3)}
     try:
         with directory.claimed():
             for path in sorted(directory.path.iterdir(), key=lambda path: last.get(path.name, 0)):
@@ -123,6 +156,19 @@ def remove(directory: RunDirectory) -> None:
             directory.path.rmdir()
     except OSError as fault:
         raise UserError(f"{directory.path} can't be removed: {fault.strerror or fault}") from None
+
+
+def _remove_irregular_locks(directory: RunDirectory) -> None:
+    """Nobody can hold a lock that is no regular file. Raises `UserError`."""
+    for name in LOCKS:
+        path = directory.path / name
+        try:
+            if not stat.S_ISREG(path.lstat().st_mode):
+                path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+        except FileNotFoundError:
+            continue
+        except OSError as fault:
+            raise UserError(f"{path} can't be removed: {fault.strerror or fault}") from None
 
 
 def _store(directory: RunDirectory) -> SnapshotStore:

@@ -18,7 +18,7 @@ from coordinator.machine.events import (
     Snapshot,
 )
 from coordinator.run_log import MetricsFile
-from coordinator.snapshot_store import SnapshotStore
+from coordinator.snapshot_store import Saved, SnapshotStore
 from coordinator.topology import Topology
 
 BEYOND_ANY = 2**32
@@ -44,19 +44,39 @@ class RunStore:
         self._snapshots = SnapshotStore(folder, identity, disk)
         self._durable_step = 0
         self._half_done = False
+        self.damage: list[str] = []
+        """What `standing` found that was not as it was written, a line each, with what is used in its place."""
 
     def standing(self, topology: Topology) -> Standing:
         """What an earlier life left; metrics that reach further than its snapshot are cut. Raises `OSError`."""
-        saved = self._snapshots.latest(topology)
+        damaged: list[str] = []
+        saved = self._snapshots.latest(topology, damaged.append)
+        instead = f"going on after step {saved.snapshot.step:,}" if saved else "beginning again, with the first step"
+        self.damage = [f"{line}; {instead}" for line in damaged]
         snapshots_generation = saved.generation if saved else 0
         try:
             recorded = self._record.read()
         except Damaged as fault:
             recorded = snapshots_generation + BEYOND_ANY
-            logger.error("the record of the generation is damaged (%s); going on with %d", fault, recorded)
+            self.damage.append(f"the record of the generation is damaged ({fault}); going on with {recorded:,}")
+            logger.error("%s", self.damage[-1])
         self._durable_step = saved.snapshot.step if saved else 0
+        self._check_metrics(saved)
         self.metrics.cut(self._durable_step)
         return Standing(max(recorded, snapshots_generation), saved.snapshot if saved else None)
+
+    def _check_metrics(self, saved: Saved | None) -> None:
+        """Rows that are not as they were written are never shown as genuine: they are put aside. Raises `OSError`."""
+        wrong = self.metrics.check(saved.metrics) if saved and saved.metrics else None
+        if wrong is None:
+            return
+        if "missing" not in wrong:
+            self.metrics.put_aside()
+            wrong += "; it is kept as metrics.csv.damaged"
+        self.damage.append(
+            f"{wrong}; metrics.csv has rows from step {self._durable_step + 1:,} on; no weight depends on it"
+        )
+        logger.error("%s", self.damage[-1])
 
     def persist(self, action: Persist) -> Persisted | PersistFailed:
         """Metrics before the snapshot: rows that have no snapshot are cut off, missing ones can't be had again."""
@@ -66,7 +86,7 @@ class RunStore:
                 self.metrics.cut(self._durable_step)
             self._half_done = True
             self.metrics.append(action.rows)
-            self._snapshots.write(snapshot, action.generation)
+            self._snapshots.write(snapshot, action.generation, self.metrics.extent())
         except OSError as fault:
             return PersistFailed(f"the snapshot after step {snapshot.step} can't be saved: {fault.strerror or fault}")
         self._durable_step, self._half_done = snapshot.step, False

@@ -27,6 +27,7 @@ from coordinator.machine.plan import Plan
 from coordinator.machine.state import CoordinatorState
 from coordinator.model_file import Model, save_model
 from coordinator.presets import NetworkSettings
+from coordinator.restoration import fault_of_model
 from coordinator.resumption import config_to_go_on
 from coordinator.run_directory import RunDirectory
 from coordinator.run_log import EventLog
@@ -123,12 +124,25 @@ class Service:
             standing = self._store.standing(plan.topology())
         except OSError as fault:
             raise UserError(f"{self._directory.path} can't be read: {fault.strerror or fault}") from None
+        for line in self._store.damage:
+            self._report("damaged", {"reason": line})
         plan = replace(plan, generation=standing.generation, restart=standing.snapshot)
+        if standing.snapshot and standing.snapshot.step == plan.schedule().steps:
+            self._restore_model(plan, standing.snapshot)
         # One that is to end when it has finished measures and says its result once more: nobody may have heard it.
         figures = self._directory.result() if self._stays else None
         if standing.snapshot and standing.snapshot.step == plan.schedule().steps and figures:
             return replace(plan, trained=standing.snapshot, figures=figures)
         return plan
+
+    def _restore_model(self, plan: Plan, snapshot: Snapshot) -> None:
+        """A life that finds its run trained does not save the model once more, so it looks whether it is there."""
+        parameters = plan.topology().assemble(snapshot.states)
+        if fault_of_model(self._directory, parameters.sha256()):
+            save_model(
+                self._directory.model,
+                Model(parameters, plan.network, plan.data.encoding, plan.seed, snapshot.step),
+            )
 
     def run(
         self,

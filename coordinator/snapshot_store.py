@@ -14,7 +14,7 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,6 +27,7 @@ from coordinator.disk import Disk, write_whole
 from coordinator.errors import Damaged
 from coordinator.machine.events import Snapshot
 from coordinator.machine.training import Epoch, Progress
+from coordinator.run_log import Extent
 from coordinator.topology import Topology
 from neuron_node.activations import Array
 from neuron_node.messages import State
@@ -34,16 +35,18 @@ from neuron_node.messages import State
 MAGIC = b"exmachina snapshot 1\n"
 DIGEST_LENGTH = 32
 KEPT = 2
+HALF_WRITTEN = re.compile(r"\.step-\d{9,18}\.snapshot\.new")
 LARGEST_SNAPSHOT_BYTES = 16 * 1024**3
 
 logger = logging.getLogger("exmachina")
 
 
 class Saved(NamedTuple):
-    """A snapshot, and the generation in which it was taken."""
+    """A snapshot, the generation in which it was taken, and how metrics.csv was then; None of one that 0.1 wrote."""
 
     snapshot: Snapshot
     generation: int
+    metrics: Extent | None = None
 
 
 class SnapshotStore:
@@ -55,29 +58,39 @@ class SnapshotStore:
         self._identity = identity
         self._disk = disk
 
-    def write(self, snapshot: Snapshot, generation: int) -> None:
+    def write(self, snapshot: Snapshot, generation: int, metrics: Extent | None = None) -> None:
         """Make a snapshot durable, then let go of older ones. Raises `OSError`."""
         if not self._disk.names(self._folder):
             self._disk.make_folder(self._folder)
             self._disk.sync_folder(self._folder.parent)
-        write_whole(self._path(snapshot.step), encode_snapshot(snapshot, generation, self._identity), self._disk)
-        for old in self.steps()[:-KEPT]:
-            self._disk.remove(self._path(old))
+        write_whole(
+            self._path(snapshot.step), encode_snapshot(snapshot, generation, self._identity, metrics), self._disk
+        )
+        names = self._disk.names(self._folder)
+        # What a killed life has left half written is of no use to any.
+        for name in [*(self._path(old).name for old in _steps(names)[:-KEPT]), *filter(HALF_WRITTEN.fullmatch, names)]:
+            self._disk.remove(self._folder / name)
 
-    def latest(self, topology: Topology) -> Saved | None:
-        """The latest snapshot that is whole, and fits; None if there is none. Raises `OSError`."""
+    def latest(self, topology: Topology, damaged: Callable[[str], None] = lambda _line: None) -> Saved | None:
+        """The latest snapshot that is whole, and fits; None if there is none. `damaged` hears of others. Raises `OSError`."""
         for step in reversed(self.steps()):
             try:
-                content = self._disk.read(self._path(step), LARGEST_SNAPSHOT_BYTES)
-                saved = decode_snapshot(content, self._identity, topology)
-                if saved.snapshot.step != step:
-                    raise Damaged(f"it holds step {saved.snapshot.step}")
+                saved = self.check(step, topology)
             except (OSError, Damaged) as fault:
-                logger.error("the snapshot after step %d can't be used (%s); looking at the one before", step, fault)
+                line = f"the snapshot after step {step:,} can't be used ({_reason(fault)})"
+                logger.error("%s; looking at the one before", line)
+                damaged(line)
             else:
                 self._make_durable(step)
                 return saved
         return None
+
+    def check(self, step: int, topology: Topology) -> Saved:
+        """The snapshot after a step, of this run. Raises `OSError` and `Damaged`."""
+        saved = decode_snapshot(self._disk.read(self._path(step), LARGEST_SNAPSHOT_BYTES), self._identity, topology)
+        if saved.snapshot.step != step:
+            raise Damaged(f"it holds step {saved.snapshot.step}")
+        return saved
 
     def kept(self) -> Iterator[tuple[int, int, bool]]:
         """For people: the step of each snapshot, its bytes, and whether its checksum is right."""
@@ -95,8 +108,7 @@ class SnapshotStore:
 
     def steps(self) -> list[int]:
         """The steps that there is a file of, damaged or not, in order."""
-        names = (re.fullmatch(r"step-(\d{9,18})\.snapshot", name) for name in self._disk.names(self._folder))
-        return sorted(int(match[1]) for match in names if match)
+        return _steps(self._disk.names(self._folder))
 
     def _make_durable(self, step: int) -> None:
         """What was read may be in memory only: the life that wrote it may have ended just before it synced the folder."""
@@ -108,8 +120,13 @@ class SnapshotStore:
         return self._folder / f"step-{step:09d}.snapshot"
 
 
-def encode_snapshot(snapshot: Snapshot, generation: int, identity: str) -> bytes:
-    """A snapshot as bytes."""
+def _steps(names: Iterable[str]) -> list[int]:
+    found = (re.fullmatch(r"step-(\d{9,18})\.snapshot", name) for name in names)
+    return sorted(int(match[1]) for match in found if match)
+
+
+def encode_snapshot(snapshot: Snapshot, generation: int, identity: str, metrics: Extent | None = None) -> bytes:
+    """A snapshot as bytes, with what metrics.csv holds up to it."""
     tensors: dict[str, Array] = {}
     for group, state in snapshot.states.items():
         tensors[f"{group}.bias"] = np.ascontiguousarray(state.bias)
@@ -123,6 +140,8 @@ def encode_snapshot(snapshot: Snapshot, generation: int, identity: str) -> bytes
             {str(group): _digest(group, snapshot.step, state) for group, state in snapshot.states.items()}
         ),
     }
+    if metrics is not None:
+        facts["metrics"] = json.dumps(metrics._asdict())
     payload = save(tensors, facts)
     return MAGIC + hashlib.sha256(payload).digest() + payload
 
@@ -138,6 +157,7 @@ def decode_snapshot(content: bytes, identity: str, topology: Topology) -> Saved:
         step, generation = int(header["step"]), int(header["generation"])
         states = {number: State(tensors[f"{number}.bias"], tensors[f"{number}.weights"]) for number in topology.groups}
         belongs = header["identity"] == identity
+        metrics = Extent.from_json(header["metrics"]) if "metrics" in header else None
     except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as fault:
         raise Damaged(f"{type(fault).__name__}: {fault}") from None
     if not belongs:
@@ -153,7 +173,11 @@ def decode_snapshot(content: bytes, identity: str, topology: Topology) -> Saved:
             raise Damaged(f"the state of {group.names[0]} is of another type")
         if digests.get(str(number)) != _digest(number, step, state):
             raise Damaged(f"the state of {group.names[0]} is another's")
-    return Saved(Snapshot(step, states, progress), generation)
+    return Saved(Snapshot(step, states, progress), generation, metrics)
+
+
+def _reason(fault: Exception) -> str:
+    return str(fault.strerror or fault) if isinstance(fault, OSError) else str(fault)
 
 
 def _payload(content: bytes) -> bytes:

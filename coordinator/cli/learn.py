@@ -70,7 +70,10 @@ def learn(
     if resume is not None:
         if extras.compare:
             raise UserError("--compare does not go with --resume, but with a run from its beginning")
-        directory, nodes = run_to_resume(runs, resume, dataset, flags)
+        directory, nodes, restored = run_to_resume(runs, resume, dataset, flags)
+        if restored:
+            _show({**directory.read_json("result"), "run": directory.path.name}, directory, save, as_json)
+            return
         config_of_run = directory.config()
         check_relayed(config_of_run.get("wiring", "broker"), relayed=extras.relayed)
         needs = needs_of_run(config_of_run, spares=extras.spares, relayed=extras.relayed)
@@ -87,14 +90,23 @@ def learn(
         undisturbed = job.create_run(runs, name=f"{directory.path.name}-undisturbed", numbered=True)
         result |= compared(result, _learnt(undisturbed, nodes, Extras()))
         directory.write_json("result", result)
+    _show(result, directory, save, as_json)
+    check_identical(result)
+
+
+def _show(result: dict[str, Any], directory: RunDirectory, save: Path | None, as_json: bool) -> None:
     if save:
-        write_whole(save, directory.model.read_bytes())
+        try:
+            write_whole(save, directory.model.read_bytes())
+        except OSError as fault:
+            raise JobError(
+                f"--save: the model can't be written to {save}: {fault.strerror or fault}; it is in {directory.model}"
+            ) from None
         result["model_path"] = str(save)
     if as_json:
         print_json(result)
     else:
         _print_result(result)
-    check_identical(result)
 
 
 def _learnt(directory: RunDirectory, nodes: int, extras: Extras) -> dict[str, Any]:

@@ -61,6 +61,7 @@ LINES: dict[str, Callable[[dict[str, Any]], str]] = {
     "ended": _ended,
     "stalled": lambda facts: f"the step does not get done: {facts['why']}",
     "regrouped": lambda facts: f"{facts['neuron']} moves in with others, on {facts['node']}",
+    "damaged": lambda facts: facts["reason"],
     "unsaved": lambda facts: f"{facts['reason']}; trying again",
     "delayed": lambda facts: f"{facts['reason']}; starting it again in {facts['seconds']:g} s",
     "continued": lambda facts: f"{facts['program']} (process {facts['process']}) was stopped by a signal and goes on",

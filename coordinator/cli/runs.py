@@ -11,6 +11,7 @@ import click
 from coordinator.cli.options import json_option, runs_option
 from coordinator.cli.output import errors, print_json, print_table, shown
 from coordinator.local.remains import remove_remains, remove_remains_of
+from coordinator.run_check import GOOD, check_run
 from coordinator.run_directory import RunDirectory
 from coordinator.run_facts import details_of, facts_of, removable, remove
 
@@ -27,14 +28,19 @@ FIGURES = (
 
 
 @click.group(invoke_without_command=True)
+@click.option(
+    "--check", metavar="RUN", help="Say for each file of this run whether it is as it was written; exit 1 if not."
+)
 @runs_option
 @json_option
 @click.pass_context
-def runs(context: click.Context, /, runs: Path, as_json: bool) -> None:
+def runs(context: click.Context, /, check: str | None, runs: Path, as_json: bool) -> None:
     """The runs that have a folder here, the oldest first."""
     if context.invoked_subcommand is not None:
         return
-    directories = RunDirectory.all_in(runs)
+    if check is not None:
+        context.exit(_check(_to_check(runs, check), as_json))
+    directories = [*RunDirectory.all_in(runs), *RunDirectory.unfinished_in(runs)]
     _remove_remains(directories)
     rows = sorted((facts_of(directory) for directory in directories), key=lambda row: (row.begun, row.name))
     if as_json:
@@ -93,6 +99,24 @@ def rm(names: tuple[str, ...], yes: bool, runs: Path) -> None:
         click.confirm(f"Remove {what}, with all that was learnt?", abort=True, err=True)
     for directory in directories:
         remove(directory)
+
+
+def _to_check(runs: Path, name: str) -> RunDirectory:
+    """A run, or what is left of one: a folder without a config can be checked too. Raises `UserError`."""
+    unfinished = [directory for directory in RunDirectory.unfinished_in(runs) if directory.path.name == name]
+    return unfinished[0] if unfinished else RunDirectory.existing(runs, name)
+
+
+def _check(directory: RunDirectory, as_json: bool) -> int:
+    """Say what was found; the exit code."""
+    findings = check_run(directory)
+    good = all(finding.state in GOOD for finding in findings)
+    if as_json:
+        files = [finding._asdict() for finding in findings]
+        print_json({"run": directory.path.name, "as_written": good, "files": files})
+    else:
+        print_table(("file", "state", ""), findings)
+    return 0 if good else 1
 
 
 def _remove_remains(directories: list[RunDirectory]) -> None:

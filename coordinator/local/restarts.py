@@ -1,4 +1,4 @@
-"""How soon a program that ended starts again.
+"""The programs of a local run, and how soon one that ended starts again.
 
 A program that another one ended did nothing wrong: it starts again however often that happens, only later and later. A
 program that keeps ending by its own fault is put aside.
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import signal
 from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
 
 RESTARTS_AT_MOST = 5
 RESTARTS_WITHIN_SECONDS = 10.0
@@ -31,6 +33,20 @@ OWN_FAULTS = frozenset(
 def is_own_fault(code: int) -> bool:
     """Whether a program that ended like this failed; otherwise a signal from outside ended it, or it obeyed one."""
     return code in OWN_FAULTS if code <= 0 else code != INTERRUPTED
+
+
+@dataclass
+class Program:
+    """One program under supervision; `struck` when chaos has ended it, `stopped_at` while a signal has it stopped, and
+    `overdue` when the supervisor has killed it because it stayed so.
+    """
+
+    name: str
+    run: Callable[[Callable[[], bool]], int]
+    process: int = 0
+    struck: bool = False
+    stopped_at: float | None = None
+    overdue: bool = False
 
 
 class Restarts:

@@ -33,7 +33,7 @@ from coordinator.host import limit_of_memory
 from coordinator.local.disturber import Disturber
 from coordinator.local.family import die_with_parent, log_to_append, name_process
 from coordinator.local.relay import relayed, run_relay
-from coordinator.local.restarts import Restarts
+from coordinator.local.restarts import Program, Restarts
 from coordinator.machine.state import CoordinatorState
 from coordinator.run_directory import RunDirectory
 from coordinator.service import Service
@@ -82,20 +82,6 @@ class Order:
         """What `to_json` made."""
         fields = json.loads(line)
         return cls(**{**fields, "endpoints": tuple(fields["endpoints"])})
-
-
-@dataclass
-class Program:
-    """One program under supervision; `struck` when chaos has ended it, `stopped_at` while a signal has it stopped, and
-    `overdue` when the supervisor has killed it because it stayed so.
-    """
-
-    name: str
-    run: Callable[[Callable[[], bool]], int]
-    process: int = 0
-    struck: bool = False
-    stopped_at: float | None = None
-    overdue: bool = False
 
 
 class Supervisor:
@@ -221,7 +207,9 @@ class Supervisor:
             self._forks_failed_at = now
             self._tell("delayed", program=program.name, reason=why, seconds=FORK_AGAIN_SECONDS)
         elif now - self._forks_failed_at >= FORKS_FAIL_AT_MOST_SECONDS:
-            self._fail(f"{why}; free memory, or raise the limit of processes (ulimit -u, or the control group's pids.max)")
+            self._fail(
+                f"{why}; free memory, or raise the limit of processes (ulimit -u, or the control group's pids.max)"
+            )
             return
         self._waiting[program.name] = (now + FORK_AGAIN_SECONDS, program)
 
@@ -236,7 +224,9 @@ class Supervisor:
             if program.name in NEEDED:
                 self._fail(f"the {program.name} keeps ending; its log is {self._log(program.name)}")
         elif delay:
-            self._tell("delayed", program=program.name, reason=f"{program.name} is ended again and again", seconds=delay)
+            self._tell(
+                "delayed", program=program.name, reason=f"{program.name} is ended again and again", seconds=delay
+            )
             self._waiting[program.name] = (time.monotonic() + delay, program)
         else:
             self._start(program)
