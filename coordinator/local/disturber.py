@@ -11,6 +11,10 @@ from typing import Any, Protocol
 
 HIT_BY_CHAOS = ("node", "broker", "coordinator")
 """What the names of programs begin with that are hit by `everything`; the relay is chaos's own tool."""
+SIGNALS = {"terminate": signal.SIGTERM, "interrupt": signal.SIGINT, "all": signal.SIGTERM}
+"""What is sent where it is not SIGKILL."""
+OF_THE_NAME = {"broker": "broker", "stop-broker": "broker", "coordinator": "coordinator"}
+"""Kinds that hit one program whose name is known."""
 
 
 class Victim(Protocol):
@@ -64,7 +68,7 @@ class Disturber:
             programs=[{"name": victim.name, "process": victim.process} for victim in victims],
             **facts,
         )
-        if command["do"] in ("pause", "partition"):
+        if command["do"] in ("pause", "partition", "stop-broker"):
             for victim in victims:
                 self._hold(number, victim, at + command["at_most_ms"] / 1000.0, cut=command["do"] == "partition")
             if not victims:
@@ -72,7 +76,7 @@ class Disturber:
             return
         for victim in victims:
             victim.struck = True
-            os.kill(victim.process, signal.SIGKILL)
+            os.kill(victim.process, SIGNALS.get(command["do"], signal.SIGKILL))
 
     def held(self) -> set[int]:
         """The processes that are stopped or cut off now."""
@@ -94,8 +98,9 @@ class Disturber:
         running = list(self._running())
         if command["do"] == "everything":
             return [victim for victim in running if victim.name.partition("-")[0] in HIT_BY_CHAOS]
-        name = command["do"] if command["do"] in ("broker", "coordinator") else command["node"]
-        return [victim for victim in running if victim.name == name]
+        named = OF_THE_NAME.get(command["do"])
+        names = [named] if named else command["nodes"]
+        return [victim for victim in running if victim.name in names]
 
     def _hold(self, number: int, victim: Victim, due: float, *, cut: bool) -> None:
         self._held[number] = Held(victim, victim.process, cut, due)

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 ADVANCES_WITHOUT_A_WORD = 10
 """So many reports of further steps after a disturbance, and no recovery: it hit somebody who was not needed."""
+OF_THE_BROKER = ("broker", "stop-broker")
 
 
 class Sample(NamedTuple):
@@ -33,7 +34,7 @@ class _Expected:
     @property
     def marked(self) -> bool:
         """Whether the coordinator has said something of it; of a broker's death it raises no generation."""
-        return self.noticed or self.wired or self.kind == "broker"
+        return self.noticed or self.wired or self.kind in OF_THE_BROKER
 
     def gone_on(self, step: int) -> bool:
         """Whether a report of progress shows that the run has gone on. Where no generation is raised, it is the second
@@ -41,7 +42,7 @@ class _Expected:
         """
         if self.wired:
             return step > self.step
-        return self.kind == "broker" and self.first_report is not None and step > self.first_report + 1
+        return self.kind in OF_THE_BROKER and self.first_report is not None and step > self.first_report + 1
 
 
 class Recoveries:
