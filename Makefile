@@ -2,6 +2,7 @@
 # make test       style, types and every test
 # make figures    what a network of 86 programs takes, and what that costs: an hour, on an idle machine
 # make simulate   a thousand runs in which everything goes wrong, on a simulated network, clock and disk   (SEEDS=10000, or SEED=7 for the story of one)
+# make adversary  two hundred runs of real programs that get signals at random: half an hour   (SCHEDULES=20 SEED=7)
 # make lock       write the pinned requirements again, after a change of pyproject.toml
 # make clean      remove the environment and everything that was built
 #
@@ -13,6 +14,7 @@ PYTEST_ARGUMENTS ?=
 FIGURES ?=
 SEEDS ?= 1000
 SEED ?=
+SCHEDULES ?= 200
 PROCESSES ?= 2
 LOCK_PYTHON ?= python3.13
 CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11
@@ -26,7 +28,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 NEEDS := pyproject.toml requirements/constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help learn test figures simulate lock clean
+.PHONY: help learn test figures simulate adversary lock clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -45,6 +47,9 @@ figures: .venv/test.stamp
 simulate: .venv/test.stamp
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.simulation.campaign \
 		$(if $(SEED),--seed $(SEED),--seeds $(SEEDS) --processes $(PROCESSES))
+
+adversary: .venv/test.stamp
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.adversary --schedules $(SCHEDULES) $(if $(SEED),--seed $(SEED))
 
 lock:
 	$(LOCK_PYTHON) requirements/lock.py

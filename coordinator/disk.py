@@ -49,8 +49,7 @@ class RealDisk:
 
     def read(self, path: Path, most: int) -> bytes:
         """The first `most` bytes of a file."""
-        with open_regular(path) as file:
-            return file.read(most)
+        return read_regular(path, most)
 
     def write(self, path: Path, content: bytes) -> None:
         """Put content into a file, in place of what it held."""
@@ -108,6 +107,13 @@ def open_regular(path: Path, flags: int = os.O_RDONLY) -> BinaryIO:
     except BaseException:
         os.close(descriptor)
         raise
+
+
+def read_regular(path: Path, most: int) -> bytes:
+    """Read the first `most` bytes of a file that is stored on a disk. Raises `OSError`."""
+    with open_regular(path) as file:
+        # As much memory as is asked for is taken at once, so no more is asked for than there is.
+        return file.read(min(most, os.fstat(file.fileno()).st_size))
 
 
 def write_whole(path: Path, content: bytes, disk: Disk = REAL_DISK) -> None:

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from coordinator.data.encoding import Encoding
-from coordinator.disk import open_regular, write_whole
+from coordinator.disk import read_regular, write_whole
 from coordinator.errors import UserError
 from coordinator.presets import NetworkSettings
 from coordinator.topology import Parameters
@@ -111,8 +111,7 @@ def load_model(path: Path) -> Model:
 
 def _read(path: Path) -> bytes:
     try:
-        with open_regular(path) as file:
-            content = file.read(LARGEST_MODEL_BYTES + 1)
+        content = read_regular(path, LARGEST_MODEL_BYTES + 1)
     except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
         raise UserError(f"{path}: no such file; use a model that `coordinator learn --save` wrote") from None
     except (OSError, ValueError) as fault:

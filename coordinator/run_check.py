@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from coordinator.disk import REAL_DISK, open_regular
+from coordinator.disk import REAL_DISK, read_regular
 from coordinator.errors import Damaged, UserError
 from coordinator.generation_record import GenerationRecord
 from coordinator.presets import NetworkSettings
@@ -158,8 +158,7 @@ class _Check:
         return AS_WRITTEN, f"up to step {latest.snapshot.step:,}, the last snapshot's" if more else ""
 
     def _of_events(self, name: str) -> tuple[str, str]:
-        with open_regular(self._directory.path / name) as file:
-            content = file.read(2 * LARGEST_EVENT_LOG_BYTES)
+        content = read_regular(self._directory.path / name, 2 * LARGEST_EVENT_LOG_BYTES)
         lines = content.split(b"\n")
         last = lines.pop()
         bad = [number for number, line in enumerate(lines, 1) if line and event_in(line, checked=self._checked) is None]

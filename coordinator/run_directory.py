@@ -33,7 +33,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from coordinator.data.prepared import PreparedData
-from coordinator.disk import REAL_DISK, open_regular, write_whole
+from coordinator.disk import REAL_DISK, open_regular, read_regular, write_whole
 from coordinator.errors import UserError
 from coordinator.presets import NetworkSettings
 from coordinator.run_names import FOLDERS, LOCKS, NAMES, hold_folder, is_without_config, remove_unfinished
@@ -284,8 +284,7 @@ class RunDirectory:
     def _parsed(self, name: str) -> Any:
         path = self.path / f"{name}.json"
         try:
-            with open_regular(path) as file:
-                content = file.read(LARGEST_JSON_BYTES + 1)
+            content = read_regular(path, LARGEST_JSON_BYTES + 1)
             if len(content) > LARGEST_JSON_BYTES:
                 raise UserError(f"{path} is too large to be one of ours")
             return json.loads(content)
@@ -299,7 +298,9 @@ class RunDirectory:
         """Whether every entry of the folder is a file or a folder: a FIFO or a device would be waited for. Raises `UserError`."""
         for name in NAMES - FOLDERS:
             if (self.path / name).is_dir():
-                raise UserError(f"{self.path / name} is a folder, not a file; remove it, or put the run's own file back")
+                raise UserError(
+                    f"{self.path / name} is a folder, not a file; remove it, or put the run's own file back"
+                )
         for place, _, names in os.walk(self.path):
             for name in names:
                 path = Path(place) / name

@@ -187,7 +187,7 @@ def events_of(path: Path, most_bytes: int = LARGEST_EVENT_LOG_BYTES) -> list[dic
         with open_regular(path) as file:
             start = max(0, file.seek(0, os.SEEK_END) - most_bytes)
             file.seek(start)
-            lines = file.read(most_bytes).split(b"\n")
+            lines = file.read().split(b"\n")
     except OSError:
         return []
     # A log that is read from its middle begins with the rest of a line.

@@ -16,7 +16,7 @@ import click
 from coordinator.cli.chaos import Extras, RunChaos, check_identical, compared, extras_options, print_chaos
 from coordinator.cli.job import Job, say_placement
 from coordinator.cli.options import json_option, runs_option, settings_options
-from coordinator.cli.output import errors, print_json, print_table, shown
+from coordinator.cli.output import errors, print_json, print_table, say_all, shown
 from coordinator.cli.progress import watcher
 from coordinator.cli.resume import run_to_resume
 from coordinator.disk import write_whole
@@ -66,6 +66,7 @@ def learn(
     DATASET is digits (the default), iris, wine, breast_cancer, xor, semeion, or the path of a CSV or NPZ file.
     """
     check_save(save)
+    say_all(remove_remains())
     job = None
     if resume is not None:
         if extras.compare:
@@ -156,8 +157,7 @@ def _watch(
 @contextlib.contextmanager
 def _able_to_go_on(directory: RunDirectory) -> Iterator[None]:
     """Begins without what a killed life of the run left behind; an interruption says how it would go on."""
-    for line in remove_remains() + remove_remains_of(directory):
-        errors.print(line, markup=False)
+    say_all(remove_remains_of(directory))
     try:
         yield
     except KeyboardInterrupt:
@@ -238,6 +238,7 @@ def verify(
 
     Exit 0 if no activity, error, weight or bias differs by more than 1e-12 of the largest of its kind, else 1.
     """
+    say_all(remove_remains())
     if flags.pop("group_size") is not None:
         raise UserError("verify takes --group-sizes, such as 1,4,layer")
     sizes = [text.strip() for text in group_sizes.split(",")]

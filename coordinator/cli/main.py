@@ -21,6 +21,7 @@ from coordinator.cli.predict import evaluate, predict
 from coordinator.cli.runs import runs
 from coordinator.cli.serve import serve
 from coordinator.errors import JobError, UserError
+from coordinator.host import limit_of_memory
 from neuron_node import __version__
 
 
@@ -58,6 +59,9 @@ def run(arguments: list[str] | None = None) -> int:
         return 2
     except JobError as fault:
         errors.print(f"coordinator: {fault}", markup=False)
+        return 1
+    except MemoryError:
+        errors.print(f"coordinator: there is too little memory{limit_of_memory()}", markup=False)
         return 1
     except (KeyboardInterrupt, click.Abort):
         errors.print("coordinator: interrupted", markup=False)

@@ -21,6 +21,12 @@ def print_json(value: Any) -> None:
     sys.stdout.flush()
 
 
+def say_all(lines: Iterable[str]) -> None:
+    """Each line on stderr."""
+    for line in lines:
+        errors.print(line, markup=False)
+
+
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> None:
     """A table; numbers to the right, None as a dash."""
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, show_header=any(columns))

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 import click
 from click.core import ParameterSource
 
-from coordinator.cli.output import errors
+from coordinator.cli.output import errors, say_all
 from coordinator.data.sources import DATASET_NAMES, load_table
 from coordinator.errors import UserError
+from coordinator.local.remains import remove_remains_of
 from coordinator.restoration import fault_of_model, restore_model
 from coordinator.resumption import config_to_go_on, nodes_of
 from coordinator.run_directory import RunDirectory
@@ -34,6 +35,9 @@ def run_to_resume(runs: Path, name: str, dataset: str | None, flags: Mapping[str
     if dataset is not None or flags["data"] is not None:
         _check_same_data(name, config, dataset, flags["data"])
     if result := directory.result():
+        if directory.holder() is None:
+            # Killed after its end, when it had only its sockets to remove.
+            say_all(remove_remains_of(directory))
         _restore(directory, config, result)
         return ToResume(directory, 0, restored=True)
     directory.check_free()

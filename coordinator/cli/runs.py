@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from coordinator.cli.options import json_option, runs_option
-from coordinator.cli.output import errors, print_json, print_table, shown
+from coordinator.cli.output import errors, print_json, print_table, say_all, shown
 from coordinator.local.remains import remove_remains, remove_remains_of
 from coordinator.run_check import GOOD, check_run
 from coordinator.run_directory import RunDirectory
@@ -126,8 +126,7 @@ def _remove_remains(directories: list[RunDirectory]) -> None:
         # A run that goes on has this file too, and somebody holds its folder.
         if (directory.path / "endpoints.json").exists() and directory.holder() is None:
             lines += remove_remains_of(directory)
-    for line in lines:
-        errors.print(line, markup=False)
+    say_all(lines)
 
 
 def _row(facts: dict[str, Any]) -> tuple[Any, ...]:
