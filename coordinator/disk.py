@@ -116,6 +116,14 @@ def read_regular(path: Path, most: int) -> bytes:
         return file.read(min(most, os.fstat(file.fileno()).st_size))
 
 
+def is_read_only(folder: Path) -> bool:
+    """Say whether the file system of a folder refuses all writes, as Linux makes it do after a fault of the disk."""
+    try:
+        return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
+    except OSError:
+        return False
+
+
 def write_whole(path: Path, content: bytes, disk: Disk = REAL_DISK) -> None:
     """Write aside, sync, rename, sync the folder: a crash leaves the old file or the new one. Raises `OSError`.
 

@@ -78,6 +78,11 @@ class RunStore:
         )
         logger.error("%s", self.damage[-1])
 
+    @property
+    def durable_step(self) -> int:
+        """The step of the last snapshot that is durable; 0 if there is none."""
+        return self._durable_step
+
     def persist(self, action: Persist) -> Persisted | PersistFailed:
         """Metrics before the snapshot: rows that have no snapshot are cut off, missing ones can't be had again."""
         snapshot = action.snapshot

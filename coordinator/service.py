@@ -12,7 +12,8 @@ from dataclasses import replace
 from typing import Any
 
 from coordinator.data.prepared import PreparedData
-from coordinator.errors import UserError
+from coordinator.disk import is_read_only
+from coordinator.errors import JobError, UserError
 from coordinator.machine.events import (
     Inspected,
     Persist,
@@ -168,14 +169,29 @@ class Service:
             case Report(event, facts):
                 self._report(event, facts)
             case Persist():
-                return [self._persist(action)]
+                return [self._unless_for_good(self._persist(action))]
             case PersistGeneration():
-                return [self._store.persist_generation(action)]
+                return [self._unless_for_good(self._store.persist_generation(action))]
             case Inspected():
                 assert self._inspect is not None
                 if compared := self._inspect(action):
                     self._observe("compared", compared)
         return []
+
+    def _unless_for_good(self, answer: Any) -> Any:
+        """The answer of a write: a full disk may have room again, so the machine tries again; a read-only disk stays so.
+
+        Raises:
+            JobError: the write failed, since the disk became read-only.
+        """
+        if isinstance(answer, PersistFailed) and is_read_only(self._directory.path):
+            kept = self._store.durable_step
+            what = f"the snapshot after step {kept:,} is kept" if kept else "no snapshot had been saved"
+            raise JobError(
+                f"{answer.reason}; the disk is read-only now; {what}; when the disk can be written again, go on with: "
+                f"coordinator learn --resume {self._directory.path.name}"
+            )
+        return answer
 
     def _persist(self, action: Persist) -> Persisted | PersistFailed:
         try:
