@@ -47,9 +47,7 @@ def await_progress(bench: Bench) -> None:
     """Until another snapshot is durable."""
     folder = bench.runs / "r" / "snapshots"
     before = max(folder.iterdir(), default=None) if folder.is_dir() else None
-    await_that(
-        lambda: folder.is_dir() and max(folder.glob("*.snapshot"), default=before) != before, "another snapshot"
-    )
+    await_that(lambda: folder.is_dir() and max(folder.glob("*.snapshot"), default=before) != before, "another snapshot")
 
 
 def check_undisturbed(bench: Bench, program: Program) -> None:
@@ -107,7 +105,10 @@ def test_programs_that_stay_stopped_are_replaced(bench: Bench) -> None:
     await_progress(bench)
     send([*of_run(bench, "all"), *bench.programs("supervisor")], signal.SIGSTOP)
     check_undisturbed(bench, program)
-    assert "supervisor" in program.said() and "stayed stopped by a signal, was killed, and was started again" in program.said()
+    assert (
+        "supervisor" in program.said()
+        and "stayed stopped by a signal, was killed, and was started again" in program.said()
+    )
 
 
 def test_the_owner_may_end_it(bench: Bench) -> None:
