@@ -77,7 +77,10 @@ def test_damage_to_any_file_is_said(run: RunDirectory, terminal: Terminal, name:
             damaged[dice.randrange(len(good))] ^= 1 << dice.randrange(8)
         path.write_bytes(damaged)
         found = {finding.file: finding for finding in check_run(run)}
-        if found[name].state != DAMAGED:
+        if found[name].state != DAMAGED and name == "events.jsonl":
+            # A log that ends earlier with a whole line: every event that is left is genuine.
+            assert good.startswith(bytes(damaged)) and (not damaged or damaged.endswith(b"\n")), number
+        elif found[name].state != DAMAGED:
             # White space between the words of JSON, or a blank that a line of the log does without.
             assert meaning is not None and json.loads(bytes(damaged)) == meaning, (name, number)
         else:
