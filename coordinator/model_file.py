@@ -1,7 +1,7 @@
-"""Save and load a trained network as a file that other programs read too: safetensors, with the rest as metadata.
+"""Save and load trained networks as safetensors files. The metadata contain network and encoding.
 
-The metadata's `content_sha256` is the SHA-256 of the whole file, with zeros in its own place. So every changed bit is seen,
-in a scale or a class name as in a weight. Files of version 0.1 have the format 1, which covers the weights only.
+The `content_sha256` of the metadata is the SHA-256 of the whole file, with zeros in its own place. So it shows every changed
+bit, in a scale or a class name as in a weight. Files of version 0.1 have format 1, whose checksum covers only the weights.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ logger = logging.getLogger("exmachina")
 
 @dataclass(frozen=True)
 class Model:
-    """A trained network: its learned numbers, how it computes, and how rows become inputs and outputs become answers."""
+    """A trained network: its parameters, its arithmetic, and the encoding of inputs and outputs."""
 
     parameters: Parameters
     network: NetworkSettings
@@ -80,7 +80,7 @@ def sealed(content: bytes) -> bytes:
 
 
 def load_model(path: Path) -> Model:
-    """Read a model, and check that it is whole. Raises `UserError`."""
+    """Read and check a model. Raises `UserError`."""
     content = _read(path)
     try:
         metadata = _metadata(content)

@@ -1,6 +1,6 @@
-"""What a run leaves to read: `metrics.csv`, a row a step, and `events.jsonl`, a line for whatever happened. Both bounded.
+"""The logs of a run: `metrics.csv` with one row per step, and `events.jsonl` with one event per line. Both are bounded.
 
-Every snapshot says what metrics.csv holds up to it; every line of events.jsonl has a checksum of its own.
+Every snapshot has the size and digest of metrics.csv at that time. Every line of events.jsonl has its own checksum.
 """
 
 from __future__ import annotations
@@ -52,30 +52,30 @@ class Extent(NamedTuple):
 
 
 class MetricsFile:
-    """One row a step, each step once, in order. When a run goes on it reaches exactly as far as its last durable snapshot."""
+    """One row per step, each step once, in order. When a run continues, the file ends at the last durable snapshot."""
 
     def __init__(self, path: Path, disk: Disk) -> None:
         self._path = path
         self._disk = disk
         self._named = False
-        """Whether the file's name is known to be durable; of one that an earlier life wrote, or failed to, it is not."""
+        """Whether the name of the file is durable. It is unknown for a file of an earlier process."""
         self._digest: Any = None
         self._size_bytes = 0
 
     def extent(self) -> Extent:
-        """What the file holds now, as far as this object knows: nothing else may write it. Raises `OSError`."""
+        """Return size and digest of the file, which only this object may write. Raises `OSError`."""
         if self._digest is None:
             self._know(self._content())
         return Extent(self._size_bytes, self._digest.hexdigest())
 
     def put_aside(self) -> None:
-        """Keep what is in the file under another name, and begin anew. Raises `OSError`."""
+        """Rename the file, so that the next rows begin a new one. Raises `OSError`."""
         self._disk.rename(self._path, self._path.with_suffix(".csv.damaged"))
         self._named = False
         self._digest = None
 
     def check(self, extent: Extent) -> str | None:
-        """What is wrong with the file if it was to begin like this; None if it does. Raises `OSError`."""
+        """Return the fault of a file that does not begin with this extent, or None. Raises `OSError`."""
         content = self._content()
         if not content and extent.size_bytes:
             return f"{self._path.name} is missing"
@@ -84,7 +84,7 @@ class MetricsFile:
         return None if extent.begins(content) else f"{self._path.name} is not as it was written"
 
     def append(self, rows: Sequence[Row]) -> None:
-        """Add rows, durably. Raises `OSError`."""
+        """Append rows durably. Raises `OSError`."""
         if not rows:
             return
         text = io.StringIO(newline="")
@@ -104,11 +104,11 @@ class MetricsFile:
         self._size_bytes += len(added)
 
     def steps(self) -> list[int]:
-        """The steps that have a row, in the file's order; half a row that a crash left is none. Raises `OSError`."""
+        """Return the steps that have a complete row, in the order of the file. Raises `OSError`."""
         return [step for line in self._lines() if (step := _step(line)) is not None]
 
     def cut(self, step: int) -> None:
-        """Let go of rows after a step, and of half a row: they will come again. Raises `OSError`."""
+        """Remove the rows after a step, and incomplete rows; these steps will be done again. Raises `OSError`."""
         self._digest = None
         lines = self._lines()
         rows = {number: line for line in lines if (number := _step(line)) is not None and number <= step}
@@ -139,16 +139,15 @@ class MetricsFile:
 
 
 def _step(line: str) -> int | None:
-    """The step of a row; None for the heading, and for half a row that a crash left."""
+    """Return the step of a row, or None for the heading and for an incomplete row."""
     first = line.partition(",")[0]
     return int(first) if first.isdigit() and line.count(",") == len(Row._fields) - 1 else None
 
 
 class EventLog:
-    """A line of JSON an event, with the time of day and a checksum; a log that grew too large becomes `.1`, in place of the
-    one before.
+    """One line of JSON per event, with the time of day and a checksum. A file that is too large is renamed to `.1`.
 
-    Nothing is decided by it, so it is not synced, and that it can't be written does not end a run.
+    Nothing depends on this log, so it is not synced, and a failure to write it does not stop a run.
     """
 
     def __init__(self, path: Path) -> None:
@@ -156,7 +155,7 @@ class EventLog:
         self._begun = False
 
     def note(self, event: str, facts: dict[str, Any]) -> None:
-        """Write one event down."""
+        """Write one event."""
         if event in NOT_LOGGED:
             return
         line = json.dumps({"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "event": event, **facts})
@@ -182,7 +181,7 @@ class EventLog:
 
 
 def events_of(path: Path, most_bytes: int = LARGEST_EVENT_LOG_BYTES) -> list[dict[str, Any]]:
-    """The events in the last bytes of a log, the oldest first; what can't be read, or is not as it was written, is left out."""
+    """Return the events in the last bytes of a log, the oldest first, without unreadable and altered lines."""
     try:
         with open_regular(path) as file:
             start = max(0, file.seek(0, os.SEEK_END) - most_bytes)
@@ -190,13 +189,13 @@ def events_of(path: Path, most_bytes: int = LARGEST_EVENT_LOG_BYTES) -> list[dic
             lines = file.read().split(b"\n")
     except OSError:
         return []
-    # A log that is read from its middle begins with the rest of a line.
+    # Reading from the middle begins with the rest of a line.
     found = (event_in(line, checked=False) for line in (lines[1:] if start else lines))
     return [event for event in found if event is not None]
 
 
 def event_in(line: bytes, *, checked: bool) -> dict[str, Any] | None:
-    """The event in a line of a log; None if the line is not as it was written. `checked` lines must have a checksum."""
+    """Return the event in a line of a log, or None if the line was altered. `checked` lines must have a checksum."""
     text = line.decode("utf-8", "replace")
     rest, begins, check = text.rpartition(CHECK_BEGINS)
     if begins:

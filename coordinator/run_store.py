@@ -1,4 +1,4 @@
-"""What makes a run go on after its coordinator died: its generation, its snapshots and its metrics, kept in step on disk."""
+"""The durable state of a run: generation, snapshots and metrics, kept consistent on disk."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from coordinator.snapshot_store import Saved, SnapshotStore
 from coordinator.topology import Topology
 
 BEYOND_ANY = 2**32
-"""Added to the last known generation when the record is lost: so many recoveries can't have happened since."""
+"""Added to the last known generation if the record is lost. No run has as many recoveries."""
 
 logger = logging.getLogger("exmachina")
 
 
 class Standing(NamedTuple):
-    """Where a run stood when its coordinator died: the highest generation it may have used, and its last good snapshot."""
+    """The state of a run: the highest generation that it may have used, and its last good snapshot."""
 
     generation: int
     snapshot: Snapshot | None
 
 
 class RunStore:
-    """Does the coordinator machine's `Persist` and `PersistGeneration`, and finds what an earlier life left."""
+    """Carries out `Persist` and `PersistGeneration` of the coordinator machine, and loads the state of earlier processes."""
 
     def __init__(self, folder: Path, identity: str, disk: Disk = REAL_DISK) -> None:
         self.metrics = MetricsFile(folder / "metrics.csv", disk)
@@ -48,10 +48,10 @@ class RunStore:
         """What `standing` found that was not as it was written, a line each, with what is used in its place."""
 
     def standing(self, topology: Topology) -> Standing:
-        """What an earlier life left; metrics that reach further than its snapshot are cut. Raises `OSError`."""
+        """Load the state that an earlier process left, and cut the metrics after its snapshot. Raises `OSError`."""
         damaged: list[str] = []
         saved = self._snapshots.latest(topology, damaged.append)
-        instead = f"going on after step {saved.snapshot.step:,}" if saved else "beginning again, with the first step"
+        instead = f"continuing after step {saved.snapshot.step:,}" if saved else "starting again with the first step"
         self.damage = [f"{line}; {instead}" for line in damaged]
         snapshots_generation = saved.generation if saved else 0
         try:
@@ -84,7 +84,7 @@ class RunStore:
         return self._durable_step
 
     def persist(self, action: Persist) -> Persisted | PersistFailed:
-        """Metrics before the snapshot: rows that have no snapshot are cut off, missing ones can't be had again."""
+        """Write the metrics before the snapshot: rows without a snapshot can be cut, missing rows cannot be made again."""
         snapshot = action.snapshot
         try:
             if self._half_done:

@@ -1,11 +1,11 @@
-"""A run's snapshots on disk: whole or not at all, and never a wrong load.
+"""The snapshots of a run on disk, with checksums.
 
     snapshots/step-000000150.snapshot   magic, SHA-256 of the rest, then the groups' states as safetensors, and as
-                                        metadata the step, the generation, the progress, whose they are, and a
-                                        digest of each group's state that is bound to the group and the step
+                                        metadata the step, the generation, the progress, the identity of the run, and
+                                        a digest of each group's state that is bound to the group and the step
 
-A file is written aside, synced, renamed, and its folder synced. The last two are kept; a damaged one is recognised by
-its checksums, and the one before is used.
+A file is written under a temporary name, synced, renamed, and its folder is synced. The last two snapshots are kept. If the
+checksums show damage, the previous snapshot is used.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from coordinator.machine.training import Epoch, Progress
 from coordinator.run_log import Extent
 from coordinator.topology import Topology
 from neuron_node.activations import Array
-from neuron_node.messages import State
+from neuron_node.messages import State, state_of
 
 MAGIC = b"exmachina snapshot 1\n"
 DIGEST_LENGTH = 32
@@ -50,16 +50,16 @@ class Saved(NamedTuple):
 
 
 class SnapshotStore:
-    """The snapshots of one run, under its folder."""
+    """The snapshots of one run."""
 
     def __init__(self, folder: Path, identity: str, disk: Disk) -> None:
-        """`identity` says what a snapshot belongs to (run, network, data, arithmetic): one of another is not loaded."""
+        """`identity` stands for run, network, data and arithmetic. Snapshots with another identity are not loaded."""
         self._folder = folder / "snapshots"
         self._identity = identity
         self._disk = disk
 
     def write(self, snapshot: Snapshot, generation: int, metrics: Extent | None = None) -> None:
-        """Make a snapshot durable, then let go of older ones. Raises `OSError`."""
+        """Make a snapshot durable, then remove older ones. Raises `OSError`."""
         if not self._disk.names(self._folder):
             self._disk.make_folder(self._folder)
             self._disk.sync_folder(self._folder.parent)
@@ -67,12 +67,15 @@ class SnapshotStore:
             self._path(snapshot.step), encode_snapshot(snapshot, generation, self._identity, metrics), self._disk
         )
         names = self._disk.names(self._folder)
-        # What a killed life has left half written is of no use to any.
+        # Remove the temporary files of killed processes too.
         for name in [*(self._path(old).name for old in _steps(names)[:-KEPT]), *filter(HALF_WRITTEN.fullmatch, names)]:
             self._disk.remove(self._folder / name)
 
     def latest(self, topology: Topology, damaged: Callable[[str], None] = lambda _line: None) -> Saved | None:
-        """The latest snapshot that is whole, and fits; None if there is none. `damaged` hears of others. Raises `OSError`."""
+        """Return the latest snapshot that is complete and belongs to this run, or None; report others to `damaged`.
+
+        Raises: `OSError`.
+        """
         for step in reversed(self.steps()):
             try:
                 saved = self.check(step, topology)
@@ -93,25 +96,25 @@ class SnapshotStore:
         return saved
 
     def kept(self) -> Iterator[tuple[int, int, bool]]:
-        """For people: the step of each snapshot, its bytes, and whether its checksum is right."""
+        """List the snapshots: step, size, and whether the checksum is right."""
         for step in self.steps():
             content, whole = b"", True
             try:
                 content = self._disk.read(self._path(step), LARGEST_SNAPSHOT_BYTES)
                 _payload(content)
             except FileNotFoundError:
-                # Of a run that goes on: a later one has taken its place.
+                # The run has replaced this snapshot in the meantime.
                 continue
             except (OSError, Damaged):
                 whole = False
             yield step, len(content), whole
 
     def steps(self) -> list[int]:
-        """The steps that there is a file of, damaged or not, in order."""
+        """Return the steps that have a file, damaged or not, in order."""
         return _steps(self._disk.names(self._folder))
 
     def _make_durable(self, step: int) -> None:
-        """What was read may be in memory only: the life that wrote it may have ended just before it synced the folder."""
+        """Sync the folder: the process that wrote a snapshot may have ended just before it did so."""
         self._disk.sync(self._path(step))
         for folder in (self._folder, self._folder.parent):
             self._disk.sync_folder(folder)
@@ -126,7 +129,7 @@ def _steps(names: Iterable[str]) -> list[int]:
 
 
 def encode_snapshot(snapshot: Snapshot, generation: int, identity: str, metrics: Extent | None = None) -> bytes:
-    """A snapshot as bytes, with what metrics.csv holds up to it."""
+    """Encode a snapshot, with size and digest of metrics.csv at that time."""
     tensors: dict[str, Array] = {}
     for group, state in snapshot.states.items():
         tensors[f"{group}.bias"] = np.ascontiguousarray(state.bias)
@@ -147,7 +150,7 @@ def encode_snapshot(snapshot: Snapshot, generation: int, identity: str, metrics:
 
 
 def decode_snapshot(content: bytes, identity: str, topology: Topology) -> Saved:
-    """The snapshot in these bytes. Raises `Damaged` for anything but exactly what was written, for this run."""
+    """Decode a snapshot of this run. Raises `Damaged` if a single byte is wrong."""
     payload = _payload(content)
     try:
         tensors = load(payload)
@@ -155,7 +158,9 @@ def decode_snapshot(content: bytes, identity: str, topology: Topology) -> Saved:
         progress = _progress(json.loads(header["progress"]))
         digests = dict(json.loads(header["digests"]))
         step, generation = int(header["step"]), int(header["generation"])
-        states = {number: State(tensors[f"{number}.bias"], tensors[f"{number}.weights"]) for number in topology.groups}
+        states = {
+            number: state_of(tensors[f"{number}.bias"], tensors[f"{number}.weights"]) for number in topology.groups
+        }
         belongs = header["identity"] == identity
         metrics = Extent.from_json(header["metrics"]) if "metrics" in header else None
     except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as fault:
@@ -181,7 +186,7 @@ def _reason(fault: Exception) -> str:
 
 
 def _payload(content: bytes) -> bytes:
-    """What follows the checksum, if that is right. Raises `Damaged`."""
+    """Return the bytes after the checksum, if it is right. Raises `Damaged`."""
     start = len(MAGIC) + DIGEST_LENGTH
     if content[: len(MAGIC)] != MAGIC or len(content) < start + 8:
         raise Damaged("it is no snapshot")
@@ -192,7 +197,7 @@ def _payload(content: bytes) -> bytes:
 
 
 def _digest(group: int, step: int, state: State) -> str:
-    """Of one group's state after one step: no other group's, and no other step's, is the same."""
+    """Return the digest of the state of a group after a step; it differs for each group and step."""
     digest = hashlib.sha256(f"{group} {step} ".encode())
     digest.update(np.ascontiguousarray(state.bias).data)
     digest.update(np.ascontiguousarray(state.weights).data)

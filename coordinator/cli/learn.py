@@ -1,4 +1,4 @@
-"""`learn` and `verify`: a whole run on this machine."""
+"""The commands `learn` and `verify`: a whole run on this machine."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from coordinator.run_log import EventLog
 from coordinator.wiring import check_relayed
 
 NOTED_HERE = ("ended", "put_aside", "delayed", "continued", "struck", "released")
-"""Events that the supervisor tells, and not the coordinator, which writes down its own."""
+"""Events of the supervisor. The coordinator writes its own events into the log of the run."""
 
 
 def check_save(path: Path | None) -> None:
-    """Before an hour of training, not after it. Raises `UserError`."""
+    """Check the path of --save before the training, not after it. Raises `UserError`."""
     if path is None:
         return
     folder = path.parent
     if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
         raise UserError(
-            f"--save: can't write a model to {path}; right would be a file's path in a folder that exists and is writable"
+            f"--save: cannot write a model to {path}; give the path of a file in a folder that exists and is writable"
         )
 
 
@@ -47,7 +47,7 @@ def check_save(path: Path | None) -> None:
 @click.argument("dataset", required=False)
 @settings_options
 @click.option("--save", type=click.Path(path_type=Path), help="Write the trained model to this file (safetensors).")
-@click.option("--resume", metavar="RUN", help="Go on with this run from its last snapshot; all settings are its own.")
+@click.option("--resume", metavar="RUN", help="Continue this run from its last snapshot, with its own settings.")
 @extras_options
 @runs_option
 @json_option
@@ -61,7 +61,7 @@ def learn(
     extras: Extras,
     **flags: Any,
 ) -> None:
-    """Train a network on this machine: one process a group, by default one a neuron.
+    """Train a network on this machine, with one process per group (by default, one per neuron).
 
     DATASET is digits (the default), iris, wine, breast_cancer, xor, semeion, or the path of a CSV or NPZ file.
     """
@@ -70,7 +70,7 @@ def learn(
     job = None
     if resume is not None:
         if extras.compare:
-            raise UserError("--compare does not go with --resume, but with a run from its beginning")
+            raise UserError("--compare cannot be used with --resume; it needs a run from the beginning")
         directory, nodes, restored = run_to_resume(runs, resume, dataset, flags)
         if restored:
             _show({**directory.read_json("result"), "run": directory.path.name}, directory, save, as_json)
@@ -87,7 +87,7 @@ def learn(
         directory = job.create_run(runs)
     result = _learnt(directory, nodes, extras)
     if job and extras.compare:
-        errors.print("once more, without chaos", markup=False)
+        errors.print("training again without chaos", markup=False)
         undisturbed = job.create_run(runs, name=f"{directory.path.name}-undisturbed", numbered=True)
         result |= compared(result, _learnt(undisturbed, nodes, Extras()))
         directory.write_json("result", result)
@@ -111,7 +111,7 @@ def _show(result: dict[str, Any], directory: RunDirectory, save: Path | None, as
 
 
 def _learnt(directory: RunDirectory, nodes: int, extras: Extras) -> dict[str, Any]:
-    """Train, with spares and disturbances; the result."""
+    """Train, with spares and faults, and return the result."""
     chaos = extras.chaos_in(directory)
     _watch(directory, nodes + extras.spares, chaos=chaos, relayed=extras.relayed)
     result: dict[str, Any] = directory.read_json("result")
@@ -124,7 +124,7 @@ def _learnt(directory: RunDirectory, nodes: int, extras: Extras) -> dict[str, An
 def _watch(
     directory: RunDirectory, nodes: int, *, verify: bool = False, chaos: RunChaos | None = None, relayed: bool = False
 ) -> None:
-    """Show a run until it has ended. Raises `JobError` with the run's own line if it failed."""
+    """Show the events of a run until it ends. Raises `JobError` with the reason if it failed."""
     failure: str | None = None
     finished = False
     log = EventLog(directory.path / "events.jsonl")
@@ -148,29 +148,31 @@ def _watch(
     if failure is not None:
         raise JobError(failure)
     if code == 0 and not finished:
-        raise JobError(f"the run {directory.path.name} was stopped before it had finished; {local.how_to_go_on()}")
+        raise JobError(f"the run {directory.path.name} was stopped before it finished; {local.how_to_go_on()}")
     if code:
-        why = local.last_words() or "no word"
-        raise JobError(f"the run ended with {code} ({why}); its logs are in {directory.logs}; {local.how_to_go_on()}")
+        why = local.last_words() or "it gave no reason"
+        raise JobError(
+            f"the run ended with exit code {code} ({why}); its logs are in {directory.logs}; {local.how_to_go_on()}"
+        )
 
 
 @contextlib.contextmanager
 def _able_to_go_on(directory: RunDirectory) -> Iterator[None]:
-    """Begins without what a killed life of the run left behind; an interruption says how it would go on."""
+    """Remove what an earlier process of the run left behind; on Ctrl-C, print the command that continues the run."""
     say_all(remove_remains_of(directory))
     try:
         yield
     except KeyboardInterrupt:
         name = directory.path.name
-        # Not on the line where the terminal has put ^C.
-        errors.print(f"\nthe run {name} can go on: coordinator learn --resume {name}", markup=False)
+        # The terminal has printed ^C: begin a new line.
+        errors.print(f"\ncontinue the run {name} with: coordinator learn --resume {name}", markup=False)
         raise click.Abort from None
 
 
 def _note_failure(directory: RunDirectory, log: EventLog, facts: dict[str, Any]) -> None:
-    """Of a failure that the coordinator did not write down itself, since it could not be started or kept ending."""
+    """Write down a failure, unless the coordinator has done so: it may never have started."""
     if directory.failure() != facts["reason"]:
-        # The reason may be a full disk.
+        # The disk may be full.
         with contextlib.suppress(OSError):
             directory.write_json("failure", facts)
         log.note("failed", facts)
@@ -216,10 +218,10 @@ def _quality(result: Mapping[str, Any]) -> list[tuple[str, str]]:
 @click.command()
 @click.argument("dataset", required=False)
 @settings_options
-@click.option("--steps", type=click.IntRange(1, 100_000), default=20, show_default=True, help="Steps to compare.")
 @click.option(
-    "--group-sizes", default="1,4,layer", show_default=True, help="The group sizes to compare, one after the other."
+    "--steps", type=click.IntRange(1, 100_000), default=20, show_default=True, help="Number of steps to compare."
 )
+@click.option("--group-sizes", default="1,4,layer", show_default=True, help="Group sizes to compare, one run each.")
 @runs_option
 @json_option
 @click.pass_context
@@ -236,7 +238,7 @@ def verify(
 ) -> None:
     """Train the same network as programs and as textbook matrices, and compare every number of every step.
 
-    Exit 0 if no activity, error, weight or bias differs by more than 1e-12 of the largest of its kind, else 1.
+    Exit with 0 if no activity, error, weight or bias differs by more than 1e-12 of the largest of its kind, else with 1.
     """
     say_all(remove_remains())
     if flags.pop("group_size") is not None:

@@ -1,6 +1,6 @@
-"""The `coordinator` command: what it can do, and what every way of ending means.
+"""The command `coordinator` and its exit codes.
 
-Exit codes: 0 fine, 1 the job failed, 2 wrong usage, 130 interrupted.
+Exit codes: 0 success, 1 the job failed, 2 wrong usage, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from neuron_node import __version__
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="coordinator")
-@click.option("--verbose", is_flag=True, help="Say more on stderr.")
+@click.option("--verbose", is_flag=True, help="Print more messages on stderr.")
 def cli(verbose: bool) -> None:
     """A neural network in which every neuron is a program of its own."""
     logging.basicConfig(
@@ -44,7 +44,7 @@ def _terminated(_number: int, _frame: object) -> None:
 
 
 def run(arguments: list[str] | None = None) -> int:
-    """Carry out a command line; the exit code. No fault of the user's or of the job's ends in a traceback."""
+    """Run a command line and return its exit code. Errors of the user or the job are one line, never a traceback."""
     signal.signal(signal.SIGTERM, _terminated)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         # Ignored, it was meant to be: nohup.
@@ -67,7 +67,7 @@ def run(arguments: list[str] | None = None) -> int:
         errors.print("coordinator: interrupted", markup=False)
         return 130
     except BrokenPipeError:
-        # The reader of our output has gone, as `head` does; there is nobody left to tell.
+        # The reader of our output has closed the pipe, as `head` does.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     return code if isinstance(code, int) else 0

@@ -22,51 +22,49 @@ SETTINGS = (
     "output_activation", "loss", "seed", "group_size", "wiring", "microbatches", "nodes", "test_fraction", "scaling",
     "preset", "snapshot_interval_steps", "regroup_after_seconds", "name",
 )  # fmt: skip
-"""Every setting but the data set, which is an argument. `coordinator.settings` checks the values, whatever they come from."""
+"""All settings except the data set, which is an argument. `coordinator.settings` checks the values."""
 
-json_option = click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON object on stdout, all else on stderr."
-)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 runs_option = click.option(
     "--runs",
     type=click.Path(path_type=Path),
     default=lambda: Path(os.environ.get("EXMACHINA_RUNS") or "runs"),
-    help="The folder that holds the runs.  [default: runs]",
+    help="The folder of all runs.  [default: $EXMACHINA_RUNS or runs]",
 )
 
 
 def settings_options(command: Command) -> Command:
-    """One option a setting, and --config."""
+    """Add one option per setting, and --config, to a command."""
     for name in reversed(SETTINGS):
-        description = LearnSettings.model_fields[name].description or ""
+        field = LearnSettings.model_fields[name]
         command = click.option(
             flag_of(name),
             name,
             metavar=name.rpartition("_")[2].upper(),
-            help=description,
+            help=f"{field.title}: {field.description}.",
         )(command)
     config = click.Path(path_type=Path)
     return click.option(
-        "--config", type=config, envvar="EXMACHINA_CONFIG", help="A TOML file with settings; flags win."
+        "--config", type=config, envvar="EXMACHINA_CONFIG", help="A TOML file with settings; options take precedence."
     )(command)
 
 
 def broker_endpoint_options(command: Command) -> Command:
-    """Where the broker is."""
+    """Add the options with the endpoints of the broker to a command."""
     command = click.option(
         "--broker-out",
         metavar="ENDPOINT",
-        help="Where the broker gives messages.  [default: $EXMACHINA_BROKER_OUT or port 5572 here]",
+        help="Endpoint that the broker sends from.  [default: $EXMACHINA_BROKER_OUT or local port 5572]",
     )(command)
     return click.option(
         "--broker-in",
         metavar="ENDPOINT",
-        help="Where the broker takes messages.  [default: $EXMACHINA_BROKER_IN or port 5571 here]",
+        help="Endpoint that the broker receives at.  [default: $EXMACHINA_BROKER_IN or local port 5571]",
     )(command)
 
 
 def broker_options(command: Command) -> Command:
-    """Where a running service is."""
+    """Add the options that locate a running service to a command."""
     command = click.option(
         "--patience",
         type=click.FloatRange(0.1, 3600),
@@ -74,12 +72,12 @@ def broker_options(command: Command) -> Command:
         show_default=True,
         help="Seconds to wait for an answer.",
     )(command)
-    command = click.option("--run", "run_name", metavar="NAME", help="Ask the local run of this name instead.")(command)
+    command = click.option("--run", "run_name", metavar="NAME", help="Name of a local run to query instead.")(command)
     return broker_endpoint_options(command)
 
 
 def endpoints(runs: Path, run_name: str | None, broker_in: str | None, broker_out: str | None) -> Endpoints:
-    """Where to find the service: a local run's broker, or the given endpoints, or the environment's. Raises `UserError`."""
+    """Find the broker: of the local run, else from the options, else from the environment. Raises `UserError`."""
     if run_name:
         directory = RunDirectory.existing(runs, run_name)
         if directory.holder() is None:

@@ -1,4 +1,4 @@
-"""What is printed: results on stdout, everything else on stderr."""
+"""Printing: results on stdout, everything else on stderr."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ results = Console(highlight=False)
 
 
 def print_json(value: Any) -> None:
-    """One JSON object on a line of its own."""
+    """Print one JSON object on a line of its own."""
     sys.stdout.write(json.dumps(value) + "\n")
     sys.stdout.flush()
 
@@ -28,7 +28,7 @@ def say_all(lines: Iterable[str]) -> None:
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> None:
-    """A table; numbers to the right, None as a dash."""
+    """Print a table; numbers are aligned to the right, None is a dash."""
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, show_header=any(columns))
     lines = [list(row) for row in rows]
     for index, column in enumerate(columns):
@@ -37,7 +37,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: st
     for line in lines:
         table.add_row(*(shown(value) for value in line))
     if not results.is_terminal:
-        # A pipe has no width: nothing is cut off, and nothing is filled up with blanks.
+        # A pipe has no width: cut nothing off, and remove trailing blanks.
         width = results.measure(table, options=results.options.update(max_width=10_000)).maximum
         console = Console(highlight=False, width=max(80, width), file=io.StringIO())
         with console.capture() as text:
@@ -48,7 +48,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: st
 
 
 def shown(value: Any) -> str:
-    """A value as people read it."""
+    """Format a value for a table."""
     if value is None:
         return "-"
     if isinstance(value, float):

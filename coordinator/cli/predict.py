@@ -1,4 +1,4 @@
-"""`predict` and `evaluate`: through a running service's neurons, or through a saved model's, in memory."""
+"""The commands `predict` and `evaluate`, with a running service or with a saved model."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ model_option = click.option(
 
 @dataclass(frozen=True)
 class Network:
-    """Something that rows can be sent through: how they are encoded, and the way there."""
+    """A network for rows: their encoding, and functions that send them through the network."""
 
     encoding: Encoding
     loss: str
@@ -45,7 +45,7 @@ class Network:
 
 @contextmanager
 def network(model: Path | None, runs: Path, where: dict[str, Any]) -> Iterator[Network]:
-    """The saved model's network, or the running service's."""
+    """Open the network of a saved model or of a running service."""
     patience = where.pop("patience")
     if model is not None:
         saved = load_model(model)
@@ -75,9 +75,9 @@ def network(model: Path | None, runs: Path, where: dict[str, Any]) -> Iterator[N
 @runs_option
 @json_option
 def predict(source: str, model: Path | None, runs: Path, as_json: bool, **where: Any) -> None:
-    """What the network makes of rows of numbers.
+    """Predict rows of numbers.
 
-    They come from a CSV or NPZ file, or from stdin: one row a line, without a target.
+    The rows come from a CSV or NPZ file, or from stdin: one row per line, without a target.
     """
     with network(model, runs, where) as net:
         rows = read_rows(sys.stdin if source == "-" else Path(source), net.encoding)
@@ -144,9 +144,9 @@ def evaluate(
     as_json: bool,
     **where: Any,
 ) -> None:
-    """How good the network is.
+    """Measure how good the network is.
 
-    On DATASET (a name or a file: all of its rows), or on a service's held-out samples.
+    The samples are all rows of DATASET (a name or a file), or the held-out samples of the service.
     """
     with network(model, runs, where) as net:
         if dataset is not None:
@@ -156,7 +156,7 @@ def evaluate(
             activities, targets = net.forward(rows.inputs), rows.targets
         elif net.held_out is None:
             raise UserError(
-                "a saved model has no held-out samples with it; name a data set or a file: evaluate DATASET --model …"
+                "a saved model contains no held-out samples; name a data set or a file: evaluate DATASET --model …"
             )
         else:
             activities, targets = net.held_out()

@@ -1,4 +1,4 @@
-"""A run as it goes on: a progress bar on a terminal, plain lines elsewhere. Always on stderr."""
+"""The progress of a run on stderr: a progress bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from coordinator.cli.output import errors, shown
 
 
 class Watcher(Protocol):
-    """Is told every event of a run."""
+    """Receives every event of a run."""
 
     def __call__(self, event: str, facts: dict[str, Any]) -> None:
-        """Take one event."""
+        """Handle one event."""
 
 
 def _percent(value: float | None) -> str:
@@ -29,7 +29,7 @@ def _number(value: float | None) -> str:
 
 def _waiting(facts: dict[str, Any]) -> str:
     missing = facts["need"] - facts["have"]
-    return f"waiting for nodes: {facts['have']} of {facts['need']} are here; start {missing} more to go on"
+    return f"waiting for nodes: {facts['have']} of {facts['need']} are here; start {missing} more"
 
 
 def _recovery(facts: dict[str, Any]) -> str:
@@ -42,7 +42,7 @@ def _recovered(facts: dict[str, Any]) -> str:
 
 def _ended(facts: dict[str, Any]) -> str:
     code = facts["code"]
-    how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
+    how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
     if facts.get("stopped"):
         how = "stayed stopped by a signal, was killed,"
     return f"{facts['program']} (process {facts['process']}) {how} and was started again"
@@ -54,28 +54,28 @@ def _epoch(facts: dict[str, Any]) -> str:
 
 
 LINES: dict[str, Callable[[dict[str, Any]], str]] = {
-    "wired": lambda facts: f"wired: {facts['nodes']} nodes proved their links in {facts['seconds']:.1f} s",
+    "wired": lambda facts: f"wired: {facts['nodes']} nodes connected in {facts['seconds']:.1f} s",
     "recovery": _recovery,
     "recovered": _recovered,
     "epoch": _epoch,
     "ended": _ended,
-    "stalled": lambda facts: f"the step does not get done: {facts['why']}",
-    "regrouped": lambda facts: f"{facts['neuron']} moves in with others, on {facts['node']}",
+    "stalled": lambda facts: f"a step is stuck: {facts['why']}",
+    "regrouped": lambda facts: f"{facts['neuron']} now runs in program {facts['node']}",
     "damaged": lambda facts: facts["reason"],
     "unsaved": lambda facts: f"{facts['reason']}; trying again",
     "delayed": lambda facts: f"{facts['reason']}; starting it again in {facts['seconds']:g} s",
-    "continued": lambda facts: f"{facts['program']} (process {facts['process']}) was stopped by a signal and goes on",
-    "put_aside": lambda facts: f"{facts['program']} keeps ending and is put aside; its log is {facts['log']}",
+    "continued": lambda facts: f"{facts['program']} (process {facts['process']}) was stopped by a signal and continues",
+    "put_aside": lambda facts: f"{facts['program']} keeps ending and is not started again; its log is {facts['log']}",
 }
-"""What is said of an event, by its name. Those that are not here are not for people, or have a place of their own."""
+"""The line of each event that is printed. Other events are not printed, or are printed elsewhere."""
 
 LINES_OF_EPOCHS = 20
 REPEATED = ("unsaved",)
-"""Events that come again and again while nothing changes: said once, until something else has been said."""
+"""Events that repeat while nothing changes: printed once, until another line has been printed."""
 
 
 def line_of(event: str, facts: dict[str, Any]) -> str | None:
-    """What to say of an event, if anything; of very many epochs only the first, some, and the last."""
+    """Return the line of an event, or None. Of many epochs, only the first, some, and the last have a line."""
     if event == "epoch" and facts["epochs"] > LINES_OF_EPOCHS:
         every = -(-facts["epochs"] // LINES_OF_EPOCHS)
         if facts["epoch"] % every and facts["epoch"] not in (1, facts["epochs"]):
@@ -84,7 +84,7 @@ def line_of(event: str, facts: dict[str, Any]) -> str | None:
 
 
 class PlainLines:
-    """A line for what matters; `waiting` only when it has not changed for a while, so that a start is not a page long."""
+    """Prints one line per important event; the event `waiting` only if asked to, so that a start is not a page long."""
 
     def __init__(self, say_waiting: bool = False) -> None:
         self._say_waiting = say_waiting
@@ -97,7 +97,7 @@ class PlainLines:
         return None
 
     def __call__(self, event: str, facts: dict[str, Any]) -> None:
-        """Say one event."""
+        """Print one event."""
         if event == "waiting" and self._say_waiting:
             errors.print(_waiting(facts), markup=False)
         elif (line := line_of(event, facts)) and not (event in REPEATED and line == self._said):
@@ -106,7 +106,7 @@ class PlainLines:
 
 
 class ProgressBar:
-    """One bar over all steps, and a line above it for what matters."""
+    """One bar over all steps, and lines above it for important events."""
 
     def __init__(self) -> None:
         columns = "epoch {task.fields[epoch]}", "accuracy {task.fields[accuracy]}", "loss {task.fields[loss]}"
@@ -118,7 +118,7 @@ class ProgressBar:
             TimeRemainingColumn(compact=True),
             console=errors,
             transient=True,
-            # No thread of its own: the bar moves when the run does.
+            # Refresh without a thread: the bar changes with the events of the run.
             auto_refresh=False,
         )
         self._task: TaskID | None = None
@@ -160,5 +160,5 @@ class ProgressBar:
 
 
 def watcher(*, quiet: bool = False) -> PlainLines | ProgressBar:
-    """What suits where stderr goes."""
+    """Return a progress bar if stderr is a terminal, else plain lines."""
     return ProgressBar() if errors.is_terminal and not quiet else PlainLines()

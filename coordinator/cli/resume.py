@@ -1,4 +1,4 @@
-"""`learn --resume RUN`: the run to go on with, if nothing speaks against it."""
+"""The option `learn --resume RUN`: find and check the run to continue."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from coordinator.settings import flag_of
 
 
 class ToResume(NamedTuple):
-    """A run to go on with, and the nodes that it needs; of one that has finished the model was `restored`, and that is all."""
+    """A run to continue and its number of nodes. If `restored`, the run has finished, and only its model was missing."""
 
     directory: RunDirectory
     nodes: int
@@ -28,7 +28,7 @@ class ToResume(NamedTuple):
 
 
 def run_to_resume(runs: Path, name: str, dataset: str | None, flags: Mapping[str, Any]) -> ToResume:
-    """The run to go on with; nothing is written but a lost model of a finished run. Raises `UserError`."""
+    """Return the run to continue. Writes only the model of a finished run, if it is missing. Raises `UserError`."""
     _check_no_setting(flags)
     directory = RunDirectory.existing(runs, name)
     config = config_to_go_on(directory)
@@ -67,7 +67,9 @@ def _check_no_setting(flags: Mapping[str, Any]) -> None:
     if click.get_current_context().get_parameter_source("config") is ParameterSource.COMMANDLINE:
         given.append("--config")
     if given:
-        raise UserError(f"{given[0]} does not go with --resume: a run goes on with the settings that it was begun with")
+        raise UserError(
+            f"{given[0]} cannot be used with --resume: a run continues with the settings that it was started with"
+        )
 
 
 def _check_same_data(name: str, config: Mapping[str, Any], dataset: str | None, data: str | None) -> None:
@@ -77,6 +79,6 @@ def _check_same_data(name: str, config: Mapping[str, Any], dataset: str | None, 
     table = load_table(asked, data=Path(data) if data is not None else None, target=target)
     if table.sha256 != config["data_sha256"]:
         raise UserError(
-            f"{data or asked} is not the data that the run {name} was begun with (another SHA-256); "
-            "leave it out to go on with the run's own copy, or begin another run"
+            f"{data or asked} is not the data that the run {name} was started with (another SHA-256); "
+            "leave it out to continue with the copy of the run, or start another run"
         )

@@ -1,4 +1,4 @@
-"""Starts a local run and tells what happens in it. The command line's end of the supervisor."""
+"""Starts a local run and returns its events: the part of the command line that talks to the supervisor."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from coordinator.local.remains import PREFIX, SocketFolder, make_socket_folder
 from coordinator.local.supervisor import ENDING, STOPPED_AT_MOST_SECONDS, Order
 from coordinator.needs import Needs, check_needs, most_descriptors
 from coordinator.run_directory import RunDirectory
-from neuron_node.messages import IDENTITY_LENGTH
+from neuron_node.frames import IDENTITY_LENGTH
 from neuron_node.wiring import LONGEST_IPC_PATH
 
 STOPPING_AT_MOST_SECONDS = 20.0
@@ -33,7 +33,7 @@ LARGEST_LAST_WORDS_BYTES = 4_096
 
 
 def check_machine(needs: Needs, advice: str = "it fits with") -> None:
-    """Whether this machine has what a run needs, and a path for its sockets that is not too long. Raises `UserError`."""
+    """Raise `UserError` if this machine lacks the resources of a run, or if the path of its sockets is too long."""
     sockets = f"{tempfile.gettempdir()}/{PREFIX}XXXXXXXX/out"
     sockets += f"-{needs.nodes + needs.spares}" if needs.relayed else ""
     if needs.wiring == "direct":
@@ -46,13 +46,13 @@ def check_machine(needs: Needs, advice: str = "it fits with") -> None:
 
 
 class LocalRun:
-    """A supervisor and its programs. As a context manager it leaves no process and no socket file behind."""
+    """A supervisor and its programs. As a context manager, it leaves no process and no socket behind."""
 
     supervisor_module = "coordinator.local.supervisor"
-    """What is started: it reads an `Order` and carries it out."""
+    """The module of the supervisor, which reads an `Order` and carries it out."""
 
     def __init__(self, directory: RunDirectory, nodes: int, *, verify: bool = False, relayed: bool = False) -> None:
-        """`nodes` are all that are to be started, spares too; those that are `relayed` can be cut off."""
+        """`nodes` is the number of nodes, with spares. If they are `relayed`, they can be disconnected."""
         self._directory = directory
         self._nodes = nodes
         self._verify = verify
@@ -97,7 +97,7 @@ class LocalRun:
         )
         try:
             with open_regular(self.log("supervisor"), os.O_WRONLY | os.O_CREAT | os.O_APPEND) as log:
-                # A session of its own: Ctrl-C reaches the command line, which then ends the run in order.
+                # The supervisor has its own session: Ctrl-C reaches only the command line, which ends the run in order.
                 self._supervisor = subprocess.Popen(
                     [sys.executable, "-m", self.supervisor_module],
                     stdin=subprocess.PIPE,
@@ -114,7 +114,7 @@ class LocalRun:
             print(order.to_json(), file=self._supervisor.stdin, flush=True)
 
     def _end(self) -> None:
-        # One signal is enough; a second must not leave half a network behind.
+        # A second signal must not leave a part of the network behind.
         previous = {number: signal.signal(number, signal.SIG_IGN) for number in ENDING}
         try:
             if self._supervisor is not None:
@@ -124,7 +124,7 @@ class LocalRun:
             if self._sockets is not None:
                 shutil.rmtree(self._sockets.path, ignore_errors=True)
                 os.close(self._sockets.lock)
-                # A disk that became read-only keeps the file; the next command sees that nobody is at work.
+                # A disk that became read-only keeps the file; the next command finds no program that uses the run.
                 with contextlib.suppress(OSError):
                     self._directory.forget("endpoints")
         finally:
@@ -146,7 +146,7 @@ class LocalRun:
         supervisor.stdout.close()
 
     def events(self) -> Iterator[dict[str, Any]]:
-        """What coordinator and supervisor report, as it comes, until both have ended."""
+        """Iterate over the events of coordinator and supervisor until both have ended."""
         assert self._supervisor is not None and self._supervisor.stdout is not None
         buffers = {self._events: b"", self._supervisor.stdout.fileno(): b""}
         with selectors.DefaultSelector() as selector:
@@ -185,13 +185,13 @@ class LocalRun:
         return False
 
     def command(self, command: Mapping[str, Any]) -> None:
-        """Let the supervisor do something to its programs; too late when it has ended."""
+        """Send a command to the supervisor; do nothing if it has ended."""
         assert self._supervisor is not None and self._supervisor.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             print(json.dumps(command), file=self._supervisor.stdin, flush=True)
 
     def exit_code(self) -> int:
-        """The coordinator's exit code, once the events have ended. Raises `JobError` if the supervisor itself failed."""
+        """Return the exit code of the coordinator after the last event. Raises `JobError` if the supervisor failed."""
         assert self._supervisor is not None
         code = self._supervisor.wait()
         if code < 0:
@@ -216,5 +216,5 @@ class LocalRun:
         return f"go on with: coordinator learn --resume {self._directory.path.name}"
 
     def log(self, name: str) -> Path:
-        """A program's log."""
+        """Return the path of the log of a program."""
         return self._directory.logs / f"{name}.log"

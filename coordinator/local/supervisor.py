@@ -1,13 +1,13 @@
 """The supervisor of a local run, a program of its own: `python -m coordinator.local.supervisor`, driven by `launcher`.
 
-It imports once what all programs need and then forks them: a neuron costs 1 to 2 ms and 1.5 MB that way. It starts again
-every program that ends without having been told to by the run, whatever its exit code; it ends a program that stays
-stopped; it ends when the coordinator has ended the run, and takes all programs with it, however it ends.
+It imports all modules once and then forks the programs, so that a neuron costs only 1 to 2 ms and 1.5 MB. It starts every
+program again that ends before the run has told it to with any exit code, and kills programs that stay stopped. It ends
+when the coordinator has ended the run, and ends all its programs.
 
-The coordinator writes to a pipe before it tells any node to end: so the supervisor knows whether the run asked for it.
+The coordinator writes to a pipe before it tells any node to end, so the supervisor knows whether the run asked for it.
 
-Standard input: one line of JSON (`Order`), then a line of JSON a command of chaos, mostly none; its end means stop.
-Standard output: a line of JSON an event.
+Standard input: one line of JSON (`Order`), then one line of JSON per command of chaos. Its end means stop.
+Standard output: one line of JSON per event.
 """
 
 from __future__ import annotations
@@ -51,16 +51,16 @@ STOPPED_AT_MOST_SECONDS = 5.0
 FORK_AGAIN_SECONDS = 1.0
 FORKS_FAIL_AT_MOST_SECONDS = 60.0
 NEEDED = ("broker", "coordinator", "relay")
-"""Programs that a run can't do without; any node's place can be taken by another life of it."""
+"""Programs without which a run cannot continue. Nodes can be replaced."""
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 KERNEL_NAMES = {"broker": "neuron-broker", "coordinator": "coordinator", "relay": "neuron-relay"}
 
 
 @dataclass(frozen=True)
 class Order:
-    """What to start. `events` is the file descriptor on which the coordinator reports, a line of JSON an event; nodes that
-    are `relayed` reach the broker through a relay, and can be cut off. Where `outlets` is not empty wiring is direct, and
-    that is where programs listen, with their incarnation in place of `*`.
+    """The programs to start. The coordinator reports events as lines of JSON on the file descriptor `events`. If nodes are
+    `relayed`, they reach the broker through a relay, and can be disconnected. In direct wiring, `outlets` is the endpoint of
+    each program, with its incarnation in place of `*`; else it is empty.
     """
 
     run: str
@@ -74,12 +74,12 @@ class Order:
     descriptors: int
 
     def to_json(self) -> str:
-        """One line."""
+        """Encode as one line."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, line: str) -> Order:
-        """What `to_json` made."""
+        """Decode the result of `to_json`."""
         fields = json.loads(line)
         return cls(**{**fields, "endpoints": tuple(fields["endpoints"])})
 
@@ -102,7 +102,7 @@ class Supervisor:
         self._stopping = False
         self._code = 0
         self._unread = b""
-        # The relay's orders: the supervisor writes, the relay reads.
+        # Orders to the relay: the supervisor writes, the relay reads.
         self._orders = os.pipe() if order.relayed else None
         # The coordinator writes here that it ends the run.
         self._word, self._say_word = os.pipe()
@@ -116,12 +116,12 @@ class Supervisor:
         self._wakeup.setblocking(False)
 
     def run(self) -> int:
-        """Until the coordinator has ended the run or the launcher lets go; the exit code."""
+        """Run until the coordinator has ended the run or standard input is closed; return the exit code."""
         for number in (signal.SIGCHLD, *ENDING):
             if signal.getsignal(number) is not signal.SIG_IGN:
                 signal.signal(number, self._on_signal)
         signal.set_wakeup_fd(self._wakeup.fileno(), warn_on_full_buffer=False)
-        # Objects that live for ever are never looked at again, so their pages stay shared with the children.
+        # Frozen objects are ignored by the garbage collector, so their pages stay shared with the children.
         gc.collect()
         gc.freeze()
         try:
@@ -154,7 +154,7 @@ class Supervisor:
             self._stopping = True
 
     def _obey(self) -> None:
-        """Read commands; their end means that the launcher has let go."""
+        """Read and carry out commands; the end of the input means stop."""
         read = os.read(sys.stdin.fileno(), 65_536)
         if not read:
             self._stopping = True
@@ -237,7 +237,7 @@ class Supervisor:
         self._stopping = True
 
     def _live(self, program: Program, parent: int) -> None:
-        """The rest of a child's life; never returns."""
+        """Run a program in the forked child; never return."""
         code = 1
         try:
             signal.set_wakeup_fd(-1)
@@ -316,7 +316,7 @@ class Supervisor:
                 self._has_ended(self._by_process.pop(process), os.waitstatus_to_exitcode(status))
 
     def _has_ended(self, program: Program, code: int) -> None:
-        """Go by whether the program was told to end; its exit code says only how a run has ended."""
+        """Start a program again unless the run told it to end. Its exit code only says how the run has ended."""
         with contextlib.suppress(BlockingIOError):
             self._run_ends = bool(os.read(self._word, 4096)) or self._run_ends
         if self._stopping:
@@ -333,12 +333,12 @@ class Supervisor:
                 self._start_again_what_was_done()
 
     def _start_again_what_was_done(self) -> None:
-        """Start the nodes that a coordinator had ended before it was killed: its next life has the run to end once more."""
+        """Start stopped nodes again, for a coordinator that was killed while it stopped them: it will stop them again."""
         while self._done:
             self._start(self._done.pop(0))
 
     def _end_all(self) -> None:
-        """Coordinator, nodes and broker in this order, politely; then, for those that don't hear it, the kernel."""
+        """End the coordinator, then the nodes, then the broker with SIGTERM; kill the programs that do not end."""
         self._stopping = True
         self._disturber.release_all()
         deadline = time.monotonic() + STOPPING_AT_MOST_SECONDS
