@@ -16,6 +16,7 @@
 DATASET ?= digits
 ARGUMENTS ?=
 PYTEST_ARGUMENTS ?=
+SELECTION := -m "not slow"
 FIGURES ?=
 SEEDS ?= 1000
 SEED ?=
@@ -33,7 +34,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 NEEDS := pyproject.toml requirements/constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help learn test test-all checks coverage docs figures simulate adversary lock release dev clean
+.PHONY: help learn test test-all coverage docs figures simulate adversary lock release dev clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -41,17 +42,15 @@ help:
 learn: .venv/learn.stamp
 	@$(BIN)/coordinator learn $(DATASET) $(ARGUMENTS)
 
-test: checks
-	$(BIN)/pytest --durations=20 -m "not slow" $(PYTEST_ARGUMENTS)
-
-test-all: checks
-	$(BIN)/pytest --durations=20 $(PYTEST_ARGUMENTS)
-
-checks: .venv/test.stamp
+test: .venv/test.stamp
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/python -m tests.docs.prose
+	$(BIN)/pytest --durations=20 $(SELECTION) $(PYTEST_ARGUMENTS)
+
+test-all: SELECTION :=
+test-all: test
 
 # Programs that the tests start are measured too, also those that end with os._exit; see [tool.coverage] in pyproject.toml.
 coverage: export COVERAGE_FILE := $(CURDIR)/build/coverage/data

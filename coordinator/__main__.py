@@ -10,7 +10,7 @@ from importlib.util import find_spec
 EXTRA = ("click", "pydantic", "rich", "safetensors", "sklearn")
 MEGABYTE = 1024 * 1024
 LEAST_MEGABYTES = 512
-"""Address space that the libraries take to be imported: with less they end in tracebacks, or never return."""
+"""The address space that importing the libraries takes. With less, the import ends in a traceback, or never."""
 
 
 def main() -> int:
@@ -18,7 +18,7 @@ def main() -> int:
     limit, _ = resource.getrlimit(resource.RLIMIT_AS)
     if limit != resource.RLIM_INFINITY and limit < LEAST_MEGABYTES * MEGABYTE:
         print(
-            f"coordinator: one process may have {limit // MEGABYTE} MB of memory, {LEAST_MEGABYTES} are needed; "
+            f"coordinator: one process may use {limit // MEGABYTE} MB of memory, but {LEAST_MEGABYTES} MB are needed; "
             f"raise the limit (ulimit -v {LEAST_MEGABYTES * 1024})",
             file=sys.stderr,
         )

@@ -91,9 +91,9 @@ REAL_DISK = RealDisk()
 
 
 def open_regular(path: Path, flags: int = os.O_RDONLY) -> BinaryIO:
-    """Open a file that is stored on a disk, and never wait for one that is not. Raises `OSError`.
+    """Open a regular file, and refuse any other without waiting. Raises `OSError`.
 
-    A FIFO would be waited for, and a device such as /dev/zero never ends.
+    Opening a FIFO waits for a writer, and a device such as /dev/zero never ends.
     """
     descriptor = os.open(path, flags | os.O_NONBLOCK | os.O_CLOEXEC, 0o644)
     try:
@@ -110,14 +110,14 @@ def open_regular(path: Path, flags: int = os.O_RDONLY) -> BinaryIO:
 
 
 def read_regular(path: Path, most: int) -> bytes:
-    """Read the first `most` bytes of a file that is stored on a disk. Raises `OSError`."""
+    """Read the first `most` bytes of a regular file. Raises `OSError`."""
     with open_regular(path) as file:
-        # As much memory as is asked for is taken at once, so no more is asked for than there is.
+        # A read allocates all memory that it may need at once: ask for no more than the file has.
         return file.read(min(most, os.fstat(file.fileno()).st_size))
 
 
 def is_read_only(folder: Path) -> bool:
-    """Say whether the file system of a folder refuses all writes, as Linux makes it do after a fault of the disk."""
+    """Whether the file system of a folder refuses all writes, as after a fault of the disk."""
     try:
         return bool(os.statvfs(folder).f_flag & os.ST_RDONLY)
     except OSError:
@@ -140,7 +140,7 @@ def write_whole(path: Path, content: bytes, disk: Disk = REAL_DISK) -> None:
         try:
             disk.remove(aside)
         except OSError:
-            # Of a disk that can't be written the first fault tells more.
+            # The first fault says more.
             raise fault from None
         raise
     disk.sync_folder(path.parent)

@@ -41,7 +41,7 @@ class GenerationRecord:
         return max(found, default=0)
 
     def check(self, name: str) -> int:
-        """The generation in one of the copies. Raises `OSError` and `Damaged`."""
+        """Return the generation in one copy. Raises `OSError` and `Damaged`."""
         [path] = [path for path in self._paths if path.name == name]
         return _generation(self._disk.read(path, LARGEST_RECORD_BYTES))
 

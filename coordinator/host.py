@@ -43,9 +43,9 @@ def other_machines() -> Machine:
 
 
 def limit_of_memory() -> str:
-    """How much memory one process may have, as the rest of a line; empty where nothing limits it."""
+    """Return the memory limit of a process as the end of a message; empty without a limit."""
     most, _ = resource.getrlimit(resource.RLIMIT_AS)
-    return "" if most == resource.RLIM_INFINITY else f" (one process may have {most // MEGABYTE:,} MB: ulimit -v)"
+    return "" if most == resource.RLIM_INFINITY else f" (one process may use {most // MEGABYTE:,} MB: ulimit -v)"
 
 
 def _cores() -> int:
@@ -57,7 +57,7 @@ def _cores() -> int:
 
 
 def _quota(folder: Path) -> int | None:
-    """Whole cores that a control group of either version grants; None without a limit."""
+    """Return the number of whole cores that a control group of version 1 or 2 grants; None without a limit."""
     try:
         quota, period = (int(word) for word in (folder / "cpu.max").read_text(encoding="ascii").split())
     except (OSError, ValueError):
@@ -98,7 +98,7 @@ def _memory_left_megabytes() -> float | None:
         left = []
     for folder in _control_groups("memory"):
         for most_name, taken_name in MEMORY_FILES:
-            # Version 1 has no word for "no limit", but a number beyond any memory: it can't be the smallest.
+            # In version 1, no limit is a number larger than any memory, and so never the smallest.
             if (most := _number(folder / most_name)) is not None:
                 left.append((most - (_number(folder / taken_name) or 0) + _cached_bytes(folder)) / MEGABYTE)
     return min(left, default=None)
@@ -111,7 +111,7 @@ def _cached_bytes(folder: Path) -> int:
         found = {name: int(value) for name, value in words}
     except (OSError, ValueError):
         return 0
-    # Version 1 counts the groups below under names of their own.
+    # Version 1 counts the groups below under other names.
     return sum(found.get(f"total_{name}", found.get(name, 0)) for name in ("active_file", "inactive_file"))
 
 

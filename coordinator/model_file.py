@@ -73,7 +73,7 @@ def save_model(path: Path, model: Model) -> None:
 
 
 def sealed(content: bytes) -> bytes:
-    """The file with the digest of all its other bytes in the place that is kept for it. Raises `ValueError`."""
+    """Return the file with the digest of all its other bytes in its place. Raises `ValueError`."""
     place = _seal(content)
     digest = hashlib.sha256(_unsealed(content, place)).hexdigest().encode()
     return content[: place.start(1)] + digest + content[place.end(1) :]
@@ -122,7 +122,7 @@ def _read(path: Path) -> bytes:
 
 
 def _header(content: bytes) -> bytes:
-    """The description at the beginning of a safetensors file. Raises `ValueError`."""
+    """Return the header of a safetensors file. Raises `ValueError`."""
     length = int.from_bytes(content[:8], "little")
     if len(content) < 8 or not 2 <= length <= min(LARGEST_HEADER_BYTES, len(content) - 8):
         raise ValueError("it does not begin like a safetensors file")

@@ -133,7 +133,10 @@ def _is_range(value: object) -> bool:
 
 _CHECKS: dict[str, Callable[[Any], bool]] = {
     "layers": lambda value: len(value) >= 2 and all(_is_count(size) for size in value),
-    **{f"{layer}_activation": lambda value: value in get_args(ActivationName) for layer in ("input", "hidden", "output")},
+    **{
+        f"{layer}_activation": lambda value: value in get_args(ActivationName)
+        for layer in ("input", "hidden", "output")
+    },
     "loss": lambda value: value in get_args(LossName),
     "learning_rate": lambda value: _is_number(value) and value > 0,
     "batch_size": _is_count,
@@ -144,7 +147,7 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "biases": _is_range,
     "running_accuracy_window": lambda value: value is None or _is_count(value),
 }
-"""What a network read from a file must have: an unknown name would fail late, in the middle of a step."""
+"""The checks of a network from a file: a wrong value would fail late, in the middle of a step."""
 
 
 PLAIN_ARITHMETIC: dict[str, Any] = {"input_activation": "identity"}

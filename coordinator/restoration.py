@@ -16,7 +16,7 @@ from coordinator.topology import Topology
 
 
 def fault_of_model(directory: RunDirectory, weights_sha256: str | None) -> str | None:
-    """What is wrong with the model of a run whose final weights have this digest; None if it is as it was written."""
+    """Return the fault of the model of a run whose final weights have this digest, or None."""
     try:
         found = load_model(directory.model).parameters.sha256()
     except UserError as fault:
@@ -37,7 +37,7 @@ def restore_model(directory: RunDirectory, config: Mapping[str, Any], weights_sh
 
 
 def model_of_final_snapshot(directory: RunDirectory, config: Mapping[str, Any]) -> Model:
-    """The trained network that a checked config's run has saved last. Raises `UserError`."""
+    """Return the trained network in the final snapshot of a run with this config. Raises `UserError`."""
     network = NetworkSettings.from_json(config["network"])
     topology = Topology(network.layers, config["group_size"])
     store = SnapshotStore(directory.path, directory.identity(config), REAL_DISK)

@@ -1,4 +1,4 @@
-"""Check every file of a run's folder: is it as it was written? For `coordinator runs --check`. Nothing is changed."""
+"""Check every file in the folder of a run against its checksum, for `coordinator runs --check`. Nothing is changed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ HALF_WRITTEN = re.compile(r"(?:snapshots/)?\.[^/]*\.new")
 
 
 class Finding(NamedTuple):
-    """One file of a run: its path in the folder, what it is, and why."""
+    """One file of a run: its path in the folder, its state, and the reason."""
 
     file: str
     state: str
@@ -36,12 +36,12 @@ class Finding(NamedTuple):
 
 
 def check_run(directory: RunDirectory) -> list[Finding]:
-    """A finding for each file that is in the folder or should be, by name. Raises `UserError` if it can't be listed."""
+    """Return a finding for each existing or missing file, by name. Raises `UserError` if the folder cannot be listed."""
     return sorted(_Check(directory).findings())
 
 
 class _Check:
-    """What the files of one run must fit."""
+    """The config, result and snapshots of a run, with which its files must agree."""
 
     def __init__(self, directory: RunDirectory) -> None:
         self._directory = directory
@@ -56,7 +56,7 @@ class _Check:
         self._snapshots: dict[int, Saved | str] = {}
 
     def findings(self) -> Iterator[Finding]:
-        """All of them, in no order."""
+        """Yield all findings, in no order."""
         found = self._files()
         for name in found:
             if match := SNAPSHOT.fullmatch(name):
@@ -67,7 +67,7 @@ class _Check:
             yield Finding(name, MISSING, "it should be there")
 
     def _files(self) -> dict[str, str]:
-        """Every file's path in the folder, with what is wrong with it if it is no regular file."""
+        """Return the path of every file in the folder, with its fault if it is no regular file."""
         found = {}
         for place, _, names in os.walk(self._directory.path, onerror=_refuse):
             for name in names:
@@ -76,9 +76,9 @@ class _Check:
                     fault = "" if stat.S_ISREG(path.stat().st_mode) else "not a regular file"
                 except OSError as why:
                     if not path.is_symlink() and not path.exists():
-                        # Of a run that goes on: renamed meanwhile.
+                        # The run has renamed this file in the meantime.
                         continue
-                    fault = f"a link that leads nowhere ({why.strerror})"
+                    fault = f"a broken link ({why.strerror})"
                 found[path.relative_to(self._directory.path).as_posix()] = fault
         return found
 
@@ -98,7 +98,7 @@ class _Check:
             saved = self._snapshots[int(match[1])]
             return Finding(name, DAMAGED, saved) if isinstance(saved, str) else Finding(name, AS_WRITTEN)
         if HALF_WRITTEN.fullmatch(name):
-            return Finding(name, NOT_COVERED, "half written by a program that was killed; no program reads it")
+            return Finding(name, NOT_COVERED, "a temporary file of a killed program; no program reads it")
         if name in LOCKS:
             return Finding(name, NOT_COVERED, "a lock")
         if name.startswith("logs/") or name in ("endpoints.json", "metrics.csv.damaged"):
@@ -121,13 +121,13 @@ class _Check:
         if self._config is None:
             return NOT_COVERED, "its checksum is in config.json"
         if self._directory.prepared_sha256() != self._config["prepared_sha256"]:
-            return DAMAGED, "it is not the data that the run was begun with"
+            return DAMAGED, "it is not the data that the run was started with"
         return AS_WRITTEN, ""
 
     def _of_json(self, name: str) -> tuple[str, str]:
         value = self._directory.read_json(name.removesuffix(".json"))
         if not isinstance(value, dict):
-            return DAMAGED, "it holds no facts"
+            return DAMAGED, "it is not a JSON object"
         if name == "result.json" and self._config is not None:
             saved = self._snapshots.get(self._config.get("steps", 0))
             if isinstance(saved, Saved):
@@ -148,14 +148,14 @@ class _Check:
         whole = [saved for _, saved in sorted(self._snapshots.items()) if isinstance(saved, Saved)]
         latest = whole[-1] if whole else None
         if latest is None or latest.metrics is None:
-            return NOT_COVERED, "no snapshot says what it held"
+            return NOT_COVERED, "no snapshot has its checksum"
         if fault := MetricsFile(self._directory.path / "metrics.csv", REAL_DISK).check(latest.metrics):
             return DAMAGED, fault
         size_bytes = (self._directory.path / "metrics.csv").stat().st_size
         if size_bytes > latest.metrics.size_bytes and self._result is not None:
-            return DAMAGED, "it goes on after the last step"
+            return DAMAGED, "it has rows after the last step"
         more = size_bytes > latest.metrics.size_bytes
-        return AS_WRITTEN, f"up to step {latest.snapshot.step:,}, the last snapshot's" if more else ""
+        return AS_WRITTEN, f"up to step {latest.snapshot.step:,}, that of the last snapshot" if more else ""
 
     def _of_events(self, name: str) -> tuple[str, str]:
         content = read_regular(self._directory.path / name, 2 * LARGEST_EVENT_LOG_BYTES)
@@ -172,7 +172,7 @@ class _Check:
 
     def _snapshot(self, step: int) -> Saved | str:
         if self._config is None:
-            return "config.json says whose it is, and is damaged or missing"
+            return "config.json is damaged or missing, so it cannot be checked"
         store = SnapshotStore(self._directory.path, self._directory.identity(self._config), REAL_DISK)
         try:
             return store.check(step, self._topology(self._config))

@@ -81,7 +81,7 @@ class RunDirectory:
 
     @classmethod
     def _made(cls, path: Path) -> RunDirectory | None:
-        """A new folder, held until its config is written; None if there is one of this name. Raises `OSError`."""
+        """Create a folder, locked until its config is written; return None if it exists. Raises `OSError`."""
         try:
             path.mkdir()
         except FileExistsError:
@@ -92,7 +92,7 @@ class RunDirectory:
         return directory
 
     def discard(self) -> None:
-        """Remove a folder whose making has failed, as far as that is possible."""
+        """Remove a folder that could not be completed, as far as possible."""
         shutil.rmtree(self.path, ignore_errors=True)
         self._is_made()
 
@@ -121,7 +121,7 @@ class RunDirectory:
 
     @classmethod
     def unfinished_in(cls, base: Path) -> list[RunDirectory]:
-        """Every folder under `base` that is a run's, but has no config, by name."""
+        """Return all runs in `base` without a config, by name."""
         paths = sorted(base.iterdir()) if base.is_dir() else []
         return [cls(path) for path in paths if is_without_config(path)]
 
@@ -275,7 +275,7 @@ class RunDirectory:
         return value
 
     def has_checksums(self) -> bool:
-        """Whether the run was begun by a version that gives every file a checksum; if that can't be told, it was."""
+        """Whether every file of the run has a checksum. If the config cannot be read, this is assumed."""
         try:
             return "layout" in self.config()
         except UserError:
@@ -295,7 +295,7 @@ class RunDirectory:
             raise UserError(f"{path} can't be read: {' '.join(str(why or fault).split())}") from None
 
     def check_regular(self) -> None:
-        """Whether every entry of the folder is a file or a folder: a FIFO or a device would be waited for. Raises `UserError`."""
+        """Raise `UserError` if the folder has a FIFO, a device or another irregular file: reading it could wait forever."""
         for name in NAMES - FOLDERS:
             if (self.path / name).is_dir():
                 raise UserError(
@@ -307,9 +307,9 @@ class RunDirectory:
                 try:
                     mode = path.stat().st_mode
                 except FileNotFoundError:
-                    # A file of a run that goes on may be renamed meanwhile; a link to nothing stays.
+                    # The run may have renamed this file in the meantime; a broken link stays.
                     if path.is_symlink():
-                        raise UserError(f"{path} is a link to nothing; remove it") from None
+                        raise UserError(f"{path} is a broken link; remove it") from None
                     continue
                 except OSError as fault:
                     raise UserError(f"{path} can't be read ({fault.strerror or fault}); remove it") from None
@@ -317,7 +317,7 @@ class RunDirectory:
                     raise UserError(f"{path} is not a regular file; remove it, or put the run's own file back")
 
     def remove_half_written(self) -> int:
-        """Remove files that a killed program has left half written, beside those that they were to become; how many."""
+        """Remove the temporary files of a killed program; return their number."""
         removed = 0
         for folder in (self.path, self.path / "snapshots"):
             for path in folder.glob(".*.new"):

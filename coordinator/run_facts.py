@@ -86,7 +86,7 @@ def state_of(directory: RunDirectory) -> str:
     if finished:
         return "finished"
     if (directory.path / "result.json").exists():
-        # It is not as it was written, so it says nothing.
+        # The file is damaged.
         return "damaged"
     return "failed" if directory.failure() else "interrupted"
 
@@ -134,7 +134,7 @@ def removable(base: Path, name: str) -> RunDirectory:
     try:
         checked_config(directory)
     except UserError as fault:
-        # Without a config that says so, the names in the folder must say that it is a run's.
+        # Without a good config, only the names of its files show that the folder is a run.
         foreign = sorted(path.name for path in directory.path.iterdir() if not is_ours(path.name))
         if foreign or not directory.logs.is_dir():
             what = f"; {foreign[0]} in it is no run's" if foreign else ""
@@ -160,7 +160,7 @@ def remove(directory: RunDirectory) -> None:
 
 
 def _remove_irregular_locks(directory: RunDirectory) -> None:
-    """Nobody can hold a lock that is no regular file. Raises `UserError`."""
+    """Remove locks that are no regular files: no program can hold them. Raises `UserError`."""
     for name in LOCKS:
         path = directory.path / name
         try:

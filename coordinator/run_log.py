@@ -35,15 +35,15 @@ class Extent(NamedTuple):
 
     @classmethod
     def of(cls, content: bytes) -> Extent:
-        """All of it."""
+        """Return the extent of a whole file."""
         return cls(len(content), hashlib.sha256(content).hexdigest())
 
     @classmethod
     def from_json(cls, text: str) -> Extent:
-        """Read one. Raises `ValueError` and `TypeError`."""
+        """Parse an extent. Raises `ValueError` and `TypeError`."""
         extent = cls(**json.loads(text))
         if type(extent.size_bytes) is not int or not isinstance(extent.sha256, str):
-            raise TypeError("a size and a digest belong there")
+            raise TypeError("expected a size and a digest")
         return extent
 
     def begins(self, content: bytes) -> bool:
@@ -172,7 +172,7 @@ class EventLog:
             return
 
     def _rest_of_a_line(self) -> str:
-        """A line's end, if a crash has left the last line without."""
+        """Return a newline if a crash has left the last line without one."""
         with contextlib.suppress(FileNotFoundError), open_regular(self._path) as file:
             if file.seek(0, os.SEEK_END):
                 file.seek(-1, os.SEEK_END)

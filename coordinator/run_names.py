@@ -1,4 +1,4 @@
-"""What a run has in its folder, by name, and folders that are a run's but were never made to their end."""
+"""The names of the files of a run, and folders of runs that were never completed."""
 
 from __future__ import annotations
 
@@ -9,22 +9,21 @@ import shutil
 from pathlib import Path
 
 LOCKS = ("lock", "launcher.lock")
-"""Who works in a folder: its coordinator, and the command line of `learn`, which outlives a coordinator that is killed."""
-
+"""The locks of a folder: of its coordinator, and of the command line of `learn`, which outlives a killed coordinator."""
 
 NAMES = frozenset({
     "config.json", "data.npz", "snapshots", "generation.0", "generation.1", "metrics.csv", "metrics.csv.damaged",
     "events.jsonl", "events.jsonl.1", "placements.json", "endpoints.json", "model.safetensors", "result.json",
     "failure.json", "comparison.json", "logs", *LOCKS,
 })  # fmt: skip
-"""All that a run has in its folder."""
+"""The names of all files and folders of a run."""
 FOLDERS = frozenset({"snapshots", "logs"})
 OF_A_BEGINNING = frozenset({"data.npz", "logs", *LOCKS})
-"""What is there before a run's config is."""
+"""The names that exist before the config of a run."""
 
 
 def is_without_config(path: Path) -> bool:
-    """Whether a folder is a run's, by what is in it, but has no config: it was never made to its end, or lost it."""
+    """Whether a folder has only files of a run, but no config: it was never completed, or the config was lost."""
     try:
         names = set(os.listdir(path)) if not path.is_symlink() else set()  # noqa: PTH208 - of names alone
     except OSError:
@@ -33,12 +32,12 @@ def is_without_config(path: Path) -> bool:
 
 
 def is_ours(name: str) -> bool:
-    """Whether a run has a file of this name in its folder, or one that is to become it."""
+    """Whether a file of a run, or a temporary file, may have this name."""
     return name in NAMES or (name.startswith(".") and name.endswith(".new"))
 
 
 def remove_unfinished(path: Path) -> bool:
-    """Remove a folder in which no run was ever begun, unless somebody makes it now; whether it is gone. Raises `OSError`."""
+    """Remove a folder in which no run was started; return False if another program may use it. Raises `OSError`."""
     try:
         names = set() if path.is_symlink() else {name for name in os.listdir(path) if not name.endswith(".new")}  # noqa: PTH208
         if path.is_symlink() or not names <= OF_A_BEGINNING:
@@ -57,7 +56,7 @@ def remove_unfinished(path: Path) -> bool:
 
 
 def hold_folder(path: Path) -> int:
-    """An open folder that is locked, so that no other command takes it for one that was left unfinished; -1 if it can't be."""
+    """Open and lock a folder, so that no other command removes it as unfinished; return -1 if that is impossible."""
     try:
         folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     except OSError:

@@ -45,7 +45,7 @@ class RunStore:
         self._durable_step = 0
         self._half_done = False
         self.damage: list[str] = []
-        """What `standing` found that was not as it was written, a line each, with what is used in its place."""
+        """One line for each damaged file that `standing` found, with its replacement."""
 
     def standing(self, topology: Topology) -> Standing:
         """Load the state that an earlier process left, and cut the metrics after its snapshot. Raises `OSError`."""
@@ -58,7 +58,7 @@ class RunStore:
             recorded = self._record.read()
         except Damaged as fault:
             recorded = snapshots_generation + BEYOND_ANY
-            self.damage.append(f"the record of the generation is damaged ({fault}); going on with {recorded:,}")
+            self.damage.append(f"the record of the generation is damaged ({fault}); continuing with {recorded:,}")
             logger.error("%s", self.damage[-1])
         self._durable_step = saved.snapshot.step if saved else 0
         self._check_metrics(saved)
@@ -66,7 +66,7 @@ class RunStore:
         return Standing(max(recorded, snapshots_generation), saved.snapshot if saved else None)
 
     def _check_metrics(self, saved: Saved | None) -> None:
-        """Rows that are not as they were written are never shown as genuine: they are put aside. Raises `OSError`."""
+        """Rename metrics that are damaged, so that no command shows them. Raises `OSError`."""
         wrong = self.metrics.check(saved.metrics) if saved and saved.metrics else None
         if wrong is None:
             return

@@ -141,7 +141,7 @@ class Service:
         return plan
 
     def _restore_model(self, plan: Plan, snapshot: Snapshot) -> None:
-        """A life that finds its run trained does not save the model once more, so it looks whether it is there."""
+        """Save the model of a trained run if it is missing or damaged: it is not saved again otherwise."""
         parameters = plan.topology().assemble(snapshot.states)
         if fault_of_model(self._directory, parameters.sha256()):
             save_model(
@@ -183,16 +183,16 @@ class Service:
         return []
 
     def _unless_for_good(self, answer: Any) -> Any:
-        """The answer of a write: a full disk may have room again, so the machine tries again; a read-only disk stays so.
+        """Return the answer of a write. The machine tries again if the disk is full, but a read-only disk stays read-only.
 
         Raises:
-            JobError: the write failed, since the disk became read-only.
+            JobError: the disk became read-only.
         """
         if isinstance(answer, PersistFailed) and is_read_only(self._directory.path):
             kept = self._store.durable_step
-            what = f"the snapshot after step {kept:,} is kept" if kept else "no snapshot had been saved"
+            what = f"the snapshot after step {kept:,} is kept" if kept else "no snapshot has been saved"
             raise JobError(
-                f"{answer.reason}; the disk is read-only now; {what}; when the disk can be written again, go on with: "
+                f"{answer.reason}; the disk is read-only now; {what}; when the disk can be written again, continue with: "
                 f"coordinator learn --resume {self._directory.path.name}"
             )
         return answer

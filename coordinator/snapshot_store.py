@@ -42,7 +42,7 @@ logger = logging.getLogger("exmachina")
 
 
 class Saved(NamedTuple):
-    """A snapshot, the generation in which it was taken, and how metrics.csv was then; None of one that 0.1 wrote."""
+    """A snapshot, its generation, and the extent of metrics.csv at that time; None in a snapshot of version 0.1."""
 
     snapshot: Snapshot
     generation: int
@@ -89,7 +89,7 @@ class SnapshotStore:
         return None
 
     def check(self, step: int, topology: Topology) -> Saved:
-        """The snapshot after a step, of this run. Raises `OSError` and `Damaged`."""
+        """Return the snapshot after a step. Raises `OSError` and `Damaged`."""
         saved = decode_snapshot(self._disk.read(self._path(step), LARGEST_SNAPSHOT_BYTES), self._identity, topology)
         if saved.snapshot.step != step:
             raise Damaged(f"it holds step {saved.snapshot.step}")

@@ -47,7 +47,7 @@ def run(arguments: list[str] | None = None) -> int:
     """Run a command line and return its exit code. Errors of the user or the job are one line, never a traceback."""
     signal.signal(signal.SIGTERM, _terminated)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        # Ignored, it was meant to be: nohup.
+        # nohup ignores it on purpose.
         signal.signal(signal.SIGHUP, _terminated)
     try:
         code = cli.main(arguments, prog_name="coordinator", standalone_mode=False)

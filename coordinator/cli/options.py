@@ -96,9 +96,11 @@ def endpoints(runs: Path, run_name: str | None, broker_in: str | None, broker_ou
 
 
 def _over(directory: RunDirectory) -> str:
-    """What to do with a run in which no program works any more."""
+    """Say how to use a run that no program uses."""
     name = directory.path.name
     if directory.result() is None:
         why = f"failed ({failure})" if (failure := directory.failure()) else "was interrupted"
-        return f"the run {name} {why}, and no program works on it; go on with: coordinator learn --resume {name}"
-    return f"the run {name} is over; its network is in {directory.model} (predict --model), its figures in result.json"
+        return f"the run {name} {why}; continue it with: coordinator learn --resume {name}"
+    return (
+        f"the run {name} has ended; its network is in {directory.model} (predict --model), its figures in result.json"
+    )

@@ -22,7 +22,7 @@ def print_json(value: Any) -> None:
 
 
 def say_all(lines: Iterable[str]) -> None:
-    """Each line on stderr."""
+    """Print lines on stderr."""
     for line in lines:
         errors.print(line, markup=False)
 

@@ -99,7 +99,7 @@ def predict(source: str, model: Path | None, runs: Path, as_json: bool, **where:
 
 
 def _scaled(encoding: Encoding, rows: Array) -> Array:
-    """The rows as the input neurons get them. Raises `UserError` for a number that is too large to be scaled."""
+    """Scale rows for the input neurons. Raises `UserError` for a number that is too large to be scaled."""
     with np.errstate(over="ignore"):
         scaled = encoding.scale_inputs(rows)
     _check_scaled(encoding, scaled)
@@ -107,7 +107,7 @@ def _scaled(encoding: Encoding, rows: Array) -> Array:
 
 
 def _check_scaled(encoding: Encoding, scaled: Array) -> None:
-    """Raises `UserError` where scaling gave no finite number: no message carries such a one."""
+    """Raise `UserError` for a number that is not finite after scaling: no message can carry it."""
     bad = np.argwhere(~np.isfinite(scaled))
     if len(bad):
         row, feature = bad[0]

@@ -36,7 +36,7 @@ def run_to_resume(runs: Path, name: str, dataset: str | None, flags: Mapping[str
         _check_same_data(name, config, dataset, flags["data"])
     if result := directory.result():
         if directory.holder() is None:
-            # Killed after its end, when it had only its sockets to remove.
+            # It was killed after its end, before it removed its sockets.
             say_all(remove_remains_of(directory))
         _restore(directory, config, result)
         return ToResume(directory, 0, restored=True)
@@ -45,7 +45,7 @@ def run_to_resume(runs: Path, name: str, dataset: str | None, flags: Mapping[str
 
 
 def _restore(directory: RunDirectory, config: Mapping[str, Any], result: Mapping[str, Any]) -> None:
-    """Restore the model of a run that has finished. Raises `UserError` if it is as it was written, or can't be restored."""
+    """Restore the model of a run that has finished. Raises `UserError` if it is good, or cannot be restored."""
     name, accuracy, digest = directory.path.name, result.get("test_accuracy"), result.get("weights_sha256")
     figure = "" if accuracy is None else f" with a held-out accuracy of {accuracy:.4f}"
     fault = fault_of_model(directory, digest)

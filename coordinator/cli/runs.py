@@ -29,7 +29,9 @@ FIGURES = (
 
 @click.group(invoke_without_command=True)
 @click.option(
-    "--check", metavar="RUN", help="Say for each file of this run whether it is as it was written; exit 1 if not."
+    "--check",
+    metavar="RUN",
+    help="Check each file of this run against its checksum; exit with 1 if a file is damaged or missing.",
 )
 @runs_option
 @json_option
@@ -102,13 +104,13 @@ def rm(names: tuple[str, ...], yes: bool, runs: Path) -> None:
 
 
 def _to_check(runs: Path, name: str) -> RunDirectory:
-    """A run, or what is left of one: a folder without a config can be checked too. Raises `UserError`."""
+    """Find a run to check, which may lack its config. Raises `UserError`."""
     unfinished = [directory for directory in RunDirectory.unfinished_in(runs) if directory.path.name == name]
     return unfinished[0] if unfinished else RunDirectory.existing(runs, name)
 
 
 def _check(directory: RunDirectory, as_json: bool) -> int:
-    """Say what was found; the exit code."""
+    """Print the findings; return the exit code."""
     findings = check_run(directory)
     good = all(finding.state in GOOD for finding in findings)
     if as_json:
@@ -120,10 +122,10 @@ def _check(directory: RunDirectory, as_json: bool) -> int:
 
 
 def _remove_remains(directories: list[RunDirectory]) -> None:
-    """Remove what killed runs left behind, and say so."""
+    """Remove the sockets and temporary files of killed runs, and say so."""
     lines = remove_remains()
     for directory in directories:
-        # A run that goes on has this file too, and somebody holds its folder.
+        # A present run has this file too, but its folder is locked.
         if (directory.path / "endpoints.json").exists() and directory.holder() is None:
             lines += remove_remains_of(directory)
     say_all(lines)

@@ -59,7 +59,7 @@ def read_file(path: Path) -> bytes:
 
 
 def _read(file: BinaryIO) -> bytes:
-    """At most `FILE_BYTES` and one byte; as much memory as is asked for is taken at once, so it is asked for in parts."""
+    """Read at most `FILE_BYTES` and one byte, in parts: a read allocates all memory that it may need at once."""
     parts: list[bytes] = []
     left = FILE_BYTES + 1
     while left and (part := file.read(min(left, PART_BYTES))):

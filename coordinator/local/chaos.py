@@ -185,7 +185,7 @@ class Director:
         ):
             disturbance = self.plan[self._next]
             self._next += 1
-            # Without a broker nothing goes on, so nobody can say when it is enough: that is known beforehand.
+            # Without a broker no event arrives that could end the fault, so its duration is fixed.
             timed = disturbance.kind == "stop-broker"
             self._struck[disturbance.number] = _Struck(disturbance, releasing=timed)
             self.recoveries.expect(disturbance.number, disturbance.kind, now)
@@ -203,7 +203,7 @@ class Director:
         return commands
 
     def _nodes(self, disturbance: Disturbance) -> list[str]:
-        """The nodes that host what is hit: one neuron, its whole layer, or all."""
+        """Return the nodes that host the target: one neuron, its layer, or all neurons."""
         placements = self._placements()
         layer = disturbance.neuron.partition(".")[0]
         hit = {

@@ -79,7 +79,7 @@ class Disturber:
             os.kill(victim.process, SIGNALS.get(command["do"], signal.SIGKILL))
 
     def held(self) -> set[int]:
-        """The processes that are stopped or cut off now."""
+        """Return the processes that are stopped or disconnected now."""
         return {held.process for held in self._held.values()}
 
     def release_what_is_due(self) -> float | None:

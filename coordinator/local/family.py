@@ -37,9 +37,9 @@ def name_process(name: str) -> None:
 
 
 def log_to_append(path: Path) -> int:
-    """Open a program's log; one that earlier lives have made too large becomes `.1`, in place of the one before.
+    """Open the log of a program; a log that is too large is renamed to `.1` first.
 
-    A log that can't be written, as on a disk that became read-only, keeps no program from starting.
+    If the log cannot be written, as on a read-only disk, the program starts without it.
     """
     try:
         with contextlib.suppress(FileNotFoundError):

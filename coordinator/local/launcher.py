@@ -135,12 +135,12 @@ class LocalRun:
         assert supervisor.stdin is not None and supervisor.stdout is not None
         with contextlib.suppress(BrokenPipeError):
             supervisor.stdin.close()
-        # One that is stopped would not learn of it.
+        # A stopped supervisor would not notice the end of its input.
         supervisor.send_signal(signal.SIGCONT)
         try:
             supervisor.wait(STOPPING_AT_MOST_SECONDS)
         except subprocess.TimeoutExpired:
-            # Its children die with it.
+            # The children of the supervisor die with it.
             supervisor.kill()
             supervisor.wait()
         supervisor.stdout.close()
@@ -166,9 +166,9 @@ class LocalRun:
                     yield {"event": "continued", "program": "supervisor", "process": self._supervisor.pid}
 
     def _stays_stopped(self, now: float) -> bool:
-        """Whether the supervisor has been stopped for long: no other program starts it again, and the run needs it."""
+        """Whether the supervisor has been stopped for too long: no other program would continue it."""
         assert self._supervisor is not None
-        # Looks, and leaves the end of the process to be waited for.
+        # Leave the exit code for the later wait.
         look = os.WSTOPPED | os.WNOHANG | os.WNOWAIT
         try:
             stopped = os.waitid(os.P_PID, self._supervisor.pid, look) is not None
@@ -202,7 +202,7 @@ class LocalRun:
         return code
 
     def last_words(self) -> str:
-        """The last line of the supervisor's log, for an end that no program has explained."""
+        """Return the last line of the log of the supervisor, for an end without a reason."""
         try:
             with open_regular(self.log("supervisor")) as file:
                 file.seek(max(0, file.seek(0, os.SEEK_END) - LARGEST_LAST_WORDS_BYTES))
@@ -212,8 +212,8 @@ class LocalRun:
         return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
     def how_to_go_on(self) -> str:
-        """The command that goes on with the run."""
-        return f"go on with: coordinator learn --resume {self._directory.path.name}"
+        """Name the command that continues the run."""
+        return f"continue it with: coordinator learn --resume {self._directory.path.name}"
 
     def log(self, name: str) -> Path:
         """Return the path of the log of a program."""

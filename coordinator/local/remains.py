@@ -1,9 +1,9 @@
-"""The folder of a run's sockets, and its removal when the run was killed with every program that would have removed it.
+"""The folder of a run's sockets, and its removal after all programs of the run were killed.
 
-    $TMPDIR/exmachina-XXXXXXXX/owner    names the run; locked for as long as any program of the run lives
-    $TMPDIR/exmachina-XXXXXXXX/in, out  the broker's sockets, and others beside them
+    $TMPDIR/exmachina-XXXXXXXX/owner    names the run; locked while a program of the run lives
+    $TMPDIR/exmachina-XXXXXXXX/in, out  the sockets of the broker; other sockets are beside them
 
-The kernel releases the lock with the last program. So a folder whose lock is free is left over from a dead run.
+The kernel releases the lock when the last program ends. So a folder that is not locked belongs to a dead run.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ OWNER = "owner"
 NEW_OWNER = ".owner.new"
 LONGEST_PATH_BYTES = 4_096
 UNOWNED_AT_LEAST_SECONDS = 60.0
-"""A folder without an owner is one that is being made, unless it is older than this."""
+"""A folder without an owner that is younger than this is still being made."""
 
 
 class SocketFolder(NamedTuple):
-    """The folder of a run's sockets; every program of the run holds `lock`, an open file."""
+    """The folder of a run's sockets. Every program of the run has the open file `lock`."""
 
     path: Path
     lock: int
@@ -44,7 +44,7 @@ def make_socket_folder(run: Path) -> SocketFolder:
         lock = os.open(path / NEW_OWNER, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.write(lock, os.fsencode(run.resolve()))
-        # It is never there without its lock.
+        # The file gets its name only after it is locked.
         (path / NEW_OWNER).rename(path / OWNER)
     except BaseException:
         shutil.rmtree(path, ignore_errors=True)
@@ -53,21 +53,21 @@ def make_socket_folder(run: Path) -> SocketFolder:
 
 
 def remove_remains() -> list[str]:
-    """Remove the socket folders of all dead runs of this user; a line for each."""
+    """Remove the socket folders of all dead runs of this user; return one line for each."""
     said = []
     for path in sorted(Path(tempfile.gettempdir()).glob(f"{PREFIX}*")):
         run = _dead_run(path)
         if run is not None and _removed(path):
-            whose = f"the run {run}" if run else "a start"
-            said.append(f"removed the sockets of {whose} that was killed: {path}")
+            whose = f"the run {run}, which was killed" if run else "a run that was killed at its start"
+            said.append(f"removed the sockets of {whose}: {path}")
     return said
 
 
 def remove_remains_of(directory: RunDirectory) -> list[str]:
-    """Remove what a killed life of a run left in its folder and beside it, where no program works now; a line for each."""
+    """Remove temporary files and sockets of a run that no program uses; return one line for each kind."""
     said = []
     if directory.remove_half_written():
-        said.append(f"removed files of the run {directory.path.name} that were half written when it was killed")
+        said.append(f"removed temporary files of the run {directory.path.name}, which was killed")
     try:
         endpoints = directory.read_json("endpoints")
         inward = str(endpoints[0])
@@ -75,9 +75,9 @@ def remove_remains_of(directory: RunDirectory) -> list[str]:
         inward = ""
     path = Path(inward.removeprefix("ipc://")).parent
     if path.parent == Path(tempfile.gettempdir()) and path.name.startswith(PREFIX):
-        # One without an owner was made by a version that had none.
+        # A folder without an owner was made by version 0.1.
         if (_dead_run(path) is not None or not (path / OWNER).exists()) and _removed(path):
-            said.append(f"removed the sockets of the run {directory.path.name} that was killed: {path}")
+            said.append(f"removed the sockets of the run {directory.path.name}, which was killed: {path}")
         if not path.exists():
             directory.forget("endpoints")
     elif inward:
@@ -86,7 +86,7 @@ def remove_remains_of(directory: RunDirectory) -> list[str]:
 
 
 def _dead_run(path: Path) -> str | None:
-    """The run whose socket folder this is, if it is dead; empty if the folder never had an owner; else None."""
+    """Return the name of a dead run with this socket folder, empty if it never had an owner; None if the run may live."""
     try:
         facts = path.lstat()
         if not stat.S_ISDIR(facts.st_mode) or facts.st_uid != os.geteuid():

@@ -1,7 +1,7 @@
-"""The programs of a local run, and how soon one that ended starts again.
+"""The programs of a local run, and the delay until an ended program starts again.
 
-A program that another one ended did nothing wrong: it starts again however often that happens, only later and later. A
-program that keeps ending by its own fault is put aside.
+A program that was ended from outside always starts again, after longer and longer delays. A program that keeps ending by
+its own fault is not started again.
 """
 
 from __future__ import annotations
@@ -27,18 +27,20 @@ OWN_FAULTS = frozenset(
         signal.SIGTRAP,
     )
 )
-"""Signals that a program brings upon itself."""
+"""Signals that a program causes itself."""
 
 
 def is_own_fault(code: int) -> bool:
-    """Whether a program that ended like this failed; otherwise a signal from outside ended it, or it obeyed one."""
+    """Whether an exit code means a failure of the program, and not a signal from outside."""
     return code in OWN_FAULTS if code <= 0 else code != INTERRUPTED
 
 
 @dataclass
 class Program:
-    """One program under supervision; `struck` when chaos has ended it, `stopped_at` while a signal has it stopped, and
-    `overdue` when the supervisor has killed it because it stayed so.
+    """One program under supervision.
+
+    If `struck`, chaos has ended it, which does not count as a crash. `stopped_at` is the time at which a signal stopped it.
+    If `overdue`, the supervisor has killed it because it stayed stopped.
     """
 
     name: str
@@ -50,18 +52,18 @@ class Program:
 
 
 class Restarts:
-    """Counts the starts of every program of a run."""
+    """Count the starts of every program of a run."""
 
     def __init__(self) -> None:
         self._starts: dict[str, deque[float]] = {}
         self._delays: dict[str, float] = {}
 
     def started(self, name: str, now: float) -> None:
-        """Note a start, at a time in seconds."""
+        """Record a start, at a time in seconds."""
         self._starts.setdefault(name, deque(maxlen=RESTARTS_AT_MOST)).append(now)
 
     def delay(self, name: str, code: int, now: float) -> float | None:
-        """Seconds until a program that ended with this code is to start again; None if it is put aside."""
+        """Return the seconds until an ended program starts again; None if it is not started again."""
         starts = self._starts.get(name)
         if starts is None or len(starts) < RESTARTS_AT_MOST or now - starts[0] >= RESTARTS_WITHIN_SECONDS:
             self._delays.pop(name, None)

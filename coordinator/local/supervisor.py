@@ -1,8 +1,8 @@
 """The supervisor of a local run, a program of its own: `python -m coordinator.local.supervisor`, driven by `launcher`.
 
 It imports all modules once and then forks the programs, so that a neuron costs only 1 to 2 ms and 1.5 MB. It starts every
-program again that ends before the run has told it to with any exit code, and kills programs that stay stopped. It ends
-when the coordinator has ended the run, and ends all its programs.
+program again that the run has not told to end, with any exit code, and kills programs that stay stopped. It ends when the
+coordinator has ended the run, and ends all its programs.
 
 The coordinator writes to a pipe before it tells any node to end, so the supervisor knows whether the run asked for it.
 
@@ -47,7 +47,7 @@ from neuron_node.wiring import Endpoints
 
 STOPPING_AT_MOST_SECONDS = 3.0
 STOPPED_AT_MOST_SECONDS = 5.0
-"""A program that a signal has stopped is killed after so long, unless chaos holds it: another life of it can go on."""
+"""The longest stop of a program by a signal, unless chaos holds it. Then it is killed and started again."""
 FORK_AGAIN_SECONDS = 1.0
 FORKS_FAIL_AT_MOST_SECONDS = 60.0
 NEEDED = ("broker", "coordinator", "relay")
@@ -95,7 +95,7 @@ class Supervisor:
         self._arithmetic = fingerprint()
         self._by_process: dict[int, Program] = {}
         self._waiting: dict[str, tuple[float, Program]] = {}
-        """Programs that start later, with the moment."""
+        """Programs that start later, with the time of their start."""
         self._restarts = Restarts()
         self._forks_failed_at: float | None = None
         self._done: list[Program] = []
@@ -104,7 +104,7 @@ class Supervisor:
         self._unread = b""
         # Orders to the relay: the supervisor writes, the relay reads.
         self._orders = os.pipe() if order.relayed else None
-        # The coordinator writes here that it ends the run.
+        # The coordinator writes to this pipe when it ends the run.
         self._word, self._say_word = os.pipe()
         os.set_blocking(self._word, False)
         self._run_ends = False
@@ -163,7 +163,7 @@ class Supervisor:
             self._disturber.obey(json.loads(line))
 
     def _do_what_is_due(self) -> float | None:
-        """Start, kill and let go of the programs whose time has come; seconds until the next one's, if there is one."""
+        """Start, kill and release the programs that are due; return the seconds until the next is due, or None."""
         now = time.monotonic()
         for name in [name for name, (due, _) in self._waiting.items() if due <= now]:
             self._start(self._waiting.pop(name)[1])
@@ -184,7 +184,7 @@ class Supervisor:
     # Children.
 
     def _start(self, program: Program) -> None:
-        """Fork a program; where the kernel refuses, try again a little later."""
+        """Fork a program; if the kernel refuses, try again later."""
         now = time.monotonic()
         parent = os.getpid()
         try:
@@ -202,7 +202,7 @@ class Supervisor:
         self._by_process[program.process] = program
 
     def _could_not_fork(self, program: Program, fault: OSError, now: float) -> None:
-        why = f"{program.name} can't be started: {fault.strerror or fault}"
+        why = f"{program.name} cannot be started: {fault.strerror or fault}"
         if self._forks_failed_at is None:
             self._forks_failed_at = now
             self._tell("delayed", program=program.name, reason=why, seconds=FORK_AGAIN_SECONDS)
@@ -214,7 +214,7 @@ class Supervisor:
         self._waiting[program.name] = (now + FORK_AGAIN_SECONDS, program)
 
     def _start_again(self, program: Program, code: int) -> None:
-        """Start a program that ended although the run had not told it to."""
+        """Start a program again that the run had not told to end."""
         struck = program.struck
         delay = 0.0 if struck else self._restarts.delay(program.name, code, time.monotonic())
         facts = {"program": program.name, "process": program.process, "code": code, "chaos": struck}
@@ -224,9 +224,7 @@ class Supervisor:
             if program.name in NEEDED:
                 self._fail(f"the {program.name} keeps ending; its log is {self._log(program.name)}")
         elif delay:
-            self._tell(
-                "delayed", program=program.name, reason=f"{program.name} is ended again and again", seconds=delay
-            )
+            self._tell("delayed", program=program.name, reason=f"{program.name} ends again and again", seconds=delay)
             self._waiting[program.name] = (time.monotonic() + delay, program)
         else:
             self._start(program)
@@ -269,7 +267,7 @@ class Supervisor:
             os._exit(code)
 
     def _broker(self, _orphaned: Callable[[], bool]) -> int:
-        # The folder of the sockets stays: if a signal has ended this broker, another one comes back to it.
+        # Keep the folder of the sockets: if a signal has ended this broker, the next one needs it.
         return run_broker(self._endpoints, self.order.descriptors)
 
     def _coordinator(self, orphaned: Callable[[], bool]) -> int:
@@ -277,7 +275,7 @@ class Supervisor:
 
             def observe(event: str, facts: dict[str, Any]) -> None:
                 if event == "failed" or (event == "state" and facts["state"] == CoordinatorState.STOPPING.value):
-                    # Before any node hears of it.
+                    # Write before any node is told.
                     os.write(self._say_word, b"\n")
                 print(json.dumps({"event": event, **facts}), file=events)
 
@@ -303,7 +301,7 @@ class Supervisor:
         return run_relay(self._endpoints, nodes, self._orders[0], self.order.descriptors, orphaned)
 
     def _reap(self) -> None:
-        """Learn of every program that ended, was stopped or goes on."""
+        """Handle every program that ended, was stopped or was continued."""
         while self._by_process:
             process, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED | os.WCONTINUED)
             if process == 0:
@@ -352,7 +350,7 @@ class Supervisor:
     def _signal_and_wait(self, programs: list[Program], number: signal.Signals, deadline: float) -> None:
         for program in programs:
             os.kill(program.process, number)
-            # One that is stopped hears nothing until it goes on.
+            # A stopped program handles no signal until it is continued.
             os.kill(program.process, signal.SIGCONT)
         with selectors.DefaultSelector() as selector:
             selector.register(self._wake, selectors.EVENT_READ)
@@ -375,11 +373,11 @@ def main(supervisor: type[Supervisor] = Supervisor) -> int:
     """Read the order from standard input and carry it out."""
     line = sys.stdin.readline()
     if not line:
-        # The command line has ended before it said anything.
+        # The command line has ended before it sent an order.
         return 0
     order = Order.from_json(line)
-    # The end of standard input says that the command line is gone. The signal wakes a supervisor that is stopped, so that
-    # it learns of it; to one that goes on it does nothing.
+    # The end of standard input means that the command line has ended. The signal continues a stopped supervisor, so that it
+    # notices; it does nothing else.
     die_with_parent(order.launcher, signal.SIGCONT)
     name_process("supervisor")
     return supervisor(order).run()

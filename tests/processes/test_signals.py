@@ -78,7 +78,7 @@ def test_a_polite_signal_ends_no_run(bench: Bench, who: str, arguments: tuple[st
         send(victims, number)
     check_undisturbed(bench, program)
     said = program.said()
-    assert said.count("was started again") >= len(POLITE) and "put aside" not in said
+    assert said.count("was started again") >= len(POLITE) and "is not started again" not in said
 
 
 def test_a_node_that_is_terminated_often_is_not_put_aside(bench: Bench) -> None:
@@ -94,7 +94,7 @@ def test_a_node_that_is_terminated_often_is_not_put_aside(bench: Bench) -> None:
             "another life of the node",
         )
     check_undisturbed(bench, program)
-    assert "is ended again and again" in program.said() and "put aside" not in program.said()
+    assert "ends again and again" in program.said() and "is not started again" not in program.said()
 
 
 def test_programs_that_stay_stopped_are_replaced(bench: Bench) -> None:
@@ -117,7 +117,7 @@ def test_the_owner_may_end_it(bench: Bench) -> None:
     program.await_line("epoch 1")
     program.process.send_signal(signal.SIGHUP)
     assert program.end() == 130
-    assert "the run r can go on: coordinator learn --resume r" in program.said()
+    assert "continue the run r with: coordinator learn --resume r" in program.said()
     bench.check_nothing_left()
 
 
@@ -129,7 +129,7 @@ def test_a_supervisor_that_is_told_to_end_says_how_the_run_goes_on(bench: Bench,
     send(bench.programs("supervisor"), number)
     assert program.end() == 1
     assert program.said().splitlines()[-1] == (
-        "coordinator: the run r was stopped before it had finished; go on with: coordinator learn --resume r"
+        "coordinator: the run r was stopped before it finished; continue it with: coordinator learn --resume r"
     )
     bench.check_nothing_left()
 
@@ -151,7 +151,7 @@ def test_nothing_outlives_a_kill_though_it_is_stopped(bench: Bench, stopped: str
     if killed == "supervisor":
         send(bench.programs("supervisor"), signal.SIGKILL)
         assert program.end() == 1
-        assert "go on with: coordinator learn --resume r" in program.said().splitlines()[-1]
+        assert "continue it with: coordinator learn --resume r" in program.said().splitlines()[-1]
     else:
         program.process.kill()
     bench.check_nothing_left()
@@ -172,7 +172,7 @@ def test_the_next_command_removes_what_a_dead_run_left(bench: Bench, command: tu
     other = bench.learn(*ENDLESS[:-1], "other")
     other.await_line("epoch 1")
     # That command was the next one.
-    assert f"removed the sockets of the run {bench.runs / 'r'} that was killed: {left}" in other.said()
+    assert f"removed the sockets of the run {bench.runs / 'r'}, which was killed: {left}" in other.said()
     assert not left.exists() and len(list(bench.sockets.iterdir())) == 1
     assert (bench.runs / "r" / "endpoints.json").exists()
     again = bench.start("coordinator", *command)

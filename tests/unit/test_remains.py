@@ -29,7 +29,7 @@ def test_the_folder_of_a_run_that_lives_stays(sockets: Path, tmp_path: Path) -> 
     assert remove_remains() == [] and folder.path.exists()
     os.close(inherited)
     assert remove_remains() == [
-        f"removed the sockets of the run {tmp_path / 'runs' / 'r'} that was killed: {folder.path}"
+        f"removed the sockets of the run {tmp_path / 'runs' / 'r'}, which was killed: {folder.path}"
     ]
     assert not folder.path.exists() and remove_remains() == []
 
@@ -48,7 +48,9 @@ def test_what_is_not_ours_or_just_being_made_stays(sockets: Path, tmp_path: Path
     for name in ("old", "full"):
         os.utime(sockets / f"{PREFIX}{name}", (past, past))
     os.mkfifo(sockets / f"{PREFIX}new" / OWNER)
-    assert remove_remains() == [f"removed the sockets of a start that was killed: {sockets / f'{PREFIX}old'}"]
+    assert remove_remains() == [
+        f"removed the sockets of a run that was killed at its start: {sockets / f'{PREFIX}old'}"
+    ]
     assert sorted(path.name for path in sockets.iterdir()) == [
         f"{PREFIX}{name}" for name in ("file", "full", "link", "new")
     ]

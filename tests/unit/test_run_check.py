@@ -207,7 +207,7 @@ def test_damaged_snapshots_are_reported(run: RunDirectory, damaged: int) -> None
     store = store_of(run)
     standing = store.standing(TOPOLOGY)
     assert (standing.snapshot is None) == (damaged == 2) and len(store.damage) == damaged
-    instead = f"going on after step {EPOCHS // 2}" if damaged == 1 else "beginning again, with the first step"
+    instead = f"continuing after step {EPOCHS // 2}" if damaged == 1 else "starting again with the first step"
     assert all(instead in line and "snapshot" in line for line in store.damage)
 
 
