@@ -43,7 +43,7 @@ SIGNALS = {
 }
 FORKED = ("neuron-node", "neuron-broker", "coordinator")
 STRIKES_AT_MOST = 6
-BEGIN_WITHIN_SECONDS = 6.0
+BEGIN_WITHIN_SECONDS = 4.0
 STOPPED_AT_LEAST_SECONDS, STOPPED_AT_MOST_SECONDS = 0.1, 20.0
 HANGS_AFTER_SECONDS = 150.0
 GONE_AFTER_SECONDS = 10.0
@@ -86,9 +86,9 @@ def drawn(seed: int, number: int) -> Schedule:
 def _arguments(dice: random.Random) -> tuple[str, ...]:
     dataset, hidden, batches, epochs = dice.choice(
         [
-            ("xor", "3", ("1", "2", "4"), {"1": "250", "2": "500", "4": "1000"}),
-            ("xor", "3,2", ("2", "4"), {"2": "400", "4": "800"}),
-            ("iris", "4", ("8", "16"), {"8": "50", "16": "100"}),
+            ("xor", "3", ("1", "2", "4"), {"1": "500", "2": "1000", "4": "2000"}),
+            ("xor", "3,2", ("2", "4"), {"2": "800", "4": "1600"}),
+            ("iris", "4", ("8", "16"), {"8": "100", "16": "200"}),
         ]
     )
     batch = dice.choice(batches)
@@ -112,7 +112,7 @@ def _strikes(dice: random.Random) -> Iterator[Strike]:
         kind = dice.choice(list(SIGNALS))
         stopped = STOPPED_AT_LEAST_SECONDS * (STOPPED_AT_MOST_SECONDS / STOPPED_AT_LEAST_SECONDS) ** dice.random()
         yield Strike(moment, kind, _victims(dice), stopped if kind == "stop" else 0.0)
-        # Often while the run is still recovering from the strike before.
+        # Often the run has not yet recovered from the signal before.
         moment += dice.expovariate(1.0)
 
 
@@ -225,7 +225,7 @@ class Stage:
         last = said.splitlines()[-1] if said else ""
         hit_owner = any({"command line", "supervisor"} & set(strike.victims) for strike in self.schedule.strikes)
         if code in (1, 2) and not hit_owner:
-            raise Failed(f"nobody had ended it, but it ended with {code}: {last}")
+            raise Failed(f"no signal had ended it, but it ended with {code}: {last}")
         return None
 
     def _resumed(self) -> str:
@@ -299,7 +299,7 @@ _lock = threading.Lock()
 
 @dataclass
 class Outcome:
-    """What came of a schedule; `fault` is empty if all was well."""
+    """The result of a schedule; `fault` is empty if it passed."""
 
     schedule: Schedule
     seconds: float
@@ -361,10 +361,12 @@ def main(arguments: list[str] | None = None) -> int:
                 )
     struck = sum((outcome.struck for outcome in outcomes), Counter())
     failed = [outcome.schedule.number for outcome in outcomes if outcome.fault]
+    missed = sum(not outcome.struck for outcome in outcomes)
     print(
         f"{len(outcomes)} of {options.schedules} schedules in {time.monotonic() - begun:.0f} s: {len(failed)} failed"
         f"{f' ({failed})' if failed else ''}; {sum(outcome.resumed for outcome in outcomes)} ended after one --resume, "
-        f"the others by themselves; signals sent: {', '.join(f'{kind} {struck[kind]}' for kind in SIGNALS)}; "
+        f"the others by themselves, {missed} of them before the first signal; "
+        f"signals sent: {', '.join(f'{kind} {struck[kind]}' for kind in SIGNALS)}; "
         f"the longest took {max((outcome.seconds for outcome in outcomes), default=0.0):.0f} s"
     )
     return 1 if failed or not outcomes else 0

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.processes
 
 
 def test_schedules_are_drawn_from_the_seed() -> None:
-    """The same again, others from another seed; every signal, every kind of program, wirings, groups and nodes come up."""
+    """The same seed gives the same schedules, another seed gives others; all signals, programs and kinds of runs appear."""
     schedules = [drawn(1, number) for number in range(300)]
     assert schedules == [drawn(1, number) for number in range(300)]
     assert schedules[0] != drawn(2, 0)
@@ -29,7 +29,7 @@ def test_schedules_are_drawn_from_the_seed() -> None:
     assert {"direct", "broker", "layer", "--nodes", "--microbatches", "--spares"} <= said
 
 
-@pytest.mark.parametrize("number", [3, 12])
+@pytest.mark.parametrize("number", [12, *(pytest.param(number, marks=pytest.mark.slow) for number in (3, 24))])
 def test_a_schedule_changes_no_bit_and_leaves_nothing(number: int) -> None:
     """It ends by itself or after one `--resume`, with the weights of machines in memory and files as they were written."""
     outcome = play(1, number)

@@ -61,15 +61,15 @@ def check_undisturbed(bench: Bench, program: Program) -> None:
 @pytest.mark.parametrize(
     ("who", "arguments"),
     [
-        ("a node", ()),
+        pytest.param("a node", (), marks=pytest.mark.slow),
         ("nodes", ("--group-size", "layer", "--wiring", "direct")),
         ("broker", ("--group-size", "layer", "--wiring", "direct")),
-        ("coordinator", ()),
+        pytest.param("coordinator", (), marks=pytest.mark.slow),
         ("all", ("--nodes", "2")),
     ],
 )
 def test_a_polite_signal_ends_no_run(bench: Bench, who: str, arguments: tuple[str, ...]) -> None:
-    """SIGTERM, SIGINT and SIGHUP, one after the other, whatever exit code the program has then: it is started again."""
+    """SIGTERM, SIGINT and SIGHUP, one after the other: the program is started again, with any exit code."""
     program = bench.learn(*XOR, "--epochs", "500", *arguments)
     for number in POLITE:
         await_progress(bench)
@@ -81,6 +81,7 @@ def test_a_polite_signal_ends_no_run(bench: Bench, who: str, arguments: tuple[st
     assert said.count("was started again") >= len(POLITE) and "is not started again" not in said
 
 
+@pytest.mark.slow
 def test_a_node_that_is_terminated_often_is_not_put_aside(bench: Bench) -> None:
     """It did nothing wrong, so it comes back, however often it is ended in a short time, though later and later."""
     program = bench.learn(*XOR, "--epochs", "1500", "--group-size", "layer")
@@ -97,6 +98,7 @@ def test_a_node_that_is_terminated_often_is_not_put_aside(bench: Bench) -> None:
     assert "ends again and again" in program.said() and "is not started again" not in program.said()
 
 
+@pytest.mark.slow
 def test_programs_that_stay_stopped_are_replaced(bench: Bench) -> None:
     """SIGSTOP to all programs of a run, the supervisor too, and no SIGCONT: all the same it comes to its end, and says why
     it took so long.
@@ -157,7 +159,9 @@ def test_nothing_outlives_a_kill_though_it_is_stopped(bench: Bench, stopped: str
     bench.check_nothing_left()
 
 
-@pytest.mark.parametrize("command", [("learn", "--resume", "r", "--json"), ("runs", "--json")])
+@pytest.mark.parametrize(
+    "command", [pytest.param(("learn", "--resume", "r", "--json"), marks=pytest.mark.slow), ("runs", "--json")]
+)
 def test_the_next_command_removes_what_a_dead_run_left(bench: Bench, command: tuple[str, ...]) -> None:
     """SIGKILL of the command line and of the supervisor at the same instant leaves sockets, and a file that says where they
     are; the next command removes both, says so, and leaves those of a run alone that goes on.

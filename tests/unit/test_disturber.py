@@ -86,7 +86,7 @@ def test_several_are_hit_at_once_and_politely_where_it_says_so(place: Place, dee
 
 
 def test_the_broker_is_stopped_for_a_time(place: Place) -> None:
-    """As long as was drawn, since nobody can say that it is enough; it is known to be held meanwhile."""
+    """For the time that was drawn, because no event says that it is enough; until then it counts as held."""
     place.obey("stop-broker", at_most_ms=1_500.0)
     broker = place.victims["broker"].process
     assert place.disturber.held() == {broker}

@@ -55,7 +55,7 @@ def test_a_program_that_is_ended_by_others_always_comes_back() -> None:
 
 
 def test_programs_are_counted_one_by_one() -> None:
-    """What one of them does is not held against another."""
+    """The ends of one program do not delay another."""
     restarts = Restarts()
     for at in range(RESTARTS_AT_MOST):
         restarts.started("node-1", at / 10)

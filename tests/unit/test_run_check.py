@@ -213,7 +213,7 @@ def test_damaged_snapshots_are_reported(run: RunDirectory, damaged: int) -> None
 
 @pytest.mark.parametrize("damage", ["lost", "edited", "cut"])
 def test_damaged_metrics_are_reported_and_never_taken_for_genuine(run: RunDirectory, damage: str) -> None:
-    """The run goes on with rows of its own; what was there is kept under another name."""
+    """The run continues with new rows; the damaged file is kept under another name."""
     path = run.path / "metrics.csv"
     content = path.read_bytes()
     match damage:

@@ -124,7 +124,7 @@ def test_what_is_not_removed(terminal: Terminal, bad: str) -> None:
 
 @pytest.mark.parametrize("config", [None, "", '{"version": "0.1.0"}'])
 def test_a_run_that_lost_its_config_can_be_removed(terminal: Terminal, config: str | None) -> None:
-    """It has a row in the list; it does not block its name for ever; nothing else that is called so is touched."""
+    """It has a row in the list, and does not block its name forever; no other folder of that name is touched."""
     path = made("r", step=7).path / "config.json"
     path.unlink()
     if config is not None:
@@ -139,7 +139,7 @@ def test_a_run_that_lost_its_config_can_be_removed(terminal: Terminal, config: s
 
 @pytest.mark.parametrize("left", [[], ["logs"], ["logs", "data.npz"], ["logs", "data.npz", ".config.json.new"]])
 def test_a_start_that_was_killed_does_not_block_the_name(terminal: Terminal, left: list[str]) -> None:
-    """Wherever it stopped, another run of that name can be begun; one that somebody makes just now is left alone."""
+    """After a crash at any point, another run of that name can be started; a folder that is being made is left alone."""
     folder = Path("runs/r")
     folder.mkdir(parents=True)
     for name in left:
