@@ -44,6 +44,7 @@ SIGNALS = {
 FORKED = ("neuron-node", "neuron-broker", "coordinator")
 STRIKES_AT_MOST = 6
 BEGIN_WITHIN_SECONDS = 4.0
+FROM_START = 0.15
 STOPPED_AT_LEAST_SECONDS, STOPPED_AT_MOST_SECONDS = 0.1, 20.0
 HANGS_AFTER_SECONDS = 150.0
 GONE_AFTER_SECONDS = 10.0
@@ -66,6 +67,8 @@ class Schedule:
     number: int
     arguments: tuple[str, ...]
     strikes: tuple[Strike, ...]
+    from_start: bool
+    """Whether the time of the signals begins with the command line, or else when the supervisor has been started."""
 
     def told(self) -> str:
         """In one line."""
@@ -74,13 +77,14 @@ class Schedule:
             + (f" for {strike.stopped_seconds:.1f} s" if strike.stopped_seconds else "")
             for strike in self.strikes
         )
-        return f"learn {' '.join(self.arguments)} | {strikes}"
+        begin = "" if self.from_start else "after the supervisor's start: "
+        return f"learn {' '.join(self.arguments)} | {begin}{strikes}"
 
 
 def drawn(seed: int, number: int) -> Schedule:
     """A schedule: a pure function of the arguments."""
     dice = random.Random(f"{seed}/{number}")
-    return Schedule(number, _arguments(dice), tuple(_strikes(dice)))
+    return Schedule(number, _arguments(dice), tuple(_strikes(dice)), dice.random() < FROM_START)
 
 
 def _arguments(dice: random.Random) -> tuple[str, ...]:
@@ -172,6 +176,8 @@ class Stage:
 
     def _play(self) -> None:
         program = self._bench.learn(*self.schedule.arguments, "--name", "r")
+        while not self.schedule.from_start and program.process.poll() is None and not self._has_supervisor():
+            time.sleep(0.05)
         begun = time.monotonic()
         for strike in self.schedule.strikes:
             while program.process.poll() is None and time.monotonic() - begun < strike.after_seconds:
@@ -190,6 +196,9 @@ class Stage:
             raise Failed(f"the weights differ: {sha256}, undisturbed {wanted}")
         self._check_gone(sockets=True)
         self._check_files()
+
+    def _has_supervisor(self) -> bool:
+        return bool(self._bench.programs("supervisor"))
 
     def _strike(self, strike: Strike, program: Program) -> None:
         for victim in self._processes(strike.victims, program):
