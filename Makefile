@@ -1,9 +1,11 @@
 # make learn      train a network of neuron programs on handwritten digits   (DATASET=iris ARGUMENTS="--seed 3" for another)
-# make test       check style, types and prose, and run all tests
+# make test       check style, types and prose, and run the tests, except those marked slow
+# make test-all   the same, and the slow tests too
 # make coverage   run all tests, and print the coverage of lines and branches   (PYTEST_ARGUMENTS=tests/unit for a part)
 # make docs       build the documentation site into build/site, and check its links
 # make figures    measure faults and costs of a network of 86 programs; takes an hour on an idle machine
 # make simulate   simulate a thousand runs with faults of network, clock and disk   (SEEDS=10000, or SEED=7 to trace one)
+# make adversary  send signals at random to the programs of two hundred runs; takes half an hour   (SCHEDULES=20 SEED=7)
 # make lock       write the pinned requirements again, after a change of pyproject.toml
 # make release    check that version, changelog, wheel and images agree
 # make dev        install the tools for contributors: documentation and pre-commit
@@ -14,9 +16,11 @@
 DATASET ?= digits
 ARGUMENTS ?=
 PYTEST_ARGUMENTS ?=
+SELECTION := -m "not slow"
 FIGURES ?=
 SEEDS ?= 1000
 SEED ?=
+SCHEDULES ?= 200
 PROCESSES ?= 2
 LOCK_PYTHON ?= python3.13
 CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11
@@ -30,7 +34,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 NEEDS := pyproject.toml requirements/constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help learn test coverage docs figures simulate lock release dev clean
+.PHONY: help learn test test-all coverage docs figures simulate adversary lock release dev clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -43,7 +47,10 @@ test: .venv/test.stamp
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/python -m tests.docs.prose
-	$(BIN)/pytest --durations=20 $(PYTEST_ARGUMENTS)
+	$(BIN)/pytest --durations=20 $(SELECTION) $(PYTEST_ARGUMENTS)
+
+test-all: SELECTION :=
+test-all: test
 
 # Programs that the tests start are measured too, also those that end with os._exit; see [tool.coverage] in pyproject.toml.
 coverage: export COVERAGE_FILE := $(CURDIR)/build/coverage/data
@@ -68,6 +75,9 @@ figures: .venv/test.stamp
 simulate: .venv/test.stamp
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.simulation.campaign \
 		$(if $(SEED),--seed $(SEED),--seeds $(SEEDS) --processes $(PROCESSES))
+
+adversary: .venv/test.stamp
+	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.adversary --schedules $(SCHEDULES) $(if $(SEED),--seed $(SEED))
 
 release: .venv/test.stamp
 	@$(BIN)/python -m tools.release

@@ -22,8 +22,7 @@ class GenerationRecord:
 
     def write(self, generation: int) -> None:
         """Make a generation durable, in both copies. Raises `OSError`."""
-        text = json.dumps({"generation": generation})
-        content = f"{text}\n{hashlib.sha256(text.encode()).hexdigest()}\n".encode()
+        content = _encoded(generation)
         for path in self._paths:
             write_whole(path, content, self._disk)
 
@@ -41,15 +40,24 @@ class GenerationRecord:
             raise Damaged("; ".join(damaged))
         return max(found, default=0)
 
+    def check(self, name: str) -> int:
+        """Return the generation in one copy. Raises `OSError` and `Damaged`."""
+        [path] = [path for path in self._paths if path.name == name]
+        return _generation(self._disk.read(path, LARGEST_RECORD_BYTES))
+
+
+def _encoded(generation: int) -> bytes:
+    text = json.dumps({"generation": generation})
+    return f"{text}\n{hashlib.sha256(text.encode()).hexdigest()}\n".encode()
+
 
 def _generation(content: bytes) -> int:
-    text, _, digest = content.decode("ascii", "replace").rstrip("\n").partition("\n")
-    if hashlib.sha256(text.encode()).hexdigest() != digest:
-        raise Damaged("its checksum does not match")
     try:
-        generation = json.loads(text)["generation"]
-    except (ValueError, KeyError, TypeError):
+        generation = json.loads(content.partition(b"\n")[0])["generation"]
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise Damaged("it is no record of ours") from None
     if type(generation) is not int or not 0 <= generation <= LARGEST_GENERATION:
         raise Damaged("it holds no generation")
+    if content != _encoded(generation):
+        raise Damaged("its checksum does not match")
     return generation

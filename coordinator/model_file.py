@@ -1,24 +1,39 @@
-"""Save and load trained networks as safetensors files. The metadata contain network and encoding."""
+"""Save and load trained networks as safetensors files. The metadata contain network and encoding.
+
+The `content_sha256` of the metadata is the SHA-256 of the whole file, with zeros in its own place. So it shows every changed
+bit, in a scale or a class name as in a weight. Files of version 0.1 have format 1, whose checksum covers only the weights.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
+import logging
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
 
 from coordinator.data.encoding import Encoding
-from coordinator.disk import write_whole
+from coordinator.disk import read_regular, write_whole
 from coordinator.errors import UserError
 from coordinator.presets import NetworkSettings
 from coordinator.topology import Parameters
 
-FORMAT = "exmachina-model-1"
+FORMAT = "exmachina-model-2"
+FORMAT_OF_WEIGHTS_ALONE = "exmachina-model-1"
+KEYS_OF_WEIGHTS_ALONE = {"format", "exmachina", "weights_sha256"}
+KEYS = {*KEYS_OF_WEIGHTS_ALONE, "content_sha256"}
+UNSEALED = "0" * 64
+SEAL = re.compile(rb'"content_sha256":"([0-9a-f]{64})"')
 LARGEST_MODEL_BYTES = 8 * 1024**3
+LARGEST_HEADER_BYTES = 100 * 1024**2
+
+logger = logging.getLogger("exmachina")
 
 
 @dataclass(frozen=True)
@@ -45,40 +60,97 @@ def save_model(path: Path, model: Model) -> None:
         "seed": model.seed,
         "step": model.step,
     }
-    metadata = {"format": FORMAT, "exmachina": json.dumps(facts), "weights_sha256": model.parameters.sha256()}
+    metadata = {
+        "format": FORMAT,
+        "exmachina": json.dumps(facts),
+        "weights_sha256": model.parameters.sha256(),
+        "content_sha256": UNSEALED,
+    }
     try:
-        write_whole(path, save(tensors, metadata))
+        write_whole(path, sealed(save(tensors, metadata)))
     except OSError as fault:
         raise UserError(f"can't write the model to {path}: {fault.strerror or fault}") from None
 
 
+def sealed(content: bytes) -> bytes:
+    """Return the file with the digest of all its other bytes in its place. Raises `ValueError`."""
+    place = _seal(content)
+    digest = hashlib.sha256(_unsealed(content, place)).hexdigest().encode()
+    return content[: place.start(1)] + digest + content[place.end(1) :]
+
+
 def load_model(path: Path) -> Model:
     """Read and check a model. Raises `UserError`."""
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; right would be a model that `coordinator learn --save` wrote")
-    if path.stat().st_size > LARGEST_MODEL_BYTES:
-        raise UserError(f"{path}: larger than any model of ours")
+    content = _read(path)
     try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
-        if metadata.get("format") != FORMAT:
-            raise UserError(
-                f"{path}: not a model of Exmachina (its format is {metadata.get('format')!r}, not {FORMAT!r})"
-            )
+        metadata = _metadata(content)
+        kind = metadata.get("format")
+        if kind not in (FORMAT, FORMAT_OF_WEIGHTS_ALONE):
+            raise UserError(f"{path}: not a model of Exmachina (its format is {kind!r}, not {FORMAT!r})")
+        if kind == FORMAT and sealed(content) != content:
+            raise UserError(f"{path}: damaged, it is not as it was written (its checksum does not match)")
+        if set(metadata) != (KEYS if kind == FORMAT else KEYS_OF_WEIGHTS_ALONE):
+            raise UserError(f"{path}: damaged, its metadata are not those of its format")
+        tensors = load(content)
         facts = json.loads(metadata["exmachina"])
         network, encoding = NetworkSettings.from_json(facts["network"]), _encoding(path, facts["encoding"])
         parameters = _parameters(path, tensors, network.layers)
         model = Model(parameters, network, encoding, int(facts["seed"]), int(facts["step"]))
-    except (OSError, SafetensorError, KeyError, TypeError, ValueError, RecursionError) as fault:
-        raise UserError(f"{path}: not a whole model ({type(fault).__name__}: {fault})") from None
+    except (OSError, SafetensorError, KeyError, TypeError, ValueError, OverflowError, RecursionError) as fault:
+        raise UserError(f"{path}: not a whole model ({type(fault).__name__}: {_one_line(fault)})") from None
     if (encoding.features, encoding.outputs) != (network.layers[0], network.layers[-1]):
         raise UserError(
             f"{path}: {encoding.features} inputs and {encoding.outputs} outputs are encoded for another network"
         )
-    if metadata.get("weights_sha256") != parameters.sha256():
+    if metadata["weights_sha256"] != parameters.sha256():
         raise UserError(f"{path}: damaged, its numbers do not match their checksum")
+    if kind != FORMAT:
+        logger.warning("%s: written by version 0.1, whose checksum covers the weights only", path)
     return model
+
+
+def _read(path: Path) -> bytes:
+    try:
+        content = read_regular(path, LARGEST_MODEL_BYTES + 1)
+    except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        raise UserError(f"{path}: no such file; use a model that `coordinator learn --save` wrote") from None
+    except (OSError, ValueError) as fault:
+        raise UserError(f"{path}: can't be read ({_one_line(fault)})") from None
+    if len(content) > LARGEST_MODEL_BYTES:
+        raise UserError(f"{path}: larger than any model of Exmachina")
+    return content
+
+
+def _header(content: bytes) -> bytes:
+    """Return the header of a safetensors file. Raises `ValueError`."""
+    length = int.from_bytes(content[:8], "little")
+    if len(content) < 8 or not 2 <= length <= min(LARGEST_HEADER_BYTES, len(content) - 8):
+        raise ValueError("it does not begin like a safetensors file")
+    return content[8 : 8 + length]
+
+
+def _metadata(content: bytes) -> dict[str, str]:
+    metadata = json.loads(_header(content)).get("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise TypeError("its metadata are no texts")
+    return metadata
+
+
+def _seal(content: bytes) -> re.Match[bytes]:
+    end = 8 + len(_header(content))
+    places = list(SEAL.finditer(content, 8, end))
+    if len(places) != 1:
+        raise ValueError("its checksum is missing")
+    return places[0]
+
+
+def _unsealed(content: bytes, place: re.Match[bytes]) -> bytes:
+    return content[: place.start(1)] + UNSEALED.encode() + content[place.end(1) :]
+
+
+def _one_line(fault: Exception) -> str:
+    text = str(fault.strerror or fault) if isinstance(fault, OSError) else str(fault)
+    return " ".join(text.split())[:200]
 
 
 def _encoding(path: Path, document: object) -> Encoding:

@@ -6,9 +6,10 @@ has the figures. This module knows no settings: `coordinator.settings` imports i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 ActivationName = Literal["logistic", "tanh", "relu", "identity"]
 LossName = Literal["squared_error", "cross_entropy"]
@@ -104,14 +105,49 @@ class NetworkSettings:
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> NetworkSettings:
-        """Rebuild from the result of `to_json`. Raises `TypeError` or `KeyError` for any other document."""
+        """Rebuild from the result of `to_json`. Raises `TypeError`, `KeyError` or `ValueError` for any other document."""
         weights = document["weights"]
         lists: dict[str, Any] = {
             "layers": tuple(document["layers"]),
             "biases": tuple(document["biases"]),
             "weights": weights if weights == "glorot" else tuple(weights),
         }
-        return cls(**{**document, **lists})
+        network = cls(**{**document, **lists})
+        for name, check in _CHECKS.items():
+            if not check(getattr(network, name)):
+                raise ValueError(f"no network has {name} {str(getattr(network, name))[:60]!r}")
+        return network
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and value >= 1
+
+
+def _is_range(value: object) -> bool:
+    return isinstance(value, tuple) and len(value) == 2 and all(_is_number(bound) for bound in value)
+
+
+_CHECKS: dict[str, Callable[[Any], bool]] = {
+    "layers": lambda value: len(value) >= 2 and all(_is_count(size) for size in value),
+    **{
+        f"{layer}_activation": lambda value: value in get_args(ActivationName)
+        for layer in ("input", "hidden", "output")
+    },
+    "loss": lambda value: value in get_args(LossName),
+    "learning_rate": lambda value: _is_number(value) and value > 0,
+    "batch_size": _is_count,
+    "epochs": _is_count,
+    "input_bias": lambda value: isinstance(value, bool),
+    "bias_learned": lambda value: isinstance(value, bool),
+    "weights": lambda value: value == "glorot" or _is_range(value),
+    "biases": _is_range,
+    "running_accuracy_window": lambda value: value is None or _is_count(value),
+}
+"""The checks of a network from a file: a wrong value would fail late, in the middle of a step."""
 
 
 PLAIN_ARITHMETIC: dict[str, Any] = {"input_activation": "identity"}

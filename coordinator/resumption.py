@@ -40,6 +40,7 @@ NOT_YET_IN_0_1: dict[str, Any] = {"nodes": None, "wiring": "broker"}
 def config_to_go_on(directory: RunDirectory) -> dict[str, Any]:
     """Return the config of a run, if this program can continue it on this machine. Raises `UserError`."""
     config = checked_config(directory)
+    directory.check_regular()
     name = directory.path.name
     if _series(config["version"]) != _series(__version__):
         raise UserError(

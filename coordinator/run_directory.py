@@ -24,24 +24,28 @@ import json
 import os
 import re
 import secrets
+import shutil
 import socket
+import stat
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any, BinaryIO
 
 from coordinator.data.prepared import PreparedData
-from coordinator.disk import REAL_DISK, write_whole
+from coordinator.disk import REAL_DISK, open_regular, read_regular, write_whole
 from coordinator.errors import UserError
 from coordinator.presets import NetworkSettings
+from coordinator.run_names import FOLDERS, LOCKS, NAMES, hold_folder, is_without_config, remove_unfinished
 from neuron_node import __version__
 from neuron_node.fingerprint import fingerprint
 from neuron_node.frames import IDENTITY_LENGTH
 
 NAMES_TRIED = 1_000
 LARGEST_JSON_BYTES = 64 * 1024 * 1024
-LOCKS = ("lock", "launcher.lock")
-"""The locks of a folder: of its coordinator, and of the command line of `learn`, which outlives a killed coordinator."""
+LAYOUT = 2
+"""A config with a layout belongs to a run in which each JSON file and each line of events.jsonl has a checksum."""
+CHUNK_BYTES = 1024 * 1024
 
 
 class RunDirectory:
@@ -52,7 +56,8 @@ class RunDirectory:
         self.data = path / "data.npz"
         self.model = path / "model.safetensors"
         self.logs = path / "logs"
-        self._lock: TextIO | None = None
+        self._lock: BinaryIO | None = None
+        self._being_made = -1
 
     @classmethod
     def create(cls, base: Path, name: str | None, label: str, *, numbered: bool = False) -> RunDirectory:
@@ -60,21 +65,41 @@ class RunDirectory:
         try:
             base.mkdir(parents=True, exist_ok=True)
             for path in _candidates(base, name, label, numbered):
-                try:
-                    path.mkdir()
-                except FileExistsError:
-                    if name and not numbered:
-                        raise UserError(f"the run {path} exists already; take another --name, or remove it") from None
-                    continue
-                directory = cls(path)
-                directory.logs.mkdir()
-                return directory
+                if directory := cls._made(path):
+                    return directory
+                if name and not numbered:
+                    if not remove_unfinished(path):
+                        raise UserError(_taken_name(path))
+                    if directory := cls._made(path):
+                        return directory
         except OSError as fault:
             reason = fault.strerror or fault
             raise UserError(
                 f"{base} can't hold a run ({reason}); right would be a writable folder, with --runs"
             ) from None
         raise UserError(f"{base} holds too many runs of one second")
+
+    @classmethod
+    def _made(cls, path: Path) -> RunDirectory | None:
+        """Create a folder, locked until its config is written; return None if it exists. Raises `OSError`."""
+        try:
+            path.mkdir()
+        except FileExistsError:
+            return None
+        directory = cls(path)
+        directory._being_made = hold_folder(path)
+        directory.logs.mkdir()
+        return directory
+
+    def discard(self) -> None:
+        """Remove a folder that could not be completed, as far as possible."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        self._is_made()
+
+    def _is_made(self) -> None:
+        if self._being_made >= 0:
+            os.close(self._being_made)
+            self._being_made = -1
 
     @classmethod
     def existing(cls, base: Path, name: str) -> RunDirectory:
@@ -93,6 +118,12 @@ class RunDirectory:
         """Return all runs in `base`, by name."""
         paths = sorted(base.iterdir()) if base.is_dir() else []
         return [cls(path) for path in paths if (path / "config.json").is_file()]
+
+    @classmethod
+    def unfinished_in(cls, base: Path) -> list[RunDirectory]:
+        """Return all runs in `base` without a config, by name."""
+        paths = sorted(base.iterdir()) if base.is_dir() else []
+        return [cls(path) for path in paths if is_without_config(path)]
 
     @classmethod
     def numbered(cls, base: Path, name: str) -> list[RunDirectory]:
@@ -115,6 +146,7 @@ class RunDirectory:
         REAL_DISK.sync(self.data)
         facts = {
             "version": __version__,
+            "layout": LAYOUT,
             "begun": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
             "run": secrets.token_hex(IDENTITY_LENGTH),
             "fingerprint": fingerprint(),
@@ -122,21 +154,24 @@ class RunDirectory:
             "data_sha256": data.sha256,
             "prepared_sha256": self.prepared_sha256(),
         }
-        document = {**facts, **config}
-        self.write_json("config", {**document, "checksum": checksum_of(document)})
+        self.write_json("config", {**facts, **config})
         REAL_DISK.sync_folder(self.path.parent)
+        self._is_made()
 
     def prepared_sha256(self) -> str:
         """Return the digest of the data file. Raises `UserError`."""
         try:
-            with self.data.open("rb") as file:
-                return hashlib.file_digest(file, "sha256").hexdigest()
+            digest = hashlib.sha256()
+            with open_regular(self.data) as file:
+                while chunk := file.read(CHUNK_BYTES):
+                    digest.update(chunk)
+            return digest.hexdigest()
         except OSError as fault:
             raise UserError(f"{self.data} can't be read ({fault.strerror or fault})") from None
 
     def config(self) -> dict[str, Any]:
         """Return the config. Raises `UserError`."""
-        config = self.read_json("config")
+        config = self._parsed("config")
         if not isinstance(config, dict):
             raise UserError(f"{self.path}/config.json is not one of ours")
         return config
@@ -167,32 +202,31 @@ class RunDirectory:
         """Return the program that uses the folder, or None."""
         for name in LOCKS:
             try:
-                with (self.path / name).open(encoding="utf-8", errors="replace") as file:
+                with open_regular(self.path / name) as file:
                     if not _locked(file, fcntl.LOCK_SH):
-                        return file.read(200).strip() or "a process that did not say its number"
+                        return _holder(file) or "a process that did not say its number"
             except FileNotFoundError:
                 continue
             except OSError as fault:
                 raise UserError(f"{self.path / name} can't be read ({fault.strerror or fault})") from None
         return None
 
-    def _hold(self, name: str) -> TextIO:
+    def _hold(self, name: str) -> BinaryIO:
         try:
-            file = (self.path / name).open("a+", encoding="utf-8", errors="replace")
+            file = open_regular(self.path / name, os.O_RDWR | os.O_CREAT)
         except OSError as fault:
             raise UserError(f"{self.path} can't be written: {fault.strerror or fault}") from None
         while not _locked(file, fcntl.LOCK_EX):
             # A program that only checks the lock shares it for a moment; a coordinator does not.
             if not _locked(file, fcntl.LOCK_SH):
-                file.seek(0)
-                holder = file.read(200).strip()
+                holder = _holder(file)
                 file.close()
                 raise self._taken(holder)
             fcntl.flock(file, fcntl.LOCK_UN)
         # The process id is only information: a full disk must not stop a run.
         with contextlib.suppress(OSError):
             file.truncate(0)
-            file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
+            file.write(f"process {os.getpid()} on {socket.gethostname()}\n".encode())
             file.flush()
         return file
 
@@ -224,20 +258,73 @@ class RunDirectory:
         return facts if isinstance(facts, dict) else None
 
     def write_json(self, name: str, value: Any) -> None:
-        """Write `name`.json as a whole or not at all."""
+        """Write `name`.json as a whole or not at all; an object gets a `checksum` of its content. Raises `OSError`."""
+        if isinstance(value, Mapping):
+            value = {**value, "checksum": checksum_of(value)}
         write_whole(self.path / f"{name}.json", (json.dumps(value, indent=2) + "\n").encode())
 
     def read_json(self, name: str) -> Any:
-        """Read `name`.json. Raises `UserError`."""
+        """Read `name`.json, and check that it is as it was written. Raises `UserError`."""
+        value = self._parsed(name)
+        if isinstance(value, dict):
+            checksum = value.pop("checksum", None)
+            if checksum is None and self.has_checksums():
+                raise UserError(f"{self.path / name}.json is not as it was written (it has no checksum)")
+            if checksum is not None and checksum != checksum_of(value):
+                raise UserError(f"{self.path / name}.json is not as it was written (its checksum does not match)")
+        return value
+
+    def has_checksums(self) -> bool:
+        """Whether every file of the run has a checksum. If the config cannot be read, this is assumed."""
+        try:
+            return "layout" in self.config()
+        except UserError:
+            return True
+
+    def _parsed(self, name: str) -> Any:
         path = self.path / f"{name}.json"
         try:
-            if path.stat().st_size > LARGEST_JSON_BYTES:
+            content = read_regular(path, LARGEST_JSON_BYTES + 1)
+            if len(content) > LARGEST_JSON_BYTES:
                 raise UserError(f"{path} is too large to be one of ours")
-            return json.loads(path.read_bytes())
+            return json.loads(content)
         except FileNotFoundError:
             raise UserError(f"{path} is not there (yet)") from None
         except (OSError, ValueError, RecursionError) as fault:
-            raise UserError(f"{path} can't be read: {fault}") from None
+            why = fault.strerror if isinstance(fault, OSError) else fault
+            raise UserError(f"{path} can't be read: {' '.join(str(why or fault).split())}") from None
+
+    def check_regular(self) -> None:
+        """Raise `UserError` if the folder has a FIFO, a device or another irregular file: reading it could wait forever."""
+        for name in NAMES - FOLDERS:
+            if (self.path / name).is_dir():
+                raise UserError(
+                    f"{self.path / name} is a folder, not a file; remove it, or put the run's own file back"
+                )
+        for place, _, names in os.walk(self.path):
+            for name in names:
+                path = Path(place) / name
+                try:
+                    mode = path.stat().st_mode
+                except FileNotFoundError:
+                    # The run may have renamed this file in the meantime; a broken link stays.
+                    if path.is_symlink():
+                        raise UserError(f"{path} is a broken link; remove it") from None
+                    continue
+                except OSError as fault:
+                    raise UserError(f"{path} can't be read ({fault.strerror or fault}); remove it") from None
+                if not stat.S_ISREG(mode):
+                    raise UserError(f"{path} is not a regular file; remove it, or put the run's own file back")
+
+    def remove_half_written(self) -> int:
+        """Remove the temporary files of a killed program; return their number."""
+        removed = 0
+        for folder in (self.path, self.path / "snapshots"):
+            for path in folder.glob(".*.new"):
+                with contextlib.suppress(OSError):
+                    path.unlink()
+                    removed += 1
+        return removed
 
     def forget(self, name: str) -> None:
         """Remove `name`.json."""
@@ -250,7 +337,18 @@ def checksum_of(config: Mapping[str, Any]) -> str:
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
-def _locked(file: TextIO, how: int) -> bool:
+def _taken_name(path: Path) -> str:
+    if is_without_config(path):
+        return f"{path} is a run without its config.json; remove it (coordinator runs rm {path.name}), or take another --name"
+    return f"the run {path} exists already; take another --name, or remove it"
+
+
+def _holder(file: BinaryIO) -> str:
+    file.seek(0)
+    return file.read(200).decode("utf-8", "replace").strip()
+
+
+def _locked(file: BinaryIO, how: int) -> bool:
     """Lock an open file, exclusively or shared, without waiting; return whether that succeeded."""
     try:
         fcntl.flock(file, how | fcntl.LOCK_NB)

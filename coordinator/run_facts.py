@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import time
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,18 +12,35 @@ from typing import Any, NamedTuple
 from coordinator.disk import REAL_DISK
 from coordinator.errors import UserError
 from coordinator.resumption import checked_config
-from coordinator.run_directory import LOCKS, RunDirectory
+from coordinator.run_directory import RunDirectory
 from coordinator.run_log import LARGEST_TAIL_BYTES, events_of
+from coordinator.run_names import LOCKS, is_ours, is_without_config
 from coordinator.snapshot_store import SnapshotStore
 
 EVENTS_SHOWN = 10
 RECOVERIES_SHOWN = 50
-OF_RECOVERIES = ("recovery", "recovered", "regrouped", "stalled", "ended", "put_aside", "unsaved", "struck", "released")
+OF_RECOVERIES = (
+    "recovery",
+    "recovered",
+    "regrouped",
+    "stalled",
+    "ended",
+    "put_aside",
+    "unsaved",
+    "damaged",
+    "delayed",
+    "continued",
+    "struck",
+    "released",
+)
 """The events of failures and recoveries."""
 
 
 class RunFacts(NamedTuple):
-    """A run in one row. `state` is running, answering, finished, failed, interrupted or damaged; unknown facts are None."""
+    """A run in one row; unknown facts are None.
+
+    `state` is running, answering, finished, failed, interrupted, damaged, or unfinished for a folder without a config.
+    """
 
     name: str
     dataset: str | None
@@ -41,7 +59,8 @@ def facts_of(directory: RunDirectory) -> RunFacts:
     try:
         config = checked_config(directory)
     except UserError:
-        return RunFacts(name, None, None, "damaged", None, None, None, _begun(directory, {}), size)
+        state = "unfinished" if is_without_config(directory.path) else "damaged"
+        return RunFacts(name, None, None, state, None, None, None, _begun(directory, {}), size)
     result = directory.result() or {}
     step, accuracy = result.get("step"), result.get("test_accuracy")
     if not result:
@@ -66,6 +85,9 @@ def state_of(directory: RunDirectory) -> str:
         return "answering" if finished else "running"
     if finished:
         return "finished"
+    if (directory.path / "result.json").exists():
+        # The file is damaged.
+        return "damaged"
     return "failed" if directory.failure() else "interrupted"
 
 
@@ -102,17 +124,29 @@ def size_of(folder: Path) -> int:
 
 def removable(base: Path, name: str) -> RunDirectory:
     """Return the folder of a run that may be removed: not a link, and not in use. Raises `UserError`."""
-    directory = RunDirectory.existing(base, name)
+    path = base / name
+    if Path(name).name == name and path.is_dir() and is_without_config(path):
+        directory = RunDirectory(path)
+    else:
+        directory = RunDirectory.existing(base, name)
     if directory.path.is_symlink():
         raise UserError(f"{directory.path} is a link to a folder elsewhere; remove the link itself, with rm")
-    checked_config(directory)
+    try:
+        checked_config(directory)
+    except UserError as fault:
+        # Without a good config, only the names of its files show that the folder is a run.
+        foreign = sorted(path.name for path in directory.path.iterdir() if not is_ours(path.name))
+        if foreign or not directory.logs.is_dir():
+            what = f"; {foreign[0]} in it is no run's" if foreign else ""
+            raise UserError(f"{fault}{what}; remove the folder itself, with rm") from None
+    _remove_irregular_locks(directory)
     directory.check_free()
     return directory
 
 
 def remove(directory: RunDirectory) -> None:
     """Remove a run, its config last, so that the rest after a crash can be removed too. Raises `UserError`."""
-    last = {"config.json": 1, **dict.fromkeys(LOCKS, 2)}
+    last = {"logs": 1, "config.json": 2, **dict.fromkeys(LOCKS, 3)}
     try:
         with directory.claimed():
             for path in sorted(directory.path.iterdir(), key=lambda path: last.get(path.name, 0)):
@@ -123,6 +157,19 @@ def remove(directory: RunDirectory) -> None:
             directory.path.rmdir()
     except OSError as fault:
         raise UserError(f"{directory.path} can't be removed: {fault.strerror or fault}") from None
+
+
+def _remove_irregular_locks(directory: RunDirectory) -> None:
+    """Remove locks that are no regular files: no program can hold them. Raises `UserError`."""
+    for name in LOCKS:
+        path = directory.path / name
+        try:
+            if not stat.S_ISREG(path.lstat().st_mode):
+                path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
+        except FileNotFoundError:
+            continue
+        except OSError as fault:
+            raise UserError(f"{path} can't be removed: {fault.strerror or fault}") from None
 
 
 def _store(directory: RunDirectory) -> SnapshotStore:

@@ -12,7 +12,8 @@ from dataclasses import replace
 from typing import Any
 
 from coordinator.data.prepared import PreparedData
-from coordinator.errors import UserError
+from coordinator.disk import is_read_only
+from coordinator.errors import JobError, UserError
 from coordinator.machine.events import (
     Inspected,
     Persist,
@@ -24,8 +25,10 @@ from coordinator.machine.events import (
 )
 from coordinator.machine.machine import CoordinatorMachine
 from coordinator.machine.plan import Plan
+from coordinator.machine.state import CoordinatorState
 from coordinator.model_file import Model, save_model
 from coordinator.presets import NetworkSettings
+from coordinator.restoration import fault_of_model
 from coordinator.resumption import config_to_go_on
 from coordinator.run_directory import RunDirectory
 from coordinator.run_log import EventLog
@@ -47,9 +50,10 @@ logger = logging.getLogger("exmachina")
 
 
 class LeavesNodes:
-    """A coordinator for nodes that are started separately: when interrupted, it ends alone, and the nodes wait.
+    """A coordinator that a signal ends alone: when interrupted, it ends, and the nodes wait for the next one.
 
-    Nothing needs to be saved first, because a coordinator can be killed at any moment. `coordinator stop` stops the nodes too.
+    Nothing needs to be saved first, because a coordinator can be killed at any moment. In a local run, the supervisor ends the
+    nodes, or starts the coordinator again if another program sent the signal. `coordinator stop` stops the nodes too.
     """
 
     def __init__(self, machine: CoordinatorMachine) -> None:
@@ -71,7 +75,7 @@ class LeavesNodes:
 
     def handle(self, event: Any, now_ms: float) -> list[Any]:
         """Pass an event to the machine, except an interruption."""
-        if isinstance(event, Interrupted):
+        if isinstance(event, Interrupted) and self._machine.state is not CoordinatorState.STOPPING:
             return [End(130 if event.by_hand else 0)]
         return self._machine.handle(event, now_ms)
 
@@ -125,12 +129,25 @@ class Service:
             standing = self._store.standing(plan.topology())
         except OSError as fault:
             raise UserError(f"{self._directory.path} can't be read: {fault.strerror or fault}") from None
+        for line in self._store.damage:
+            self._report("damaged", {"reason": line})
         plan = replace(plan, generation=standing.generation, restart=standing.snapshot)
+        if standing.snapshot and standing.snapshot.step == plan.schedule().steps:
+            self._restore_model(plan, standing.snapshot)
         # A coordinator that ends after the training measures and reports again: the first report may be lost.
         figures = self._directory.result() if self._stays else None
         if standing.snapshot and standing.snapshot.step == plan.schedule().steps and figures:
             return replace(plan, trained=standing.snapshot, figures=figures)
         return plan
+
+    def _restore_model(self, plan: Plan, snapshot: Snapshot) -> None:
+        """Save the model of a trained run if it is missing or damaged: it is not saved again otherwise."""
+        parameters = plan.topology().assemble(snapshot.states)
+        if fault_of_model(self._directory, parameters.sha256()):
+            save_model(
+                self._directory.model,
+                Model(parameters, plan.network, plan.data.encoding, plan.seed, snapshot.step),
+            )
 
     def run(
         self,
@@ -145,9 +162,8 @@ class Service:
         self.machine.links.endpoint = link.endpoint
         try:
             announce_health()
-            machine = LeavesNodes(self.machine) if self._stays else self.machine
             with quiet():
-                return Shell(machine, link, perform=self._perform, orphaned=orphaned).run()
+                return Shell(LeavesNodes(self.machine), link, perform=self._perform, orphaned=orphaned).run()
         finally:
             link.close()
             self._directory.unlock()
@@ -157,14 +173,29 @@ class Service:
             case Report(event, facts):
                 self._report(event, facts)
             case Persist():
-                return [self._persist(action)]
+                return [self._unless_for_good(self._persist(action))]
             case PersistGeneration():
-                return [self._store.persist_generation(action)]
+                return [self._unless_for_good(self._store.persist_generation(action))]
             case Inspected():
                 assert self._inspect is not None
                 if compared := self._inspect(action):
                     self._observe("compared", compared)
         return []
+
+    def _unless_for_good(self, answer: Any) -> Any:
+        """Return the answer of a write. The machine tries again if the disk is full, but a read-only disk stays read-only.
+
+        Raises:
+            JobError: the disk became read-only.
+        """
+        if isinstance(answer, PersistFailed) and is_read_only(self._directory.path):
+            kept = self._store.durable_step
+            what = f"the snapshot after step {kept:,} is kept" if kept else "no snapshot has been saved"
+            raise JobError(
+                f"{answer.reason}; the disk is read-only now; {what}; when the disk can be written again, continue with: "
+                f"coordinator learn --resume {self._directory.path.name}"
+            )
+        return answer
 
     def _persist(self, action: Persist) -> Persisted | PersistFailed:
         try:

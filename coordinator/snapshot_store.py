@@ -14,7 +14,7 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -27,6 +27,7 @@ from coordinator.disk import Disk, write_whole
 from coordinator.errors import Damaged
 from coordinator.machine.events import Snapshot
 from coordinator.machine.training import Epoch, Progress
+from coordinator.run_log import Extent
 from coordinator.topology import Topology
 from neuron_node.activations import Array
 from neuron_node.messages import State, state_of
@@ -34,16 +35,18 @@ from neuron_node.messages import State, state_of
 MAGIC = b"exmachina snapshot 1\n"
 DIGEST_LENGTH = 32
 KEPT = 2
+HALF_WRITTEN = re.compile(r"\.step-\d{9,18}\.snapshot\.new")
 LARGEST_SNAPSHOT_BYTES = 16 * 1024**3
 
 logger = logging.getLogger("exmachina")
 
 
 class Saved(NamedTuple):
-    """A snapshot, and the generation in which it was taken."""
+    """A snapshot, its generation, and the extent of metrics.csv at that time; None in a snapshot of version 0.1."""
 
     snapshot: Snapshot
     generation: int
+    metrics: Extent | None = None
 
 
 class SnapshotStore:
@@ -55,29 +58,42 @@ class SnapshotStore:
         self._identity = identity
         self._disk = disk
 
-    def write(self, snapshot: Snapshot, generation: int) -> None:
+    def write(self, snapshot: Snapshot, generation: int, metrics: Extent | None = None) -> None:
         """Make a snapshot durable, then remove older ones. Raises `OSError`."""
         if not self._disk.names(self._folder):
             self._disk.make_folder(self._folder)
             self._disk.sync_folder(self._folder.parent)
-        write_whole(self._path(snapshot.step), encode_snapshot(snapshot, generation, self._identity), self._disk)
-        for old in self.steps()[:-KEPT]:
-            self._disk.remove(self._path(old))
+        write_whole(
+            self._path(snapshot.step), encode_snapshot(snapshot, generation, self._identity, metrics), self._disk
+        )
+        names = self._disk.names(self._folder)
+        # Remove the temporary files of killed processes too.
+        for name in [*(self._path(old).name for old in _steps(names)[:-KEPT]), *filter(HALF_WRITTEN.fullmatch, names)]:
+            self._disk.remove(self._folder / name)
 
-    def latest(self, topology: Topology) -> Saved | None:
-        """Return the latest snapshot that is complete and belongs to this run, or None. Raises `OSError`."""
+    def latest(self, topology: Topology, damaged: Callable[[str], None] = lambda _line: None) -> Saved | None:
+        """Return the latest snapshot that is complete and belongs to this run, or None; report others to `damaged`.
+
+        Raises: `OSError`.
+        """
         for step in reversed(self.steps()):
             try:
-                content = self._disk.read(self._path(step), LARGEST_SNAPSHOT_BYTES)
-                saved = decode_snapshot(content, self._identity, topology)
-                if saved.snapshot.step != step:
-                    raise Damaged(f"it holds step {saved.snapshot.step}")
+                saved = self.check(step, topology)
             except (OSError, Damaged) as fault:
-                logger.error("the snapshot after step %d can't be used (%s); looking at the one before", step, fault)
+                line = f"the snapshot after step {step:,} can't be used ({_reason(fault)})"
+                logger.error("%s; looking at the one before", line)
+                damaged(line)
             else:
                 self._make_durable(step)
                 return saved
         return None
+
+    def check(self, step: int, topology: Topology) -> Saved:
+        """Return the snapshot after a step. Raises `OSError` and `Damaged`."""
+        saved = decode_snapshot(self._disk.read(self._path(step), LARGEST_SNAPSHOT_BYTES), self._identity, topology)
+        if saved.snapshot.step != step:
+            raise Damaged(f"it holds step {saved.snapshot.step}")
+        return saved
 
     def kept(self) -> Iterator[tuple[int, int, bool]]:
         """List the snapshots: step, size, and whether the checksum is right."""
@@ -95,8 +111,7 @@ class SnapshotStore:
 
     def steps(self) -> list[int]:
         """Return the steps that have a file, damaged or not, in order."""
-        names = (re.fullmatch(r"step-(\d{9,18})\.snapshot", name) for name in self._disk.names(self._folder))
-        return sorted(int(match[1]) for match in names if match)
+        return _steps(self._disk.names(self._folder))
 
     def _make_durable(self, step: int) -> None:
         """Sync the folder: the process that wrote a snapshot may have ended just before it did so."""
@@ -108,8 +123,13 @@ class SnapshotStore:
         return self._folder / f"step-{step:09d}.snapshot"
 
 
-def encode_snapshot(snapshot: Snapshot, generation: int, identity: str) -> bytes:
-    """Encode a snapshot."""
+def _steps(names: Iterable[str]) -> list[int]:
+    found = (re.fullmatch(r"step-(\d{9,18})\.snapshot", name) for name in names)
+    return sorted(int(match[1]) for match in found if match)
+
+
+def encode_snapshot(snapshot: Snapshot, generation: int, identity: str, metrics: Extent | None = None) -> bytes:
+    """Encode a snapshot, with size and digest of metrics.csv at that time."""
     tensors: dict[str, Array] = {}
     for group, state in snapshot.states.items():
         tensors[f"{group}.bias"] = np.ascontiguousarray(state.bias)
@@ -123,6 +143,8 @@ def encode_snapshot(snapshot: Snapshot, generation: int, identity: str) -> bytes
             {str(group): _digest(group, snapshot.step, state) for group, state in snapshot.states.items()}
         ),
     }
+    if metrics is not None:
+        facts["metrics"] = json.dumps(metrics._asdict())
     payload = save(tensors, facts)
     return MAGIC + hashlib.sha256(payload).digest() + payload
 
@@ -140,6 +162,7 @@ def decode_snapshot(content: bytes, identity: str, topology: Topology) -> Saved:
             number: state_of(tensors[f"{number}.bias"], tensors[f"{number}.weights"]) for number in topology.groups
         }
         belongs = header["identity"] == identity
+        metrics = Extent.from_json(header["metrics"]) if "metrics" in header else None
     except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as fault:
         raise Damaged(f"{type(fault).__name__}: {fault}") from None
     if not belongs:
@@ -155,7 +178,11 @@ def decode_snapshot(content: bytes, identity: str, topology: Topology) -> Saved:
             raise Damaged(f"the state of {group.names[0]} is of another type")
         if digests.get(str(number)) != _digest(number, step, state):
             raise Damaged(f"the state of {group.names[0]} is another's")
-    return Saved(Snapshot(step, states, progress), generation)
+    return Saved(Snapshot(step, states, progress), generation, metrics)
+
+
+def _reason(fault: Exception) -> str:
+    return str(fault.strerror or fault) if isinstance(fault, OSError) else str(fault)
 
 
 def _payload(content: bytes) -> bytes:

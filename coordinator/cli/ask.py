@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections import deque
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import click
 from coordinator.cli.options import broker_options, endpoints, json_option, runs_option
 from coordinator.cli.output import print_json, print_table, results, shown
 from coordinator.client import Client
+from coordinator.disk import open_regular
 from coordinator.errors import UserError
 from coordinator.run_directory import RunDirectory
 
@@ -166,9 +168,14 @@ def logs(name: str, run_name: str | None, lines: int, runs: Path) -> None:
         raise UserError(
             f"the run {directory.path.name} has no program or neuron {name!r}; it has the programs {', '.join(known[:6])} …"
         )
-    with (directory.logs / f"{program}.log").open(encoding="utf-8", errors="replace") as file:
-        for line in deque(file, maxlen=lines):
-            results.print(line.rstrip("\n"), markup=False, soft_wrap=True)
+    path = directory.logs / f"{program}.log"
+    try:
+        with io.TextIOWrapper(open_regular(path), encoding="utf-8", errors="replace") as file:
+            last = deque(file, maxlen=lines)
+    except OSError as fault:
+        raise UserError(f"{path} can't be read: {fault.strerror or fault}") from None
+    for line in last:
+        results.print(line.rstrip("\n"), markup=False, soft_wrap=True)
 
 
 @click.command()

@@ -123,6 +123,11 @@ def _struck(facts: Mapping[str, Any]) -> str:
         "broker": "kill -9 of the broker",
         "coordinator": "kill -9 of the coordinator",
         "everything": f"kill -9 of all {len(programs)} programs",
+        "terminate": f"SIGTERM of {neuron}",
+        "interrupt": f"SIGINT of {neuron}",
+        "stop-broker": "the broker is stopped",
+        "layer": f"kill -9 of the layer of {neuron}, {len(programs)} programs",
+        "all": f"SIGTERM of all {len(programs)} neurons' programs",
     }[facts["kind"]]
     who = f" ({programs[0]['name']}, process {programs[0]['process']})" if len(programs) == 1 else ""
     return f"{number}: after step {facts['after_step']:,} {whom}{who}"

@@ -116,7 +116,11 @@ class Job:
         try:
             directory.prepare(self._config(steps_at_most, mixed_arithmetic), self.network, self.data)
         except OSError as fault:
+            directory.discard()
             raise UserError(f"{directory.path} can't be written: {fault.strerror or fault}") from None
+        except BaseException:
+            directory.discard()
+            raise
         return directory
 
     def begun_before(self, runs: Path, name: str, *, mixed_arithmetic: bool = False) -> RunDirectory | None:

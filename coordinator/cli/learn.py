@@ -16,18 +16,19 @@ import click
 from coordinator.cli.chaos import Extras, RunChaos, check_identical, compared, extras_options, print_chaos
 from coordinator.cli.job import Job, say_placement
 from coordinator.cli.options import json_option, runs_option, settings_options
-from coordinator.cli.output import errors, print_json, print_table, shown
+from coordinator.cli.output import errors, print_json, print_table, say_all, shown
 from coordinator.cli.progress import watcher
-from coordinator.cli.resume import remove_sockets, run_to_resume
+from coordinator.cli.resume import run_to_resume
 from coordinator.disk import write_whole
 from coordinator.errors import JobError, UserError
 from coordinator.local.launcher import LocalRun, check_machine
+from coordinator.local.remains import remove_remains, remove_remains_of
 from coordinator.needs import needs_of_run
 from coordinator.run_directory import RunDirectory
 from coordinator.run_log import EventLog
 from coordinator.wiring import check_relayed
 
-NOTED_HERE = ("ended", "put_aside", "struck", "released")
+NOTED_HERE = ("ended", "put_aside", "delayed", "continued", "struck", "released")
 """Events of the supervisor. The coordinator writes its own events into the log of the run."""
 
 
@@ -65,11 +66,15 @@ def learn(
     DATASET is digits (the default), iris, wine, breast_cancer, xor, semeion, or the path of a CSV or NPZ file.
     """
     check_save(save)
+    say_all(remove_remains())
     job = None
     if resume is not None:
         if extras.compare:
             raise UserError("--compare cannot be used with --resume; it needs a run from the beginning")
-        directory, nodes = run_to_resume(runs, resume, dataset, flags)
+        directory, nodes, restored = run_to_resume(runs, resume, dataset, flags)
+        if restored:
+            _show({**directory.read_json("result"), "run": directory.path.name}, directory, save, as_json)
+            return
         config_of_run = directory.config()
         check_relayed(config_of_run.get("wiring", "broker"), relayed=extras.relayed)
         needs = needs_of_run(config_of_run, spares=extras.spares, relayed=extras.relayed)
@@ -86,14 +91,23 @@ def learn(
         undisturbed = job.create_run(runs, name=f"{directory.path.name}-undisturbed", numbered=True)
         result |= compared(result, _learnt(undisturbed, nodes, Extras()))
         directory.write_json("result", result)
+    _show(result, directory, save, as_json)
+    check_identical(result)
+
+
+def _show(result: dict[str, Any], directory: RunDirectory, save: Path | None, as_json: bool) -> None:
     if save:
-        write_whole(save, directory.model.read_bytes())
+        try:
+            write_whole(save, directory.model.read_bytes())
+        except OSError as fault:
+            raise JobError(
+                f"--save: the model can't be written to {save}: {fault.strerror or fault}; it is in {directory.model}"
+            ) from None
         result["model_path"] = str(save)
     if as_json:
         print_json(result)
     else:
         _print_result(result)
-    check_identical(result)
 
 
 def _learnt(directory: RunDirectory, nodes: int, extras: Extras) -> dict[str, Any]:
@@ -134,18 +148,18 @@ def _watch(
     if failure is not None:
         raise JobError(failure)
     if code == 0 and not finished:
-        name = directory.path.name
-        raise JobError(
-            f"the run {name} was stopped before it finished; continue it with: coordinator learn --resume {name}"
-        )
+        raise JobError(f"the run {directory.path.name} was stopped before it finished; {local.how_to_go_on()}")
     if code:
-        raise JobError(f"the run ended with exit code {code} and gave no reason; see the logs in {directory.logs}")
+        why = local.last_words() or "it gave no reason"
+        raise JobError(
+            f"the run ended with exit code {code} ({why}); its logs are in {directory.logs}; {local.how_to_go_on()}"
+        )
 
 
 @contextlib.contextmanager
 def _able_to_go_on(directory: RunDirectory) -> Iterator[None]:
-    """Remove the sockets of an earlier process of the run; on Ctrl-C, print the command that continues the run."""
-    remove_sockets(directory)
+    """Remove what an earlier process of the run left behind; on Ctrl-C, print the command that continues the run."""
+    say_all(remove_remains_of(directory))
     try:
         yield
     except KeyboardInterrupt:
@@ -226,6 +240,7 @@ def verify(
 
     Exit with 0 if no activity, error, weight or bias differs by more than 1e-12 of the largest of its kind, else with 1.
     """
+    say_all(remove_remains())
     if flags.pop("group_size") is not None:
         raise UserError("verify takes --group-sizes, such as 1,4,layer")
     sizes = [text.strip() for text in group_sizes.split(",")]

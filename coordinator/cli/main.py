@@ -21,6 +21,7 @@ from coordinator.cli.predict import evaluate, predict
 from coordinator.cli.runs import runs
 from coordinator.cli.serve import serve
 from coordinator.errors import JobError, UserError
+from coordinator.host import limit_of_memory
 from neuron_node import __version__
 
 
@@ -45,6 +46,9 @@ def _terminated(_number: int, _frame: object) -> None:
 def run(arguments: list[str] | None = None) -> int:
     """Run a command line and return its exit code. Errors of the user or the job are one line, never a traceback."""
     signal.signal(signal.SIGTERM, _terminated)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        # nohup ignores it on purpose.
+        signal.signal(signal.SIGHUP, _terminated)
     try:
         code = cli.main(arguments, prog_name="coordinator", standalone_mode=False)
     except click.ClickException as fault:
@@ -55,6 +59,9 @@ def run(arguments: list[str] | None = None) -> int:
         return 2
     except JobError as fault:
         errors.print(f"coordinator: {fault}", markup=False)
+        return 1
+    except MemoryError:
+        errors.print(f"coordinator: there is too little memory{limit_of_memory()}", markup=False)
         return 1
     except (KeyboardInterrupt, click.Abort):
         errors.print("coordinator: interrupted", markup=False)

@@ -80,14 +80,8 @@ def endpoints(runs: Path, run_name: str | None, broker_in: str | None, broker_ou
     """Find the broker: of the local run, else from the options, else from the environment. Raises `UserError`."""
     if run_name:
         directory = RunDirectory.existing(runs, run_name)
-        if not (directory.path / "endpoints.json").exists():
-            raise UserError(
-                f"the run {run_name} has ended; its network is in {directory.model} (predict --model), its figures in result.json"
-            )
         if directory.holder() is None:
-            raise UserError(
-                f"the run {run_name} was interrupted; continue it with: coordinator learn --resume {run_name}"
-            )
+            raise UserError(_over(directory))
         stored = directory.read_json("endpoints")
         if not (
             isinstance(stored, list) and len(stored) == 2 and all(isinstance(endpoint, str) for endpoint in stored)
@@ -98,4 +92,15 @@ def endpoints(runs: Path, run_name: str | None, broker_in: str | None, broker_ou
     return Endpoints(
         check_endpoint("--broker-in", broker_in or default.inward),
         check_endpoint("--broker-out", broker_out or default.outward),
+    )
+
+
+def _over(directory: RunDirectory) -> str:
+    """Say how to use a run that no program uses."""
+    name = directory.path.name
+    if directory.result() is None:
+        why = f"failed ({failure})" if (failure := directory.failure()) else "was interrupted"
+        return f"the run {name} {why}; continue it with: coordinator learn --resume {name}"
+    return (
+        f"the run {name} has ended; its network is in {directory.model} (predict --model), its figures in result.json"
     )

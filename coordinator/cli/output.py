@@ -21,6 +21,12 @@ def print_json(value: Any) -> None:
     sys.stdout.flush()
 
 
+def say_all(lines: Iterable[str]) -> None:
+    """Print lines on stderr."""
+    for line in lines:
+        errors.print(line, markup=False)
+
+
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> None:
     """Print a table; numbers are aligned to the right, None is a dash."""
     table = Table(title=title, title_justify="left", box=None, pad_edge=False, show_header=any(columns))

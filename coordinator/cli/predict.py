@@ -81,7 +81,7 @@ def predict(source: str, model: Path | None, runs: Path, as_json: bool, **where:
     """
     with network(model, runs, where) as net:
         rows = read_rows(sys.stdin if source == "-" else Path(source), net.encoding)
-        activities = net.forward(net.encoding.scale_inputs(rows))
+        activities = net.forward(_scaled(net.encoding, rows))
         predictions = _predictions(net.encoding, activities)
     if as_json:
         print_json({"rows": len(predictions), "predictions": predictions})
@@ -95,6 +95,25 @@ def predict(source: str, model: Path | None, runs: Path, as_json: bool, **where:
         print_table(
             ("row", "value"),
             [(index + 1, ", ".join(f"{v:.6g}" for v in p["values"])) for index, p in enumerate(predictions)],
+        )
+
+
+def _scaled(encoding: Encoding, rows: Array) -> Array:
+    """Scale rows for the input neurons. Raises `UserError` for a number that is too large to be scaled."""
+    with np.errstate(over="ignore"):
+        scaled = encoding.scale_inputs(rows)
+    _check_scaled(encoding, scaled)
+    return scaled
+
+
+def _check_scaled(encoding: Encoding, scaled: Array) -> None:
+    """Raise `UserError` for a number that is not finite after scaling: no message can carry it."""
+    bad = np.argwhere(~np.isfinite(scaled))
+    if len(bad):
+        row, feature = bad[0]
+        raise UserError(
+            f"row {row + 1}: the number for {encoding.feature_names[feature]} is too large to be scaled; "
+            "use numbers in the units of the training data"
         )
 
 
@@ -131,7 +150,9 @@ def evaluate(
     """
     with network(model, runs, where) as net:
         if dataset is not None:
-            rows = read_labelled(dataset, net.encoding, data=data, target=target)
+            with np.errstate(over="ignore"):
+                rows = read_labelled(dataset, net.encoding, data=data, target=target)
+            _check_scaled(net.encoding, rows.inputs)
             activities, targets = net.forward(rows.inputs), rows.targets
         elif net.held_out is None:
             raise UserError(

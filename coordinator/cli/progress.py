@@ -43,6 +43,8 @@ def _recovered(facts: dict[str, Any]) -> str:
 def _ended(facts: dict[str, Any]) -> str:
     code = facts["code"]
     how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+    if facts.get("stopped"):
+        how = "stayed stopped by a signal, was killed,"
     return f"{facts['program']} (process {facts['process']}) {how} and was started again"
 
 
@@ -59,7 +61,10 @@ LINES: dict[str, Callable[[dict[str, Any]], str]] = {
     "ended": _ended,
     "stalled": lambda facts: f"a step is stuck: {facts['why']}",
     "regrouped": lambda facts: f"{facts['neuron']} now runs in program {facts['node']}",
+    "damaged": lambda facts: facts["reason"],
     "unsaved": lambda facts: f"{facts['reason']}; trying again",
+    "delayed": lambda facts: f"{facts['reason']}; starting it again in {facts['seconds']:g} s",
+    "continued": lambda facts: f"{facts['program']} (process {facts['process']}) was stopped by a signal and continues",
     "put_aside": lambda facts: f"{facts['program']} keeps ending and is not started again; its log is {facts['log']}",
 }
 """The line of each event that is printed. Other events are not printed, or are printed elsewhere."""

@@ -2,54 +2,64 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import click
 from click.core import ParameterSource
 
+from coordinator.cli.output import errors, say_all
 from coordinator.data.sources import DATASET_NAMES, load_table
 from coordinator.errors import UserError
+from coordinator.local.remains import remove_remains_of
+from coordinator.restoration import fault_of_model, restore_model
 from coordinator.resumption import config_to_go_on, nodes_of
 from coordinator.run_directory import RunDirectory
 from coordinator.settings import flag_of
 
 
-def run_to_resume(runs: Path, name: str, dataset: str | None, flags: Mapping[str, Any]) -> tuple[RunDirectory, int]:
-    """Return the folder of the run and its number of nodes, without writing anything. Raises `UserError`."""
+class ToResume(NamedTuple):
+    """A run to continue and its number of nodes. If `restored`, the run has finished, and only its model was missing."""
+
+    directory: RunDirectory
+    nodes: int
+    restored: bool = False
+
+
+def run_to_resume(runs: Path, name: str, dataset: str | None, flags: Mapping[str, Any]) -> ToResume:
+    """Return the run to continue. Writes only the model of a finished run, if it is missing. Raises `UserError`."""
     _check_no_setting(flags)
     directory = RunDirectory.existing(runs, name)
     config = config_to_go_on(directory)
     if dataset is not None or flags["data"] is not None:
         _check_same_data(name, config, dataset, flags["data"])
     if result := directory.result():
-        accuracy = result.get("test_accuracy")
-        figure = "" if accuracy is None else f" with a held-out accuracy of {accuracy:.4f}"
+        if directory.holder() is None:
+            # It was killed after its end, before it removed its sockets.
+            say_all(remove_remains_of(directory))
+        _restore(directory, config, result)
+        return ToResume(directory, 0, restored=True)
+    directory.check_free()
+    return ToResume(directory, nodes_of(config))
+
+
+def _restore(directory: RunDirectory, config: Mapping[str, Any], result: Mapping[str, Any]) -> None:
+    """Restore the model of a run that has finished. Raises `UserError` if it is good, or cannot be restored."""
+    name, accuracy, digest = directory.path.name, result.get("test_accuracy"), result.get("weights_sha256")
+    figure = "" if accuracy is None else f" with a held-out accuracy of {accuracy:.4f}"
+    fault = fault_of_model(directory, digest)
+    if fault is None:
         raise UserError(
             f"the run {name} has finished{figure}; use its network: coordinator predict --model {directory.model}, "
             f"or see: coordinator runs show {name}"
         )
     directory.check_free()
-    return directory, nodes_of(config)
-
-
-def remove_sockets(directory: RunDirectory) -> None:
-    """Remove the sockets that a killed run has left behind."""
     try:
-        inward = str(directory.read_json("endpoints")[0])
-    except (UserError, LookupError, TypeError):
-        return
-    folder = Path(inward.removeprefix("ipc://")).parent
-    # Only folders that a launcher makes.
-    if (
-        folder.parent == Path(tempfile.gettempdir())
-        and folder.name.startswith("exmachina-")
-        and not folder.is_symlink()
-    ):
-        shutil.rmtree(folder, ignore_errors=True)
+        restore_model(directory, config, digest)
+    except UserError as why:
+        raise UserError(f"the run {name} has finished{figure}, but {fault}; it can't be restored: {why}") from None
+    errors.print(f"{fault}; it was restored from the run's final snapshot", markup=False)
 
 
 def _check_no_setting(flags: Mapping[str, Any]) -> None:

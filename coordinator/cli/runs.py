@@ -9,7 +9,9 @@ from typing import Any
 import click
 
 from coordinator.cli.options import json_option, runs_option
-from coordinator.cli.output import errors, print_json, print_table, shown
+from coordinator.cli.output import errors, print_json, print_table, say_all, shown
+from coordinator.local.remains import remove_remains, remove_remains_of
+from coordinator.run_check import GOOD, check_run
 from coordinator.run_directory import RunDirectory
 from coordinator.run_facts import details_of, facts_of, removable, remove
 
@@ -26,16 +28,23 @@ FIGURES = (
 
 
 @click.group(invoke_without_command=True)
+@click.option(
+    "--check",
+    metavar="RUN",
+    help="Check each file of this run against its checksum; exit with 1 if a file is damaged or missing.",
+)
 @runs_option
 @json_option
 @click.pass_context
-def runs(context: click.Context, /, runs: Path, as_json: bool) -> None:
+def runs(context: click.Context, /, check: str | None, runs: Path, as_json: bool) -> None:
     """List all runs, the oldest first."""
     if context.invoked_subcommand is not None:
         return
-    rows = sorted(
-        (facts_of(directory) for directory in RunDirectory.all_in(runs)), key=lambda row: (row.begun, row.name)
-    )
+    if check is not None:
+        context.exit(_check(_to_check(runs, check), as_json))
+    directories = [*RunDirectory.all_in(runs), *RunDirectory.unfinished_in(runs)]
+    _remove_remains(directories)
+    rows = sorted((facts_of(directory) for directory in directories), key=lambda row: (row.begun, row.name))
     if as_json:
         print_json({"runs": [row._asdict() for row in rows]})
     elif not rows:
@@ -92,6 +101,34 @@ def rm(names: tuple[str, ...], yes: bool, runs: Path) -> None:
         click.confirm(f"Remove {what} and everything in the folder?", abort=True, err=True)
     for directory in directories:
         remove(directory)
+
+
+def _to_check(runs: Path, name: str) -> RunDirectory:
+    """Find a run to check, which may lack its config. Raises `UserError`."""
+    unfinished = [directory for directory in RunDirectory.unfinished_in(runs) if directory.path.name == name]
+    return unfinished[0] if unfinished else RunDirectory.existing(runs, name)
+
+
+def _check(directory: RunDirectory, as_json: bool) -> int:
+    """Print the findings; return the exit code."""
+    findings = check_run(directory)
+    good = all(finding.state in GOOD for finding in findings)
+    if as_json:
+        files = [finding._asdict() for finding in findings]
+        print_json({"run": directory.path.name, "as_written": good, "files": files})
+    else:
+        print_table(("file", "state", ""), findings)
+    return 0 if good else 1
+
+
+def _remove_remains(directories: list[RunDirectory]) -> None:
+    """Remove the sockets and temporary files of killed runs, and say so."""
+    lines = remove_remains()
+    for directory in directories:
+        # A present run has this file too, but its folder is locked.
+        if (directory.path / "endpoints.json").exists() and directory.holder() is None:
+            lines += remove_remains_of(directory)
+    say_all(lines)
 
 
 def _row(facts: dict[str, Any]) -> tuple[Any, ...]:

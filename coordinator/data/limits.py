@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import TextIO
+from typing import BinaryIO, TextIO
 
 from coordinator.errors import UserError
 
+PART_BYTES = 1 << 23
 FILE_BYTES = 1 << 30
 """The largest file, and the largest array inside a compressed one, that is read at all."""
 ROWS = 10_000_000
@@ -40,7 +41,7 @@ def read_file(path: Path) -> bytes:
     place = shown_path(path)
     try:
         with path.open("rb") as file:
-            content = file.read(FILE_BYTES + 1)
+            content = _read(file)
     except FileNotFoundError:
         raise UserError(f"{place}: no such file") from None
     except IsADirectoryError:
@@ -55,6 +56,16 @@ def read_file(path: Path) -> bytes:
     if len(content) > FILE_BYTES:
         raise UserError(f"{place}: is larger than {FILE_BYTES:,} bytes, the most that is read")
     return content
+
+
+def _read(file: BinaryIO) -> bytes:
+    """Read at most `FILE_BYTES` and one byte, in parts: a read allocates all memory that it may need at once."""
+    parts: list[bytes] = []
+    left = FILE_BYTES + 1
+    while left and (part := file.read(min(left, PART_BYTES))):
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
 
 
 def decode_text(content: bytes, place: str) -> str:

@@ -23,6 +23,11 @@ KINDS = {
     "broker": "kill -9 of the broker",
     "coordinator": "kill -9 of the coordinator",
     "everything": "kill -9 of all these programs at once",
+    "terminate": "SIGTERM of a neuron's program",
+    "interrupt": "SIGINT of a neuron's program",
+    "stop-broker": "SIGSTOP of the broker, and SIGCONT some seconds later",
+    "layer": "kill -9 of all programs of a layer at the same instant",
+    "all": "SIGTERM of all neurons' programs at the same instant",
 }
 MOST_OF_A_KIND = 10_000
 LAST_PART_OF_A_RUN = 0.9
@@ -31,7 +36,9 @@ LINGER_AT_MOST_MS = 400.0
 """The longest time from the recovery of the others to the release of a held program; the seed decides the time."""
 HOLD_AT_MOST_MS = 20_000.0
 """No program is held for longer, even without a recovery."""
-HOLDING = ("pause", "partition")
+STOP_BROKER_AT_MOST_MS = 8_000.0
+"""The longest stop of the broker; the duration is drawn. It is longer than connections live without the broker."""
+HOLDING = ("pause", "partition", "stop-broker")
 
 
 @dataclass(frozen=True)
@@ -178,20 +185,38 @@ class Director:
         ):
             disturbance = self.plan[self._next]
             self._next += 1
-            self._struck[disturbance.number] = _Struck(disturbance)
+            # Without a broker no event arrives that could end the fault, so its duration is fixed.
+            timed = disturbance.kind == "stop-broker"
+            self._struck[disturbance.number] = _Struck(disturbance, releasing=timed)
             self.recoveries.expect(disturbance.number, disturbance.kind, now)
             commands.append(
                 {
                     "do": disturbance.kind,
                     "number": disturbance.number,
                     "of": len(self.plan),
-                    "node": self._placements()[disturbance.neuron]["node"],
+                    "nodes": self._nodes(disturbance),
                     "neuron": disturbance.neuron,
                     "after_step": self.recoveries.highest_step,
-                    "at_most_ms": HOLD_AT_MOST_MS,
+                    "at_most_ms": self._held_at_most_ms(disturbance),
                 }
             )
         return commands
+
+    def _nodes(self, disturbance: Disturbance) -> list[str]:
+        """Return the nodes that host the target: one neuron, its layer, or all neurons."""
+        placements = self._placements()
+        layer = disturbance.neuron.partition(".")[0]
+        hit = {
+            "layer": [name for name in placements if name.partition(".")[0] == layer],
+            "all": list(placements),
+        }.get(disturbance.kind, [disturbance.neuron])
+        return list(dict.fromkeys(str(placements[name]["node"]) for name in hit))
+
+    @staticmethod
+    def _held_at_most_ms(disturbance: Disturbance) -> float:
+        if disturbance.kind == "stop-broker":
+            return STOP_BROKER_AT_MOST_MS * disturbance.linger_ms / LINGER_AT_MOST_MS
+        return HOLD_AT_MOST_MS
 
     def _releases(self, event: str) -> list[dict[str, Any]]:
         """Release a held program when the others have continued without it, or when they wait for it without a spare."""

@@ -11,6 +11,10 @@ from typing import Any, Protocol
 
 HIT_BY_CHAOS = ("node", "broker", "coordinator")
 """The programs that `everything` kills, by the beginning of their names. The relay belongs to chaos itself."""
+SIGNALS = {"terminate": signal.SIGTERM, "interrupt": signal.SIGINT, "all": signal.SIGTERM}
+"""The signal of each kind of fault; SIGKILL for all others."""
+OF_THE_NAME = {"broker": "broker", "stop-broker": "broker", "coordinator": "coordinator"}
+"""The kinds of faults of one program with a fixed name."""
 
 
 class Victim(Protocol):
@@ -64,7 +68,7 @@ class Disturber:
             programs=[{"name": victim.name, "process": victim.process} for victim in victims],
             **facts,
         )
-        if command["do"] in ("pause", "partition"):
+        if command["do"] in ("pause", "partition", "stop-broker"):
             for victim in victims:
                 self._hold(number, victim, at + command["at_most_ms"] / 1000.0, cut=command["do"] == "partition")
             if not victims:
@@ -72,7 +76,11 @@ class Disturber:
             return
         for victim in victims:
             victim.struck = True
-            os.kill(victim.process, signal.SIGKILL)
+            os.kill(victim.process, SIGNALS.get(command["do"], signal.SIGKILL))
+
+    def held(self) -> set[int]:
+        """Return the processes that are stopped or disconnected now."""
+        return {held.process for held in self._held.values()}
 
     def release_what_is_due(self) -> float | None:
         """Release the programs whose time has come; return the seconds until the next release, or None."""
@@ -90,8 +98,9 @@ class Disturber:
         running = list(self._running())
         if command["do"] == "everything":
             return [victim for victim in running if victim.name.partition("-")[0] in HIT_BY_CHAOS]
-        name = command["do"] if command["do"] in ("broker", "coordinator") else command["node"]
-        return [victim for victim in running if victim.name == name]
+        named = OF_THE_NAME.get(command["do"])
+        names = [named] if named else command["nodes"]
+        return [victim for victim in running if victim.name in names]
 
     def _hold(self, number: int, victim: Victim, due: float, *, cut: bool) -> None:
         self._held[number] = Held(victim, victim.process, cut, due)

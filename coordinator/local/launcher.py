@@ -11,25 +11,30 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from coordinator.disk import open_regular
 from coordinator.errors import JobError, UserError
 from coordinator.host import this_machine
-from coordinator.local.supervisor import Order
+from coordinator.local.remains import PREFIX, SocketFolder, make_socket_folder
+from coordinator.local.supervisor import ENDING, STOPPED_AT_MOST_SECONDS, Order
 from coordinator.needs import Needs, check_needs, most_descriptors
 from coordinator.run_directory import RunDirectory
 from neuron_node.frames import IDENTITY_LENGTH
 from neuron_node.wiring import LONGEST_IPC_PATH
 
 STOPPING_AT_MOST_SECONDS = 20.0
+LOOK_AT_SUPERVISOR_SECONDS = 1.0
+LARGEST_LAST_WORDS_BYTES = 4_096
 
 
 def check_machine(needs: Needs, advice: str = "it fits with") -> None:
     """Raise `UserError` if this machine lacks the resources of a run, or if the path of its sockets is too long."""
-    sockets = f"{tempfile.gettempdir()}/exmachina-XXXXXXXX/out"
+    sockets = f"{tempfile.gettempdir()}/{PREFIX}XXXXXXXX/out"
     sockets += f"-{needs.nodes + needs.spares}" if needs.relayed else ""
     if needs.wiring == "direct":
         sockets = sockets.removesuffix("out") + "0" * 2 * IDENTITY_LENGTH
@@ -52,13 +57,31 @@ class LocalRun:
         self._nodes = nodes
         self._verify = verify
         self._relayed = relayed
-        self._sockets = ""
+        self._sockets: SocketFolder | None = None
         self._supervisor: subprocess.Popen[str] | None = None
+        self._stopped_at: float | None = None
         self._events = -1
 
     def __enter__(self) -> Self:
-        self._sockets = tempfile.mkdtemp(prefix="exmachina-")
-        endpoints = (f"ipc://{self._sockets}/in", f"ipc://{self._sockets}/out")
+        try:
+            self._begin()
+        except OSError as fault:
+            self._end()
+            raise JobError(f"the run can't be started: {fault.strerror or fault}") from None
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._end()
+
+    def _begin(self) -> None:
+        self._sockets = make_socket_folder(self._directory.path)
+        folder = self._sockets.path
+        endpoints = (f"ipc://{folder}/in", f"ipc://{folder}/out")
         self._directory.write_json("endpoints", endpoints)
         self._events, theirs = os.pipe()
         order = Order(
@@ -69,49 +92,58 @@ class LocalRun:
             launcher=os.getpid(),
             verify=self._verify,
             relayed=self._relayed,
-            outlets=f"ipc://{self._sockets}/*" if self._directory.config().get("wiring") == "direct" else "",
+            outlets=f"ipc://{folder}/*" if self._directory.config().get("wiring") == "direct" else "",
             descriptors=most_descriptors(self._nodes, relayed=self._relayed),
         )
-        log = (self._directory.logs / "supervisor.log").open("ab")
-        with log:
-            # The supervisor has its own session: Ctrl-C reaches only the command line, which ends the run in order.
-            self._supervisor = subprocess.Popen(
-                [sys.executable, "-m", self.supervisor_module],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=log,
-                text=True,
-                pass_fds=(theirs,),
-                start_new_session=True,
-            )
-        os.close(theirs)
+        try:
+            with open_regular(self.log("supervisor"), os.O_WRONLY | os.O_CREAT | os.O_APPEND) as log:
+                # The supervisor has its own session: Ctrl-C reaches only the command line, which ends the run in order.
+                self._supervisor = subprocess.Popen(
+                    [sys.executable, "-m", self.supervisor_module],
+                    stdin=subprocess.PIPE,
+                    stdout=subprocess.PIPE,
+                    stderr=log,
+                    text=True,
+                    pass_fds=(theirs, self._sockets.lock),
+                    start_new_session=True,
+                )
+        finally:
+            os.close(theirs)
         assert self._supervisor.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             print(order.to_json(), file=self._supervisor.stdin, flush=True)
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        supervisor = self._supervisor
-        assert supervisor is not None and supervisor.stdin is not None and supervisor.stdout is not None
-        # A second Ctrl-C must not leave a part of the network behind.
-        previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    def _end(self) -> None:
+        # A second signal must not leave a part of the network behind.
+        previous = {number: signal.signal(number, signal.SIG_IGN) for number in ENDING}
         try:
-            with contextlib.suppress(BrokenPipeError):
-                supervisor.stdin.close()
-            try:
-                supervisor.wait(STOPPING_AT_MOST_SECONDS)
-            except subprocess.TimeoutExpired:
-                # The children of the supervisor die with it.
-                supervisor.kill()
-                supervisor.wait()
-            supervisor.stdout.close()
-            os.close(self._events)
-            shutil.rmtree(self._sockets, ignore_errors=True)
-            self._directory.forget("endpoints")
+            if self._supervisor is not None:
+                self._end_supervisor(self._supervisor)
+            if self._events >= 0:
+                os.close(self._events)
+            if self._sockets is not None:
+                shutil.rmtree(self._sockets.path, ignore_errors=True)
+                os.close(self._sockets.lock)
+                # A disk that became read-only keeps the file; the next command finds no program that uses the run.
+                with contextlib.suppress(OSError):
+                    self._directory.forget("endpoints")
         finally:
-            signal.signal(signal.SIGINT, previous)
+            for number, handler in previous.items():
+                signal.signal(number, handler)
+
+    def _end_supervisor(self, supervisor: subprocess.Popen[str]) -> None:
+        assert supervisor.stdin is not None and supervisor.stdout is not None
+        with contextlib.suppress(BrokenPipeError):
+            supervisor.stdin.close()
+        # A stopped supervisor would not notice the end of its input.
+        supervisor.send_signal(signal.SIGCONT)
+        try:
+            supervisor.wait(STOPPING_AT_MOST_SECONDS)
+        except subprocess.TimeoutExpired:
+            # The children of the supervisor die with it.
+            supervisor.kill()
+            supervisor.wait()
+        supervisor.stdout.close()
 
     def events(self) -> Iterator[dict[str, Any]]:
         """Iterate over the events of coordinator and supervisor until both have ended."""
@@ -121,7 +153,7 @@ class LocalRun:
             for descriptor in buffers:
                 selector.register(descriptor, selectors.EVENT_READ)
             while buffers:
-                for key, _ in selector.select():
+                for key, _ in selector.select(LOOK_AT_SUPERVISOR_SECONDS):
                     chunk = os.read(key.fd, 65_536)
                     if not chunk:
                         selector.unregister(key.fd)
@@ -129,6 +161,28 @@ class LocalRun:
                         continue
                     *lines, buffers[key.fd] = (buffers[key.fd] + chunk).split(b"\n")
                     yield from (json.loads(line) for line in lines)
+                if self._stays_stopped(time.monotonic()):
+                    self._supervisor.send_signal(signal.SIGCONT)
+                    yield {"event": "continued", "program": "supervisor", "process": self._supervisor.pid}
+
+    def _stays_stopped(self, now: float) -> bool:
+        """Whether the supervisor has been stopped for too long: no other program would continue it."""
+        assert self._supervisor is not None
+        # Leave the exit code for the later wait.
+        look = os.WSTOPPED | os.WNOHANG | os.WNOWAIT
+        try:
+            stopped = os.waitid(os.P_PID, self._supervisor.pid, look) is not None
+        except ChildProcessError:
+            # It has ended.
+            stopped = False
+        if not stopped:
+            self._stopped_at = None
+        elif self._stopped_at is None:
+            self._stopped_at = now
+        elif now - self._stopped_at >= STOPPED_AT_MOST_SECONDS:
+            self._stopped_at = None
+            return True
+        return False
 
     def command(self, command: Mapping[str, Any]) -> None:
         """Send a command to the supervisor; do nothing if it has ended."""
@@ -141,8 +195,25 @@ class LocalRun:
         assert self._supervisor is not None
         code = self._supervisor.wait()
         if code < 0:
-            raise JobError(f"the supervisor was ended by signal {-code}; its log is {self.log('supervisor')}")
+            raise JobError(
+                f"the supervisor was ended by signal {-code} ({signal.Signals(-code).name}), and the run with it; "
+                f"{self.how_to_go_on()}"
+            )
         return code
+
+    def last_words(self) -> str:
+        """Return the last line of the log of the supervisor, for an end without a reason."""
+        try:
+            with open_regular(self.log("supervisor")) as file:
+                file.seek(max(0, file.seek(0, os.SEEK_END) - LARGEST_LAST_WORDS_BYTES))
+                lines = file.read(LARGEST_LAST_WORDS_BYTES).decode("utf-8", "replace").split("\n")
+        except OSError:
+            return ""
+        return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+    def how_to_go_on(self) -> str:
+        """Name the command that continues the run."""
+        return f"continue it with: coordinator learn --resume {self._directory.path.name}"
 
     def log(self, name: str) -> Path:
         """Return the path of the log of a program."""

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 ADVANCES_WITHOUT_A_WORD = 10
 """After this number of reports with further steps and no recovery, the fault has hit a program that was not needed."""
+OF_THE_BROKER = ("broker", "stop-broker")
 
 
 class Sample(NamedTuple):
@@ -33,7 +34,7 @@ class _Expected:
     @property
     def marked(self) -> bool:
         """Whether the coordinator has reported the fault. The death of a broker does not raise the generation."""
-        return self.noticed or self.wired or self.kind == "broker"
+        return self.noticed or self.wired or self.kind in OF_THE_BROKER
 
     def gone_on(self, step: int) -> bool:
         """Return whether a report of progress shows that the run continues. Without a new generation, this is the second step
@@ -41,7 +42,7 @@ class _Expected:
         """
         if self.wired:
             return step > self.step
-        return self.kind == "broker" and self.first_report is not None and step > self.first_report + 1
+        return self.kind in OF_THE_BROKER and self.first_report is not None and step > self.first_report + 1
 
 
 class Recoveries:

@@ -1,7 +1,10 @@
 """The supervisor of a local run, a program of its own: `python -m coordinator.local.supervisor`, driven by `launcher`.
 
-It imports all modules once and then forks the programs, so that a neuron costs only 1 to 2 ms and 1.5 MB. It restarts nodes and
-brokers that die, ends when the coordinator has ended, and ends all its programs.
+It imports all modules once and then forks the programs, so that a neuron costs only 1 to 2 ms and 1.5 MB. It starts every
+program again that the run has not told to end, with any exit code, and kills programs that stay stopped. It ends when the
+coordinator has ended the run, and ends all its programs.
+
+The coordinator writes to a pipe before it tells any node to end, so the supervisor knows whether the run asked for it.
 
 Standard input: one line of JSON (`Order`), then one line of JSON per command of chaos. Its end means stop.
 Standard output: one line of JSON per event.
@@ -21,15 +24,17 @@ import socket
 import sys
 import time
 import traceback
-from collections import deque
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from coordinator.host import limit_of_memory
 from coordinator.local.disturber import Disturber
-from coordinator.local.family import die_with_parent, name_process
+from coordinator.local.family import die_with_parent, log_to_append, name_process
 from coordinator.local.relay import relayed, run_relay
+from coordinator.local.restarts import Program, Restarts
+from coordinator.machine.state import CoordinatorState
 from coordinator.run_directory import RunDirectory
 from coordinator.service import Service
 from coordinator.verify.watching import watch_steps
@@ -41,12 +46,14 @@ from neuron_node.fingerprint import fingerprint
 from neuron_node.program import LOG_FORMAT, run_node
 from neuron_node.wiring import Endpoints
 
-STOPPING_AT_MOST_SECONDS = 5.0
-RESTARTS_AT_MOST = 5
-RESTARTS_WITHIN_SECONDS = 10.0
-LARGEST_LOG_BYTES = 8 * 1024 * 1024
+STOPPING_AT_MOST_SECONDS = 3.0
+STOPPED_AT_MOST_SECONDS = 5.0
+"""The longest stop of a program by a signal, unless chaos holds it. Then it is killed and started again."""
+FORK_AGAIN_SECONDS = 1.0
+FORKS_FAIL_AT_MOST_SECONDS = 60.0
 NEEDED = ("broker", "coordinator", "relay")
 """Programs without which a run cannot continue. Nodes can be replaced."""
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 KERNEL_NAMES = {"broker": "neuron-broker", "coordinator": "coordinator", "relay": "neuron-relay"}
 
 
@@ -78,17 +85,6 @@ class Order:
         return cls(**{**fields, "endpoints": tuple(fields["endpoints"])})
 
 
-@dataclass
-class Program:
-    """One program under supervision. If `struck`, chaos has ended it, which does not count as a crash."""
-
-    name: str
-    run: Callable[[Callable[[], bool]], int]
-    death: signal.Signals = signal.SIGKILL
-    process: int = 0
-    struck: bool = False
-
-
 class Supervisor:
     """Starts, restarts and ends the programs of one run."""
 
@@ -99,30 +95,38 @@ class Supervisor:
         self._listening = Listening(order.outlets, order.descriptors) if order.outlets else None
         self._arithmetic = fingerprint()
         self._by_process: dict[int, Program] = {}
-        self._starts: dict[str, deque[float]] = {}
+        self._waiting: dict[str, tuple[float, Program]] = {}
+        """Programs that start later, with the time of their start."""
+        self._restarts = Restarts()
+        self._forks_failed_at: float | None = None
         self._done: list[Program] = []
         self._stopping = False
-        self._code = 1
+        self._code = 0
         self._unread = b""
         # Orders to the relay: the supervisor writes, the relay reads.
         self._orders = os.pipe() if order.relayed else None
+        # The coordinator writes to this pipe when it ends the run.
+        self._word, self._say_word = os.pipe()
+        os.set_blocking(self._word, False)
+        self._run_ends = False
         self._disturber = Disturber(
             lambda: list(self._by_process.values()), self._tell, self._orders[1] if self._orders else None
         )
         self._wake, self._wakeup = socket.socketpair()
-        for end in (self._wake, self._wakeup):
-            end.setblocking(False)
+        self._wake.setblocking(False)
+        self._wakeup.setblocking(False)
 
     def run(self) -> int:
-        """Run until the coordinator has ended or standard input is closed; return the exit code."""
-        for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._on_signal)
+        """Run until the coordinator has ended the run or standard input is closed; return the exit code."""
+        for number in (signal.SIGCHLD, *ENDING):
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                signal.signal(number, self._on_signal)
         signal.set_wakeup_fd(self._wakeup.fileno(), warn_on_full_buffer=False)
         # Frozen objects are ignored by the garbage collector, so their pages stay shared with the children.
         gc.collect()
         gc.freeze()
         try:
-            self._start(Program("broker", self._broker, signal.SIGTERM))
+            self._start(Program("broker", self._broker))
             if self._orders:
                 self._start(Program("relay", self._relay))
             self._start(Program("coordinator", self._coordinator))
@@ -138,7 +142,7 @@ class Supervisor:
             selector.register(self._wake, selectors.EVENT_READ)
             selector.register(sys.stdin, selectors.EVENT_READ)
             while not self._stopping:
-                for key, _ in selector.select(self._disturber.release_what_is_due()):
+                for key, _ in selector.select(self._do_what_is_due()):
                     if key.fileobj is sys.stdin:
                         self._obey()
                     else:
@@ -153,54 +157,105 @@ class Supervisor:
     def _obey(self) -> None:
         """Read and carry out commands; the end of the input means stop."""
         read = os.read(sys.stdin.fileno(), 65_536)
-        self._stopping = not read
+        if not read:
+            self._stopping = True
         *lines, self._unread = (self._unread + read).split(b"\n")
         for line in lines:
             self._disturber.obey(json.loads(line))
 
+    def _do_what_is_due(self) -> float | None:
+        """Start, kill and release the programs that are due; return the seconds until the next is due, or None."""
+        now = time.monotonic()
+        for name in [name for name, (due, _) in self._waiting.items() if due <= now]:
+            self._start(self._waiting.pop(name)[1])
+        waits = [due - now for due, _ in self._waiting.values()]
+        held = self._disturber.held()
+        for program in self._by_process.values():
+            if program.stopped_at is None or program.overdue or program.process in held:
+                continue
+            left = program.stopped_at + STOPPED_AT_MOST_SECONDS - now
+            waits.append(left)
+            if left <= 0:
+                program.overdue = True
+                os.kill(program.process, signal.SIGKILL)
+        if (release := self._disturber.release_what_is_due()) is not None:
+            waits.append(release)
+        return max(0.0, min(waits)) if waits else None
+
     # Children.
 
     def _start(self, program: Program) -> None:
-        starts = self._starts.setdefault(program.name, deque(maxlen=RESTARTS_AT_MOST))
-        if program.struck:
-            program.struck = False
-        elif len(starts) == RESTARTS_AT_MOST and time.monotonic() - starts[0] < RESTARTS_WITHIN_SECONDS:
-            self._tell("put_aside", program=program.name, log=str(self._log(program.name)))
-            if program.name in NEEDED:
-                self._tell("failed", reason=f"the {program.name} keeps ending; its log is {self._log(program.name)}")
-                self._stopping = True
-            return
-        else:
-            starts.append(time.monotonic())
+        """Fork a program; if the kernel refuses, try again later."""
+        now = time.monotonic()
         parent = os.getpid()
-        program.process = os.fork()
+        try:
+            program.process = os.fork()
+        except OSError as fault:
+            self._could_not_fork(program, fault, now)
+            return
         if program.process == 0:
             self._live(program, parent)
+        self._forks_failed_at = None
+        if not program.struck:
+            self._restarts.started(program.name, now)
+        program.struck = program.overdue = False
+        program.stopped_at = None
         self._by_process[program.process] = program
+
+    def _could_not_fork(self, program: Program, fault: OSError, now: float) -> None:
+        why = f"{program.name} cannot be started: {fault.strerror or fault}"
+        if self._forks_failed_at is None:
+            self._forks_failed_at = now
+            self._tell("delayed", program=program.name, reason=why, seconds=FORK_AGAIN_SECONDS)
+        elif now - self._forks_failed_at >= FORKS_FAIL_AT_MOST_SECONDS:
+            self._fail(
+                f"{why}; free memory, or raise the limit of processes (ulimit -u, or the control group's pids.max)"
+            )
+            return
+        self._waiting[program.name] = (now + FORK_AGAIN_SECONDS, program)
+
+    def _start_again(self, program: Program, code: int) -> None:
+        """Start a program again that the run had not told to end."""
+        struck = program.struck
+        delay = 0.0 if struck else self._restarts.delay(program.name, code, time.monotonic())
+        facts = {"program": program.name, "process": program.process, "code": code, "chaos": struck}
+        self._tell("ended", **facts, stopped=program.overdue)
+        if delay is None:
+            self._tell("put_aside", program=program.name, log=str(self._log(program.name)))
+            if program.name in NEEDED:
+                self._fail(f"the {program.name} keeps ending; its log is {self._log(program.name)}")
+        elif delay:
+            self._tell("delayed", program=program.name, reason=f"{program.name} ends again and again", seconds=delay)
+            self._waiting[program.name] = (time.monotonic() + delay, program)
+        else:
+            self._start(program)
+
+    def _fail(self, reason: str) -> None:
+        self._tell("failed", reason=reason)
+        self._code = 1
+        self._stopping = True
 
     def _live(self, program: Program, parent: int) -> None:
         """Run a program in the forked child; never return."""
         code = 1
         try:
             signal.set_wakeup_fd(-1)
-            for ours in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
+            for ours in (signal.SIGCHLD, *ENDING):
                 signal.signal(ours, signal.SIG_DFL)
-            orphaned = die_with_parent(parent, program.death)
+            orphaned = die_with_parent(parent)
             name_process(KERNEL_NAMES.get(program.name, "neuron-node"))
             self._wake.close()
             self._wakeup.close()
-            log = os.open(self._log_to_append(program.name), os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+            log = log_to_append(self._log(program.name))
             nothing = os.open(os.devnull, os.O_RDONLY)
             for source, target in ((nothing, 0), (log, 1), (log, 2)):
                 os.dup2(source, target)
             os.close(log)
             os.close(nothing)
-            if program.name != "coordinator":
-                os.close(self.order.events)
-            if self._orders:
-                os.close(self._orders[1])
-                if program.name != "relay":
-                    os.close(self._orders[0])
+            orders = self._orders or ()
+            kept = {"coordinator": {self._say_word, self.order.events}, "relay": set(orders[:1])}
+            for ours_alone in {self._word, self._say_word, self.order.events, *orders} - kept.get(program.name, set()):
+                os.close(ours_alone)
             logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr, force=True)
             code = program.run(orphaned)
         except UserError as fault:
@@ -213,16 +268,17 @@ class Supervisor:
             os._exit(code)
 
     def _broker(self, _orphaned: Callable[[], bool]) -> int:
+        # Keep the folder of the sockets: if a signal has ended this broker, the next one needs it.
         joins = self.order.nodes >= JOINED_FROM_PROGRAMS
-        code = run_broker(self._endpoints, self.order.descriptors, joins=joins)
-        with contextlib.suppress(OSError):
-            Path(self._endpoints.inward.removeprefix("ipc://")).parent.rmdir()
-        return code
+        return run_broker(self._endpoints, self.order.descriptors, joins=joins)
 
     def _coordinator(self, orphaned: Callable[[], bool]) -> int:
         with os.fdopen(self.order.events, "w", buffering=1) as events:
 
             def observe(event: str, facts: dict[str, Any]) -> None:
+                if event == "failed" or (event == "state" and facts["state"] == CoordinatorState.STOPPING.value):
+                    # Write before any node is told.
+                    os.write(self._say_word, b"\n")
                 print(json.dumps({"event": event, **facts}), file=events)
 
             try:
@@ -232,6 +288,9 @@ class Supervisor:
             except (UserError, JobError) as fault:
                 observe("failed", {"reason": str(fault)})
                 return 2 if isinstance(fault, UserError) else 1
+            except MemoryError:
+                observe("failed", {"reason": f"the coordinator has too little memory{limit_of_memory()}"})
+                return 1
 
     def _node(self, name: str) -> Callable[[Callable[[], bool]], int]:
         endpoints = relayed(self._endpoints, name) if self._orders else self._endpoints
@@ -244,40 +303,48 @@ class Supervisor:
         return run_relay(self._endpoints, nodes, self._orders[0], self.order.descriptors, orphaned)
 
     def _reap(self) -> None:
+        """Handle every program that ended, was stopped or was continued."""
         while self._by_process:
-            process, status = os.waitpid(-1, os.WNOHANG)
+            process, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED | os.WCONTINUED)
             if process == 0:
                 return
-            program = self._by_process.pop(process)
-            code = os.waitstatus_to_exitcode(status)
-            if program.name == "coordinator" and code >= 0:
-                self._code = code
-                self._stopping = True
-            elif code == 0 and program.name not in NEEDED:
-                # A node that ends with 0 was told to stop.
-                self._done.append(program)
-            elif not self._stopping:
-                # All other programs are still needed: start them again.
-                self._tell("ended", program=program.name, process=process, code=code, chaos=program.struck)
-                self._start(program)
-                if program.name == "coordinator":
-                    self._start_again_what_was_done()
+            if os.WIFSTOPPED(status):
+                self._by_process[process].stopped_at = time.monotonic()
+            elif os.WIFCONTINUED(status):
+                self._by_process[process].stopped_at = None
+            else:
+                self._has_ended(self._by_process.pop(process), os.waitstatus_to_exitcode(status))
+
+    def _has_ended(self, program: Program, code: int) -> None:
+        """Start a program again unless the run told it to end. Its exit code only says how the run has ended."""
+        with contextlib.suppress(BlockingIOError):
+            self._run_ends = bool(os.read(self._word, 4096)) or self._run_ends
+        if self._stopping:
+            return
+        if program.name == "coordinator" and self._run_ends and code >= 0:
+            self._code = code
+            self._stopping = True
+        elif self._run_ends and program.name not in NEEDED:
+            self._done.append(program)
+        else:
+            self._start_again(program, code)
+            if program.name == "coordinator":
+                self._run_ends = False
+                self._start_again_what_was_done()
 
     def _start_again_what_was_done(self) -> None:
         """Start stopped nodes again, for a coordinator that was killed while it stopped them: it will stop them again."""
-        done, self._done = self._done, []
-        for program in done:
-            self._start(program)
+        while self._done:
+            self._start(self._done.pop(0))
 
     def _end_all(self) -> None:
         """End the coordinator, then the nodes, then the broker with SIGTERM; kill the programs that do not end."""
         self._stopping = True
         self._disturber.release_all()
         deadline = time.monotonic() + STOPPING_AT_MOST_SECONDS
-        self._signal_and_wait(
-            [p for p in self._by_process.values() if p.name == "coordinator"], signal.SIGTERM, deadline
-        )
-        self._signal_and_wait([p for p in self._by_process.values() if p.name != "broker"], signal.SIGTERM, deadline)
+        for last in ({p.name for p in self._by_process.values()} - {"coordinator"}, {"broker"}):
+            first = [p for p in self._by_process.values() if p.name not in last]
+            self._signal_and_wait(first, signal.SIGTERM, deadline)
         self._signal_and_wait(list(self._by_process.values()), signal.SIGTERM, deadline)
         self._signal_and_wait(list(self._by_process.values()), signal.SIGKILL, deadline + 60)
         shutil.rmtree(Path(self._endpoints.inward.removeprefix("ipc://")).parent, ignore_errors=True)
@@ -285,6 +352,8 @@ class Supervisor:
     def _signal_and_wait(self, programs: list[Program], number: signal.Signals, deadline: float) -> None:
         for program in programs:
             os.kill(program.process, number)
+            # A stopped program handles no signal until it is continued.
+            os.kill(program.process, signal.SIGCONT)
         with selectors.DefaultSelector() as selector:
             selector.register(self._wake, selectors.EVENT_READ)
             self._reap()
@@ -293,14 +362,6 @@ class Supervisor:
                 with contextlib.suppress(BlockingIOError):
                     self._wake.recv(4096)
                 self._reap()
-
-    def _log_to_append(self, name: str) -> Path:
-        """Return the path of a log; a log that is too large is renamed to `.1` first."""
-        path = self._log(name)
-        with contextlib.suppress(OSError):
-            if path.stat().st_size > LARGEST_LOG_BYTES:
-                path.replace(path.with_suffix(".log.1"))
-        return path
 
     def _log(self, name: str) -> Path:
         return self._directory.logs / f"{name}.log"
@@ -312,8 +373,14 @@ class Supervisor:
 
 def main(supervisor: type[Supervisor] = Supervisor) -> int:
     """Read the order from standard input and carry it out."""
-    order = Order.from_json(sys.stdin.readline())
-    die_with_parent(order.launcher, signal.SIGTERM)
+    line = sys.stdin.readline()
+    if not line:
+        # The command line has ended before it sent an order.
+        return 0
+    order = Order.from_json(line)
+    # The end of standard input means that the command line has ended. The signal continues a stopped supervisor, so that it
+    # notices; it does nothing else.
+    die_with_parent(order.launcher, signal.SIGCONT)
     name_process("supervisor")
     return supervisor(order).run()
 

@@ -12,13 +12,13 @@ from .tables import marked
 
 CHECKOUT = Path(__file__).parents[2]
 TEXT = (CHECKOUT / "docs/reliability.md").read_text(encoding="utf-8")
-ROW = re.compile(r"^\| (?P<keys>`\w+`(?:, `\w+`)*) \| (?P<meaning>.+) \|$", re.MULTILINE)
+ROW = re.compile(r"^\| (?P<keys>`[\w-]+`(?:, `[\w-]+`)*) \| (?P<meaning>.+) \|$", re.MULTILINE)
 OF_EVERY_RUN = {"stale_messages"}
 
 
 def rows(text: str) -> dict[str, str]:
     """What stands in backticks in the first column, and what is said of it."""
-    return {key: match["meaning"] for match in ROW.finditer(text) for key in re.findall(r"\w+", match["keys"])}
+    return {key: match["meaning"] for match in ROW.finditer(text) for key in re.findall(r"[\w-]+", match["keys"])}
 
 
 def test_the_kinds_are_the_codes() -> None:
@@ -42,7 +42,7 @@ def test_the_commands_can_be_typed() -> None:
     shown = [
         match["chaos"]
         for document in documents
-        for match in re.finditer(r'--chaos "?(?P<chaos>[a-z]+=\d[a-z=,\d]*)', document.read_text(encoding="utf-8"))
+        for match in re.finditer(r'--chaos "?(?P<chaos>[a-z-]+=\d[a-z=,\d-]*)', document.read_text(encoding="utf-8"))
     ]
     assert shown
     for text in shown:

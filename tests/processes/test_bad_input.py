@@ -131,6 +131,23 @@ def test_as_many_open_files_as_are_needed_are_enough(bench: Bench) -> None:
     assert program.result()["steps"] == 3
 
 
+@pytest.mark.parametrize("megabytes", [60, 100, 200, 400])
+def test_too_little_memory_is_told_with_how_much_is_needed(bench: Bench, megabytes: int) -> None:
+    """Before the libraries are imported, which would end in tracebacks or never; exit 2, and nothing was begun."""
+    program = bench.start("coordinator", "learn", "iris", first=f"ulimit -v {megabytes * 1024}")
+    assert program.end() == 2
+    [line] = program.said().splitlines()
+    assert f"{megabytes} MB" in line and "512" in line and "ulimit -v" in line
+    assert not bench.runs.exists()
+
+
+def test_as_much_memory_as_is_needed_is_enough(bench: Bench) -> None:
+    """What the line says is right: no bound on a file's size is taken as memory at once."""
+    program = bench.start("coordinator", "learn", "iris", "--epochs", "2", "--json", first=f"ulimit -v {512 * 1024}")
+    assert program.result()["epochs"] == 2
+    bench.check_nothing_left()
+
+
 def test_a_path_of_temporary_files_that_is_too_long_leaves_no_run(bench: Bench) -> None:
     """Sockets can't have it: one line that says what to set."""
     long = bench.sockets / ("d" * 100)

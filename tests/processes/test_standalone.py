@@ -98,6 +98,9 @@ def test_a_service_waits_trains_answers_and_stops(bench: Bench) -> None:
     model = str(folder / "model.safetensors")
     offline = bench.start("coordinator", "predict", "--model", model, str(rows), "--json").result()
     assert through_service == offline
+    rows.write_text("0,0\n0,1.7e308\n", encoding="utf-8")
+    refused = bench.start("coordinator", "predict", *network.where, str(rows))
+    assert refused.end() == 2 and len(refused.said().splitlines()) == 1 and "too large" in refused.said()
     bench.start("coordinator", "stop", *network.where).end()
     ends = {program.end() for program in (network.service, *network.nodes)}
     assert ends == {0}, [program.said() for program in (network.service, *network.nodes)]

@@ -10,7 +10,16 @@ import pytest
 
 from coordinator.cli.chaos import Extras, check_identical, compared, extras_of
 from coordinator.errors import JobError, UserError
-from coordinator.local.chaos import KINDS, LAST_PART_OF_A_RUN, MOST_OF_A_KIND, Chaos, Director, drawn, parse_counts
+from coordinator.local.chaos import (
+    KINDS,
+    LAST_PART_OF_A_RUN,
+    MOST_OF_A_KIND,
+    STOP_BROKER_AT_MOST_MS,
+    Chaos,
+    Director,
+    drawn,
+    parse_counts,
+)
 from coordinator.local.recoveries import ADVANCES_WITHOUT_A_WORD
 from coordinator.machine.interruptions import percentile
 
@@ -58,7 +67,7 @@ class Run:
         ("", "not a kind of fault"),
         ("kill", "not a kind of fault"),
         ("kill=1,", "not a kind of fault"),
-        ("murder=1", "the kinds are kill, pause, partition, broker, coordinator, everything"),
+        ("murder=1", "the kinds are kill, pause, partition, broker, coordinator, everything, terminate"),
         ("kill=0", "from 1 to 10,000, not '0'"),
         ("kill=-1", "not '-1'"),
         ("kill=1.5", "not '1.5'"),
@@ -125,7 +134,7 @@ def test_the_next_one_waits_for_the_recovery() -> None:
     run = Run("kill=2")
     assert run.progress(0) == []
     [first] = run.progress(900)
-    assert first["do"] == "kill" and first["node"] == PLACEMENTS[first["neuron"]]["node"]
+    assert first["do"] == "kill" and first["nodes"] == [PLACEMENTS[first["neuron"]]["node"]]
     assert run.progress(900) == []
     assert run.tell("recovery", step=850) == []
     assert run.tell("wired") == []
@@ -281,9 +290,33 @@ def test_a_blow_may_be_told_after_the_end() -> None:
     assert director.figures()["chaos"]["kill"]["done"] == 1
 
 
+def test_a_layer_and_all_are_the_nodes_that_host_them() -> None:
+    """Every node once, though it hosts several neurons."""
+    run = Run("layer=1")
+    [layer] = run.progress(950)
+    name = layer["neuron"].partition(".")[0]
+    assert layer["nodes"] == [f"node-{at + 1}" for at, neuron in enumerate(NEURONS) if neuron.startswith(name)]
+    [everybody] = Run("all=1").progress(950)
+    assert everybody["nodes"] == [f"node-{at + 1}" for at in range(len(NEURONS))]
+
+
+def test_a_stopped_broker_goes_on_by_itself() -> None:
+    """No command lets it go: the supervisor does, after a time that was drawn; the next one waits until it has."""
+    run = Run("stop-broker=2", seed=3)
+    [stop] = run.progress(950)
+    assert 0.0 < stop["at_most_ms"] < STOP_BROKER_AT_MOST_MS
+    for step in (951, 953, 955):
+        assert run.progress(step) == []
+    [second] = run.tell("released", number=1) or run.progress(956)
+    assert second["do"] == "stop-broker" and second["number"] == 2
+
+
 def test_every_kind_is_told_to_people() -> None:
     """And is in the order of the table."""
-    assert list(KINDS) == ["kill", "pause", "partition", "broker", "coordinator", "everything"]
+    assert list(KINDS) == [
+        "kill", "pause", "partition", "broker", "coordinator", "everything",
+        "terminate", "interrupt", "stop-broker", "layer", "all",
+    ]  # fmt: skip
     assert all(KINDS.values())
 
 

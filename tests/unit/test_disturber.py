@@ -11,7 +11,7 @@ import pytest
 
 from coordinator.local.disturber import Disturber
 
-FACTS = {"number": 1, "of": 9, "neuron": "hidden.0", "after_step": 20, "node": "node-2", "at_most_ms": 5_000.0}
+FACTS = {"number": 1, "of": 9, "neuron": "hidden.0", "after_step": 20, "nodes": ["node-2"], "at_most_ms": 5_000.0}
 
 
 @dataclass
@@ -63,6 +63,7 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Any:
         ("broker", ["broker"]),
         ("coordinator", ["coordinator"]),
         ("everything", ["broker", "coordinator", "node-1", "node-2"]),
+        ("layer", ["node-2"]),
     ],
 )
 def test_who_is_killed(place: Place, deed: str, hit: list[str]) -> None:
@@ -70,6 +71,28 @@ def test_who_is_killed(place: Place, deed: str, hit: list[str]) -> None:
     place.obey(deed)
     assert place.story == ["struck", *((place.victims[name].process, signal.SIGKILL) for name in hit)]
     assert [victim.name for victim in place.victims.values() if victim.struck] == hit
+
+
+@pytest.mark.parametrize(
+    ("deed", "number"),
+    [("terminate", signal.SIGTERM), ("interrupt", signal.SIGINT), ("all", signal.SIGTERM), ("layer", signal.SIGKILL)],
+)
+def test_several_are_hit_at_once_and_politely_where_it_says_so(place: Place, deed: str, number: signal.Signals) -> None:
+    """All nodes that are named, and it is held against none of them."""
+    place.obey(deed, nodes=["node-1", "node-2"])
+    hit = [place.victims[name] for name in ("node-1", "node-2")]
+    assert place.story == ["struck", *((victim.process, number) for victim in hit)]
+    assert all(victim.struck for victim in hit)
+
+
+def test_the_broker_is_stopped_for_a_time(place: Place) -> None:
+    """For the time that was drawn, because no event says that it is enough; until then it counts as held."""
+    place.obey("stop-broker", at_most_ms=1_500.0)
+    broker = place.victims["broker"].process
+    assert place.disturber.held() == {broker}
+    place.now += 1.5
+    assert place.disturber.release_what_is_due() is None and place.disturber.held() == set()
+    assert place.story == ["struck", (broker, signal.SIGSTOP), (broker, signal.SIGCONT), "released"]
 
 
 def test_who_is_stopped_goes_on_when_let_go(place: Place) -> None:

@@ -74,3 +74,40 @@ def test_of_other_machines_only_the_cores_are_guessed(groups: Path) -> None:
     (groups / "pids.max").write_text("1\n", encoding="ascii")
     machine = other_machines()
     assert (machine.descriptors, machine.tasks, machine.memory_megabytes) == (None, None, None)
+
+
+@pytest.fixture
+def old_groups(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Version 1: a hierarchy for each controller, some of them together, and the empty one of version 2 beside them."""
+    own = tmp_path / "own"
+    own.write_text(
+        "5:memory:/outer/inner\n4:pids:/outer\n3:cpu,cpuacct:/outer\n1:name=systemd:/x\n0::/\n", encoding="utf-8"
+    )
+    for folder in ("memory/outer/inner", "pids/outer", "cpu,cpuacct/outer", "unified"):
+        (tmp_path / folder).mkdir(parents=True)
+    monkeypatch.setattr(host, "CGROUP", tmp_path)
+    monkeypatch.setattr(host, "OWN_CGROUP", own)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _process: set(range(8)), raising=False)
+    return tmp_path
+
+
+def test_limits_of_control_groups_of_version_1_hold(old_groups: Path) -> None:
+    """Memory less what is used and can't be freed, tasks, and the time of processors; the outer group's too."""
+    for file, number in {
+        "memory/outer/memory.limit_in_bytes": 9 * MEGABYTE,
+        "memory/outer/memory.usage_in_bytes": 8 * MEGABYTE,
+        "memory/outer/inner/memory.limit_in_bytes": 2**63 - 4096,
+        "pids/outer/pids.max": 40,
+        "pids/outer/pids.current": 15,
+        "cpu,cpuacct/outer/cpu.cfs_quota_us": 350_000,
+        "cpu,cpuacct/outer/cpu.cfs_period_us": 100_000,
+    }.items():
+        (old_groups / file).write_text(f"{number}\n", encoding="ascii")
+    machine = this_machine()
+    assert (machine.memory_megabytes, machine.tasks, machine.cores) == (1.0, 25, 3)
+    stat = f"inactive_file 0\ntotal_inactive_file {4 * MEGABYTE}\ntotal_active_file {MEGABYTE}\n"
+    (old_groups / "memory/outer/memory.stat").write_text(stat, encoding="ascii")
+    (old_groups / "cpu,cpuacct/outer/cpu.cfs_quota_us").write_text("-1\n", encoding="ascii")
+    (old_groups / "pids/outer/pids.max").write_text("max\n", encoding="ascii")
+    machine = this_machine()
+    assert machine.memory_megabytes == 6.0 and machine.cores == 8 and machine.tasks != 25

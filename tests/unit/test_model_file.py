@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save, save_file
 
 from coordinator.errors import UserError
-from coordinator.model_file import Model, load_model, save_model
+from coordinator.model_file import UNSEALED, Model, load_model, save_model, sealed
 from coordinator.offline import forward
 from tests.networks import encoding_of, parameters, plan_of, seed_settings, settings_of, trained, xor_data
 
@@ -108,20 +109,46 @@ def test_the_tensors_of_somebody_else(tmp_path: Path) -> None:
     assert "Exmachina" in refused(tmp_path / "m")
 
 
-@given(place=st.integers(0, 10_000), bit=st.integers(0, 7))
-def test_a_flipped_bit_is_found_or_changes_nothing(
-    tmp_path_factory: pytest.TempPathFactory, place: int, bit: int
-) -> None:
-    """Anywhere in the file: one line, or a model whose numbers are those that were saved."""
-    path, content = tmp_path_factory.getbasetemp() / "flipped", bytearray(saved(tmp_path_factory))
-    content[place % len(content)] ^= 1 << bit
-    path.write_bytes(content)
-    try:
-        model = load_model(path)
-    except UserError as fault:
-        assert "\n" not in str(fault)
-        return
-    assert model.parameters.sha256() == metadata_of(path)["weights_sha256"]
+def check_every(path: Path, damaged: Iterator[bytes]) -> int:
+    """Each of these contents is refused in one line; how many there were."""
+    count = 0
+    for content in damaged:
+        path.write_bytes(content)
+        refused(path)
+        count += 1
+    return count
+
+
+def test_every_flipped_bit_is_seen(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Anywhere in the file, in the scaling or a class name as in a weight: one line, and no other network."""
+    good = saved(tmp_path_factory)
+    path = tmp_path_factory.getbasetemp() / "flipped"
+
+    def flipped() -> Iterator[bytes]:
+        for bit in range(8 * len(good)):
+            damaged = bytearray(good)
+            damaged[bit // 8] ^= 1 << bit % 8
+            yield bytes(damaged)
+
+    assert check_every(path, flipped()) == 8 * len(good)
+
+
+def test_every_length_and_every_swapped_block_is_seen(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Cut at every byte, longer by one, and with any two blocks of 64 bytes in each other's place."""
+    good = saved(tmp_path_factory)
+    path = tmp_path_factory.getbasetemp() / "moved"
+    blocks = [good[start : start + 64] for start in range(0, len(good), 64)]
+
+    def moved() -> Iterator[bytes]:
+        yield from (good[:length] for length in range(len(good)))
+        yield good + b"\0"
+        for one, other in itertools.combinations(range(len(blocks)), 2):
+            swapped = list(blocks)
+            swapped[one], swapped[other] = swapped[other], swapped[one]
+            if (content := b"".join(swapped)) != good:
+                yield content
+
+    assert check_every(path, moved()) > len(good)
 
 
 def saved(tmp_path_factory: pytest.TempPathFactory) -> bytes:
@@ -131,22 +158,70 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return path.read_bytes()
 
 
-@given(length=st.integers(0, 3_000))
-def test_a_truncated_model_is_refused(tmp_path_factory: pytest.TempPathFactory, length: int) -> None:
-    """At any length."""
-    path, content = tmp_path_factory.getbasetemp() / "truncated", saved(tmp_path_factory)
-    path.write_bytes(content[: length % len(content)])
+WRONG_SETTINGS: list[tuple[str, Any]] = [
+    ("loss", "sqtared_error"),
+    ("hidden_activation", "logistyc"),
+    ("output_activation", ["logistic"]),
+    ("batch_size", 0),
+    ("epochs", -1),
+    ("learning_rate", float("nan")),
+    ("layers", [2, 0, 1]),
+    ("layers", [2]),
+    ("input_bias", 1),
+    ("weights", "glorut"),
+    ("biases", [0.0]),
+    ("running_accuracy_window", 0.5),
+]
+"""Settings under which a network could not compute: seen when the model is loaded, not when it is used."""
+
+
+def network_facts() -> dict[str, Any]:
+    return settings_of((2, 3, 1)).to_json()
+
+
+def test_a_model_of_version_0_1_is_loaded_and_it_is_said(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With the checks that it has: every flipped bit gives one line or a network with the same numbers, and no traceback."""
+    path = tmp_path / "old"
+    path.write_bytes(saved(tmp_path_factory))
+    texts = {name: text for name, text in metadata_of(path).items() if name != "content_sha256"}
+    save_file(load_file(path), path, {**texts, "format": "exmachina-model-1"})
+    model = load_model(path)
+    assert "version 0.1" in caplog.text and str(path) in caplog.text
+    good = path.read_bytes()
+    for bit in range(8 * len(good)):
+        damaged = bytearray(good)
+        damaged[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(bytes(damaged))
+        try:
+            found = load_model(path)
+        except UserError as fault:
+            assert "\n" not in str(fault)
+        else:
+            assert found.parameters.sha256() == model.parameters.sha256()
+
+
+@pytest.mark.parametrize("device", ["a FIFO", "/dev/zero", "a loop of links"])
+def test_what_never_ends_is_refused(tmp_path: Path, device: str) -> None:
+    """At once: nothing is waited for."""
+    path = tmp_path / "m"
+    if device == "a FIFO":
+        os.mkfifo(path)
+    else:
+        path.symlink_to(device if device.startswith("/dev") else path)
     refused(path)
 
 
 def rewritten(
     path: Path, change: dict[str, Any], tensors: dict[str, np.ndarray] | None = None, **metadata: str
 ) -> None:
-    """Save a model again with other facts, numbers or metadata."""
+    """Save a model again with other facts, numbers or metadata, and with a checksum that fits them."""
     save_model(path, model_of())
     known = metadata_of(path)
     facts = {**json.loads(known["exmachina"]), **change}
-    save_file({**load_file(path), **(tensors or {})}, path, {**known, "exmachina": json.dumps(facts), **metadata})
+    texts = {**known, "content_sha256": UNSEALED, "exmachina": json.dumps(facts), **metadata}
+    path.write_bytes(sealed(save({**load_file(path), **(tensors or {})}, texts)))
 
 
 @pytest.mark.parametrize(
@@ -161,7 +236,11 @@ def rewritten(
         ({}, {"layer0.bias": np.zeros(2, dtype=np.float32)}, {}),
         ({}, {"layer1.weight": np.zeros((1, 3))}, {}),
         ({}, {}, {"weights_sha256": "0" * 64}),
-        ({}, {}, {"format": "exmachina-model-2"}),
+        ({}, {}, {"format": "exmachina-model-1"}),
+        ({}, {}, {"format": "exmachina-model-3"}),
+        ({}, {}, {"more": "than there should be"}),
+        ({"seed": float("inf")}, {}, {}),
+        *(({"network": {**network_facts(), name: wrong}}, {}, {}) for name, wrong in WRONG_SETTINGS),
         ({}, {}, {"exmachina": "{"}),
         ({}, {}, {"exmachina": "[" * 100_000}),
     ],

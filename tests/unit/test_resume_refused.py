@@ -14,7 +14,7 @@ import pytest
 from coordinator.cli.job import Job
 from coordinator.cli.main import cli
 from coordinator.cli.options import SETTINGS
-from coordinator.cli.resume import run_to_resume
+from coordinator.cli.resume import ToResume, run_to_resume
 from coordinator.errors import UserError
 from coordinator.resumption import checked_config, config_to_go_on
 from coordinator.run_directory import RunDirectory, checksum_of
@@ -74,9 +74,9 @@ def edit(folder: Path, old: str, new: str) -> None:
 
 
 REFUSED: dict[str, tuple[Callable[[Path], object], list[str]]] = {
-    "finished": (
-        lambda folder: (folder / "result.json").write_text('{"test_accuracy": 0.75, "weights_sha256": "abc"}'),
-        ["has finished", "0.7500", "runs show r", "predict --model runs/r/model.safetensors"],
+    "finished, without its model": (
+        lambda folder: RunDirectory(folder).write_json("result", {"test_accuracy": 0.75, "weights_sha256": "abc"}),
+        ["has finished", "0.7500", "model.safetensors: no such file", "can't be restored", "final snapshot"],
     ),
     "another version": (lambda folder: rewrite(folder, version="7.8.9"), ["7.8.9", __version__, "7.8.x"]),
     "other arithmetic": (lambda folder: rewrite(folder, fingerprint="numpy 9 m68k"), ["numpy 9 m68k", "arithmetic"]),
@@ -155,7 +155,7 @@ def test_the_file_has_changed_since(folder: Path, terminal: Terminal) -> None:
     """Named again, it is refused; left out, the run's own copy counts."""
     Path("fruit.csv").write_text(FRUIT + "1,2,x\n", encoding="utf-8")
     check_refused(folder, terminal, ["fruit.csv", "--resume", "r"], ["fruit.csv is not the data", "leave it out"])
-    directory, _ = resume(None, None)
+    directory = resume(None, None).directory
     assert directory.path == folder
 
 
@@ -171,10 +171,10 @@ def test_a_locked_run(folder: Path, terminal: Terminal) -> None:
     with pytest.raises(UserError, match="at work"), RunDirectory(folder).claimed():
         raise AssertionError
     holder.unlock()
-    assert resume(None, None)[0].path == folder
+    assert resume(None, None).directory.path == folder
 
 
-def resume(dataset: str | None, data: str | None) -> tuple[RunDirectory, int]:
+def resume(dataset: str | None, data: str | None) -> ToResume:
     """What a good command line comes to, before anything is started."""
     with click.Context(cli.commands["learn"]):
         return run_to_resume(Path("runs"), "r", dataset, {"data": data, "epochs": None})
@@ -188,15 +188,15 @@ def test_what_can_go_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EXMACHINA_CONFIG", "not-there.toml")
     before = files(folder)
     for dataset in (None, "fruit.csv"):
-        directory, nodes = resume(dataset, None)
+        directory, nodes, _ = resume(dataset, None)
         config = config_to_go_on(directory)
         assert (directory.path, nodes) == (folder, sum(config["network"]["layers"]))
     assert files(folder) == before
     series = ".".join(__version__.split(".")[:2])
     rewrite(folder, version=f"{series}.99")
-    assert resume(None, None)[0].path == folder
+    assert resume(None, None).directory.path == folder
     rewrite(folder, fingerprint="numpy 9 m68k", mixed_arithmetic=True)
-    assert resume(None, None)[0].path == folder
+    assert resume(None, None).directory.path == folder
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from coordinator.cli.job import Job
+from coordinator.errors import UserError
 from coordinator.run_directory import RunDirectory
 from coordinator.run_facts import facts_of, size_of
 from coordinator.run_log import EventLog, events_of
@@ -103,11 +104,12 @@ def test_runs_are_removed(terminal: Terminal) -> None:
 
 @pytest.mark.parametrize("bad", ["nothing", "folder", "link", "broken", "../precious", ".", "locked"])
 def test_what_is_not_removed(terminal: Terminal, bad: str) -> None:
-    """No run, a folder of another kind, a link to a run elsewhere, a damaged one, a way out, a run that goes on: one line,
-    exit 2, and the good one that was named before it stays too.
+    """No run, a folder of another kind, a link to a run elsewhere, one that only looks like a run, a way out, a run that
+    goes on: one line, exit 2, and the good one that was named before it stays too.
     """
     made("good")
     made("broken").path.joinpath("config.json").write_text('{"version": "0.1.0"}')
+    Path("runs/broken/precious").write_text("mine")
     Path("runs/folder").mkdir()
     elsewhere = made("elsewhere").path.rename("precious")
     Path("runs/link").symlink_to(elsewhere.resolve())
@@ -118,6 +120,39 @@ def test_what_is_not_removed(terminal: Terminal, bad: str) -> None:
     holder.unlock()
     assert said.code == 2 and len(said.err.splitlines()) == 1, said.err
     assert sorted(str(path) for path in Path().rglob("*")) == before
+
+
+@pytest.mark.parametrize("config", [None, "", '{"version": "0.1.0"}'])
+def test_a_run_that_lost_its_config_can_be_removed(terminal: Terminal, config: str | None) -> None:
+    """It has a row in the list, and does not block its name forever; no other folder of that name is touched."""
+    path = made("r", step=7).path / "config.json"
+    path.unlink()
+    if config is not None:
+        path.write_text(config)
+    [row] = json.loads(terminal.type("runs", "--json").out)["runs"]
+    assert (row["name"], row["state"]) == ("r", "unfinished" if config is None else "damaged")
+    said = terminal.type("learn", "xor", "--name", "r")
+    assert said.code == 2 and len(said.err.splitlines()) == 1 and "remove it" in said.err
+    assert terminal.type("runs", "rm", "r") == (0, "", "")
+    assert list(Path("runs").iterdir()) == []
+
+
+@pytest.mark.parametrize("left", [[], ["logs"], ["logs", "data.npz"], ["logs", "data.npz", ".config.json.new"]])
+def test_a_start_that_was_killed_does_not_block_the_name(terminal: Terminal, left: list[str]) -> None:
+    """After a crash at any point, another run of that name can be started; a folder that is being made is left alone."""
+    folder = Path("runs/r")
+    folder.mkdir(parents=True)
+    for name in left:
+        if name == "logs":
+            (folder / name).mkdir()
+        else:
+            (folder / name).write_bytes(b"half")
+    made("r")
+    assert (folder / "config.json").is_file() and not (folder / ".config.json.new").exists()
+    being_made = RunDirectory.create(Path("runs"), "other", "xor")
+    with pytest.raises(UserError, match="other"):
+        RunDirectory.create(Path("runs"), "other", "xor")
+    assert being_made.logs.is_dir()
 
 
 @pytest.mark.parametrize(("answer", "left"), [("y\n", []), ("n\n", ["r"]), ("\n", ["r"]), ("", ["r"])])
@@ -173,3 +208,15 @@ def test_the_log_of_events_is_bounded(tmp_path: Path, monkeypatch: pytest.Monkey
     (tmp_path / "events.jsonl").write_bytes(b'[1]\n{"event": 3}\n\xff\n{"event": "epoch"}\n{"event"')
     assert events_of(tmp_path / "events.jsonl") == [{"event": "epoch"}]
     assert events_of(tmp_path / "nothing") == []
+
+
+def test_a_line_of_the_log_that_was_changed_is_left_out(tmp_path: Path) -> None:
+    """Each has a checksum of its own; a line that a crash cut short spoils no other."""
+    path = tmp_path / "events.jsonl"
+    for number in range(3):
+        EventLog(path).note("epoch", {"epoch": number, "check": "mine"})
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b'"epoch": 1', b'"epoch": 7') + b'{"event": "epo')
+    EventLog(path).note("epoch", {"epoch": 4})
+    assert [event["epoch"] for event in events_of(path)] == [0, 2, 4]
+    assert next(set(event) for event in events_of(path)) == {"time", "event", "epoch", "check"}
