@@ -30,20 +30,34 @@ def accuracy(encoding: Encoding, activities: Floats, targets: Floats) -> float |
     return None if correct is None else float(np.mean(correct))
 
 
+def balanced_accuracy(encoding: Encoding, activities: Floats, targets: Floats) -> float | None:
+    """The mean over the classes that occur of the share of their rows that are right; None where targets are numbers."""
+    correct = batch_correct(encoding, activities, targets)
+    if correct is None:
+        return None
+    labels = encoding.decode_labels(targets)
+    rows = np.bincount(labels)
+    right = np.bincount(labels, weights=correct)
+    return float(np.mean(right[rows > 0] / rows[rows > 0]))
+
+
 def score(encoding: Encoding, activities: Floats, targets: Floats) -> dict[str, Any]:
     """Everything that is reported of an evaluation, ready for json.
 
-    `accuracy` and `classes` (name, precision, recall, f1 and support of each) where the targets are classes; `r2` and
+    `accuracy`, `balanced_accuracy` (the mean recall of the classes that occur) and `classes` (name, precision, recall, f1
+    and support of each) where the targets are classes; `r2` and
     `mean_absolute_error`, in the targets' own units, where they are numbers; the others are None. With several
     outputs both are means over the outputs. R² is None where there are fewer than two rows.
     """
     report: dict[str, Any] = {
         "accuracy": accuracy(encoding, activities, targets),
+        "balanced_accuracy": None,
         "classes": None,
         "r2": None,
         "mean_absolute_error": None,
     }
     if encoding.classes is not None:
+        report["balanced_accuracy"] = balanced_accuracy(encoding, activities, targets)
         report["classes"] = _class_report(encoding, activities, targets)
     else:
         report |= _number_report(encoding, activities, targets)

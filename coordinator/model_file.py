@@ -52,6 +52,15 @@ def save_model(path: Path, model: Model) -> None:
         raise UserError(f"can't write the model to {path}: {fault.strerror or fault}") from None
 
 
+def is_model(path: Path) -> bool:
+    """Whether a file is a model of ours, by its metadata alone."""
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return (file.metadata() or {}).get("format") == FORMAT
+    except (OSError, SafetensorError, ValueError):
+        return False
+
+
 def load_model(path: Path) -> Model:
     """Read a model, and check that it is whole. Raises `UserError`."""
     if not path.is_file():
@@ -91,9 +100,14 @@ def _encoding(path: Path, document: object) -> Encoding:
 def _parameters(path: Path, tensors: dict[str, np.ndarray], layers: tuple[int, ...]) -> Parameters:
     biases = tuple(tensors[f"layer{layer}.bias"] for layer in range(len(layers)))
     weights = tuple(tensors[f"layer{layer}.weight"] for layer in range(len(layers) - 1))
+    other = next((array.dtype for array in (*biases, *weights) if array.dtype != np.float64), None)
+    if other is not None:
+        raise UserError(
+            f"{path}: its numbers are {other}; models hold float64, as `coordinator learn --save` writes them"
+        )
     shapes = [array.shape for array in (*biases, *weights)]
     expected = [(size,) for size in layers] + list(itertools.pairwise(layers))
-    if shapes != expected or any(array.dtype != np.float64 for array in (*biases, *weights)):
+    if shapes != expected:
         raise UserError(f"{path}: its numbers do not have the shape of a {'-'.join(map(str, layers))} network")
     if not all(np.isfinite(array).all() for array in (*biases, *weights)):
         raise UserError(f"{path}: it holds a NaN or an infinity, so it was not trained to its end")

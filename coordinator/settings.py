@@ -14,11 +14,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from coordinator.data import PreparedData, TargetKind, load_dataset, prepare
+from coordinator.data.dataset import Dataset
 from coordinator.data.encoding import Scaling
 from coordinator.data.limits import shown, shown_path
-from coordinator.data.sources import FILE_READERS
+from coordinator.data.options import TableOptions
+from coordinator.data.prepared import PreparedData, inspect, prepare
+from coordinator.data.report import DataReport
+from coordinator.data.sources import DATASET_NAMES, load_dataset
 from coordinator.data.suggestion import closest
+from coordinator.data.targets import TargetKind
 from coordinator.errors import UserError
 from coordinator.presets import ActivationName, LossName, defaults_for
 from neuron_node.messages import MAX_PARTS
@@ -37,6 +41,29 @@ def _whole_numbers(value: object) -> object:
     return [value] if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+def _names(value: object) -> object:
+    """`a,b` as a list of names."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return value
+
+
+def _delimiter(value: object) -> object:
+    """A delimiter by its name, as shells can write it."""
+    names = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "space": " ", "blanks": " ", "pipe": "|"}
+    return names.get(value.lower(), value) if isinstance(value, str) else value
+
+
+def _mark(value: object) -> object:
+    """A decimal mark by its name."""
+    return {"point": ".", "comma": ","}.get(value.lower(), value) if isinstance(value, str) else value
+
+
+def _yes_or_no(value: object) -> object:
+    """`yes` and `no`, which TOML writes true and false."""
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else value
+
+
 def _not_bool(value: object) -> object:
     """True is 1 to Python; as a setting it is a slip."""
     if isinstance(value, bool):
@@ -49,6 +76,7 @@ Sizes = Annotated[tuple[Neurons, ...], BeforeValidator(_whole_numbers)]
 Whole = Annotated[int, BeforeValidator(_not_bool)]
 Interval = Annotated[int, BeforeValidator(_not_bool), Field(ge=1, le=1_000_000)]
 Real = Annotated[float, BeforeValidator(_not_bool)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
 
 
 class LearnSettings(BaseModel):
@@ -65,9 +93,32 @@ class LearnSettings(BaseModel):
     )
     data: Path | None = Field(default=None, description="the path of a file in Semeion's format")
     target: str | None = Field(
-        default=None, min_length=1, max_length=1000, description="the name of the target's column"
+        default=None,
+        min_length=1,
+        max_length=1000,
+        description="the target's column: its name, first, last or its number",
     )
     target_kind: TargetKind = Field(default="auto", description="auto, classes or numbers")
+    delimiter: Annotated[str | None, BeforeValidator(_delimiter)] = Field(
+        default=None, min_length=1, max_length=1, description="one character, or comma, semicolon, tab, space or pipe"
+    )
+    decimal: Annotated[Literal[".", ","] | None, BeforeValidator(_mark)] = Field(
+        default=None, description="the decimal mark of numbers, . or , (point or comma)"
+    )
+    encoding: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=40,
+        description="the encoding of a text file, as utf-8, cp1252 or latin-1",
+    )
+    header: Annotated[Literal["yes", "no"] | None, BeforeValidator(_yes_or_no)] = Field(
+        default=None, description="whether the first row holds the names, yes or no"
+    )
+    na: Names | None = Field(
+        default=None, max_length=100, description="marks of missing values beside the usual ones, as -1 or none,unknown"
+    )
+    ignore: Names | None = Field(default=None, description="columns to leave out, as id,date (names or numbers)")
+    inputs: Names | None = Field(default=None, description="the only columns to use as inputs (names or numbers)")
     hidden: Sizes | None = Field(
         default=None,
         max_length=MOST_LAYERS - 2,
@@ -119,6 +170,20 @@ class LearnSettings(BaseModel):
         """How many output neurons are asked for, if any number is."""
         return None if self.layers is None else self.layers[-1]
 
+    @property
+    def table_options(self) -> TableOptions:
+        """What is said about how a table is to be read."""
+        return TableOptions(
+            delimiter=self.delimiter,
+            decimal=self.decimal,
+            encoding=self.encoding,
+            header=None if self.header is None else self.header == "yes",
+            missing=self.na or (),
+            target=self.target,
+            ignore=self.ignore or (),
+            inputs=self.inputs or (),
+        )
+
 
 @dataclass(frozen=True)
 class _Source:
@@ -162,15 +227,24 @@ def prepare_data(settings: LearnSettings) -> PreparedData:
     Raises:
         UserError: it can't be loaded, or the layers asked for don't fit it.
     """
-    dataset = load_dataset(
-        settings.dataset, data=settings.data, target=settings.target, target_kind=settings.target_kind
-    )
     return prepare(
-        dataset,
+        load(settings),
         seed=settings.seed,
         test_fraction=settings.test_fraction,
         outputs=settings.outputs,
         scaling=settings.scaling,
+    )
+
+
+def inspect_data(settings: LearnSettings) -> DataReport:
+    """Report on the data set of these settings, also where it can't be learnt from as it is. Raises `UserError`."""
+    return inspect(load(settings), seed=settings.seed, test_fraction=settings.test_fraction, scaling=settings.scaling)
+
+
+def load(settings: LearnSettings) -> Dataset:
+    """Load the data set of these settings. Raises `UserError`."""
+    return load_dataset(
+        settings.dataset, data=settings.data, target_kind=settings.target_kind, options=settings.table_options
     )
 
 
@@ -213,12 +287,18 @@ def _config(path: Path | None) -> _Source:
     if len(content) > CONFIG_BYTES:
         raise UserError(f"{place}: is larger than {CONFIG_BYTES:,} bytes, the most that a file of settings may have")
     try:
-        values = tomllib.loads(content.decode("utf-8"))
+        values = tomllib.loads(content.decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise UserError(f"{place}: is not UTF-8 text, so not TOML") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{place}: is not TOML ({' '.join(str(error).split())[:200]})") from None
-    for key in values:
+    # A flag's name will do.
+    values = {
+        key if key in LearnSettings.model_fields else key.replace("-", "_"): value for key, value in values.items()
+    }
+    for key, value in values.items():
+        if isinstance(value, dict) and key not in LearnSettings.model_fields:
+            raise UserError(f"{place}: settings stand at the top, not in a table [{key}]; take out that line")
         if key not in LearnSettings.model_fields:
             raise UserError(f"{place}: no setting {shown(key)}; {closest(key, list(LearnSettings.model_fields), 99)}")
     return _Source(_anchored(values, path.parent), {name: f"{name} in {place}" for name in values})
@@ -229,7 +309,7 @@ def _anchored(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     paths = {}
     for name in ("data", "dataset"):
         value = values.get(name)
-        if isinstance(value, str) and value and (name == "data" or Path(value).suffix.lower() in FILE_READERS):
+        if isinstance(value, str) and value and (name == "data" or value not in DATASET_NAMES):
             paths[name] = str(folder / value)
     return values | paths
 

@@ -124,7 +124,7 @@ def main() -> None:
     project = tomllib.loads((FOLDER.parent / "pyproject.toml").read_text())
     node: list[str] = project["project"]["dependencies"]
     coordinator = node + project["project"]["optional-dependencies"]["coordinator"]
-    bench: list[str] = project["optional-dependencies"]["bench"]
+    bench: list[str] = project["project"]["optional-dependencies"]["bench"]
     build: list[str] = project["build-system"]["requires"]
     everything = resolve_for_images(coordinator, {})
     write_hashed("coordinator.txt", "The coordinator's image", everything)

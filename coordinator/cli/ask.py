@@ -125,7 +125,7 @@ def why(name: str | None, runs: Path, as_json: bool, **where: Any) -> None:
         print_json(facts)
         return
     for depth, sentence in enumerate(facts["why"]):
-        results.print(f"{'  ' * depth}{sentence}", markup=False, soft_wrap=True)
+        results.print(f"{'  ' * depth}{sentence}")
 
 
 def _few(numbers: list[float], most: int = 6) -> str:
@@ -161,7 +161,7 @@ def logs(name: str, run_name: str | None, lines: int, runs: Path) -> None:
         )
     with (directory.logs / f"{program}.log").open(encoding="utf-8", errors="replace") as file:
         for line in deque(file, maxlen=lines):
-            results.print(line.rstrip("\n"), markup=False, soft_wrap=True)
+            results.print(line.rstrip("\n"))
 
 
 @click.command()

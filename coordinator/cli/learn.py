@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from coordinator.cli.chaos import Extras, RunChaos, check_identical, compared, extras_options, print_chaos
-from coordinator.cli.job import Job, say_placement
+from coordinator.cli.job import Job, say_data, say_placement
 from coordinator.cli.options import json_option, runs_option, settings_options
 from coordinator.cli.output import errors, print_json, print_table, shown
 from coordinator.cli.progress import watcher
@@ -22,9 +22,13 @@ from coordinator.cli.resume import remove_sockets, run_to_resume
 from coordinator.disk import write_whole
 from coordinator.errors import JobError, UserError
 from coordinator.local.launcher import LocalRun, check_machine
+from coordinator.metrics import balanced_accuracy
+from coordinator.model_file import is_model, load_model
 from coordinator.needs import needs_of_run
+from coordinator.offline import forward
 from coordinator.run_directory import RunDirectory
 from coordinator.run_log import EventLog
+from coordinator.settings import LearnSettings
 from coordinator.wiring import check_relayed
 
 NOTED_HERE = ("ended", "put_aside", "struck", "released")
@@ -40,11 +44,26 @@ def check_save(path: Path | None) -> None:
         raise UserError(
             f"--save: can't write a model to {path}; right would be a file's path in a folder that exists and is writable"
         )
+    if path.exists() and not is_model(path):
+        raise UserError(f"--save: {path} is there already and is no model, so it is not replaced; name another file")
+
+
+def check_not_data(save: Path | None, settings: LearnSettings) -> None:
+    """Refuse to write the model over the data. Raises `UserError`."""
+    for source in (settings.dataset, settings.data):
+        if (
+            save is not None
+            and source is not None
+            and save.exists()
+            and Path(source).exists()
+            and save.samefile(source)
+        ):
+            raise UserError(f"--save: {save} is the data that is learnt from; name another file for the model")
 
 
 @click.command()
 @click.argument("dataset", required=False)
-@settings_options
+@settings_options()
 @click.option("--save", type=click.Path(path_type=Path), help="Write the trained model to this file (safetensors).")
 @click.option("--resume", metavar="RUN", help="Go on with this run from its last snapshot; all settings are its own.")
 @extras_options
@@ -62,7 +81,8 @@ def learn(
 ) -> None:
     """Train a network on this machine: one process a group, by default one a neuron.
 
-    DATASET is digits (the default), iris, wine, breast_cancer, xor, semeion, or the path of a CSV or NPZ file.
+    DATASET is digits (the default), iris, wine, breast_cancer, xor, semeion, or the path of a file: a table (CSV and its
+    kin, Parquet, JSON, ARFF, svmlight) or arrays (NPZ, NPY).
     """
     check_save(save)
     job = None
@@ -77,23 +97,40 @@ def learn(
     else:
         job = Job.from_flags({"dataset": dataset, **flags}, config, spares=extras.spares, relayed=extras.relayed)
         nodes = job.nodes
+        check_not_data(save, job.settings)
         check_machine(job.needs(spares=extras.spares))
+        say_data(job)
         say_placement(job)
         directory = job.create_run(runs)
     result = _learnt(directory, nodes, extras)
     if job and extras.compare:
-        errors.print("once more, without chaos", markup=False)
+        errors.print("once more, without chaos")
         undisturbed = job.create_run(runs, name=f"{directory.path.name}-undisturbed", numbered=True)
         result |= compared(result, _learnt(undisturbed, nodes, Extras()))
         directory.write_json("result", result)
+    result |= _balanced(job, directory)
     if save:
-        write_whole(save, directory.model.read_bytes())
+        try:
+            write_whole(save, directory.model.read_bytes())
+        except OSError as fault:
+            raise JobError(
+                f"the model can't be written to {save} ({fault.strerror or fault}); the run's own copy is {directory.model}"
+            ) from None
         result["model_path"] = str(save)
     if as_json:
         print_json(result)
     else:
         _print_result(result)
     check_identical(result)
+
+
+def _balanced(job: Job | None, directory: RunDirectory) -> dict[str, Any]:
+    """The held-out accuracy that counts every class alike, where nearly all rows are of one class."""
+    if job is None or job.data.report is None or not job.data.report.one_class:
+        return {}
+    model = load_model(directory.model)
+    activities = forward(model, job.data.test_inputs)
+    return {"test_balanced_accuracy": balanced_accuracy(model.encoding, activities, job.data.test_targets)}
 
 
 def _learnt(directory: RunDirectory, nodes: int, extras: Extras) -> dict[str, Any]:
@@ -151,7 +188,7 @@ def _able_to_go_on(directory: RunDirectory) -> Iterator[None]:
     except KeyboardInterrupt:
         name = directory.path.name
         # Not on the line where the terminal has put ^C.
-        errors.print(f"\nthe run {name} can go on: coordinator learn --resume {name}", markup=False)
+        errors.print(f"\nthe run {name} can go on: coordinator learn --resume {name}")
         raise click.Abort from None
 
 
@@ -198,12 +235,15 @@ def _quality(result: Mapping[str, Any]) -> list[tuple[str, str]]:
         figures = f"R² {shown(result['test_r2'])}, mean absolute error {shown(result['test_mean_absolute_error'])}"
         return [("held out", f"{figures}, loss {shown(result['test_loss'])}")]
     train, test = result["train_accuracy"], result["test_accuracy"]
-    return [("accuracy", f"held out {test:.4f}, training {train:.4f} (held-out loss {shown(result['test_loss'])})")]
+    lines = [("accuracy", f"held out {test:.4f}, training {train:.4f} (held-out loss {shown(result['test_loss'])})")]
+    if (balanced := result.get("test_balanced_accuracy")) is not None:
+        lines.append(("balanced accuracy", f"held out {balanced:.4f}"))
+    return lines
 
 
 @click.command()
 @click.argument("dataset", required=False)
-@settings_options
+@settings_options()
 @click.option("--steps", type=click.IntRange(1, 100_000), default=20, show_default=True, help="Steps to compare.")
 @click.option(
     "--group-sizes", default="1,4,layer", show_default=True, help="The group sizes to compare, one after the other."
@@ -230,8 +270,10 @@ def verify(
         raise UserError("verify takes --group-sizes, such as 1,4,layer")
     sizes = [text.strip() for text in group_sizes.split(",")]
     jobs = [Job.from_flags({"dataset": dataset, **flags, "group_size": size}, config) for size in sizes]
-    for job in jobs:
+    for number, job in enumerate(jobs):
         check_machine(job.needs())
+        if number == 0:
+            say_data(job)
         say_placement(job)
     comparisons = []
     for size, job in zip(sizes, jobs, strict=True):

@@ -11,11 +11,12 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from coordinator.data.options import DEFAULT
 from coordinator.data.sources import DATASET_NAMES, load_table
 from coordinator.errors import UserError
 from coordinator.resumption import config_to_go_on, nodes_of
 from coordinator.run_directory import RunDirectory
-from coordinator.settings import flag_of
+from coordinator.settings import LearnSettings, flag_of
 
 
 def run_to_resume(runs: Path, name: str, dataset: str | None, flags: Mapping[str, Any]) -> tuple[RunDirectory, int]:
@@ -63,8 +64,9 @@ def _check_no_setting(flags: Mapping[str, Any]) -> None:
 def _check_same_data(name: str, config: Mapping[str, Any], dataset: str | None, data: str | None) -> None:
     settings = config["settings"]
     asked = dataset or settings.get("dataset", "")
-    target = None if asked in DATASET_NAMES else settings.get("target")
-    table = load_table(asked, data=Path(data) if data is not None else None, target=target)
+    known = {key: value for key, value in settings.items() if key in LearnSettings.model_fields}
+    options = DEFAULT if asked in DATASET_NAMES else LearnSettings.model_validate(known).table_options
+    table = load_table(asked, data=Path(data) if data is not None else None, options=options)
     if table.sha256 != config["data_sha256"]:
         raise UserError(
             f"{data or asked} is not the data that the run {name} was begun with (another SHA-256); "

@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from coordinator.data.cells import parse_number
+from coordinator.data.columns import TextCells
 from coordinator.data.limits import ROWS, decode_text, read_file, sha256_of, shown, shown_path
-from coordinator.data.table import Floats, Table
-from coordinator.data.targets import parse_number
+from coordinator.data.table import Floats, Table, number_columns
 from coordinator.errors import UserError
 
 NAME = "semeion"
@@ -103,9 +104,9 @@ def _table(
         name=NAME,
         place=place,
         inputs=np.ascontiguousarray(inputs),
-        feature_names=tuple(f"pixel {index // 16},{index % 16}" for index in range(PIXELS)),
+        columns=number_columns([f"pixel {index // 16},{index % 16}" for index in range(PIXELS)]),
         target_name="digit",
-        targets=[classes[label] for label in labels],
+        targets=TextCells(classes, np.asarray(labels, dtype=np.int64)),
         sha256=sha256,
         lines=lines,
         classes=classes,

@@ -1,0 +1,114 @@
+"""Rows of text cells, a few thousand at a time: what every format of tables gives."""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, TextIO
+
+from coordinator.data.dialect import COMMENTS, Dialect
+from coordinator.data.limits import LINE_CHARACTERS, check_size, shown
+from coordinator.data.opening import Format
+from coordinator.errors import UserError
+
+CHUNK_ROWS = 4_096
+CHUNK_CELLS = 40_000
+
+
+class Chunk(NamedTuple):
+    """Some rows: the line or row number of each, and its cells as text."""
+
+    numbers: list[int]
+    rows: list[list[str]]
+
+
+@dataclass
+class Records:
+    """The rows of a table and what was found out about how they are written.
+
+    `unnamed` are the columns without a name in the header, which are called `column N`. `classes` are the target's
+    names where the file lists them apart from the rows. `notes` say what was skipped or assumed.
+    """
+
+    place: str
+    names: tuple[str, ...]
+    has_header: bool
+    chunks: Iterator[Chunk]
+    format: Format = "text"
+    delimiter: str | None = None
+    encoding: str | None = None
+    packing: str | None = None
+    unnamed: frozenset[int] = frozenset()
+    word: str = "line"
+    classes: tuple[str, ...] | None = None
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def width(self) -> int:
+        """The number of columns."""
+        return len(self.names)
+
+    def column(self, index: int) -> str:
+        """Name a column in a message: by its number, and its name where the file has names."""
+        return f"column {index + 1} ({shown(self.names[index])})" if self.has_header else f"column {index + 1}"
+
+    def where(self, number: int, index: int) -> str:
+        """Name a cell in a message."""
+        return f"{self.place}, {self.word} {number}, {self.column(index)}"
+
+
+def lines_of(text: TextIO, place: str, number: int = 0) -> Iterator[str]:
+    """Yield lines with their ends; a line that is too long is refused."""
+    while line := text.readline(LINE_CHARACTERS + 1):
+        number += 1
+        if len(line) > LINE_CHARACTERS:
+            raise UserError(f"{place}, line {number}: is longer than {LINE_CHARACTERS:,} characters")
+        yield line
+
+
+def check_names(names: Sequence[str], place: str, number: int) -> None:
+    """Refuse two columns of one name. Raises `UserError`."""
+    name, times = Counter(name or index for index, name in enumerate(names)).most_common(1)[0]
+    if times > 1:
+        where = f"{place}, line {number}" if number else place
+        raise UserError(f"{where}: {times} columns have the name {shown(name)}; names must differ")
+
+
+def read_records(dialect: Dialect, lines: Iterable[str], place: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield line number and cells of every record that is not blank."""
+    reader = dialect.reader(lines)
+    skip = dialect.skip
+    try:
+        for cells in reader:
+            if len(cells) > 1 or (cells and cells[0].strip(" \t\x0c\x1a")):
+                yield reader.line_num + skip, cells
+    except csv.Error as error:
+        raise UserError(f"{place}, line {reader.line_num + skip}: is not CSV ({error})") from None
+
+
+def chunks_of(records: Iterator[tuple[int, list[str]]], table: Records) -> Iterator[Chunk]:
+    """Gather rows, and refuse those of another width; rows of empty cells and comments are left out."""
+    width, place = table.width, table.place
+    most = max(16, min(CHUNK_ROWS, CHUNK_CELLS // width))
+    numbers: list[int] = []
+    rows: list[list[str]] = []
+    total = 0
+    for number, cells in records:
+        if len(cells) != width:
+            if cells[0].lstrip().startswith(COMMENTS) or not any(cell.strip() for cell in cells):
+                continue
+            raise UserError(f"{place}, line {number}: has {len(cells)} columns where the first line has {width}")
+        if not cells[0] and not any(map(str.strip, cells)):
+            continue
+        numbers.append(number)
+        rows.append(cells)
+        if len(rows) >= most:
+            total += len(rows)
+            check_size(total, width, place)
+            yield Chunk(numbers, rows)
+            numbers, rows = [], []
+    check_size(total + len(rows), width, place)
+    if rows:
+        yield Chunk(numbers, rows)
