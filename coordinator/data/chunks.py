@@ -4,17 +4,34 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, TextIO
+from typing import NamedTuple, Protocol, TextIO
 
-from coordinator.data.dialect import COMMENTS, Dialect
+from coordinator.data.dialect import COMMENTS
 from coordinator.data.limits import LINE_CHARACTERS, check_size, shown
 from coordinator.data.opening import Format
 from coordinator.errors import UserError
 
 CHUNK_ROWS = 4_096
 CHUNK_CELLS = 40_000
+LINES_BYTES = 1 << 16
+BLANKS = " \t\r\n\x0c\x1a"
+
+Repair = Callable[[list[str], int], list[str]]
+"""Makes of the cells of a row, and its line number, those that the table has."""
+
+
+class Reader(Protocol):
+    """A reader of records, as the module csv has it."""
+
+    line_num: int
+
+    def __iter__(self) -> Iterator[list[str]]:
+        """Return itself."""
+
+    def __next__(self) -> list[str]:
+        """Read the next record."""
 
 
 class Chunk(NamedTuple):
@@ -60,12 +77,16 @@ class Records:
 
 
 def lines_of(text: TextIO, place: str, number: int = 0) -> Iterator[str]:
-    """Yield lines with their ends; a line that is too long is refused."""
-    while line := text.readline(LINE_CHARACTERS + 1):
-        number += 1
-        if len(line) > LINE_CHARACTERS:
+    """Yield lines with their ends; a line that is too long is refused.
+
+    The lines are read some at a time. `find_encoding` has made sure that none is beyond all bounds.
+    """
+    while lines := text.readlines(LINES_BYTES):
+        if max(map(len, lines)) > LINE_CHARACTERS:
+            number += next(at for at, line in enumerate(lines, start=1) if len(line) > LINE_CHARACTERS)
             raise UserError(f"{place}, line {number}: is longer than {LINE_CHARACTERS:,} characters")
-        yield line
+        number += len(lines)
+        yield from lines
 
 
 def check_names(names: Sequence[str], place: str, number: int) -> None:
@@ -76,39 +97,51 @@ def check_names(names: Sequence[str], place: str, number: int) -> None:
         raise UserError(f"{where}: {times} columns have the name {shown(name)}; names must differ")
 
 
-def read_records(dialect: Dialect, lines: Iterable[str], place: str) -> Iterator[tuple[int, list[str]]]:
-    """Yield line number and cells of every record that is not blank."""
-    reader = dialect.reader(lines)
-    skip = dialect.skip
+def read_records(reader: Reader, skip: int, place: str) -> Iterator[tuple[int, list[str]]]:
+    """Yield line number and cells of every record that is not blank. Raises `UserError`."""
     try:
         for cells in reader:
-            if len(cells) > 1 or (cells and cells[0].strip(" \t\x0c\x1a")):
+            if len(cells) > 1 or (cells and cells[0].strip(BLANKS)):
                 yield reader.line_num + skip, cells
     except csv.Error as error:
         raise UserError(f"{place}, line {reader.line_num + skip}: is not CSV ({error})") from None
 
 
-def chunks_of(records: Iterator[tuple[int, list[str]]], table: Records) -> Iterator[Chunk]:
-    """Gather rows, and refuse those of another width; rows of empty cells and comments are left out."""
+def chunks_of(reader: Reader, skip: int, table: Records, repair: Repair | None = None) -> Iterator[Chunk]:
+    """Gather rows, and refuse those of another width; blank rows, rows of empty cells and comments are left out.
+
+    `skip` lines stand above those of the reader. `repair` is applied to each row first.
+    """
     width, place = table.width, table.place
     most = max(16, min(CHUNK_ROWS, CHUNK_CELLS // width))
     numbers: list[int] = []
     rows: list[list[str]] = []
     total = 0
-    for number, cells in records:
-        if len(cells) != width:
-            if cells[0].lstrip().startswith(COMMENTS) or not any(cell.strip() for cell in cells):
-                continue
-            raise UserError(f"{place}, line {number}: has {len(cells)} columns where the first line has {width}")
-        if not cells[0] and not any(map(str.strip, cells)):
-            continue
-        numbers.append(number)
-        rows.append(cells)
-        if len(rows) >= most:
-            total += len(rows)
-            check_size(total, width, place)
-            yield Chunk(numbers, rows)
-            numbers, rows = [], []
+    try:
+        for cells in reader:
+            number = reader.line_num + skip
+            if repair is not None and cells:
+                cells = repair(cells, number)  # noqa: PLW2901
+            if len(cells) != width or not cells[0]:
+                if _is_empty(cells, width):
+                    continue
+                if len(cells) != width:
+                    raise UserError(f"{place}, line {number}: has {len(cells)} columns where the first line has {width}")
+            numbers.append(number)
+            rows.append(cells)
+            if len(rows) >= most:
+                total += len(rows)
+                check_size(total, width, place)
+                yield Chunk(numbers, rows)
+                numbers, rows = [], []
+    except csv.Error as error:
+        raise UserError(f"{place}, line {reader.line_num + skip}: is not CSV ({error})") from None
     check_size(total + len(rows), width, place)
     if rows:
         yield Chunk(numbers, rows)
+
+
+def _is_empty(cells: list[str], width: int) -> bool:
+    """Whether a row holds nothing, or is a comment."""
+    comment = len(cells) != width and bool(cells) and cells[0].lstrip().startswith(COMMENTS)
+    return comment or not any(cell.strip(BLANKS) for cell in cells)

@@ -363,10 +363,11 @@ def _index(column: Column, text: TextCells | None, *, unnamed: bool) -> Column:
         in_order = first in (0.0, 1.0) and bool((values == first + np.arange(count)).all())
         if in_order and count >= ROWS_OF_AN_INDEX:
             return replace(column, kind="index", why=f"counts the rows from {first:.0f}")
-        differ = len(text.texts) == count if text is not None else len(np.unique(values)) == count
+        named = unnamed or is_index_name(column.name)
+        differ = named and (len(text.texts) == count if text is not None else len(np.unique(values)) == count)
     else:
         differ = False
-    if differ and (unnamed or is_index_name(column.name)):
+    if differ:
         return replace(column, kind="index", why="differs in all rows and has the name of an index")
     return column
 

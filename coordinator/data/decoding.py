@@ -39,6 +39,7 @@ class Rows:
     unseen: Counter[str] = field(default_factory=Counter)
     alike: dict[tuple[str, str], str] = field(default_factory=dict)
     word: str = "row"
+    far: int = 0
 
     def __iter__(self) -> Iterator[Batch]:
         return self.batches
@@ -54,6 +55,9 @@ class Rows:
             )
         for column, count in self.filled.items():
             notes.append(f"{count:,} missing cell{'s' if count > 1 else ''} of {shown(column)} filled in")
+        if self.far:
+            rows = f"{self.far:,} row{'s have' if self.far > 1 else ' has'}"
+            notes.append(f"{rows} numbers far from those of the training rows, so do not trust the answers")
         return notes
 
 

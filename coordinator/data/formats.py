@@ -17,7 +17,6 @@ from coordinator.data.chunks import (
     check_names,
     chunks_of,
     lines_of,
-    read_records,
 )
 from coordinator.data.dialect import Dialect, sample_lines
 from coordinator.data.limits import check_size, shown
@@ -167,8 +166,9 @@ def read_arff(text: TextIO, place: str, encoding: str, options: TableOptions) ->
     dialect = Dialect(options.delimiter or ",", "'" if _single_quotes(sample) else '"', skip=number)
     table = _named(names, iter(()), place, "arff", encoding)
     table.delimiter = dialect.delimiter
-    rows = ((at, _dense(cells, len(names), place, at)) for at, cells in read_records(dialect, body, place))
-    table.chunks = chunks_of(rows, table)
+    table.chunks = chunks_of(
+        dialect.reader(body), number, table, lambda cells, at: _dense(cells, len(names), place, at)
+    )
     return table
 
 

@@ -29,6 +29,8 @@ Format = Literal["text", "npz", "npy", "parquet", "jsonl", "json", "arff", "svml
 SAMPLE_BYTES = 1 << 20
 SPOOL_BYTES = 1 << 24
 BLOCK_BYTES = 1 << 20
+LINE_BYTES = 4 * limits.LINE_CHARACTERS
+"""More than a line of the most characters takes in any encoding."""
 
 BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, NotImplementedError, RuntimeError)
 _MARKS = (
@@ -240,7 +242,7 @@ def _find_encoding(file: BinaryIO, place: str, asked: str | None) -> str:
     first = file.read(BLOCK_BYTES)
     encoding = asked or _marked(first) or "utf-8"
     decoder = codecs.getincrementaldecoder(encoding)()
-    size, line, block = 0, 1, first
+    size, line, block, since_end = 0, 1, first, 0
     text_is_bytes = not encoding.startswith(("utf-16", "utf-32"))
     while True:
         size += len(block)
@@ -260,6 +262,10 @@ def _find_encoding(file: BinaryIO, place: str, asked: str | None) -> str:
         if not block:
             return encoding
         line += block.count(b"\n")
+        end = max(block.rfind(b"\n"), block.rfind(b"\r"))
+        since_end = len(block) - end if end >= 0 else since_end + len(block)
+        if since_end > LINE_BYTES:
+            raise UserError(f"{place}, line {line}: is longer than {limits.LINE_CHARACTERS:,} characters")
         block = file.read(BLOCK_BYTES)
 
 

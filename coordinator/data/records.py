@@ -95,10 +95,10 @@ def _delimited(
     check_size(1, width, place)
     text.seek(0)
     lines = itertools.islice(lines_of(text, place), dialect.skip, None)
-    reader = read_records(dialect, lines, place)
+    reader = dialect.reader(lines)
     facts: dict[str, Any] = {"delimiter": dialect.delimiter, "encoding": encoding}
     names, skipped, classes = _header(first, rest, width, dialect, options, wanted)
-    number, _ = next(reader) if skipped else (0, None)
+    number, _ = next(read_records(reader, dialect.skip, place)) if skipped else (0, None)
     unnamed = frozenset(index for index, name in enumerate(names or ()) if not name)
     if names:
         check_names(names, place, number)
@@ -106,7 +106,7 @@ def _delimited(
             raise UserError(f"{place}: holds only a header, rows of data are needed")
     full = tuple(name or f"column {index + 1}" for index, name in enumerate(names or [""] * width))
     records = Records(place, full, names is not None or skipped, iter(()), unnamed=unnamed, classes=classes, **facts)
-    records.chunks = chunks_of(reader, records)
+    records.chunks = chunks_of(reader, dialect.skip, records)
     return records
 
 
@@ -160,5 +160,5 @@ def _is_sklearn(first: Sequence[str], width: int) -> bool:
 
 
 def _check_readable(lines: Sequence[str], dialect: Dialect, place: str) -> None:
-    for _ in read_records(dialect, lines[dialect.skip :], place):
+    for _ in read_records(dialect.reader(lines[dialect.skip :]), dialect.skip, place):
         return

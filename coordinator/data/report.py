@@ -102,10 +102,7 @@ class DataReport:
         ]
 
     def _in_one_line(self) -> str:
-        if self.classes is None:
-            targets = "numbers"
-        else:
-            targets = f"{len(self.classes):,} classes"
+        targets = "numbers" if self.classes is None else f"{len(self.classes):,} classes"
         held_out = f"{self.held_out:,} rows held out" if self.held_out else "none held out"
         return f"data: {self.file}: {self.rows:,} rows, {self.inputs:,} inputs, {targets} of {_name(self.target)}, {held_out}"
 

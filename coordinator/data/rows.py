@@ -29,6 +29,8 @@ from coordinator.data.targets import Labels, as_numbers, match_classes
 from coordinator.errors import UserError
 
 ARRAY_ROWS = 4_096
+FAR_AWAY = 1_000.0
+"""A scaled input beyond this is far from all training rows: they lie within a few units."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -152,6 +154,8 @@ def encoded(encoding: Encoding, batch: Batch, rows: Rows) -> Floats:
         row = int(np.argmin(finite))
         where = f"{rows.word} {batch.lines[row] if batch.lines else row + 1}"
         raise UserError(f"{rows.place}, {where}: has a number too far from those of the training rows")
+    if encoding.scaling != "none":
+        rows.far += int((np.abs(inputs).max(axis=1) > FAR_AWAY).sum())
     return inputs
 
 
