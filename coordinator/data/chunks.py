@@ -126,7 +126,9 @@ def chunks_of(reader: Reader, skip: int, table: Records, repair: Repair | None =
                 if _is_empty(cells, width):
                     continue
                 if len(cells) != width:
-                    raise UserError(f"{place}, line {number}: has {len(cells)} columns where the first line has {width}")
+                    raise UserError(
+                        f"{place}, line {number}: has {len(cells)} columns where the first line has {width}"
+                    )
             numbers.append(number)
             rows.append(cells)
             if len(rows) >= most:

@@ -75,8 +75,14 @@ def test_one_row_is_enough() -> None:
         ("length,width\n1,nan\n", "standard input, line 2, column 2 ('width'): is not finite"),
         ("length,widht\n1,2\n", "standard input: has no column 'width'; did you mean 'widht'?"),
         ("length,width\n", "standard input: holds only a header"),
-        ("other,names\n1,2\n", "standard input: shares no column with the model: it has other, names; the model takes length"),
-        ("a,b,species\n1,2,x\n", "standard input: shares no column with the model: it has a, b, species; the model takes"),
+        (
+            "other,names\n1,2\n",
+            "standard input: shares no column with the model: it has other, names; the model takes length",
+        ),
+        (
+            "a,b,species\n1,2,x\n",
+            "standard input: shares no column with the model: it has a, b, species; the model takes",
+        ),
     ],
 )
 def test_rows_that_do_not_fit_are_refused(text: str, message: str) -> None:

@@ -170,7 +170,9 @@ def test_a_wrong_value_names_its_place_and_what_is_right(name: str, value: str, 
 
 def test_the_tests_know_every_setting() -> None:
     """A new setting can't be forgotten here: each is wrong in some way above, but for names and paths."""
-    assert {name for name, _, _ in WRONG} | {"dataset", "data", "target", "na", "ignore", "inputs"} == set(LearnSettings.model_fields)
+    assert {name for name, _, _ in WRONG} | {"dataset", "data", "target", "na", "ignore", "inputs"} == set(
+        LearnSettings.model_fields
+    )
 
 
 @pytest.mark.parametrize("value", ["true", "[1]", "{ a = 1 }", "2020-01-01"])
