@@ -99,13 +99,13 @@ def predict(source: str, model: Path | None, runs: Path, form: str | None, **whe
         network(model, runs, where) as net,
         open_rows(sys.stdin if source == "-" else Path(source), net.encoding, options) as rows,
     ):
-        said = 0
+        # What is known of the columns stands before the first answer, what is known of the cells after the last.
+        said = len(rows.said)
+        for note in rows.said:
+            errors.print(f"note: {note}")
         with Predictions(net.encoding, FORMATS[form or "table"]) as predictions:
             for batch in rows:
                 predictions.add(net.forward(encoded(net.encoding, batch, rows)))
-                for note in rows.said[said:]:
-                    errors.print(f"note: {note}")
-                said = len(rows.said)
         for note in rows.notes()[said:]:
             errors.print(f"note: {note}")
 

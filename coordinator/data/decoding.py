@@ -40,6 +40,7 @@ class Rows:
     alike: dict[tuple[str, str], str] = field(default_factory=dict)
     word: str = "row"
     far: int = 0
+    left_out: int = 0
 
     def __iter__(self) -> Iterator[Batch]:
         return self.batches
@@ -50,11 +51,13 @@ class Rows:
         for (column, cell), category in self.alike.items():
             notes.append(f"{shown(cell)} in {shown(column)} is taken for {shown(category)}")
         for column, count in self.unseen.items():
-            notes.append(
-                f"{count:,} cell{'s' if count > 1 else ''} of {shown(column)} hold no text of the training rows"
-            )
+            cells = f"{count:,} cells of {shown(column)} hold" if count > 1 else f"1 cell of {shown(column)} holds"
+            notes.append(f"{cells} no text of the training rows, which is taken for another text")
         for column, count in self.filled.items():
             notes.append(f"{count:,} missing cell{'s' if count > 1 else ''} of {shown(column)} filled in")
+        if self.left_out:
+            rows = f"{self.left_out:,} rows have" if self.left_out > 1 else "1 row has"
+            notes.append(f"{rows} no target and {'are' if self.left_out > 1 else 'is'} left out")
         if self.far:
             rows = f"{self.far:,} row{'s have' if self.far > 1 else ' has'}"
             notes.append(f"{rows} numbers far from those of the training rows, so do not trust the answers")
@@ -103,7 +106,7 @@ class Decoder:
             cells = [row[self._match.target].strip() for row in chunk.rows]
             marks = missing_marks(set(cells), self._missing)
             if marks:
-                rows.filled["the target (rows left out)"] += sum(cell in marks for cell in cells)
+                rows.left_out += sum(cell in marks for cell in cells)
                 kept = [index for index, cell in enumerate(cells) if cell not in marks]
                 chunk = Chunk([chunk.numbers[index] for index in kept], [chunk.rows[index] for index in kept])
                 cells = [cells[index] for index in kept]

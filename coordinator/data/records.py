@@ -67,19 +67,39 @@ def records_in(
     encoding = find_encoding(file, place, options.encoding)
     text = io.TextIOWrapper(file, encoding=encoding, newline="")
     try:
-        if kind == "jsonl":
-            yield read_json_lines(text, place, encoding)
-        elif kind == "json":
-            yield read_json(text, place, encoding)
-        elif kind == "arff":
-            yield read_arff(text, place, encoding, options)
-        else:
-            yield _delimited(text, place, encoding, options, wanted)
-    except BROKEN as error:
-        raise UserError(f"{place}: can't be unpacked ({error or type(error).__name__})") from None
+        records = _text_records(text, kind, place, encoding, options, wanted)
+        records.chunks = _unbroken(records.chunks, place)
+        yield records
     finally:
         with contextlib.suppress(ValueError):
             text.detach()
+
+
+def _text_records(
+    text: io.TextIOWrapper, kind: Format, place: str, encoding: str, options: TableOptions, wanted: Sequence[str]
+) -> Records:
+    try:
+        if kind == "jsonl":
+            return read_json_lines(text, place, encoding)
+        if kind == "json":
+            return read_json(text, place, encoding)
+        if kind == "arff":
+            return read_arff(text, place, encoding, options)
+        return _delimited(text, place, encoding, options, wanted)
+    except BROKEN as error:
+        raise _broken(place, error) from None
+
+
+def _unbroken(chunks: Iterator[Chunk], place: str) -> Iterator[Chunk]:
+    """Yield chunks; only faults of reading become the file's, not those of the code that takes the chunks."""
+    try:
+        yield from chunks
+    except BROKEN as error:
+        raise _broken(place, error) from None
+
+
+def _broken(place: str, error: BaseException) -> UserError:
+    return UserError(f"{place}: can't be unpacked ({error or type(error).__name__})")
 
 
 def _delimited(

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from coordinator.data.cells import is_date
+from coordinator.data.cells import is_date, parse_finite
 from coordinator.data.dataset import Dataset
 from coordinator.data.dialect import NAMES_OF_DELIMITERS
 from coordinator.data.encoding import EncodedColumn, Encoding
@@ -255,6 +255,13 @@ def _doubts_about_classes(dataset: Dataset, classes: dict[str, int], train: Labe
     known = len(np.unique(dataset.labels[train]))
     if known < len(present):
         doubts.append(f"{len(present) - known:,} of {len(present):,} classes have no training row")
+    spellings: dict[float, list[str]] = {}
+    for name in classes:
+        if (value := parse_finite(name)) is not None:
+            spellings.setdefault(value, []).append(name)
+    for names in spellings.values():
+        if len(names) > 1:
+            doubts.append(f"the classes {' and '.join(map(shown, names[:3]))} are one number in different spellings")
     if dataset.classes is not None and all(is_date(name) for name in dataset.classes):
         doubts.append("the classes are dates")
     return doubts
@@ -340,5 +347,6 @@ def _unseen(dataset: Dataset, train: Labels, test: Labels) -> list[str]:
             known, held = values[train], values[test]
             new = int((~np.isin(held[~np.isnan(held)], known[~np.isnan(known)])).sum())
             if new:
-                doubts.append(f"{new:,} held-out rows have a text in {shown(column.name)} that no training row has")
+                rows = f"{new:,} held-out rows have" if new > 1 else "1 held-out row has"
+                doubts.append(f"{rows} a text in {shown(column.name)} that no training row has")
     return doubts

@@ -8,7 +8,8 @@
   spellings (007 beside 7, 1e3 beside 1000), or whole numbers beyond 2^53.
 
 Text beside fractional numbers is taken for a slip, not for a class. `classes` and `numbers` settle it. Classes keep the
-text of the source. Classes that are all numbers are ordered by value, others by their text.
+text of the source, but for those that NumPy's savetxt wrote (1.000000000000000000e+00), which are named by their number.
+Classes that are all numbers are ordered by value, others by their text.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ MOST_INTEGER_CLASSES = 20
 FEW_INTEGER_CLASSES = 3
 LEAST_AMOUNT = 1000
 LARGEST_EXACT = 2.0**53
+SAVETXT = re.compile(r"[+-]?\d\.\d{18}e[+-]\d{2,3}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +63,7 @@ def interpret(table: Table, kind: TargetKind) -> Targets:
         are_classes, why = _are_classes(table, kind)
         if not are_classes:
             return Targets(None, None, _varied(table, as_numbers(table)), why)
-        text = _as_text(table)
+        text = _without_savetxt(_as_text(table))
         counts = text.counts()
         present = [name for name, count in zip(text.texts, counts, strict=True) if count]
         _check_names(table, text, present)
@@ -222,6 +224,14 @@ def _as_text(table: Table) -> TextCells:
         raise UserError(f"{table.place}: {numbers.shape[1]} target columns can't name a class; one column is needed")
     values, codes = np.unique(numbers[:, 0], return_inverse=True)
     return TextCells(tuple(_number_name(float(value)) for value in values), codes.astype(np.int64))
+
+
+def _without_savetxt(text: TextCells) -> TextCells:
+    """Name labels by their numbers where NumPy's savetxt wrote all of them."""
+    if not all(SAVETXT.fullmatch(name) for name in text.texts):
+        return text
+    names = [_number_name(float(name)) for name in text.texts]
+    return TextCells(tuple(names), text.codes) if len(set(names)) == len(names) else text
 
 
 def _number_name(value: float) -> str:
