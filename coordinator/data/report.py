@@ -154,7 +154,8 @@ class DataReport:
 
     def _target_lines(self) -> list[str]:
         inputs = f"inputs: {self.inputs:,}"
-        left = f"; {self.facts.rows_left_out:,} rows without a target left out" if self.facts.rows_left_out else ""
+        count = self.facts.rows_left_out
+        left = f"; {count:,} row{'s' if count > 1 else ''} without a target left out" if count else ""
         if self.classes is None:
             return [inputs, f"target: {_name(self.target)}, numbers ({self.why}){left}"]
         most = sorted(self.classes.items(), key=lambda item: -item[1]) if len(self.classes) > CLASSES_LISTED else None

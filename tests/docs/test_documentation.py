@@ -27,7 +27,7 @@ from .tables import TABLES, handlers, marked
 
 CHECKOUT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*CHECKOUT.glob("*.md"), *CHECKOUT.glob("docs/**/*.md")])
-SESSIONS = [CHECKOUT / "README.md", CHECKOUT / "docs/tutorial.md"]
+SESSIONS = [CHECKOUT / "README.md", CHECKOUT / "docs/data.md", CHECKOUT / "docs/tutorial.md"]
 
 CONTAINERS = "tests/containers/test_compose.py::"
 ELSEWHERE = {
