@@ -360,7 +360,8 @@ def _index(column: Column, text: TextCells | None, *, unnamed: bool) -> Column:
     count = len(values)
     if column.kind == "number":
         first = float(values[0])
-        in_order = first in (0.0, 1.0) and bool((values == first + np.arange(count)).all())
+        # Amounts with a unit are no index.
+        in_order = first in (0.0, 1.0) and not column.why and bool((values == first + np.arange(count)).all())
         if in_order and count >= ROWS_OF_AN_INDEX:
             return replace(column, kind="index", why=f"counts the rows from {first:.0f}")
         named = unnamed or is_index_name(column.name)

@@ -260,9 +260,11 @@ def _doubts_about_classes(dataset: Dataset, classes: dict[str, int], train: Labe
     for name in classes:
         if (value := parse_finite(name)) is not None:
             spellings.setdefault(value, []).append(name)
-    for names in spellings.values():
-        if len(names) > 1:
-            doubts.append(f"the classes {' and '.join(map(shown, names[:3]))} are one number in different spellings")
+    doubts += [
+        f"the classes {' and '.join(map(shown, names[:3]))} are one number in different spellings"
+        for names in spellings.values()
+        if len(names) > 1
+    ]
     if dataset.classes is not None and all(is_date(name) for name in dataset.classes):
         doubts.append("the classes are dates")
     return doubts

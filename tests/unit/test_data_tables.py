@@ -1,0 +1,394 @@
+"""Tables as people have them: files, kinds of columns, targets, and what is said about them."""
+
+from __future__ import annotations
+
+import bz2
+import csv
+import gzip
+import io
+import lzma
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from coordinator.data import Encoding, load_dataset, prepare, read_labelled, read_rows
+from coordinator.data.options import TableOptions
+from coordinator.data.prepared import inspect
+from coordinator.data.report import DataReport
+from coordinator.data.rows import open_rows
+from coordinator.errors import UserError
+
+NUMBERS = [
+    (5.1, 3.5, "setosa"),
+    (7.0, 3.2, "virginica"),
+    (4.9, 3.0, "setosa"),
+    (6.4, 3.1, "virginica"),
+    (5.5, 2.9, "virginica"),
+]
+NAMES = ("length", "width", "kind")
+
+
+def text(delimiter: str = ",", *, header: bool = True, decimal: str = ".", end: str = "\n") -> str:
+    lines = [delimiter.join(NAMES)] if header else []
+    lines += [delimiter.join((*(f"{n:.1f}".replace(".", decimal) for n in row[:2]), row[2])) for row in NUMBERS]
+    return "".join(line + end for line in lines)
+
+
+def zipped(name: str, content: bytes) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr(name, content)
+    return file.getvalue()
+
+
+def report_of(path: Path, **options: Any) -> DataReport:
+    return inspect(load_dataset(str(path), options=TableOptions(**options)), seed=0, test_fraction=0.2)
+
+
+def write(folder: Path, content: str | bytes, name: str = "table") -> Path:
+    path = folder / name
+    path.write_bytes(content.encode() if isinstance(content, str) else content)
+    return path
+
+
+PLAIN = text().encode()
+HEADLESS = text(header=False)
+FILES: dict[str, tuple[str | bytes, dict[str, Any]]] = {
+    "comma": (text(), {"delimiter": ","}),
+    "semicolon": (text(";"), {"delimiter": ";"}),
+    "tab": (text("\t"), {"delimiter": "\t"}),
+    "pipe": (text("|"), {"delimiter": "|"}),
+    "blanks": (text("   "), {"delimiter": " "}),
+    "decimal comma": (text(";", decimal=","), {"delimiter": ";", "decimal": ","}),
+    "no header": (HEADLESS, {"header": False}),
+    "old line ends": (text(end="\r\n"), {}),
+    "sep=": ("sep=;\n" + text(";"), {"delimiter": ";"}),
+    "comments": ("# one\n# two, three\n" + text(), {}),
+    "names in a comment": ("# " + text(), {}),
+    "comment of UCI": ("|1x3 Cross validator\n" + HEADLESS, {"header": False}),
+    "rows of empty cells": (text() + "\n,,\n,,\n", {}),
+    "delimiter at the end": (text(end=",\n"), {}),
+    "row names of R": (
+        "length width kind\n" + "".join(f'"{i}" {a} {b} "{c}"\n' for i, (a, b, c) in enumerate(NUMBERS, start=1)),
+        {"delimiter": " "},
+    ),
+    "scikit-learn's own": (
+        "5,2,setosa,virginica\n" + HEADLESS.replace("setosa", "0").replace("virginica", "1"),
+        {"header": True},
+    ),
+    "UTF-8 with a mark": (b"\xef\xbb\xbf" + PLAIN, {"encoding": "utf-8-sig"}),
+    "UTF-16": (text().encode("utf-16"), {"encoding": "utf-16"}),
+    "UTF-16 without a mark": (text().encode("utf-16-le"), {"encoding": "utf-16-le"}),
+    "gzip": (gzip.compress(PLAIN), {"packing": "gzip"}),
+    "xz": (lzma.compress(PLAIN), {"packing": "xz"}),
+    "bzip2": (bz2.compress(PLAIN), {"packing": "bzip2"}),
+    "zip": (zipped("table.csv", PLAIN), {"packing": "zip"}),
+    "JSON lines": (
+        "".join(f'{{"length": {a}, "width": {b}, "kind": "{c}"}}\n' for a, b, c in NUMBERS),
+        {"format": "jsonl"},
+    ),
+    "JSON": (
+        "[" + ",".join(f'{{"length": {a}, "width": {b}, "kind": "{c}"}}' for a, b, c in NUMBERS) + "]",
+        {"format": "json"},
+    ),
+    "ARFF": (
+        "@relation f\n@attribute length numeric\n@attribute width numeric\n@attribute kind {setosa,virginica}\n@data\n"
+        + HEADLESS,
+        {"format": "arff"},
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_files_of_every_kind_hold_the_same_table(kind: str, tmp_path: Path) -> None:
+    """However a table is written, its numbers and classes are those that were written, and the report says how it was."""
+    content, facts = FILES[kind]
+    path = write(tmp_path, content)
+    dataset = load_dataset(str(path))
+    rows = [tuple(row) for row in dataset.inputs[:, -2:].tolist()]
+    assert rows == [row[:2] for row in NUMBERS]
+    assert dataset.targets.tolist() == [row[2] for row in NUMBERS]
+    told = report_of(path).to_json()
+    assert {name: told[name] for name in facts} == facts
+    assert told["rows"] == len(NUMBERS)
+    assert told["inputs"] == sum(column["inputs"] for column in told["columns"])
+
+
+def test_parquet_holds_the_same_table(tmp_path: Path) -> None:
+    """A Parquet file is read as its numbers are; a float of 32 bits is the same number."""
+    duckdb = pytest.importorskip("duckdb")
+    path = tmp_path / "table"
+    values = ", ".join(f"({a}::DOUBLE, {b}::FLOAT, '{c}', NULL::INT)" for a, b, c in NUMBERS)
+    with duckdb.connect() as connection:
+        connection.execute(
+            f"COPY (SELECT * FROM (VALUES {values}) AS t(length, width, kind, gone)) TO '{path}' (FORMAT PARQUET)"
+        )
+    dataset = load_dataset(str(path), target="kind")
+    assert dataset.inputs[:, 0].tolist() == [row[0] for row in NUMBERS]
+    assert dataset.inputs[:, 1].tolist() == [float(np.float32(row[1])) for row in NUMBERS]
+    assert dataset.targets.tolist() == [row[2] for row in NUMBERS]
+    assert {column.name: column.kind for column in dataset.facts.columns}["gone"] == "constant"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "name", "found"),
+    [("cp1252", "“é” µm", "cp1252"), ("latin-1", "espèce", "latin-1"), ("utf-8", "espèce", "utf-8")],
+)
+def test_bytes_that_are_not_utf_8_are_read(tmp_path: Path, encoding: str, name: str, found: str) -> None:
+    """A name with letters beyond ASCII is what was written, in the encodings that spreadsheets export."""
+    path = write(tmp_path, text().replace("length", name).encode(encoding))
+    assert load_dataset(str(path)).feature_names == (name, "width")
+    assert report_of(path).facts.encoding == found
+
+
+@pytest.mark.parametrize(
+    "header",
+    ["0,1,2,3", "400,402.5,405,kind", "2019,2020,2021,kind", "1,2,3,4"],
+    ids=["counted", "even", "years", "from 1"],
+)
+def test_numbers_may_be_names(tmp_path: Path, header: str) -> None:
+    """A header of numbers is a header where its columns hold something else."""
+    rows = "".join(f"{n / 7:.4f},{n / 3:.4f},{n / 9:.4f},{'ab'[n % 2]}\n" for n in range(1, 13))
+    dataset = load_dataset(str(write(tmp_path, f"{header}\n{rows}")))
+    assert dataset.feature_names == tuple(header.split(","))[:3]
+    assert dataset.samples == 12
+
+
+COLUMNS: dict[str, tuple[list[str], str, int, int]] = {
+    "number": ([f"{n / 7:.3f}" for n in range(12)], "number", 1, 0),
+    "amounts": ([f'"{n},100"' for n in range(1, 13)], "number", 1, 0),
+    "money": ([f"${n}.50" for n in range(12)], "number", 1, 0),
+    "percent": ([f"{n} %" for n in range(12)], "number", 1, 0),
+    "true minus": ([f"\u2212{n}" for n in range(12)], "number", 1, 0),
+    "missing numbers": ([*map(str, (3, 1, 4, 1, 5, 9, 2, 6, 5, 3)), "", "NA"], "number", 1, 2),
+    "text": (["red", "green", "blue"] * 4, "category", 4, 0),
+    "missing text": (["red", "green", "?"] * 4, "category", 3, 4),
+    "grades": (["+", "-"] * 6, "category", 3, 0),
+    "truth": (["True", "false"] * 6, "boolean", 2, 0),
+    "date": ([f"2024-01-{n + 1:02d}" for n in range(12)], "date", 0, 0),
+    "from 0": ([str(n) for n in range(12)], "index", 0, 0),
+    "from 1": ([str(n + 1) for n in range(12)], "index", 0, 0),
+    "one value": (["7"] * 12, "constant", 0, 0),
+    "free text": ([f"remark {n} on it" for n in range(12)], "ignored", 0, 0),
+}
+
+
+@pytest.mark.parametrize("kind", COLUMNS)
+def test_columns_are_of_the_kind_that_a_person_sees(kind: str, tmp_path: Path) -> None:
+    """Each kind of column gets its inputs; one that is left out is said."""
+    cells, expected, inputs, missing = COLUMNS[kind]
+    path = write(tmp_path, "a,b,y\n" + "".join(f"{cell},{n * n % 7},{'pq'[n % 2]}\n" for n, cell in enumerate(cells)))
+    report = report_of(path)
+    column = report.columns[0]
+    assert (column.kind, column.missing) == (expected, missing)
+    # Whether a column gets an input for missing cells depends on where they were drawn.
+    assert column.inputs - inputs in ((0, 1) if missing else (0,))
+    if not inputs:
+        assert any("'a'" in warning for warning in report.warnings)
+
+
+@pytest.mark.parametrize("name", ["", "id", "Id", "ID", "index", "PassengerId", "customer_id", "Unnamed: 0"])
+def test_ids_are_left_out_by_their_name(tmp_path: Path, name: str) -> None:
+    """Values that all differ are an index under such a name, and a measurement under another."""
+    cells = [str((n * 7919) % 1000) for n in range(12)]
+    rows = "".join(f"{cell},{n * n % 7},{'pq'[n % 2]}\n" for n, cell in enumerate(cells))
+    assert report_of(write(tmp_path, f"{name},b,y\n{rows}")).columns[0].kind == "index"
+    assert report_of(write(tmp_path, f"liquid,b,y\n{rows}")).columns[0].kind == "number"
+
+
+def test_dates_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    """`data` shows a date; learning from it is refused, and goes on without it."""
+    path = write(tmp_path, "day,b,y\n" + "".join(f"2024-01-{n + 1:02d},{n % 5}.5,{'pq'[n % 2]}\n" for n in range(12)))
+    with pytest.raises(UserError, match=r"column 1 \('day'\) holds dates.*--ignore day"):
+        prepare(load_dataset(str(path)), seed=0, test_fraction=0.2)
+    assert report_of(path, ignore=("day",)).inputs == 1
+
+
+def test_pixels_that_never_vary_stay_in_arrays(tmp_path: Path) -> None:
+    """A pixel that is always 0 is a place in the picture; NaN in arrays is filled in."""
+    pictures = np.zeros((10, 2, 2))
+    pictures[:, 0, 1] = np.arange(10)
+    pictures[3, 1, 1] = np.nan
+    path = tmp_path / "pictures.npz"
+    np.savez(path, x_train=pictures[:8], y_train=np.arange(8) % 2, x_test=pictures[8:], y_test=np.arange(2))
+    prepared = prepare(load_dataset(str(path)), seed=0, test_fraction=0.5)
+    assert prepared.encoding.features == 5
+    assert (len(prepared.train_inputs), len(prepared.test_inputs)) == (8, 2)
+
+
+@pytest.mark.parametrize(
+    ("content", "options", "message"),
+    [
+        (b"PK\x03\x04cut off", {}, "is a zip file that is broken or cut off"),
+        (zipped("xl/workbook.xml", b"<x/>"), {}, "is an Excel workbook"),
+        (b"\x80\x04\x95", {}, "is a Python pickle, which is never loaded"),
+        (gzip.compress(PLAIN)[:40], {}, "can't be unpacked"),
+        ("<html><body>404</body></html>", {}, "is a web page or XML, not a table"),
+        ("a,b,y\n1,2,p\n3,#DIV/0!,q\n", {}, "line 3, column 2 ('b'): '#DIV/0!' where a number belongs"),
+        (text(), {"ignore": ("colour",)}, "--ignore: FILE has no column 'colour'"),
+        (text(), {"inputs": ("kind",)}, "--inputs: 'kind' is the target"),
+        (text(), {"target": "9"}, "has no column '9' for the target"),
+        (text(), {"encoding": "morse"}, "--encoding: no text encoding 'morse'"),
+        ("é,b\n1,2\n".encode("latin-1"), {"encoding": "utf-8"}, "line 1: is not UTF-8 text; name the right --encoding"),
+    ],
+)
+def test_what_is_no_table_is_refused_in_one_line(
+    tmp_path: Path, content: str | bytes, options: dict[str, Any], message: str
+) -> None:
+    """The fault says what the file is, or where it is wrong, and what would be right."""
+    path = write(tmp_path, content)
+    with pytest.raises(UserError) as caught:
+        report_of(path, **options)
+    assert message.replace("FILE", str(path)) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_user_overrules_what_was_found(tmp_path: Path) -> None:
+    """Every override changes what it names, and nothing else decides then."""
+    path = write(tmp_path, "1;2;x\n3;4;y\n5;-1;x\n")
+    assert load_dataset(str(path), options=TableOptions(header=True)).feature_names == ("1", "2")
+    assert load_dataset(str(path), options=TableOptions(target="first")).target_name == "column 1"
+    assert report_of(path, missing=("-1",)).columns[1].missing == 1
+    assert report_of(path, inputs=("2",)).inputs == 1
+    commas = write(tmp_path, "a;y\n1,100;p\n2,200;q\n3,300;p\n")
+    assert load_dataset(str(commas)).inputs[:, 0].tolist() == [1100.0, 2200.0, 3300.0]
+    assert load_dataset(str(commas), options=TableOptions(decimal=",")).inputs[:, 0].tolist() == [1.1, 2.2, 3.3]
+
+
+DOUBTFUL: dict[str, tuple[Callable[[int], str], str]] = {
+    "copy": (lambda n: f"{'pq'[n % 2]},{n % 7}.5,{'pq'[n % 2]}", "'a' is equal to the target"),
+    "one class": (lambda n: f"{n % 11}.5,{n % 7}.5,{'q' if n == 3 else 'p'}", "of the class 'p'"),
+    "spellings": (lambda n: f"{n % 11}.5,{n % 7}.5,{('7', '007')[n % 2]}", "'007' and '7' are one number"),
+    "rounding": (lambda n: f"{1e9 + n % 3 * 1e-7!r},{n % 7}.5,{'pq'[n % 2]}", "varies by less than 1e-12"),
+    "far": (lambda n: f"{'1e30' if n == 5 else n % 3},{n % 7}.5,{'pq'[n % 2]}", "a value far from all others"),
+}
+
+
+@pytest.mark.parametrize("doubt", DOUBTFUL)
+def test_suspicious_data_are_reported(doubt: str, tmp_path: Path) -> None:
+    """Data that may mislead are learnt from, and the report says why they may."""
+    row, message = DOUBTFUL[doubt]
+    path = write(tmp_path, "a,b,y\n" + "".join(row(n) + "\n" for n in range(60)))
+    assert any(message in warning for warning in report_of(path).warnings)
+
+
+def mixed(tmp_path: Path) -> tuple[Path, Encoding]:
+    colours = ("red", "white", "", "blue")
+    rows = "".join(f"{n},{n * n % 11}.5,{colours[n % 4]},{n % 3 == 0},{'pq'[n % 2]}\n" for n in range(40))
+    path = write(tmp_path, f"id,size,colour,new,kind\n{rows}")
+    return path, prepare(load_dataset(str(path)), seed=0, test_fraction=0.2).encoding
+
+
+def test_the_encoding_is_scikit_learns(tmp_path: Path) -> None:
+    """One function of NumPy gives what OneHotEncoder, SimpleImputer and StandardScaler give, and needs none of them."""
+    from sklearn.preprocessing import OneHotEncoder, StandardScaler
+
+    path, _ = mixed(tmp_path)
+    dataset = load_dataset(str(path))
+    prepared = prepare(dataset, seed=0, test_fraction=0.0)
+    size, colour = dataset.inputs[:, 0], dataset.inputs[:, 1]
+    missing = np.isnan(colour)
+    values, counts = np.unique(colour[~missing], return_counts=True)
+    filled = np.where(missing, values[np.argmax(counts)], colour)[:, np.newaxis]
+    hot = OneHotEncoder(sparse_output=False).fit(filled).transform(filled)
+    scaled = StandardScaler().fit_transform(size[:, np.newaxis])
+    expected = np.hstack((scaled, hot, np.zeros((40, 1)), missing[:, np.newaxis]))
+    np.testing.assert_allclose(
+        prepared.train_inputs[:, : expected.shape[1]], expected[_order(prepared, dataset)], atol=1e-12
+    )
+    again = Encoding.from_json(prepared.encoding.to_json())
+    assert again == prepared.encoding
+
+
+def _order(prepared: Any, dataset: Any) -> Any:
+    """Return the row of the data set that each training row is."""
+    every = prepared.encoding.encode_rows(dataset.inputs)
+    return [int(np.argmin(np.abs(every - row).sum(axis=1))) for row in prepared.train_inputs]
+
+
+@given(order=st.permutations(range(5)), upper=st.booleans(), extra=st.booleans())
+def test_answers_do_not_depend_on_the_order_of_columns(
+    tmp_path_factory: pytest.TempPathFactory, order: list[int], upper: bool, extra: bool
+) -> None:
+    """The training file with its columns in another order gives the network the same rows."""
+    path, encoding = mixed(tmp_path_factory.mktemp("order"))
+    rows = [line.split(",") for line in path.read_text().splitlines()]
+    shuffled = [[row[index] for index in order] + ["9"] * extra for row in rows]
+    shuffled[0] = [name.upper() if upper else name for name in shuffled[0][:5]] + ["more"] * extra
+    other = write(path.parent, "".join(",".join(row) + "\n" for row in shuffled), "other")
+    expected = encoding.encode_rows(read_rows(path, encoding))
+    assert encoding.encode_rows(read_rows(other, encoding)).tolist() == expected.tolist()
+    labelled = read_labelled(str(other), encoding)
+    assert labelled.inputs.tolist() == expected.tolist()
+    assert labelled.targets.tolist() == read_labelled(str(path), encoding).targets.tolist()
+    assert any("'more'" in note for note in labelled.notes) is extra
+
+
+def test_what_is_assumed_of_new_rows_is_said(tmp_path: Path) -> None:
+    """Cells that are filled in, texts that are new and rows without a target are counted."""
+    _, encoding = mixed(tmp_path)
+    path = write(tmp_path, "Size,colour,new,kind\n1.5,RED,True,p\n,green,False,q\n2.5,white,True,?\n", "new")
+    notes = read_labelled(str(path), encoding).notes
+    assert [note for note in notes if "'Size' is taken for the model's 'size'" in note]
+    assert [note for note in notes if note == "1 missing cell of 'size' filled in"]
+    assert [note for note in notes if note.startswith("1 cell of 'colour' holds no text of the training rows")]
+    assert [note for note in notes if note == "'RED' in 'colour' is taken for 'red'"]
+    assert [note for note in notes if note == "1 row has no target and is left out"]
+
+
+def test_a_fault_of_the_output_is_not_the_files(tmp_path: Path) -> None:
+    """An error in the code that takes the rows, such as a full disk, stays what it is."""
+    path, encoding = mixed(tmp_path)
+    with pytest.raises(OSError, match="full"), open_rows(path, encoding) as rows:
+        for _ in rows:
+            raise OSError("full")
+
+
+CELLS = st.one_of(
+    st.lists(st.floats(-1e6, 1e6, allow_subnormal=False), min_size=12, max_size=12),
+    st.lists(st.sampled_from(["red", "dark green", "x,y", 'said "so"', "grün"]), min_size=12, max_size=12),
+    st.lists(st.one_of(st.none(), st.floats(-10, 10, allow_subnormal=False)), min_size=12, max_size=12),
+    st.lists(st.booleans(), min_size=12, max_size=12),
+)
+
+
+@given(
+    columns=st.lists(CELLS, min_size=1, max_size=4),
+    delimiter=st.sampled_from(",;\t|"),
+    encoding=st.sampled_from(["utf-8", "utf-8-sig", "utf-16", "latin-1"]),
+    end=st.sampled_from(["\n", "\r\n"]),
+)
+def test_a_written_table_is_found_again(
+    tmp_path_factory: pytest.TempPathFactory, columns: list[list[Any]], delimiter: str, encoding: str, end: str
+) -> None:
+    """In any dialect and encoding, each column holds the cells that were written, or the report says why it is left out."""
+    names = [f"column of {letter}" for letter in "abcd"[: len(columns)]]
+    file = io.StringIO(newline="")
+    writer = csv.writer(file, delimiter=delimiter, lineterminator=end)
+    writer.writerow([*names, "size", "class"])
+    for row in range(12):
+        cells = ["" if column[row] is None else column[row] for column in columns]
+        writer.writerow([*cells, row % 5 + 0.25, "pq"[row % 2]])
+    path = write(tmp_path_factory.mktemp("written"), file.getvalue().encode(encoding))
+    dataset = load_dataset(str(path))
+    report = inspect(dataset, seed=0, test_fraction=0.25)
+    assert [column.name for column in report.columns] == [*names, "size", "class"]
+    assert (report.facts.delimiter, report.rows) == (delimiter, 12)
+    used = {column.name: position for position, column in enumerate(dataset.columns)}
+    for name, cells in zip(names, columns, strict=True):
+        if name not in used:
+            assert any(repr(name) in warning for warning in report.warnings)
+            continue
+        column = dataset.columns[used[name]]
+        values = dataset.inputs[:, used[name]]
+        found = [
+            None if np.isnan(value) else column.categories[int(value)] if column.categories else value
+            for value in values
+        ]
+        assert found == [str(cell) if isinstance(cell, str | bool) else cell for cell in cells]
