@@ -39,6 +39,8 @@ from neuron_node.fingerprint import fingerprint
 from neuron_node.messages import IDENTITY_LENGTH
 
 NAMES_TRIED = 1_000
+LABEL_CHARACTERS = 48
+"""A folder's name holds 255 bytes, of which a character may take four."""
 LARGEST_JSON_BYTES = 64 * 1024 * 1024
 LOCKS = ("lock", "launcher.lock")
 """Who works in a folder: its coordinator, and the command line of `learn`, which outlives a coordinator that is killed."""
@@ -266,5 +268,5 @@ def _locked(file: TextIO, how: int) -> bool:
 def _candidates(base: Path, name: str | None, label: str, numbered: bool) -> list[Path]:
     if name and not numbered:
         return [base / name]
-    stem = name or f"{time.strftime('%Y%m%d-%H%M%S')}-{label}"
+    stem = name or f"{time.strftime('%Y%m%d-%H%M%S')}-{label[:LABEL_CHARACTERS]}"
     return [base / (stem if attempt == 0 else f"{stem}-{attempt + 1}") for attempt in range(NAMES_TRIED)]

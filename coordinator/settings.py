@@ -315,6 +315,11 @@ def _anchored(values: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def _validated(values: Mapping[str, object], labels: Mapping[str, str]) -> LearnSettings:
+    for name in ("dataset", "data"):
+        value = values.get(name)
+        # Python stands a surrogate for each byte of a file's name that is not UTF-8.
+        if value is not None and any("\ud800" <= character <= "\udfff" for character in str(value)):
+            raise UserError(f"{labels.get(name, name)}: the file's name {shown(value)} is not UTF-8; rename the file")
     try:
         return LearnSettings.model_validate(values)
     except ValidationError as error:

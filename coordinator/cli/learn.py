@@ -19,6 +19,7 @@ from coordinator.cli.options import json_option, runs_option, settings_options
 from coordinator.cli.output import errors, print_json, print_table, shown
 from coordinator.cli.progress import watcher
 from coordinator.cli.resume import remove_sockets, run_to_resume
+from coordinator.data.sources import exists
 from coordinator.disk import write_whole
 from coordinator.errors import JobError, UserError
 from coordinator.local.launcher import LocalRun, check_machine
@@ -44,20 +45,14 @@ def check_save(path: Path | None) -> None:
         raise UserError(
             f"--save: can't write a model to {path}; right would be a file's path in a folder that exists and is writable"
         )
-    if path.exists() and not is_model(path):
+    if exists(path) and not is_model(path):
         raise UserError(f"--save: {path} is there already and is no model, so it is not replaced; name another file")
 
 
 def check_not_data(save: Path | None, settings: LearnSettings) -> None:
     """Refuse to write the model over the data. Raises `UserError`."""
     for source in (settings.dataset, settings.data):
-        if (
-            save is not None
-            and source is not None
-            and save.exists()
-            and Path(source).exists()
-            and save.samefile(source)
-        ):
+        if save is not None and source is not None and save.exists() and exists(Path(source)) and save.samefile(source):
             raise UserError(f"--save: {save} is the data that is learnt from; name another file for the model")
 
 

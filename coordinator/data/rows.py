@@ -22,7 +22,7 @@ from coordinator.data.options import DEFAULT, TableOptions
 from coordinator.data.records import Chunk, Records, records_in
 from coordinator.data.semeion import DIGITS, PIXELS, read_semeion
 from coordinator.data.semeion import NAME as SEMEION
-from coordinator.data.sources import DATASET_NAMES, format_of_file, load_table
+from coordinator.data.sources import DATASET_NAMES, exists, format_of_file, load_table
 from coordinator.data.table import Floats, Table, number_columns
 from coordinator.data.tables import choose
 from coordinator.data.targets import Labels, as_numbers, match_classes
@@ -183,7 +183,7 @@ def read_labelled(
     if target is not None:
         options = TableOptions(**{**vars(options), "target": target})
     path = Path(name)
-    if data is None and name not in DATASET_NAMES and path.exists():
+    if data is None and name not in DATASET_NAMES and exists(path):
         kind = format_of_file(path)
         if kind not in ("npz", "npy", "svmlight"):
             return _labelled_text(path, encoding, options)

@@ -66,9 +66,17 @@ def load_table(
     if name in LOADERS:
         return LOADERS[name]()
     path = Path(name)
-    if not path.exists() and not path.suffix and path.name == name:
+    if not exists(path) and not path.suffix and path.name == name:
         raise UserError(f"no data set {shown(name)}; {closest(name, DATASET_NAMES)} (or the path of a file)")
     return _load_file(path, options)
+
+
+def exists(path: Path) -> bool:
+    """Whether there is a file or a folder; a name that no file can have is none."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
 
 
 def _check_no_options(name: str, options: TableOptions) -> None:

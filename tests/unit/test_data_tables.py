@@ -17,12 +17,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from coordinator.cli.job import Job
 from coordinator.data import Encoding, load_dataset, prepare, read_labelled, read_rows
 from coordinator.data.options import TableOptions
 from coordinator.data.prepared import inspect
 from coordinator.data.report import DataReport
 from coordinator.data.rows import open_rows
 from coordinator.errors import UserError
+from coordinator.settings import inspect_data, resolve_settings
 
 NUMBERS = [
     (5.1, 3.5, "setosa"),
@@ -247,6 +249,29 @@ def test_what_is_no_table_is_refused_in_one_line(
         report_of(path, **options)
     assert message.replace("FILE", str(path)) in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("f\udce9.csv", "DATASET: the file's name 'f\\udce9.csv' is not UTF-8; rename the file"),
+        ("x" * 300, "no data set 'xxx"),
+        ("x" * 300 + ".csv", "File name too long"),
+        ("a\0b.csv", "can't be read (embedded null byte)"),
+    ],
+)
+def test_names_that_are_no_files_name_the_real_cause(name: str, message: str) -> None:
+    """A name in another encoding, or longer than any file's, is refused for what it is."""
+    with pytest.raises(UserError) as caught:
+        inspect_data(resolve_settings({"dataset": name}, {}, None))
+    assert message in str(caught.value)
+
+
+def test_a_run_is_named_after_a_file_with_a_long_name(tmp_path: Path) -> None:
+    """A file may have the longest name there is; the folder of its run is named after the beginning."""
+    path = write(tmp_path, text(), "\u00e9" * 125)
+    directory = Job.from_flags({"dataset": str(path)}, None).create_run(tmp_path / "runs")
+    assert directory.path.name.endswith("\u00e9" * 48)
 
 
 def test_the_user_overrules_what_was_found(tmp_path: Path) -> None:
