@@ -24,7 +24,8 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from coordinator.data.columns import TextCells
-from coordinator.data.limits import FILE_BYTES, check_size, read_file, sha256_of, shown, shown_path
+from coordinator.data.limits import FILE_BYTES, check_size, sha256_of, shown, shown_path
+from coordinator.data.opening import read_unpacked
 from coordinator.data.suggestion import closest
 from coordinator.data.table import ColumnFacts, Floats, Table, TableFacts, number_columns
 from coordinator.errors import UserError
@@ -111,7 +112,7 @@ def read_npz(path: Path, target: str | None) -> Table:
     Raises:
         UserError: an array is missing, or doesn't fit the other, or is not finite.
     """
-    content = read_file(path)
+    content = read_unpacked(path)
     place = shown_path(path)
     arrays = NpzArrays(content, place)
     parts, unused = _parts(arrays, target)
@@ -176,7 +177,7 @@ def read_npy(path: Path, target: str | None) -> Table:
     """
     place = shown_path(path)
     beside = _targets_beside(path, target)
-    content, content_of_targets = read_file(path), read_file(beside)
+    content, content_of_targets = read_unpacked(path), read_unpacked(beside)
     inputs = _inputs(_npy(content, place), place, path.stem)
     targets = _npy(content_of_targets, shown_path(beside))
     _check_fit(inputs, targets, place, (path.stem, beside.stem))
@@ -228,7 +229,7 @@ def _npy(content: bytes, place: str) -> NDArray[Any]:
 
 def read_svmlight(path: Path) -> Table:
     """Read the table in a file of svmlight's format, with scikit-learn. Raises `UserError`."""
-    content = read_file(path)
+    content = read_unpacked(path)
     place = shown_path(path)
     inputs, targets = svmlight_arrays(content, place)
     return _array_table(

@@ -211,6 +211,29 @@ def format_of(sample: bytes, place: str) -> Format:
     return "text"
 
 
+def read_whole(file: BinaryIO, place: str) -> bytes:
+    """Return all that is left of an unpacked file.
+
+    Raises:
+        UserError: broken, or too long when unpacked.
+    """
+    try:
+        content = file.read(limits.FILE_BYTES + 1)
+    except BROKEN as error:
+        raise UserError(f"{place}: can't be unpacked ({error or type(error).__name__})") from None
+    if len(content) > limits.FILE_BYTES:
+        raise UserError(f"{place}: is larger than {limits.FILE_BYTES:,} bytes unpacked, the most that is read")
+    return content
+
+
+def read_unpacked(path: Path) -> bytes:
+    """Return the contents of a file of arrays, unpacked where it is packed. Raises `UserError`."""
+    place = shown_path(path)
+    with opened(path, place) as packed:
+        file, _ = unpacked(packed, place)
+        return read_whole(file, place)
+
+
 def find_encoding(file: BinaryIO, place: str, asked: str | None = None) -> str:
     """Find the encoding of a text file by reading all of it, and go back to its start.
 

@@ -17,7 +17,7 @@ from coordinator.data.encoding import Encoding
 from coordinator.data.limits import shown, shown_path
 from coordinator.data.matching import Match, match_columns
 from coordinator.data.npz_file import NpzArrays, read_inputs, read_npy_inputs, svmlight_arrays
-from coordinator.data.opening import Format, format_of, opened, place_of, read_sample, unpacked
+from coordinator.data.opening import Format, format_of, opened, place_of, read_sample, read_whole, unpacked
 from coordinator.data.options import DEFAULT, TableOptions
 from coordinator.data.records import Chunk, Records, records_in
 from coordinator.data.semeion import DIGITS, PIXELS, read_semeion
@@ -58,7 +58,7 @@ def open_rows(
         file, _ = unpacked(packed, place)
         kind = format_of(read_sample(file, place), place)
         if kind in ("npz", "npy", "svmlight"):
-            yield _array_rows(file.read(), kind, place, encoding)
+            yield _array_rows(read_whole(file, place), kind, place, encoding)
             return
         names = [column.name for column in encoding.table_columns]
         with records_in(file, kind, place, options, names) as records:

@@ -138,6 +138,22 @@ def test_parquet_holds_the_same_table(tmp_path: Path) -> None:
     assert {column.name: column.kind for column in dataset.facts.columns}["gone"] == "constant"
 
 
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress], ids=["plain", "gzip", "bzip2"])
+def test_svmlight_is_read_packed_or_not(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
+    """Sparse rows are read whole, to learn and to predict; a file that is cut off is refused."""
+    content = pack(b"1 1:5.1 2:3.5\n2 1:7\n1 2:3\n2 1:6.4 2:3.1\n")
+    path = write(tmp_path, content)
+    dataset = load_dataset(str(path))
+    assert dataset.inputs.tolist() == [[5.1, 3.5], [7.0, 0.0], [0.0, 3.0], [6.4, 3.1]]
+    assert dataset.classes == ("1", "2")
+    encoding = prepare(dataset, seed=0, test_fraction=0.0).encoding
+    assert read_rows(path, encoding).tolist() == dataset.inputs.tolist()
+    if pack is not bytes:
+        for read in (load_dataset, lambda name: read_rows(Path(name), encoding)):
+            with pytest.raises(UserError, match="can't be unpacked"):
+                read(str(write(tmp_path, content[:-9], "cut")))
+
+
 @pytest.mark.parametrize(
     ("encoding", "name", "found"),
     [("cp1252", "“é” µm", "cp1252"), ("latin-1", "espèce", "latin-1"), ("utf-8", "espèce", "utf-8")],
