@@ -7,6 +7,8 @@ import re
 from collections.abc import Collection, Iterable
 from typing import Literal
 
+from coordinator.data.limits import shown
+
 Decimal = Literal[".", ","]
 
 MISSING = frozenset(
@@ -86,6 +88,16 @@ def decimal_of(cells: Iterable[str], preferred: Decimal | None) -> tuple[Decimal
     if all(possible.values()):
         return preferred or ".", True
     return ("." if possible["."] else ","), False
+
+
+def wrong_cell(cell: str) -> str:
+    """Say what is wrong with a cell where a number belongs."""
+    if not cell:
+        return "is empty, a number is needed"
+    value = parse_number(cell)
+    if value is not None:
+        return "is not finite (NaN or infinity), a number is needed"
+    return f"{shown(cell)} where a number belongs"
 
 
 def is_date(cell: str) -> bool:

@@ -35,6 +35,7 @@ from coordinator.data.cells import (
     parse_finite,
     parse_number,
     parse_styled,
+    wrong_cell,
 )
 from coordinator.data.limits import shown
 
@@ -207,12 +208,12 @@ class ColumnRules:
 def shown_decimal(texts: Sequence[TextCells | None], missing: Collection[str]) -> Decimal | None:
     """Return the comma where some column holds numbers that can only be read with a decimal comma."""
     for text in texts:
-        if text is None:
+        if text is None or "," not in "".join(text.texts):
             continue
         given = set(text.texts) - missing_marks(text.texts, missing, numbers=True)
         if not given or any(parse_finite(cell) is not None and "." in cell for cell in given):
             continue
-        if any("," in cell for cell in given) and decimal_of(given, None) == (",", False):
+        if decimal_of(given, None) == (",", False):
             return ","
     return None
 
@@ -242,17 +243,9 @@ def decide(name: str, cells: ColumnCells, text: TextCells | None, rules: ColumnR
     return column
 
 
-def wrong_cell(cell: str) -> str:
-    """Say what is wrong with a cell where a number belongs."""
-    if not cell:
-        return "is empty, a number is needed"
-    value = parse_number(cell)
-    if value is not None:
-        return "is not finite (NaN or infinity), a number is needed"
-    return f"{shown(cell)} where a number belongs"
-
-
 def _of_text(name: str, text: TextCells, rules: ColumnRules) -> Column:
+    if (plain := _plain_numbers(text, rules)) is not None:
+        return Column(name, "number", 0, plain)
     counts = text.counts()
     present = [cell for cell, count in zip(text.texts, counts, strict=True) if count]
     marks = missing_marks(present, rules.missing)
@@ -276,6 +269,22 @@ def _of_text(name: str, text: TextCells, rules: ColumnRules) -> Column:
     return _category(name, text, given, missing, asked=rules.asked)
 
 
+def _plain_numbers(text: TextCells, rules: ColumnRules) -> Floats | None:
+    """Return the numbers of a column that holds nothing else, in plain notation: most columns, in one quick pass."""
+    if (
+        rules.decimal == ","
+        or not text.texts
+        or "_" in "".join(text.texts)
+        or not set(rules.missing).isdisjoint(text.texts)
+    ):
+        return None
+    try:
+        values = np.fromiter(map(float, text.texts), np.float64, len(text.texts))
+    except ValueError:
+        return None
+    return values[text.codes] if np.isfinite(values).all() else None
+
+
 def _numbers_of(given: Sequence[str], rules: ColumnRules) -> tuple[list[float] | None, str]:
     """Return the numbers that all these texts are, or None; and how they were read, where that is not plain."""
     plain = [parse_finite(cell) for cell in given]
@@ -286,7 +295,9 @@ def _numbers_of(given: Sequence[str], rules: ColumnRules) -> tuple[list[float] |
     if decimal is None or (rules.forced and decimal != rules.decimal):
         return None, ""
     values = [parse_styled(cell, decimal) for cell in given]
-    example = next(cell for cell in given if parse_finite(cell) is None or decimal == ",")
+    example = next((cell for cell, value in zip(given, values, strict=True) if parse_finite(cell) != value), None)
+    if example is None:
+        return [value for value in values if value is not None], ""
     why = f"{shown(example)} is read as {parse_styled(example, decimal):g}"
     if ambiguous and any("," in cell or "." in cell for cell in given):
         why += " (--decimal says otherwise)"

@@ -8,8 +8,17 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from coordinator.data.cells import DASH, PLUS, TRUTH, Decimal, decimal_of, missing_marks, parse_finite, parse_styled
-from coordinator.data.columns import wrong_cell
+from coordinator.data.cells import (
+    DASH,
+    PLUS,
+    TRUTH,
+    Decimal,
+    decimal_of,
+    missing_marks,
+    parse_finite,
+    parse_styled,
+    wrong_cell,
+)
 from coordinator.data.encoding import EncodedColumn, Encoding
 from coordinator.data.limits import shown
 from coordinator.data.matching import Match

@@ -198,7 +198,10 @@ def _kind_of(cells: Sequence[str]) -> tuple[str, bool]:
     """Return what nine of ten cells are, and whether these numbers are all written with fractions."""
     if not cells:
         return "nothing", False
-    numbers = sum(parse_styled(cell, ".") is not None or parse_styled(cell, ",") is not None for cell in cells)
+    numbers = sum(
+        parse_finite(cell) is not None or parse_styled(cell, ".") is not None or parse_styled(cell, ",") is not None
+        for cell in cells
+    )
     if numbers >= ALIKE * len(cells):
         return "number", all("." in cell or "e" in cell.lower() for cell in cells)
     if sum(map(is_date, cells)) >= ALIKE * len(cells):

@@ -22,8 +22,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from coordinator.data.cells import decimal_of, parse_finite, parse_number, parse_styled
-from coordinator.data.columns import TextCells, wrong_cell
+from coordinator.data.cells import decimal_of, parse_finite, parse_number, parse_styled, wrong_cell
+from coordinator.data.columns import TextCells
 from coordinator.data.limits import CLASSES, shown
 from coordinator.data.suggestion import listed
 from coordinator.data.table import Floats, Table
