@@ -52,13 +52,13 @@ ONLINE = "coordinator learn iris --batch-size 1 --learning-rate 0.5 --epochs"
 STANDS_FOR = {
     "make learn": ("coordinator learn digits --group-size layer", {r"\b86(?= nodes proved| hosted neurons)": "3"}),
     f"{ONLINE} 40 --name undisturbed": (
-        f"{ONLINE} 5 --name undisturbed",
-        {r"\b40 epochs, 4,800 steps": "5 epochs, 600 steps"},
+        f"{ONLINE} 20 --name undisturbed",
+        {r"\b40 epochs, 4,800 steps": "20 epochs, 2,400 steps"},
     ),
-    f"{ONLINE} 40 --name killed": (f"{ONLINE} 5 --name killed", {}),
+    f"{ONLINE} 40 --name killed": (f"{ONLINE} 20 --name killed", {}),
 }
 """What is typed for a command that takes a minute, and how it changes what is shown. The digits learn in three processes
-instead of 86, with the same losses; a run that a person shall have time to disturb is an eighth as long.
+instead of 86, with the same losses; a run that a person shall have time to disturb is half as long.
 """
 
 LINK = re.compile(r"\]\((?!https?://)(?P<path>[^)#\s]*)(#(?P<part>[^)\s]+))?\)")
