@@ -1,11 +1,11 @@
-# One file, two images: `node` (neuron and broker) and `coordinator`.
+# Two images: `node` (neuron and broker) and `coordinator`.
 #
-# Everything that is installed is pinned and checked against a hash (requirements/). pip, the build tools and the
-# sources stay behind in the stages that are not kept. A change of the code changes the last, small layer only.
+# All packages are pinned and checked against a hash (requirements/). The images contain no pip, no build tools and no
+# sources. A change of the code changes only the last, small layer.
 
 FROM python:3.13-slim AS base
-# Arithmetic on one BLAS thread: more would fight over the cores and change the last bits of a result.
-# Bytecode is written while the image is built; the programs run on a read-only file system.
+# One BLAS thread: more threads would compete for the cores, and change the last bits of results.
+# Bytecode is compiled when the image is built, because the programs run on a read-only file system.
 ENV PATH=/opt/exmachina/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
     OPENBLAS_NUM_THREADS=1 \
     OMP_NUM_THREADS=1 \
@@ -14,7 +14,7 @@ ENV PATH=/opt/exmachina/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
     PYTHONDONTWRITEBYTECODE=1
 
 
-# An empty environment, with a pip that takes nothing without a matching hash (and leaves no cache).
+# An empty environment. Its pip installs only wheels, and keeps no cache.
 FROM base AS environment
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1 \
@@ -23,21 +23,21 @@ ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
 RUN python -m venv /opt/exmachina
 
 
-# What a neuron needs: pyzmq, msgpack, numpy.
+# The requirements of a neuron: pyzmq, msgpack, numpy.
 FROM environment AS node-environment
 COPY requirements/node.txt /requirements/
 RUN python -m pip install --require-hashes --requirement /requirements/node.txt \
     && python -m pip uninstall --quiet --yes pip
 
 
-# What the coordinator needs: the same, and its extra.
+# The requirements of the coordinator: the same, and its extra.
 FROM environment AS coordinator-environment
 COPY requirements/coordinator.txt /requirements/
 RUN python -m pip install --require-hashes --requirement /requirements/coordinator.txt \
     && python -m pip uninstall --quiet --yes pip
 
 
-# The project itself, built by a pinned setuptools, alone in an environment of the same path.
+# The project itself, built by a pinned setuptools, in an environment with the same path.
 FROM environment AS program
 COPY requirements/build.txt /requirements/
 RUN python -m venv /opt/build \
@@ -52,7 +52,7 @@ RUN /opt/build/bin/python -m pip wheel --no-build-isolation --wheel-dir /wheel .
 
 
 FROM base AS runtime
-# A fixed number, so that a volume keeps its owner from image to image.
+# A fixed user id, so that a volume keeps its owner when the image changes.
 RUN groupadd --gid 10001 exmachina \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin exmachina
 LABEL org.opencontainers.image.title="Exmachina" \
@@ -61,19 +61,19 @@ LABEL org.opencontainers.image.title="Exmachina" \
 
 FROM runtime AS coordinator
 LABEL org.opencontainers.image.description="Coordinator of a neural network in which every neuron is a program of its own"
-# Data sets that scikit-learn fetches: a read-only root has no other place to keep them.
+# The folder for data sets that scikit-learn fetches: the root is read-only.
 ENV SCIKIT_LEARN_DATA=/runs/datasets
-# A new volume that is mounted here takes over this owner.
+# A new volume that is mounted here gets this owner.
 RUN install --directory --owner exmachina --group exmachina /runs
 COPY --from=coordinator-environment /opt/exmachina /opt/exmachina
 COPY --from=program /opt/exmachina /opt/exmachina
-# The base image comes without the standard library's bytecode: write what the programs import of it.
+# The base image has no bytecode of the standard library: compile the modules that the programs import.
 RUN PYTHONDONTWRITEBYTECODE= coordinator --version
 USER exmachina
 CMD ["coordinator", "serve"]
 
 
-# Last, so that a plain `docker build .` makes the image of a neuron.
+# This stage is the last one, so that a plain `docker build .` makes the image of a neuron.
 FROM runtime AS node
 LABEL org.opencontainers.image.description="One neuron of a neural network in which every neuron is a program of its own"
 COPY --from=node-environment /opt/exmachina /opt/exmachina

@@ -1,11 +1,15 @@
-# make learn      a network of neuron programs learns handwritten digits   (DATASET=iris ARGUMENTS="--seed 3" for another)
-# make test       style, types and every test
-# make figures    what a network of 86 programs takes, and what that costs: an hour, on an idle machine
-# make simulate   a thousand runs in which everything goes wrong, on a simulated network, clock and disk   (SEEDS=10000, or SEED=7 for the story of one)
+# make learn      train a network of neuron programs on handwritten digits   (DATASET=iris ARGUMENTS="--seed 3" for another)
+# make test       check style, types and prose, and run all tests
+# make coverage   run all tests, and print the coverage of lines and branches   (PYTEST_ARGUMENTS=tests/unit for a part)
+# make docs       build the documentation site into build/site, and check its links
+# make figures    measure faults and costs of a network of 86 programs; takes an hour on an idle machine
+# make simulate   simulate a thousand runs with faults of network, clock and disk   (SEEDS=10000, or SEED=7 to trace one)
 # make lock       write the pinned requirements again, after a change of pyproject.toml
+# make release    check that version, changelog, wheel and images agree
+# make dev        install the tools for contributors: documentation and pre-commit
 # make clean      remove the environment and everything that was built
 #
-# Needs Python 3.11 or newer, make and git; everything else is installed into .venv.
+# Needs Python 3.11 or newer, make and git. Everything else is installed into .venv.
 
 DATASET ?= digits
 ARGUMENTS ?=
@@ -16,17 +20,17 @@ SEED ?=
 PROCESSES ?= 2
 LOCK_PYTHON ?= python3.13
 CANDIDATES := python3 python3.14 python3.13 python3.12 python3.11
-# A candidate may be a stand-in that names a Python which is not there: ask it.
+# A candidate may be a wrapper for a Python that is not installed: run it.
 PYTHON ?= $(firstword $(foreach candidate,$(CANDIDATES),$(shell \
 	$(candidate) -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo $(candidate))))
 
 BIN := .venv/bin
-# Quiet, and with the versions of requirements/constraints.txt.
+# Install quietly, with the versions of requirements/constraints.txt.
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint requirements/constraints.txt
 NEEDS := pyproject.toml requirements/constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help learn test figures simulate lock clean
+.PHONY: help learn test coverage docs figures simulate lock release dev clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -36,8 +40,27 @@ learn: .venv/learn.stamp
 
 test: .venv/test.stamp
 	$(BIN)/ruff check
+	$(BIN)/ruff format --check
 	$(BIN)/mypy
-	$(BIN)/pytest $(PYTEST_ARGUMENTS)
+	$(BIN)/python -m tests.docs.prose
+	$(BIN)/pytest --durations=20 $(PYTEST_ARGUMENTS)
+
+# Programs that the tests start are measured too, also those that end with os._exit; see [tool.coverage] in pyproject.toml.
+coverage: export COVERAGE_FILE := $(CURDIR)/build/coverage/data
+coverage: .venv/test.stamp
+	rm -rf build/coverage
+	mkdir -p build/coverage
+	$(BIN)/coverage run -m pytest --durations=20 $(PYTEST_ARGUMENTS)
+	$(BIN)/coverage combine --quiet
+	@echo "machines and data path:"
+	$(BIN)/coverage report --include='neuron_node/*,coordinator/machine/*'
+	@echo "everything:"
+	$(BIN)/coverage report --skip-covered
+
+docs: .venv/docs.stamp
+# Without --quiet: MkDocs would count no warnings.
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+	@echo "the site is build/site/index.html"
 
 figures: .venv/test.stamp
 	$(BIN)/python -m tests.figures $(FIGURES)
@@ -46,14 +69,20 @@ simulate: .venv/test.stamp
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.simulation.campaign \
 		$(if $(SEED),--seed $(SEED),--seeds $(SEEDS) --processes $(PROCESSES))
 
+release: .venv/test.stamp
+	@$(BIN)/python -m tools.release
+
+dev: .venv/test.stamp .venv/docs.stamp
+	@$(INSTALL) --group dev
+
 lock:
 	$(LOCK_PYTHON) requirements/lock.py
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis
-	find coordinator neuron_node tests requirements -name __pycache__ -type d -prune -exec rm -rf {} +
+	find coordinator neuron_node tests requirements tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The last stamp of a recipe is written only when all of it went well.
+# A recipe writes its stamp only after all its commands have succeeded.
 .venv/learn.stamp: .venv/bin/python $(NEEDS)
 	@echo "installing the coordinator into .venv"
 	@$(INSTALL) --editable '.[coordinator]'
@@ -64,6 +93,11 @@ clean:
 	@echo "installing the tools of the tests into .venv"
 	@$(INSTALL) 'pip>=25.1'
 	@$(INSTALL) --group test
+	@touch $@
+
+.venv/docs.stamp: .venv/test.stamp $(NEEDS)
+	@echo "installing the tools of the documentation into .venv"
+	@$(INSTALL) --group docs
 	@touch $@
 
 .venv/bin/python:

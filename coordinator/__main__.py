@@ -1,4 +1,4 @@
-"""Where the command `coordinator` (and `python -m coordinator`) begins, with or without the coordinator's extra."""
+"""The entry point of `coordinator` and `python -m coordinator`; it reports a missing extra in one line."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def main() -> int:
     if any(find_spec(name) is None for name in EXTRA):
         print("coordinator needs its extra: pip install 'exmachina[coordinator]'", file=sys.stderr)
         return 2
-    # Only now: the command line imports the extra.
+    # The command line imports the extra, so import it only after the check.
     from coordinator.cli.main import run  # noqa: PLC0415
 
     return run()

@@ -1,4 +1,4 @@
-"""Asks a running coordinator, over the broker like every other program."""
+"""A client of a running coordinator. Its requests go through the broker, like all messages."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from neuron_node.activations import Array
 from neuron_node.addresses import COORDINATOR, client_address
 from neuron_node.codec import decode, encode
 from neuron_node.errors import PeerError
-from neuron_node.messages import IDENTITY_LENGTH, NOBODY, Header, Probe, Reply, Request
+from neuron_node.frames import IDENTITY_LENGTH, split
+from neuron_node.messages import NOBODY, Header, Probe, Reply, Request
 from neuron_node.wiring import Endpoints, Link
 
 AGAIN_SECONDS = 0.5
@@ -23,7 +24,7 @@ NO_ROWS: Array = np.empty((0, 0))
 
 
 class Client:
-    """One connection, for as many questions as are asked of it."""
+    """One connection for any number of requests."""
 
     def __init__(self, endpoints: Endpoints, patience_seconds: float) -> None:
         self._endpoints = endpoints
@@ -37,18 +38,18 @@ class Client:
         self._link.close()
 
     def ask(self, command: str, rows: Array = NO_ROWS, **arguments: Any) -> tuple[dict[str, Any], Array]:
-        """The answer: facts, and rows of numbers. Repeats the question until it comes.
+        """Send a request, again and again until the reply arrives; return its facts and its rows of numbers.
 
         Raises:
-            UserError: the coordinator says that the question was wrong.
-            JobError: no answer in time.
+            UserError: the coordinator refuses the request.
+            JobError: no reply arrives in time.
         """
         name = secrets.token_bytes(IDENTITY_LENGTH)
         header = Header(NOBODY, 0, 0, name)
         address = client_address(name)
         self._link.subscribe(address)
         deadline = time.monotonic() + self._patience_seconds
-        # Once the own probe comes back, the reply will too.
+        # When our own probe has come back, a reply will reach us too.
         if self._await(address, encode(Probe(header)), Probe, address, deadline) is None:
             raise JobError(
                 f"no broker answers at {self._endpoints.inward}; start the service, or name it with --run or --broker-in"
@@ -69,13 +70,14 @@ class Client:
             if now >= again:
                 self._link.send(to + body)
                 again = time.monotonic() + AGAIN_SECONDS
-            frame = self._link.receive()
-            if frame is None or not frame.startswith(address):
+            received = self._link.receive()
+            if received is None or not received.startswith(address):
                 continue
-            try:
-                message = decode(frame)
-            except PeerError:
-                continue
-            if isinstance(message, kind):
-                return message
+            for frame in split(received):
+                try:
+                    message = decode(frame)
+                except PeerError:
+                    continue
+                if isinstance(message, kind):
+                    return message
         return None

@@ -1,7 +1,7 @@
-"""What a run asks of a disk, and files that are there whole or not at all.
+"""The disk of a run, and files that are written as a whole or not at all.
 
-Only what was synced survives a power cut: a file's content after `sync`, its name after `sync_folder`. The simulator has
-a disk of its own that forgets everything else, so every order of these calls is tested.
+Only synced data survive a power failure: the content of a file after `sync`, its name after `sync_folder`. The disk of the
+simulator forgets everything else, so that the order of these calls is tested.
 """
 
 from __future__ import annotations
@@ -12,75 +12,75 @@ from typing import Protocol
 
 
 class Disk(Protocol):
-    """The few things that are done to files. All raise `OSError`."""
+    """The operations on files. All of them raise `OSError`."""
 
     def read(self, path: Path, most: int) -> bytes:
-        """The first `most` bytes of a file."""
+        """Return the first `most` bytes of a file."""
 
     def write(self, path: Path, content: bytes) -> None:
-        """Put content into a file, in place of what it held."""
+        """Replace the content of a file."""
 
     def append(self, path: Path, content: bytes) -> None:
-        """Add content at a file's end."""
+        """Append content to a file."""
 
     def sync(self, path: Path) -> None:
-        """Return when the file's content is durable."""
+        """Wait until the content of a file is durable."""
 
     def sync_folder(self, folder: Path) -> None:
-        """Return when the names in a folder are durable."""
+        """Wait until the names in a folder are durable."""
 
     def rename(self, path: Path, target: Path) -> None:
-        """Give a file another name, in place of the file that had it."""
+        """Rename a file, and replace the file that has the new name."""
 
     def remove(self, path: Path) -> None:
-        """Remove a file, if it is there."""
+        """Remove a file, if it exists."""
 
     def make_folder(self, folder: Path) -> None:
-        """Make a folder, if it is not there."""
+        """Create a folder, unless it exists."""
 
     def names(self, folder: Path) -> list[str]:
-        """The names in a folder, sorted; none if it is not there."""
+        """Return the names in a folder, sorted; an empty list if there is no such folder."""
 
 
 class RealDisk:
-    """The machine's own."""
+    """The disk of this machine."""
 
     def read(self, path: Path, most: int) -> bytes:
-        """The first `most` bytes of a file."""
+        """Return the first `most` bytes of a file."""
         with path.open("rb") as file:
             return file.read(most)
 
     def write(self, path: Path, content: bytes) -> None:
-        """Put content into a file, in place of what it held."""
+        """Replace the content of a file."""
         path.write_bytes(content)
 
     def append(self, path: Path, content: bytes) -> None:
-        """Add content at a file's end."""
+        """Append content to a file."""
         with path.open("ab") as file:
             file.write(content)
 
     def sync(self, path: Path) -> None:
-        """Return when the file's content is durable."""
+        """Wait until the content of a file is durable."""
         _sync(path)
 
     def sync_folder(self, folder: Path) -> None:
-        """Return when the names in a folder are durable."""
+        """Wait until the names in a folder are durable."""
         _sync(folder)
 
     def rename(self, path: Path, target: Path) -> None:
-        """Give a file another name, in place of the file that had it."""
+        """Rename a file, and replace the file that has the new name."""
         path.replace(target)
 
     def remove(self, path: Path) -> None:
-        """Remove a file, if it is there."""
+        """Remove a file, if it exists."""
         path.unlink(missing_ok=True)
 
     def make_folder(self, folder: Path) -> None:
-        """Make a folder, if it is not there."""
+        """Create a folder, unless it exists."""
         folder.mkdir(exist_ok=True)
 
     def names(self, folder: Path) -> list[str]:
-        """The names in a folder, sorted; none if it is not there."""
+        """Return the names in a folder, sorted; an empty list if there is no such folder."""
         return sorted(path.name for path in folder.iterdir()) if folder.is_dir() else []
 
 
@@ -88,9 +88,11 @@ REAL_DISK = RealDisk()
 
 
 def write_whole(path: Path, content: bytes, disk: Disk = REAL_DISK) -> None:
-    """Write aside, sync, rename, sync the folder: a crash leaves the old file or the new one. Raises `OSError`.
+    """Write a temporary file, sync it, rename it, and sync the folder: a crash leaves the old or the new file.
 
-    One program at a time may write a file; what a crash leaves aside is written over by the next attempt.
+    Only one program may write a file at a time. The next attempt overwrites the temporary file of a crash.
+
+    Raises: `OSError`.
     """
     aside = path.with_name(f".{path.name}.new")
     try:

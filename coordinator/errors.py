@@ -1,4 +1,4 @@
-"""The coordinator's view of the one error tree, so that its modules import errors from one place."""
+"""The errors of the coordinator. Its modules import all errors from here."""
 
 from neuron_node.errors import ExmachinaError, InternalError, JobError, PeerError, UserError
 
@@ -6,4 +6,4 @@ __all__ = ["Damaged", "InternalError", "JobError", "PeerError", "UserError"]
 
 
 class Damaged(ExmachinaError):
-    """A file of a run is not what was written: it is recognised, and something older or nothing is used in its place."""
+    """A file of a run is damaged. An older file, or none, is used instead."""

@@ -1,4 +1,4 @@
-"""The generation of a run on disk: the same number in two files, each with its own checksum."""
+"""The generation of a run on disk: the same number in two files, each with a checksum."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ LARGEST_GENERATION = 2**62
 
 
 class GenerationRecord:
-    """`generation.0` and `generation.1` in a run's folder. A torn or damaged one leaves the other."""
+    """The files `generation.0` and `generation.1` of a run. If one is damaged, the other is used."""
 
     def __init__(self, folder: Path, disk: Disk) -> None:
         self._paths = [folder / "generation.0", folder / "generation.1"]
@@ -28,7 +28,7 @@ class GenerationRecord:
             write_whole(path, content, self._disk)
 
     def read(self) -> int:
-        """The highest generation that either copy holds; 0 if neither is there. Raises `Damaged` if no copy is good."""
+        """Return the highest generation of both copies, or 0 if there are none. Raises `Damaged` if no copy is good."""
         found, damaged = [], []
         for path in self._paths:
             try:

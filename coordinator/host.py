@@ -1,4 +1,4 @@
-"""What the machine under a program allows and has: open files, tasks, memory, cores; as the kernel tells it."""
+"""The limits and resources of this machine: open files, tasks, memory and cores."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ OWN_CGROUP = Path("/proc/self/cgroup")
 
 @dataclass(frozen=True)
 class Machine:
-    """What this machine allows and has; None where it can't be told, or there is no limit."""
+    """Limits and resources of a machine; None means unknown or unlimited."""
 
     descriptors: int | None
     tasks: int | None
-    """Processes and threads together."""
+    """The number of processes and threads, together."""
     memory_megabytes: float | None
     cores: int = 1
-    """That a process started now may use."""
+    """The number of cores that a new process may use."""
 
 
 def this_machine() -> Machine:
-    """The limits that hold for a process started now, and the memory that is free or can be freed."""
+    """Return the limits of a new process, and the memory that is free or can be freed."""
     _, descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)
     return Machine(
         descriptors=None if descriptors == resource.RLIM_INFINITY else descriptors,
@@ -36,12 +36,12 @@ def this_machine() -> Machine:
 
 
 def other_machines() -> Machine:
-    """Where nodes run that somebody else starts: nothing is known of it but that it may be like this one."""
+    """Return a machine for nodes that are started separately: its limits are unknown, its cores are assumed to be like ours."""
     return Machine(descriptors=None, tasks=None, memory_megabytes=None, cores=_cores())
 
 
 def _cores() -> int:
-    """Of those that this process may run on, as many as its control group gives it the time of; at least one."""
+    """Return the number of cores of this process, limited by the time of its control group; at least one."""
     affinity = getattr(os, "sched_getaffinity", None)
     cores = [len(affinity(0)) if affinity else os.cpu_count() or 1]
     for folder in _control_groups():
@@ -54,7 +54,7 @@ def _cores() -> int:
 
 
 def _tasks_left() -> int | None:
-    """How many more processes and threads may be started here."""
+    """Return how many more processes and threads may be started."""
     limits = []
     _, own = resource.getrlimit(resource.RLIMIT_NPROC)
     if own != resource.RLIM_INFINITY and os.geteuid() != 0:
@@ -68,7 +68,7 @@ def _tasks_left() -> int | None:
 
 
 def _tasks_of_all() -> int:
-    """Processes and threads that are there now."""
+    """Return the present number of processes and threads."""
     try:
         return int(Path("/proc/loadavg").read_text(encoding="ascii").split()[3].rpartition("/")[2])
     except (OSError, ValueError, IndexError):
@@ -88,7 +88,7 @@ def _memory_left_megabytes() -> float | None:
 
 
 def _cached_bytes(folder: Path) -> int:
-    """What a control group holds of files, which it lets go of when programs want the memory."""
+    """Return the memory that a control group uses for cached files, and frees when programs need it."""
     try:
         words = [line.split() for line in (folder / "memory.stat").read_text(encoding="ascii").splitlines()]
         return sum(int(value) for name, value in words if name in ("active_file", "inactive_file"))
@@ -97,18 +97,18 @@ def _cached_bytes(folder: Path) -> int:
 
 
 def _control_groups() -> list[Path]:
-    """The folders of this process's control group and of all around it: each may set limits."""
+    """Return the folders of the control group of this process and of its parents: each may set limits."""
     try:
         lines = OWN_CGROUP.read_text(encoding="utf-8").splitlines()
     except (OSError, ValueError):
         lines = []
     own = next((line.removeprefix("0::/") for line in lines if line.startswith("0::/")), "")
-    # A container may be told a path that only its host knows: what is not there is not read.
+    # A container may see a path that exists only on its host: skip missing folders.
     return [CGROUP / own, *(CGROUP / folder for folder in Path(own).parents)] if own else [CGROUP]
 
 
 def _number(path: str | Path) -> int | None:
-    """The number in a file of the kernel's; None if there is no such file, or it says that there is no limit."""
+    """Return the number in a file of the kernel; None if there is no such file, or no limit."""
     try:
         return int(Path(path).read_text(encoding="ascii"))
     except (OSError, ValueError):

@@ -17,9 +17,9 @@ from neuron_node.activations import quiet
 from neuron_node.addresses import ADDRESS_LENGTH
 from neuron_node.errors import JobError
 from neuron_node.events import End, Received, Send, Subscribe, Tick, Unsubscribe
+from neuron_node.frames import IDENTITY_LENGTH
 from neuron_node.life import Self
 from neuron_node.machine import NodeMachine
-from neuron_node.messages import IDENTITY_LENGTH
 from neuron_node.shell import Machine
 
 TICK_MS = 125.0
@@ -86,8 +86,8 @@ class MemoryNetwork:
     def _perform(self, number: int, actions: Sequence[Any]) -> None:
         for action in actions:
             match action:
-                case Send(frame):
-                    self.send(frame)
+                case Send(message):
+                    self.send(message)
                 case Subscribe(address):
                     self._hearers.setdefault(address, []).append(number)
                 case Unsubscribe(address):
@@ -112,10 +112,11 @@ class _Listener:
         return [Subscribe(self._address)]
 
     def handle(self, event: Any, now_ms: float) -> list[Any]:
-        return self.receive(event.frame, now_ms) if isinstance(event, Received) else []
+        return self.receive([event.message], now_ms) if isinstance(event, Received) else []
 
-    def receive(self, frame: bytes, _now_ms: float) -> list[Any]:
-        self._heard(frame)
+    def receive(self, messages: Sequence[bytes], _now_ms: float) -> list[Any]:
+        for message in messages:
+            self._heard(message)
         return []
 
 

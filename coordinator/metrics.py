@@ -1,6 +1,6 @@
-"""How good the network's answers are.
+"""Measures of the quality of predictions.
 
-What is needed every epoch uses NumPy alone; scikit-learn takes a second to import, and is, when a report is asked for.
+The measures of each epoch need only NumPy. scikit-learn takes a second to import, so it is imported only for a report.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from coordinator.data.table import Floats
 
 
 def batch_correct(encoding: Encoding, activities: Floats, targets: Floats) -> NDArray[np.bool_] | None:
-    """Whether each row's class is the right one (rows,); None where the targets are numbers.
+    """Return for each row whether its class is right (rows,), or None if the targets are numbers.
 
-    `activities` and `targets` (rows, outputs) are the output neurons' and what they should be.
+    `activities` (rows, outputs) are those of the output neurons, and `targets` (rows, outputs) the right ones.
     """
     if encoding.classes is None:
         return None
@@ -25,7 +25,7 @@ def batch_correct(encoding: Encoding, activities: Floats, targets: Floats) -> ND
 
 
 def accuracy(encoding: Encoding, activities: Floats, targets: Floats) -> float | None:
-    """The share of rows whose class is the right one; None where the targets are numbers."""
+    """Return the share of rows with the right class, or None if the targets are numbers."""
     correct = batch_correct(encoding, activities, targets)
     return None if correct is None else float(np.mean(correct))
 
@@ -42,12 +42,11 @@ def balanced_accuracy(encoding: Encoding, activities: Floats, targets: Floats) -
 
 
 def score(encoding: Encoding, activities: Floats, targets: Floats) -> dict[str, Any]:
-    """Everything that is reported of an evaluation, ready for json.
+    """Return the report of an evaluation as plain data.
 
-    `accuracy`, `balanced_accuracy` (the mean recall of the classes that occur) and `classes` (name, precision, recall, f1
-    and support of each) where the targets are classes; `r2` and
-    `mean_absolute_error`, in the targets' own units, where they are numbers; the others are None. With several
-    outputs both are means over the outputs. R² is None where there are fewer than two rows.
+    For classes, it has `accuracy`, `balanced_accuracy` (the mean recall of the classes that occur) and `classes` (name,
+    precision, recall, f1 and support of each). For numbers, it has `r2` and `mean_absolute_error` in the units of the
+    targets, as means over the outputs. The other keys are None, and so is R² with fewer than two rows.
     """
     report: dict[str, Any] = {
         "accuracy": accuracy(encoding, activities, targets),

@@ -1,4 +1,4 @@
-"""A trained network as a file that others read too: safetensors, with what is needed to use it in its metadata."""
+"""Save and load trained networks as safetensors files. The metadata contain network and encoding."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ LARGEST_MODEL_BYTES = 8 * 1024**3
 
 @dataclass(frozen=True)
 class Model:
-    """A trained network: its learned numbers, how it computes, and how rows become inputs and outputs become answers."""
+    """A trained network: its parameters, its arithmetic, and the encoding of inputs and outputs."""
 
     parameters: Parameters
     network: NetworkSettings
@@ -53,7 +53,7 @@ def save_model(path: Path, model: Model) -> None:
 
 
 def is_model(path: Path) -> bool:
-    """Whether a file is a model of ours, by its metadata alone."""
+    """Whether a file is a model, judged by its metadata."""
     try:
         with safe_open(path, framework="numpy") as file:
             return (file.metadata() or {}).get("format") == FORMAT
@@ -62,7 +62,7 @@ def is_model(path: Path) -> bool:
 
 
 def load_model(path: Path) -> Model:
-    """Read a model, and check that it is whole. Raises `UserError`."""
+    """Read and check a model. Raises `UserError`."""
     if not path.is_file():
         raise UserError(f"{path}: no such file; right would be a model that `coordinator learn --save` wrote")
     if path.stat().st_size > LARGEST_MODEL_BYTES:
@@ -103,7 +103,7 @@ def _parameters(path: Path, tensors: dict[str, np.ndarray], layers: tuple[int, .
     other = next((array.dtype for array in (*biases, *weights) if array.dtype != np.float64), None)
     if other is not None:
         raise UserError(
-            f"{path}: its numbers are {other}; models hold float64, as `coordinator learn --save` writes them"
+            f"{path}: its numbers are {other}; models contain float64, as `coordinator learn --save` writes them"
         )
     shapes = [array.shape for array in (*biases, *weights)]
     expected = [(size,) for size in layers] + list(itertools.pairwise(layers))

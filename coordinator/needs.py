@@ -1,7 +1,7 @@
-"""What a network will need, worked out before anything is started, and whether this machine has it.
+"""Estimates the resources of a network before it is started, and compares them with the machine.
 
-Everything follows from the sizes of layers and groups, a layer at a time: a topology of twenty million synapses between
-single neurons would itself take gigabytes. What a program takes in memory was measured; see `docs/performance.md`.
+The estimates follow from the sizes of layers and groups, layer by layer, because a topology of twenty million synapses would
+itself take gigabytes. The memory of a program was measured; see `docs/performance.md`.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from typing import Any, NamedTuple
 from coordinator.host import Machine, this_machine
 from coordinator.local.relay import DESCRIPTORS_A_NODE as RELAY_DESCRIPTORS_A_NODE
 from coordinator.presets import NetworkSettings
-from coordinator.traffic import NUMBER_BYTES, Load, Message, Pass
+from coordinator.traffic import Load, Message, Pass
 from coordinator.wiring import Wiring, most_peers_of, pairs_of
-from neuron_node.addresses import COORDINATOR, axon_address, error_address, group_address
+from neuron_node.addresses import group_address, stage_address
 from neuron_node.direct import DESCRIPTORS_A_PEER
 from neuron_node.errors import UserError
-from neuron_node.messages import MAX_FRAME_BYTES, MAX_HOSTED, Axon, Error, Input, InputError, Output, Signal, Target
+from neuron_node.frames import MAX_FRAME_BYTES, NUMBER_BYTES
+from neuron_node.messages import MAX_HOSTED
 from neuron_node.role import OUTSIDE
 from neuron_node.wiring import DESCRIPTORS_A_PROGRAM, QUEUED_MESSAGES
 
@@ -28,34 +29,34 @@ __all__ = ["Machine", "Needs", "check_needs", "lacks", "needs_of", "suggested_gr
 
 SOCKETS_A_PROGRAM = 2
 THREADS_A_PROGRAM = 3
-"""The program's own, ZeroMQ's for input and output, and ZeroMQ's for closing sockets."""
+"""The threads of a program: its own, and two of ZeroMQ."""
 BESIDES = 3
-"""Programs of a local run beside the nodes: broker, coordinator, supervisor."""
+"""The other programs of a local run: broker, coordinator, supervisor."""
 DESCRIPTORS_BESIDES = 128
 NODE_MEGABYTES = 6.0
-"""Of a forked node, its proportional share, without its neurons' numbers."""
+"""The memory of a forked node (its proportional share), without the numbers of its neurons."""
 BESIDES_MEGABYTES = 200.0
-"""Of all other programs together, with some 60 MB of samples, and without what a node adds to them."""
+"""The memory of all other programs, with about 60 MB of samples, and without the share for each node."""
 MEGABYTES_A_CONNECTION = 0.05
 COPIES_OF_NUMBERS = 10
-"""A node's weights, the new ones beside them while it learns, two copies for snapshots, one on its way, and at the
-coordinator the snapshot that is kept, the one that is being gathered, the messages that it came in, and the file it
-becomes; an input group's weights of the step before count for all."""
+"""The copies of the weights. At the node: old and new weights, two copies for snapshots, one in a message, and the weights of
+the previous step (of an input group, but counted for all). At the coordinator: the last snapshot, the next one, its messages,
+and its file."""
 COPIES_OF_MESSAGES = 3
-"""What is delivered waits at its receivers until all has come, is read, and is in ZeroMQ's hands before that."""
+"""The copies of delivered messages: at the receivers, while they are read, and in ZeroMQ."""
 MEGABYTE = 1024 * 1024
 
 
 @dataclass(frozen=True)
 class Needs:
-    """What a network takes. Bytes and messages are those of one training step."""
+    """The resources of a network. Bytes and messages are those of one training step."""
 
     layers: tuple[int, ...]
     group_size: int
     batch_size: int
     spares: int
     relayed: bool
-    """Whether nodes reach the broker through a relay, so that chaos can cut them off."""
+    """Whether nodes connect through a relay, so that chaos can disconnect them."""
     wiring: Wiring
     neurons: int
     synapses: int
@@ -63,17 +64,15 @@ class Needs:
     nodes: int
     """Programs that host all groups."""
     shared: bool
-    """Whether it was asked for so many; if not, there is one a group. What a step takes is then the most that it may take."""
+    """Whether the number of nodes was given. If so, the figures of a step are upper limits."""
     processes: int
     threads: int
     sockets: int
     connections: int
-    """To the broker, and in direct wiring to each other; where nodes and broker are on several hosts, each host has two a
-    node of its own to the broker.
-    """
+    """Connections to the broker, and in direct wiring to each other."""
     descriptors_broker: int
     descriptors_relay: int
-    """0 where there is none."""
+    """Open files of the relay, or 0 without one."""
     descriptors_a_program: int
     memory_megabytes: float
     messages_per_step: int
@@ -81,15 +80,15 @@ class Needs:
     deliveries_per_step: int
     delivered_bytes_per_step: int
     most_heard_per_step: int
-    """Messages for the one program that gets most of them."""
+    """The largest number of messages for one program."""
     largest_message_bytes: int
     most_hosted: int
-    """Groups of the node that hosts most of them, and the bytes of their numbers: one message may have to bring all of them."""
+    """The largest number of groups of one node. `hosted_bytes` is the size of their numbers, which one message must carry."""
     hosted_bytes: int
 
 
 class _Layer(NamedTuple):
-    """One layer's groups: the number of the first, how many, and the sizes of all but the last and of the last."""
+    """The groups of one layer: the number of the first, their count, the size of all but the last, and the size of the last."""
 
     first: int
     groups: int
@@ -97,9 +96,9 @@ class _Layer(NamedTuple):
     rest: int
 
     def kinds(self) -> Iterator[tuple[int, int, int]]:
-        """(groups, size, number of one of them): groups that differ in nothing that makes a message longer."""
+        """Return (count, size, number of an example) for groups whose messages have the same length."""
         last = self.first + self.groups - 1
-        # Where msgpack takes another byte for a number.
+        # From these numbers on, msgpack needs another byte.
         edges = [self.first, *(edge for edge in (128, 256, 65_536) if self.first < edge < last), last]
         for begin, end in itertools.pairwise(edges):
             if end > begin:
@@ -121,9 +120,9 @@ def needs_of(
     relayed: bool = False,
     wiring: Wiring = "broker",
 ) -> Needs:
-    """What a network of these layers needs on one machine, with groups of at most this size and so many spare nodes.
+    """Estimate the resources of a network with groups of at most this size and with spare nodes.
 
-    With `nodes`, so many programs host all groups; else there is one a group.
+    `nodes` programs host all groups; by default, there is one per group.
     """
     neurons, synapses = sum(layers), sum(above * below for above, below in itertools.pairwise(layers))
     rows = _layers(layers, group_size)
@@ -131,7 +130,7 @@ def needs_of(
     load, largest = _load(rows, layers, Pass(batch_size), nodes)
     started = (groups if nodes is None else nodes) + spares
     programs = started + 2
-    # A node's connections end at the relay, which has two of its own for it.
+    # The connections of a node end at the relay, which has two more to the broker for each node.
     connections = SOCKETS_A_PROGRAM * (started + 1 + started * relayed)
     sockets, peers = SOCKETS_A_PROGRAM, 0
     if wiring == "direct":
@@ -151,7 +150,7 @@ def needs_of(
         nodes=started - spares,
         shared=nodes is not None,
         processes=started + BESIDES + relayed,
-        # Supervisor and relay have nothing of ZeroMQ's.
+        # Supervisor and relay do not use ZeroMQ.
         threads=programs * THREADS_A_PROGRAM + 1 + relayed,
         sockets=SOCKETS_A_PROGRAM + sockets * (programs - 1) + RELAY_DESCRIPTORS_A_NODE * started * relayed,
         connections=connections,
@@ -174,37 +173,36 @@ def needs_of(
 
 
 def needs_of_run(config: Mapping[str, Any], *, spares: int = 0, relayed: bool = False) -> Needs:
-    """What a run needs whose config has been checked."""
+    """Estimate the resources of a run from its checked config."""
     network = NetworkSettings.from_json(config["network"])
-    wiring = config.get("wiring", "broker")
     return needs_of(
         network.layers,
         config["group_size"],
         network.batch_size,
-        nodes=config.get("nodes"),
+        nodes=config["nodes"],
         spares=spares,
         relayed=relayed,
-        wiring=wiring,
+        wiring=config["wiring"],
     )
 
 
 def broker_descriptors(nodes: int) -> int:
-    """Open files that the broker of so many nodes needs: two connections a program, and its own."""
+    """Return the number of open files of the broker: two connections per program, and its own."""
     return SOCKETS_A_PROGRAM * nodes + DESCRIPTORS_BESIDES
 
 
 def relay_descriptors(nodes: int) -> int:
-    """Open files that the relay of so many nodes needs."""
+    """Return the number of open files of the relay."""
     return RELAY_DESCRIPTORS_A_NODE * nodes + DESCRIPTORS_BESIDES
 
 
 def most_descriptors(nodes: int, *, relayed: bool) -> int:
-    """Open files that no program of a run with so many nodes, spares too, needs more of."""
+    """Return the largest number of open files of any program of a run, for nodes and spares together."""
     return max(broker_descriptors(nodes), relay_descriptors(nodes) if relayed else 0, DESCRIPTORS_A_PROGRAM)
 
 
 def lacks(needs: Needs, machine: Machine) -> list[str]:
-    """What this network needs and this machine has not, each in a few words; none if it fits."""
+    """Return the resources that this machine lacks, each in a few words."""
     nodes = needs.nodes + needs.spares
     network, found = f"{nodes:,} nodes{' behind a relay' if needs.relayed else ''}", []
     descriptors = max(most_descriptors(nodes, relayed=needs.relayed), needs.descriptors_a_program)
@@ -231,7 +229,7 @@ def lacks(needs: Needs, machine: Machine) -> list[str]:
 
 
 def suggested_group_size(needs: Needs, machine: Machine) -> int | None:
-    """The smallest size of group with which the same network fits; None if it fits with none."""
+    """Return the smallest group size with which the network fits, or None."""
     nodes = needs.nodes if needs.shared else None
 
     def lacking(group_size: int) -> tuple[list[str], list[str]]:
@@ -247,7 +245,7 @@ def suggested_group_size(needs: Needs, machine: Machine) -> int | None:
         too_large = _too_large(other)
         return [line for line in lacks(other, machine) if line not in too_large], too_large
 
-    # Larger groups need less of everything, but their messages are larger: the smallest that has enough decides.
+    # Larger groups need fewer resources, but larger messages: the smallest size that fits decides.
     smallest, largest = 1, largest_group_size(needs.layers, nodes)
     if lacking(largest)[0]:
         return None
@@ -261,16 +259,16 @@ def suggested_group_size(needs: Needs, machine: Machine) -> int | None:
 
 
 def check_nodes(nodes: int | None, groups: int) -> None:
-    """Raises `UserError` if there would be more nodes than groups."""
+    """Raise `UserError` if there are more nodes than groups."""
     if nodes is not None and nodes > groups:
         raise UserError(
             f"nodes must be a whole number from 1 to {groups:,}, the number of groups, not {nodes:,}: "
-            "each node hosts one at least"
+            "each node hosts at least one"
         )
 
 
 def check_needs(needs: Needs, machine: Machine, advice: str = "it fits with") -> None:
-    """Raises `UserError`, with one line that says what is missing and with which group size the network would fit."""
+    """Raise `UserError` if a resource is missing, with a group size that fits."""
     missing = lacks(needs, machine)
     if not missing:
         return
@@ -280,7 +278,7 @@ def check_needs(needs: Needs, machine: Machine, advice: str = "it fits with") ->
 
 
 def _too_large(needs: Needs) -> list[str]:
-    """What smaller groups would help against, and larger ones would not."""
+    """Return limits of messages that smaller groups help against."""
     if needs.largest_message_bytes <= MAX_FRAME_BYTES:
         return []
     return [
@@ -300,47 +298,50 @@ def _layers(layers: Sequence[int], group_size: int) -> list[_Layer]:
 
 
 def largest_group_size(layers: Sequence[int], nodes: int | None = None) -> int:
-    """With which there is still a group for each of the nodes; without a number of nodes, a whole layer."""
+    """Return the largest group size with at least one group per node; without a number of nodes, a whole layer."""
     sizes = range(max(layers), 1, -1) if nodes is not None and nodes > len(layers) else (max(layers),)
     return next((size for size in sizes if sum(math.ceil(one / size) for one in layers) >= (nodes or 1)), 1)
 
 
 def _load(rows: list[_Layer], layers: Sequence[int], one: Pass, nodes: int | None) -> tuple[Load, int]:
-    """All messages of a step, and the size of the largest. Of those between `nodes`, the most that there may be."""
+    """Return the load of all messages of a step, and the size of the largest; with `nodes`, an upper limit."""
     load, largest = Load(), 0
     others = sum(layers) if nodes is None else nodes - 1
-    for layer, row in enumerate(rows):
-        for groups, size, number in row.kinds():
-            for message, times in _messages(rows, layers, layer, size, number, one, others):
-                load = load.plus(message, times * groups)
-                largest = max(largest, message.size) if times * groups else largest
+    for message, times in _messages(rows, layers, one, others):
+        load = load.plus(message, times)
+        largest = max(largest, message.size) if times else largest
     return load, largest
 
 
-def _messages(
-    rows: list[_Layer], layers: Sequence[int], layer: int, size: int, number: int, one: Pass, others: int
-) -> Iterator[tuple[Message, int]]:
-    """What one group sends in a step, to so many other nodes at the most, and what the coordinator sends to it: (message, times)."""
-    if layer == 0:
-        yield one.message(group_address(number), Input, OUTSIDE, size), 1
-        yield one.message(COORDINATOR, InputError, number, 0), 1
-    elif others:
-        yield one.message(error_address(number), Error, number, size, min(rows[layer - 1].groups, others)), 1
-    if layer == len(rows) - 1:
-        yield one.message(group_address(number), Target, OUTSIDE, size), 1
-        yield one.message(COORDINATOR, Output, number, size), 1
-    if layer == len(rows) - 1 or not others:
+def _messages(rows: list[_Layer], layers: Sequence[int], one: Pass, others: int) -> Iterator[tuple[Message, int]]:
+    """Iterate over the messages of a step, as pairs (message, count), for at most this many other nodes."""
+    for layer in (0, len(rows) - 1):
+        yield from _to_layer(rows[layer], layers[layer], one, 1, others + 1)
+    outside = stage_address(OUTSIDE)
+    for layer, row in enumerate(rows):
+        for groups, size, _ in row.kinds():
+            if layer == 0:
+                yield one.message(outside, 0), groups
+            elif others:
+                above = rows[layer - 1]
+                yield one.message(stage_address(layer), size, min(above.groups, others)), groups
+            if layer == len(rows) - 1:
+                yield one.message(outside, size), groups
+        if layer < len(rows) - 1 and others:
+            yield from _to_layer(rows[layer + 1], layers[layer + 1], one, row.groups, others)
+
+
+def _to_layer(row: _Layer, neurons: int, one: Pass, senders: int, others: int) -> Iterator[tuple[Message, int]]:
+    """Iterate over the messages of these senders to all groups of a layer: one for the layer, or one per group."""
+    if one.sent_at_once(row.groups, neurons):
+        yield one.message(stage_address(1), neurons, min(row.groups, others)), senders
         return
-    below = rows[layer + 1]
-    if one.publishes_axons(below.groups, layers[layer + 1]):
-        yield one.message(axon_address(number), Axon, number, layers[layer + 1], min(below.groups, others)), 1
-        return
-    for receivers, columns in below.sizes():
-        yield one.message(group_address(below.first), Signal, number, columns), receivers
+    for receivers, columns in row.sizes():
+        yield one.message(group_address(row.first), columns), receivers * senders
 
 
 def _hosted_bytes(rows: list[_Layer], layers: Sequence[int], nodes: int | None) -> int:
-    """Of the biases and weights of the node that hosts most of them, at the most."""
+    """Return an upper limit for the bytes of biases and weights of one node."""
     fans = [*layers[1:], 0]
     parts = [NUMBER_BYTES * row.size * (fan + 1) for row, fan in zip(rows, fans, strict=True)]
     if nodes is None:
@@ -349,14 +350,14 @@ def _hosted_bytes(rows: list[_Layer], layers: Sequence[int], nodes: int | None) 
 
 
 def _most_heard(rows: list[_Layer], nodes: int | None) -> int:
-    """Messages of a step for the one program that gets most of them; where nodes host several groups, at the most."""
+    """Return the largest number of messages of a step for one program; an upper limit if nodes host several groups."""
     heard = [rows[0].groups + rows[-1].groups]
     for layer, row in enumerate(rows):
         above = rows[layer - 1].groups if layer else 1
         heard.append(above + (rows[layer + 1].groups if row is not rows[-1] else 1))
     if nodes is None:
         return max(heard)
-    # A node has its part of every layer's groups, and each of them may be spoken to by all that live elsewhere.
+    # A node has a part of the groups of every layer, and each of these may receive from all other nodes.
     parts = [math.ceil(row.groups / nodes) for row in rows]
     said = sum(heard[1 + layer] * part for layer, part in enumerate(parts))
     return max(heard[0], said if nodes > 1 else heard[0])

@@ -1,15 +1,14 @@
-"""Which group size suits a machine: a rough reckoning of what a step would take, and the choice that `auto` makes by it.
+"""The choice of the group size `auto`: a rough estimate of the time of a step for each group size.
 
     a step = hops × latency of a hop
-           + deliveries beyond one a hop × work of a delivery / cores
+           + deliveries beyond one per hop × work of a delivery / cores
            + bytes delivered / rate of the wire
            + synapses × work of memory for a synapse
            + sum over layers of operations × share of the layer that the busiest core has / rate of a core
 
-Layers wait for each other, groups of one layer do not: they share the cores. So larger groups save messages, and a layer in
-as many groups as there are cores saves arithmetic; which of both is more depends on network, batch and machine. Memory is
-one for all cores, so that more groups do not make it faster. The reckoning is there to put sizes in order, not to foretell
-a speed.
+Layers wait for each other, groups of one layer share the cores. So larger groups save messages, and a layer with as many groups
+as cores saves time for arithmetic. The better choice depends on network, batch and machine. All cores share the memory, so that
+more groups do not make it faster. The estimate puts group sizes in order; it does not predict a speed.
 """
 
 from __future__ import annotations
@@ -23,28 +22,28 @@ from coordinator.host import Machine
 from coordinator.needs import Needs, check_needs, lacks, largest_group_size, needs_of
 
 MOST_PARTS = 64
-"""Into which a layer is cut to share it among cores; each part has to be told the whole activity or error."""
+"""The largest number of parts of a layer: each part receives all activities or errors."""
 
 
 @dataclass(frozen=True)
 class Costs:
-    """What the parts of a step cost on one core.
+    """The costs of the parts of a step on one core.
 
-    From measurements with `coordinator bench` and of NumPy alone with one BLAS thread, on two cores of an AMD EPYC that
-    were not quite idle. 64-12-10 took 1.3 ms a step in 3 programs (6 hops) and 24 ms in 86 (1,924 deliveries). In groups of
-    784, 512, 392 and 256 neurons 784-512-512-10 took 50, 44, 44 and 52 ms a step at batch 256, for 7.5, 9.6, 11.7 and
-    15.9 MB; in groups of 784 and 392 it took 8.6 and 10.0 ms at batch 16, 7.4 and 6.6 ms at batch 1. Products of 256 × 784 and
+    Measured with `coordinator bench`, and with NumPy alone and one BLAS thread, on two busy cores of an AMD EPYC. 64-12-10
+    took 1.3 ms per step in 3 programs (6 hops) and 24 ms in 86 (1,924 deliveries). 784-512-512-10 in groups of 784, 512, 392
+    and 256 neurons took 50, 44, 44 and 52 ms per step at batch 256, for 7.5, 9.6, 11.7 and 15.9 MB; in groups of 784 and 392,
+    it took 8.6 and 10.0 ms at batch 16, and 7.4 and 6.6 ms at batch 1. Products of 256 × 784 and
     784 × 512 numbers ran at 40 to 50 GFLOP/s.
     """
 
     hop_seconds: float = 150e-6
-    """From one program's hand to the next one's, through the broker, with what both do for it."""
+    """From one program to the next through the broker, with the work of both."""
     delivery_seconds: float = 25e-6
-    """For a message that others accompany: then nobody has to be woken up for it."""
+    """For a message that arrives together with others, without a wake-up of its own."""
     bytes_per_second: float = 0.5e9
     """Through the broker, and in and out of arrays."""
     synapse_seconds: float = 8e-9
-    """Whatever the batch: its weight, its gradient and its new weight are read and written, mostly from memory."""
+    """For each batch size: weight, gradient and new weight are read and written, mostly from memory."""
     operations_per_second: float = 40e9
     """Of multiplications and additions in large products."""
 
@@ -55,30 +54,30 @@ BROKER = Costs()
 
 @dataclass(frozen=True)
 class Placement:
-    """A group size, what the network needs with it, and why it was taken."""
+    """A group size, the needs of the network with it, and the reason for the choice."""
 
     needs: Needs
     cores: int
     seconds: float
-    """That a step would take by the reckoning."""
+    """The estimated time of a step."""
     passed_over: tuple[int, str] | None
-    """The size that would be quickest if this machine had what it lacks, and what that is."""
+    """The fastest size if this machine had more resources, and the missing resource."""
 
     @property
     def group_size(self) -> int:
-        """Neurons a group, at most."""
+        """The largest number of neurons per group."""
         return self.needs.group_size
 
     @property
     def told(self) -> str:
-        """One line for people: what was picked, and why."""
+        """Return one line with the choice and its reason."""
         most = max(math.ceil(size / self.group_size) for size in self.needs.layers)
-        cut = "one group a layer" if most == 1 else f"layers in up to {most:,} groups"
+        cut = "one group per layer" if most == 1 else f"layers in up to {most:,} groups"
         cores = f"{self.cores:,} core{'s' if self.cores > 1 else ''}"
         line = f"group size auto: {self.group_size:,}, {cut} ({self.needs.nodes:,} nodes) for {cores}"
         if self.passed_over:
             size, missing = self.passed_over
-            line += f"; {size:,} might be quicker, but {missing}"
+            line += f"; {size:,} might be faster, but {missing}"
         return line
 
 
@@ -92,11 +91,11 @@ def place(
     relayed: bool = False,
     costs: Costs = BROKER,
 ) -> Placement:
-    """The quickest group size that fits this machine, by the reckoning. Raises `UserError` if none fits."""
+    """Return the group size with the lowest estimate that fits this machine. Raises `UserError` if none fits."""
     largest = largest_group_size(layers, nodes)
     sizes = {min(size, largest) for size in _sizes(layers, machine.cores)}
     needs = [needs_of(layers, size, batch_size, nodes=nodes, spares=spares, relayed=relayed) for size in sorted(sizes)]
-    # Of equals the larger groups: fewer programs.
+    # With equal estimates, take the larger groups: fewer programs.
     in_order = sorted(needs, key=lambda one: (step_seconds(one, machine.cores, costs), -one.group_size))
     quickest = in_order[0]
     for one in in_order:
@@ -104,11 +103,11 @@ def place(
             passed_over = None if one is quickest else (quickest.group_size, lacks(quickest, machine)[0])
             return Placement(one, machine.cores, step_seconds(one, machine.cores, costs), passed_over)
     check_needs(quickest, machine)
-    raise AssertionError("what lacks something is refused")
+    raise AssertionError("sizes that do not fit are refused")
 
 
 def step_seconds(needs: Needs, cores: int, costs: Costs = BROKER) -> float:
-    """What a step of this network would take, by the reckoning."""
+    """Return the estimated time of a step."""
     # Down to the outputs and the coordinator, back to the inputs and the coordinator.
     hops = 2 * len(needs.layers)
     # Signals, errors and gradients: three products, of a multiplication and an addition each.
@@ -127,13 +126,13 @@ def step_seconds(needs: Needs, cores: int, costs: Costs = BROKER) -> float:
 
 
 def _busiest(neurons: int, group_size: int, cores: int) -> float:
-    """The share of a layer that the core has which has most of it."""
+    """Return the largest share of a layer on one core."""
     groups = math.ceil(neurons / group_size)
     return math.ceil(groups / cores) / groups
 
 
 def _sizes(layers: Sequence[int], cores: int) -> list[int]:
-    """Whole layers; each layer in 2, 3, … as many parts as there are cores; and smaller ones, down to 1, that may fit."""
+    """Return the sizes to compare: whole layers, layers in 2, 3, … parts up to the number of cores, and smaller ones down to 1."""
     sizes = {max(layers)}
     for neurons in set(layers):
         sizes |= {math.ceil(neurons / parts) for parts in _parts(min(cores, MOST_PARTS))}
@@ -145,6 +144,6 @@ def _sizes(layers: Sequence[int], cores: int) -> list[int]:
 
 
 def _parts(most: int) -> list[int]:
-    """1, 2, 3, 4, 6, 8, 12, … and the most."""
+    """Return 1, 2, 3, 4, 6, 8, 12, … and the largest."""
     steps = [start << doubled for start in (1, 3) for doubled in range(most.bit_length())]
     return sorted({parts for parts in steps if parts <= most} | {most})

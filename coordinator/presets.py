@@ -1,20 +1,14 @@
-"""What is taken where nothing is asked for: the preset `exmachina`, what suits each data set, and a rule for files.
+"""Default values: the preset `exmachina`, the defaults of each data set, and the rules for files.
 
-Found by experiment with plain gradient descent on half the squared error; `docs/decisions/defaults.md` has the figures.
+The values were found by experiment with plain gradient descent on half the squared error; `docs/decisions/defaults.md`
+has the figures. This module knows no settings: `coordinator.settings` imports it, never the other way round.
 """
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
-
-from coordinator.data.encoding import Encoding
-from coordinator.data.prepared import PreparedData
-from coordinator.errors import UserError
-
-if TYPE_CHECKING:
-    from coordinator.settings import LearnSettings
+from typing import Any, Literal
 
 ActivationName = Literal["logistic", "tanh", "relu", "identity"]
 LossName = Literal["squared_error", "cross_entropy"]
@@ -30,7 +24,7 @@ PRESETS: dict[str, dict[str, Any]] = {
         "loss": "squared_error",
     },
 }
-"""The settings that a preset stands for. What no setting can say of it stands in `SEED_ARITHMETIC`."""
+"""The settings of each preset. `SEED_ARITHMETIC` has the parts of a preset that are not settings."""
 
 DATASETS: dict[str, dict[str, Any]] = {
     "digits": {"hidden": (12,), "epochs": 12, "batch_size": 16, "learning_rate": 6.0},
@@ -40,7 +34,7 @@ DATASETS: dict[str, dict[str, Any]] = {
     "xor": {"hidden": (3,), "epochs": 500, "batch_size": 4, "learning_rate": 12.0, "test_fraction": 0.0},
     "semeion": {"hidden": (8,), "epochs": 10, "batch_size": 16, "learning_rate": 3.0},
 }
-"""What suits each data set that has a name."""
+"""The default settings of each data set that has a name."""
 
 LEARNING_RATES: dict[tuple[str, str, str], float] = {
     ("logistic", "squared_error", "logistic"): 3.0,
@@ -53,27 +47,27 @@ LEARNING_RATES: dict[tuple[str, str, str], float] = {
     ("identity", "cross_entropy", "logistic"): 0.1,
     ("logistic", "squared_error", "identity"): 0.2,
 }
-"""By (hidden activation, loss, output activation), where the learning rate is not given and nothing is known better."""
+"""The default learning rate by (hidden activation, loss, output activation), for data without a default of its own."""
 CAREFUL_LEARNING_RATE = 0.05
-"""For the rest: outputs without a bound, before which larger steps diverge."""
+"""The default learning rate of all other combinations: their outputs are unbounded, and larger steps diverge."""
 
 STEPS = 1_500
-"""About as many steps as a file of samples is learnt in."""
+"""The default number of epochs for a file is chosen so that training takes about this many steps."""
 MOST_EPOCHS = 200
 LEAST_HIDDEN, MOST_HIDDEN = 8, 32
 BATCH_SIZES = ((1_000, 8), (10_000, 16), (100_000, 64))
-"""The batch of a set with at most so many training samples."""
+"""Pairs (number of training samples, batch size): the first pair with enough samples decides."""
 LARGEST_BATCH = 256
 
 
 @dataclass(frozen=True)
 class NetworkSettings:
-    """A network and how it learns, with nothing left open.
+    """A network and how it learns, with every value decided.
 
-    `layers` are neurons a layer from the inputs to the outputs. First weights are uniform: in the range of Glorot and
-    Bengio (2010), or in [low, high); first biases are uniform in [low, high). `input_bias` says whether input neurons
-    have one, `bias_learned` whether any bias is ever updated. `running_accuracy_window` is the number of latest
-    predictions whose accuracy is reported while learning, or None for the epoch's.
+    `layers` has the number of neurons of each layer, from the inputs to the outputs. Initial weights are uniform: in the
+    range of Glorot and Bengio (2010), or in [low, high). Initial biases are uniform in [low, high). `input_bias` says
+    whether input neurons have a bias, `bias_learned` whether biases are updated. `running_accuracy_window` is the number
+    of latest predictions whose accuracy is reported during training; None means the predictions of the epoch.
     """
 
     layers: tuple[int, ...]
@@ -92,7 +86,7 @@ class NetworkSettings:
 
     @property
     def activations(self) -> tuple[str, ...]:
-        """Every layer's activation."""
+        """The activation of each layer."""
         return (
             self.input_activation,
             *(self.hidden_activation,) * (len(self.layers) - 2),
@@ -101,16 +95,16 @@ class NetworkSettings:
 
     @property
     def input_bias_learned(self) -> bool:
-        """Whether input neurons learn."""
+        """Whether the biases of input neurons are updated."""
         return self.bias_learned and self.input_bias
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data."""
+        """Return plain data for JSON."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, document: dict[str, Any]) -> NetworkSettings:
-        """What `to_json` made. Raises `TypeError` or `KeyError` for anything else."""
+        """Rebuild from the result of `to_json`. Raises `TypeError` or `KeyError` for any other document."""
         weights = document["weights"]
         lists: dict[str, Any] = {
             "layers": tuple(document["layers"]),
@@ -131,72 +125,31 @@ SEED_ARITHMETIC: dict[str, dict[str, Any]] = {
         "running_accuracy_window": 200,
     },
 }
-"""bigfive/ExMachina: input neurons are neurons like the others, and no bias ever changes."""
+"""The arithmetic of bigfive/ExMachina: input neurons compute like all others, and biases never change."""
 
 
-def defaults_for(asked: LearnSettings, given: frozenset[str]) -> dict[str, Any]:
-    """What stands below the settings `asked` for, those that are `given` by name: the preset's, then the data set's.
+def defaults_for(
+    preset: str | None, dataset: str, asked: Mapping[str, object], given: frozenset[str]
+) -> dict[str, Any]:
+    """Return the defaults of a preset, or else of a data set, below the settings `asked` for.
 
-    A data set's learning rate goes with its activation and loss: where another one is asked for, it is left open.
+    `given` names the settings that a person gave. The learning rate of a data set belongs to its activation and loss: if
+    a person gave another activation or loss, the learning rate is left out.
     """
-    if asked.preset is not None:
-        defaults = {**_only(DATASETS.get(asked.dataset, {}), "test_fraction"), **PRESETS[asked.preset]}
+    if preset is not None:
+        defaults = {**_only(DATASETS.get(dataset, {}), "test_fraction"), **PRESETS[preset]}
     else:
-        defaults = dict(DATASETS.get(asked.dataset, {}))
+        defaults = dict(DATASETS.get(dataset, {}))
         for name, usual in (("activation", "logistic"), ("loss", "squared_error"), ("output_activation", None)):
-            if name in given and getattr(asked, name) != defaults.get(name, usual):
+            if name in given and asked[name] != defaults.get(name, usual):
                 defaults.pop("learning_rate", None)
     if "layers" in given:
         defaults.pop("hidden", None)
     return defaults
 
 
-def resolve_network(settings: LearnSettings, prepared: PreparedData) -> NetworkSettings:
-    """The network for these settings and this data, with everything that was left open decided.
-
-    Raises:
-        UserError: layers or loss that don't fit the data.
-    """
-    encoding = prepared.encoding
-    classes = encoding.classes is not None
-    output_activation = settings.output_activation or ("logistic" if classes else "identity")
-    if settings.loss == "cross_entropy" and not (classes and output_activation == "logistic"):
-        have = f"{output_activation} outputs" if classes else f"the numbers of {prepared.dataset}"
-        raise UserError(f"cross_entropy needs classes and logistic outputs, not {have}; take squared_error")
-    samples = len(prepared.train_inputs)
-    batch_size = settings.batch_size or _batch_size(samples)
-    arithmetic = PLAIN_ARITHMETIC if settings.preset is None else SEED_ARITHMETIC[settings.preset]
-    return NetworkSettings(
-        layers=_layers(settings, encoding),
-        hidden_activation=settings.activation,
-        output_activation=output_activation,
-        loss=settings.loss,
-        learning_rate=settings.learning_rate
-        or LEARNING_RATES.get((settings.activation, settings.loss, output_activation), CAREFUL_LEARNING_RATE),
-        batch_size=batch_size,
-        epochs=settings.epochs or min(MOST_EPOCHS, math.ceil(STEPS / math.ceil(samples / batch_size))),
-        **arithmetic,
-    )
-
-
-def _layers(settings: LearnSettings, encoding: Encoding) -> tuple[int, ...]:
-    if settings.layers is None:
-        usual = (min(max(LEAST_HIDDEN, encoding.outputs), MOST_HIDDEN),)
-        hidden = usual if settings.hidden is None else settings.hidden
-        return (encoding.features, *hidden, encoding.outputs)
-    first, last = settings.layers[0], settings.layers[-1]
-    right = "-".join(str(size) for size in (encoding.features, *settings.layers[1:-1], encoding.outputs))
-    if first != encoding.features:
-        raise UserError(
-            f"the first of the layers has {first} neurons, {encoding.dataset} has {encoding.features} inputs; "
-            f"{right} would fit"
-        )
-    if last != encoding.outputs:
-        raise UserError(f"the last of the layers has {last} neurons, not {encoding.outputs}; {right} would fit")
-    return settings.layers
-
-
-def _batch_size(samples: int) -> int:
+def default_batch_size(samples: int) -> int:
+    """Return the batch size for a file with this number of training samples."""
     return next((size for most, size in BATCH_SIZES if samples <= most), LARGEST_BATCH)
 
 

@@ -1,16 +1,17 @@
-"""Whether a run can go on from its folder. What speaks against it is one line, said before anything is written."""
+"""Checks whether a run can continue from its folder, before anything is written."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 from coordinator.errors import UserError
 from coordinator.presets import NetworkSettings
 from coordinator.run_directory import RunDirectory, checksum_of
 from coordinator.topology import Topology
+from coordinator.wiring import Wiring
 from neuron_node import __version__
 from neuron_node.fingerprint import fingerprint
-from neuron_node.messages import IDENTITY_LENGTH
+from neuron_node.frames import IDENTITY_LENGTH
 
 NEEDED: dict[str, tuple[type, ...]] = {
     "version": (str,),
@@ -26,14 +27,18 @@ NEEDED: dict[str, tuple[type, ...]] = {
     "regroup_after_seconds": (int, float),
     "steps_at_most": (int, type(None)),
     "mixed_arithmetic": (bool,),
+    "nodes": (int, type(None)),
+    "wiring": (str,),
     "settings": (dict,),
     "checksum": (str,),
 }
-"""What a coordinator needs to find in config.json, and of which types."""
+"""The keys that a coordinator needs in config.json, and their types."""
+NOT_YET_IN_0_1: dict[str, Any] = {"nodes": None, "wiring": "broker"}
+"""The keys that the first runs of version 0.1 lack. Such a run can be shown, but not continued."""
 
 
 def config_to_go_on(directory: RunDirectory) -> dict[str, Any]:
-    """The config of a run that this program can go on with, on this machine, with its data. Raises `UserError`."""
+    """Return the config of a run, if this program can continue it on this machine. Raises `UserError`."""
     config = checked_config(directory)
     name = directory.path.name
     if _series(config["version"]) != _series(__version__):
@@ -56,37 +61,40 @@ def config_to_go_on(directory: RunDirectory) -> dict[str, Any]:
 
 
 def checked_config(directory: RunDirectory) -> dict[str, Any]:
-    """The config of a run, with all that a coordinator needs. Raises `UserError`."""
-    config = directory.config()
+    """Return the config of a run, if it has all keys that a coordinator needs. Raises `UserError`."""
+    written = directory.config()
+    older = str(written.get("version")).startswith("0.1.")
+    config = {**(NOT_YET_IN_0_1 if older else {}), **written}
     for key, types in NEEDED.items():
         if key not in config or type(config[key]) not in types:
             raise UserError(f"{directory.path}/config.json is damaged or not one of ours: {key!r} is missing or wrong")
-    if config["checksum"] != checksum_of(config):
+    if written["checksum"] != checksum_of(written):
         raise UserError(
             f"{directory.path}/config.json is not as it was written (its checksum does not match); put it back, "
             "or begin another run"
         )
     try:
         topology = Topology(NetworkSettings.from_json(config["network"]).layers, config["group_size"])
-        nodes = config.get("nodes")
-        shared = nodes is None or (type(nodes) is int and 1 <= nodes <= len(topology.groups))
-        good = len(bytes.fromhex(config["run"])) == IDENTITY_LENGTH and len(topology.groups) > 0 and shared
+        nodes = config["nodes"]
+        shared = nodes is None or 1 <= nodes <= len(topology.groups)
+        wired = config["wiring"] in get_args(Wiring)
+        good = len(bytes.fromhex(config["run"])) == IDENTITY_LENGTH and len(topology.groups) > 0 and shared and wired
     except (TypeError, KeyError, ValueError, AttributeError, ZeroDivisionError):
         good = False
     if not good:
         raise UserError(
-            f"{directory.path}/config.json is damaged or not one of ours: 'run', 'network' or 'nodes' is wrong"
+            f"{directory.path}/config.json is damaged or not one of ours: 'run', 'network', 'nodes' or 'wiring' is wrong"
         )
     return config
 
 
 def nodes_of(config: dict[str, Any]) -> int:
-    """Programs that host the groups of a checked config's network: as many as were asked for, or one a group."""
-    return config.get("nodes") or len(
+    """Return the number of programs that host the groups in a checked config; by default, one per group."""
+    return config["nodes"] or len(
         Topology(NetworkSettings.from_json(config["network"]).layers, config["group_size"]).groups
     )
 
 
 def _series(version: str) -> list[str]:
-    """Major and minor: versions that have them in common read each other's runs."""
+    """Return major and minor version. Versions that share them can continue the runs of each other."""
     return version.split(".")[:2]

@@ -1,16 +1,16 @@
-"""The folder of one run: what it was asked, the data it learns, every program's log, and what came of it.
+"""The folder of a run: its config, data, snapshots, logs and results.
 
 runs/NAME/config.json        settings, network, and who made it
 runs/NAME/data.npz           the samples, split, scaled and encoded
 runs/NAME/snapshots/         the last two snapshots of the network
-runs/NAME/generation.0, .1   the generation, twice
-runs/NAME/metrics.csv        a row a step
-runs/NAME/events.jsonl       what happened, a line each
+runs/NAME/generation.0, .1   the generation, in two copies
+runs/NAME/metrics.csv        one row per step
+runs/NAME/events.jsonl       the events, one per line
 runs/NAME/placements.json    which node hosted which neuron, last
 runs/NAME/endpoints.json     where its broker listens, while it runs
 runs/NAME/model.safetensors  the trained network
 runs/NAME/result.json        the figures of `learn --json`
-runs/NAME/failure.json       why it failed, if it did
+runs/NAME/failure.json       the reason, if the run failed
 runs/NAME/logs/PROGRAM.log
 runs/NAME/lock               held by its coordinator; launcher.lock by the command line that started it
 """
@@ -36,18 +36,18 @@ from coordinator.errors import UserError
 from coordinator.presets import NetworkSettings
 from neuron_node import __version__
 from neuron_node.fingerprint import fingerprint
-from neuron_node.messages import IDENTITY_LENGTH
+from neuron_node.frames import IDENTITY_LENGTH
 
 NAMES_TRIED = 1_000
 LABEL_CHARACTERS = 48
-"""A folder's name holds 255 bytes, of which a character may take four."""
+"""The longest label in the name of a folder: a name has at most 255 bytes, and a character up to four."""
 LARGEST_JSON_BYTES = 64 * 1024 * 1024
 LOCKS = ("lock", "launcher.lock")
-"""Who works in a folder: its coordinator, and the command line of `learn`, which outlives a coordinator that is killed."""
+"""The locks of a folder: of its coordinator, and of the command line of `learn`, which outlives a killed coordinator."""
 
 
 class RunDirectory:
-    """The files of one run, by what they hold."""
+    """The files of one run."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -58,7 +58,7 @@ class RunDirectory:
 
     @classmethod
     def create(cls, base: Path, name: str | None, label: str, *, numbered: bool = False) -> RunDirectory:
-        """A new folder under `base`: `name` (`numbered`: or name-2, …), else the date and the label. Raises `UserError`."""
+        """Create a folder in `base`, called `name` (if `numbered`: or name-2, …), else date and label. Raises `UserError`."""
         try:
             base.mkdir(parents=True, exist_ok=True)
             for path in _candidates(base, name, label, numbered):
@@ -80,7 +80,7 @@ class RunDirectory:
 
     @classmethod
     def existing(cls, base: Path, name: str) -> RunDirectory:
-        """The folder of a run that was made before. Raises `UserError`."""
+        """Return the folder of an existing run. Raises `UserError`."""
         if name in ("", ".", "..") or Path(name).name != name:
             raise UserError(f"{name!r} is no run's name; right would be the name alone of a folder in {base}")
         path = base / name
@@ -92,13 +92,13 @@ class RunDirectory:
 
     @classmethod
     def all_in(cls, base: Path) -> list[RunDirectory]:
-        """Every run under `base`, by name."""
+        """Return all runs in `base`, by name."""
         paths = sorted(base.iterdir()) if base.is_dir() else []
         return [cls(path) for path in paths if (path / "config.json").is_file()]
 
     @classmethod
     def numbered(cls, base: Path, name: str) -> list[RunDirectory]:
-        """The runs `name`, name-2, …, the highest number first."""
+        """Return the runs `name`, name-2, …, the highest number first."""
         found = {}
         for directory in cls.all_in(base):
             if match := re.fullmatch(rf"{re.escape(name)}(?:-(\d{{1,6}}))?", directory.path.name):
@@ -107,12 +107,12 @@ class RunDirectory:
 
     @classmethod
     def latest(cls, base: Path) -> RunDirectory | None:
-        """The run that was begun last, if there is any."""
+        """Return the latest run, or None."""
         configs = sorted(base.glob("*/config.json"), key=lambda path: (path.stat().st_mtime_ns, path))
         return cls(configs[-1].parent) if configs else None
 
     def prepare(self, config: Mapping[str, Any], network: NetworkSettings, data: PreparedData) -> None:
-        """Write down what the run is to do: the data first, so that a folder with a config is whole."""
+        """Write data and config: the data first, so that a folder with a config is complete."""
         data.save(self.data)
         REAL_DISK.sync(self.data)
         facts = {
@@ -129,7 +129,7 @@ class RunDirectory:
         REAL_DISK.sync_folder(self.path.parent)
 
     def prepared_sha256(self) -> str:
-        """The digest of the file that the run learns from. Raises `UserError`."""
+        """Return the digest of the data file. Raises `UserError`."""
         try:
             with self.data.open("rb") as file:
                 return hashlib.file_digest(file, "sha256").hexdigest()
@@ -137,36 +137,36 @@ class RunDirectory:
             raise UserError(f"{self.data} can't be read ({fault.strerror or fault})") from None
 
     def config(self) -> dict[str, Any]:
-        """What the run was asked to do. Raises `UserError`."""
+        """Return the config. Raises `UserError`."""
         config = self.read_json("config")
         if not isinstance(config, dict):
             raise UserError(f"{self.path}/config.json is not one of ours")
         return config
 
     def lock(self) -> None:
-        """Hold the folder for as long as this process lives. Raises `UserError` if another coordinator does."""
+        """Lock the folder until this process ends. Raises `UserError` if another coordinator has locked it."""
         self._lock = self._hold("lock")
 
     def unlock(self) -> None:
-        """Let another coordinator have it."""
+        """Unlock the folder."""
         if self._lock is not None:
             self._lock.close()
             self._lock = None
 
     @contextlib.contextmanager
     def claimed(self) -> Iterator[None]:
-        """Hold the folder for a command line that starts a coordinator in it. Raises `UserError` if another one does."""
+        """Lock the folder for a command line that starts a coordinator. Raises `UserError` if it is locked."""
         self.check_free()
         with self._hold("launcher.lock"):
             yield
 
     def check_free(self) -> None:
-        """Whether nobody works in the folder; nothing is written. Raises `UserError`."""
+        """Raise `UserError` if a program uses the folder. Writes nothing."""
         if holder := self.holder():
             raise self._taken(holder)
 
     def holder(self) -> str | None:
-        """Who works in the folder, if anybody does."""
+        """Return the program that uses the folder, or None."""
         for name in LOCKS:
             try:
                 with (self.path / name).open(encoding="utf-8", errors="replace") as file:
@@ -184,14 +184,14 @@ class RunDirectory:
         except OSError as fault:
             raise UserError(f"{self.path} can't be written: {fault.strerror or fault}") from None
         while not _locked(file, fcntl.LOCK_EX):
-            # Somebody who only looks shares the lock with us, for a moment; a coordinator does not.
+            # A program that only checks the lock shares it for a moment; a coordinator does not.
             if not _locked(file, fcntl.LOCK_SH):
                 file.seek(0)
                 holder = file.read(200).strip()
                 file.close()
                 raise self._taken(holder)
             fcntl.flock(file, fcntl.LOCK_UN)
-        # The number is a courtesy: a full disk does not keep a run from going on.
+        # The process id is only information: a full disk must not stop a run.
         with contextlib.suppress(OSError):
             file.truncate(0)
             file.write(f"process {os.getpid()} on {socket.gethostname()}\n")
@@ -204,17 +204,17 @@ class RunDirectory:
         )
 
     def identity(self, config: Mapping[str, Any]) -> str:
-        """What a snapshot of this run belongs to, in one digest."""
+        """Return the digest by which snapshots are known to belong to this run."""
         kept = ("run", "network", "data_sha256", "seed", "group_size", "microbatches", "fingerprint")
         facts = {key: config[key] for key in kept}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     def result(self) -> dict[str, Any] | None:
-        """The figures of a run that has finished; None if it has not, or if they can't be read."""
+        """Return the figures of a finished run, or None."""
         return self._facts("result")
 
     def failure(self) -> str | None:
-        """The line that a failed run ended with, if it failed."""
+        """Return the reason of a failed run, or None."""
         facts = self._facts("failure")
         return str(facts["reason"]) if facts and "reason" in facts else None
 
@@ -226,7 +226,7 @@ class RunDirectory:
         return facts if isinstance(facts, dict) else None
 
     def write_json(self, name: str, value: Any) -> None:
-        """Write `name`.json whole or not at all."""
+        """Write `name`.json as a whole or not at all."""
         write_whole(self.path / f"{name}.json", (json.dumps(value, indent=2) + "\n").encode())
 
     def read_json(self, name: str) -> Any:
@@ -247,13 +247,13 @@ class RunDirectory:
 
 
 def checksum_of(config: Mapping[str, Any]) -> str:
-    """The digest of everything in a config but this digest itself."""
+    """Return the digest of a config without its own digest."""
     rest = {key: value for key, value in config.items() if key != "checksum"}
     return hashlib.sha256(json.dumps(rest, sort_keys=True).encode()).hexdigest()
 
 
 def _locked(file: TextIO, how: int) -> bool:
-    """Lock an open file, exclusively or shared, without waiting; whether that was possible."""
+    """Lock an open file, exclusively or shared, without waiting; return whether that succeeded."""
     try:
         fcntl.flock(file, how | fcntl.LOCK_NB)
     except BlockingIOError:

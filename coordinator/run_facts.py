@@ -1,4 +1,4 @@
-"""What is known of a run from its folder alone, whether or not it goes on: for `coordinator runs`. Nothing is changed."""
+"""The facts about a run in its folder, for `coordinator runs`. Nothing is changed, except by `remove`."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from coordinator.snapshot_store import SnapshotStore
 EVENTS_SHOWN = 10
 RECOVERIES_SHOWN = 50
 OF_RECOVERIES = ("recovery", "recovered", "regrouped", "stalled", "ended", "put_aside", "unsaved", "struck", "released")
-"""Events that tell what went wrong and how the run went on."""
+"""The events of failures and recoveries."""
 
 
 class RunFacts(NamedTuple):
-    """A run in one row. `state` is running, answering, finished, failed, interrupted or damaged; what is not known is None."""
+    """A run in one row. `state` is running, answering, finished, failed, interrupted or damaged; unknown facts are None."""
 
     name: str
     dataset: str | None
@@ -36,7 +36,7 @@ class RunFacts(NamedTuple):
 
 
 def facts_of(directory: RunDirectory) -> RunFacts:
-    """The row of a run; a damaged folder has one too."""
+    """Return the row of a run, also of a damaged one."""
     name, size = directory.path.name, size_of(directory.path)
     try:
         config = checked_config(directory)
@@ -60,7 +60,7 @@ def facts_of(directory: RunDirectory) -> RunFacts:
 
 
 def state_of(directory: RunDirectory) -> str:
-    """Where a run with a good config stands."""
+    """Return the state of a run with a good config."""
     finished = directory.result() is not None
     if directory.holder():
         return "answering" if finished else "running"
@@ -70,7 +70,7 @@ def state_of(directory: RunDirectory) -> str:
 
 
 def details_of(directory: RunDirectory) -> dict[str, Any]:
-    """Everything about one run: its config, its figures, its snapshots, and what happened. Raises `UserError`."""
+    """Return config, figures, snapshots and events of one run. Raises `UserError`."""
     config = checked_config(directory)
     log = directory.path / "events.jsonl"
     events = events_of(log.with_suffix(".jsonl.1")) + events_of(log)
@@ -88,20 +88,20 @@ def details_of(directory: RunDirectory) -> dict[str, Any]:
 
 
 def size_of(folder: Path) -> int:
-    """The bytes of all files under a folder; links are not followed."""
+    """Return the size of all files in a folder, without following links."""
     size = 0
     for place, _, names in os.walk(folder):
         for name in names:
             try:
                 size += (Path(place) / name).lstat().st_size
             except FileNotFoundError:
-                # A file of a run that goes on: renamed meanwhile.
+                # The run has renamed this file in the meantime.
                 continue
     return size
 
 
 def removable(base: Path, name: str) -> RunDirectory:
-    """A run that may be removed: a folder of ours, no link to one, in which nobody works. Raises `UserError`."""
+    """Return the folder of a run that may be removed: not a link, and not in use. Raises `UserError`."""
     directory = RunDirectory.existing(base, name)
     if directory.path.is_symlink():
         raise UserError(f"{directory.path} is a link to a folder elsewhere; remove the link itself, with rm")
@@ -111,7 +111,7 @@ def removable(base: Path, name: str) -> RunDirectory:
 
 
 def remove(directory: RunDirectory) -> None:
-    """Remove a run, its config last: what a crash leaves is a run still, and can be removed. Raises `UserError`."""
+    """Remove a run, its config last, so that the rest after a crash can be removed too. Raises `UserError`."""
     last = {"config.json": 1, **dict.fromkeys(LOCKS, 2)}
     try:
         with directory.claimed():
@@ -138,11 +138,11 @@ def _begun(directory: RunDirectory, config: dict[str, Any]) -> str:
 
 
 def _last_step(directory: RunDirectory) -> int:
-    """The step of the last snapshot: from there the run would go on."""
+    """Return the step of the last snapshot, from which the run would continue."""
     return max(_store(directory).steps(), default=0)
 
 
 def _last_accuracy(directory: RunDirectory) -> float | None:
-    """Of the held-out samples, after the last epoch that was measured."""
+    """Return the accuracy of the held-out samples after the last measured epoch."""
     events = events_of(directory.path / "events.jsonl", LARGEST_TAIL_BYTES)
     return next((event.get("test_accuracy") for event in reversed(events) if event["event"] == "epoch"), None)

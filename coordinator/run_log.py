@@ -1,4 +1,4 @@
-"""What a run leaves to read: `metrics.csv`, a row a step, and `events.jsonl`, a line for whatever happened. Both bounded."""
+"""The logs of a run: `metrics.csv` with one row per step, and `events.jsonl` with one event per line. Both are bounded."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ LARGEST_TAIL_BYTES = 64 * 1024
 
 
 class MetricsFile:
-    """One row a step, each step once, in order. When a run goes on it reaches exactly as far as its last durable snapshot."""
+    """One row per step, each step once, in order. When a run continues, the file ends at the last durable snapshot."""
 
     def __init__(self, path: Path, disk: Disk) -> None:
         self._path = path
         self._disk = disk
         self._named = False
-        """Whether the file's name is known to be durable; of one that an earlier life wrote, or failed to, it is not."""
+        """Whether the name of the file is durable. It is unknown for a file of an earlier process."""
 
     def append(self, rows: Sequence[Row]) -> None:
-        """Add rows, durably. Raises `OSError`."""
+        """Append rows durably. Raises `OSError`."""
         if not rows:
             return
         text = io.StringIO(newline="")
@@ -45,11 +45,11 @@ class MetricsFile:
         self._disk.sync(self._path)
 
     def steps(self) -> list[int]:
-        """The steps that have a row, in the file's order; half a row that a crash left is none. Raises `OSError`."""
+        """Return the steps that have a complete row, in the order of the file. Raises `OSError`."""
         return [step for line in self._lines() if (step := _step(line)) is not None]
 
     def cut(self, step: int) -> None:
-        """Let go of rows after a step, and of half a row: they will come again. Raises `OSError`."""
+        """Remove the rows after a step, and incomplete rows; these steps will be done again. Raises `OSError`."""
         lines = self._lines()
         rows = {number: line for line in lines if (number := _step(line)) is not None and number <= step}
         kept = "".join(f"{line}\r\n" for line in (",".join(Row._fields), *rows.values()))
@@ -69,22 +69,22 @@ class MetricsFile:
 
 
 def _step(line: str) -> int | None:
-    """The step of a row; None for the heading, and for half a row that a crash left."""
+    """Return the step of a row, or None for the heading and for an incomplete row."""
     first = line.partition(",")[0]
     return int(first) if first.isdigit() and line.count(",") == len(Row._fields) - 1 else None
 
 
 class EventLog:
-    """A line of JSON an event, with the time of day; when it grows too large it becomes `.1`, in place of the one before.
+    """One line of JSON per event, with the time of day. A file that is too large is renamed to `.1`.
 
-    Nothing is decided by it, so it is not synced, and that it can't be written does not end a run.
+    Nothing depends on this log, so it is not synced, and a failure to write it does not stop a run.
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
     def note(self, event: str, facts: dict[str, Any]) -> None:
-        """Write one event down."""
+        """Write one event."""
         if event in NOT_LOGGED:
             return
         line = json.dumps({"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "event": event, **facts})
@@ -98,7 +98,7 @@ class EventLog:
 
 
 def events_of(path: Path, most_bytes: int = LARGEST_EVENT_LOG_BYTES) -> list[dict[str, Any]]:
-    """The events in the last bytes of a log, the oldest first; what can't be read is left out."""
+    """Return the events in the last bytes of a log, the oldest first, without unreadable lines."""
     try:
         with path.open("rb") as file:
             start = max(0, path.stat().st_size - most_bytes)
@@ -107,7 +107,7 @@ def events_of(path: Path, most_bytes: int = LARGEST_EVENT_LOG_BYTES) -> list[dic
     except OSError:
         return []
     found = []
-    # A log that is read from its middle begins with the rest of a line.
+    # Reading from the middle begins with the rest of a line.
     for line in lines[1:] if start else lines:
         with contextlib.suppress(ValueError, RecursionError):
             event = json.loads(line)

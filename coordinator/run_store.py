@@ -1,4 +1,4 @@
-"""What makes a run go on after its coordinator died: its generation, its snapshots and its metrics, kept in step on disk."""
+"""The durable state of a run: generation, snapshots and metrics, kept consistent on disk."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from coordinator.snapshot_store import SnapshotStore
 from coordinator.topology import Topology
 
 BEYOND_ANY = 2**32
-"""Added to the last known generation when the record is lost: so many recoveries can't have happened since."""
+"""Added to the last known generation if the record is lost. No run has as many recoveries."""
 
 logger = logging.getLogger("exmachina")
 
 
 class Standing(NamedTuple):
-    """Where a run stood when its coordinator died: the highest generation it may have used, and its last good snapshot."""
+    """The state of a run: the highest generation that it may have used, and its last good snapshot."""
 
     generation: int
     snapshot: Snapshot | None
 
 
 class RunStore:
-    """Does the coordinator machine's `Persist` and `PersistGeneration`, and finds what an earlier life left."""
+    """Carries out `Persist` and `PersistGeneration` of the coordinator machine, and loads the state of earlier processes."""
 
     def __init__(self, folder: Path, identity: str, disk: Disk = REAL_DISK) -> None:
         self.metrics = MetricsFile(folder / "metrics.csv", disk)
@@ -46,7 +46,7 @@ class RunStore:
         self._half_done = False
 
     def standing(self, topology: Topology) -> Standing:
-        """What an earlier life left; metrics that reach further than its snapshot are cut. Raises `OSError`."""
+        """Load the state that an earlier process left, and cut the metrics after its snapshot. Raises `OSError`."""
         saved = self._snapshots.latest(topology)
         snapshots_generation = saved.generation if saved else 0
         try:
@@ -59,7 +59,7 @@ class RunStore:
         return Standing(max(recorded, snapshots_generation), saved.snapshot if saved else None)
 
     def persist(self, action: Persist) -> Persisted | PersistFailed:
-        """Metrics before the snapshot: rows that have no snapshot are cut off, missing ones can't be had again."""
+        """Write the metrics before the snapshot: rows without a snapshot can be cut, missing rows cannot be made again."""
         snapshot = action.snapshot
         try:
             if self._half_done:

@@ -1,4 +1,4 @@
-"""Which samples a step holds: a pure function of (seed, step), so that a replayed step sees exactly what the first one saw."""
+"""The samples of each step: a pure function of seed and step, so that a repeated step has the same samples."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from coordinator.data.splitting import Indices, keyed_order
 
 @dataclass(frozen=True)
 class Schedule:
-    """Epochs over so many training samples, in batches; a last, smaller batch of an epoch is used as it is."""
+    """Epochs over the training samples, in batches. The last batch of an epoch may be smaller."""
 
     seed: int
     samples: int
@@ -20,21 +20,21 @@ class Schedule:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Steps in one pass over the training samples."""
+        """The number of steps of an epoch."""
         return -(-self.samples // self.batch_size)
 
     @property
     def steps(self) -> int:
-        """Steps in all."""
+        """The number of steps of all epochs."""
         steps = self.steps_per_epoch * self.epochs
         return steps if self.steps_at_most is None else min(steps, self.steps_at_most)
 
     def epoch_of(self, step: int) -> int:
-        """The epoch, from 1, that the step numbered from 0 belongs to."""
+        """Return the epoch (from 1) of a step (from 0)."""
         return step // self.steps_per_epoch + 1
 
     def samples_of(self, step: int) -> Indices:
-        """The indices of the training samples of the step numbered from 0."""
+        """Return the indices of the training samples of a step (from 0)."""
         epoch, within = divmod(step, self.steps_per_epoch)
         order = epoch_order(self.seed, epoch + 1, self.samples)
         return order[within * self.batch_size : (within + 1) * self.batch_size]
@@ -42,5 +42,5 @@ class Schedule:
 
 @lru_cache(maxsize=4)
 def epoch_order(seed: int, epoch: int, samples: int) -> Indices:
-    """The order in which an epoch, from 1, goes through the training samples."""
+    """Return the order of the training samples in an epoch (from 1)."""
     return keyed_order(samples, f"exmachina/shuffle/{seed}/{epoch}")

@@ -1,6 +1,6 @@
-"""The coordinator's program: one run, from its folder, over the broker. The command line starts it, and so does Compose.
+"""The coordinator program: it does one run from its folder, and communicates through the broker.
 
-It needs neither the data sets' library nor the command line's, so that it starts, and starts again, in no time.
+It imports neither scikit-learn nor click, so that it starts fast.
 """
 
 from __future__ import annotations
@@ -35,45 +35,49 @@ from neuron_node.broker import announce_health
 from neuron_node.direct import Listening
 from neuron_node.events import End, Interrupted
 from neuron_node.fingerprint import fingerprint
-from neuron_node.intake import Intake
-from neuron_node.messages import IDENTITY_LENGTH
+from neuron_node.frames import IDENTITY_LENGTH
 from neuron_node.program import new_link
 from neuron_node.shell import Shell
 from neuron_node.wiring import Endpoints
 
 Observer = Callable[[str, dict[str, Any]], None]
-"""Called with the name of an event and its facts, which are plain JSON data."""
+"""Receives the name of each event and its facts as plain JSON data."""
 
 logger = logging.getLogger("exmachina")
 
 
 class LeavesNodes:
-    """A coordinator that others started nodes for: interrupted, it ends alone, and its next life finds the nodes waiting.
+    """A coordinator for nodes that are started separately: when interrupted, it ends alone, and the nodes wait.
 
-    Nothing needs to be saved first, since a coordinator can be killed at any moment. `coordinator stop` ends the nodes too.
+    Nothing needs to be saved first, because a coordinator can be killed at any moment. `coordinator stop` stops the nodes too.
     """
 
     def __init__(self, machine: CoordinatorMachine) -> None:
         self._machine = machine
         self.start = machine.start
         self.receive = machine.receive
-        self.take = machine.take
+        self.run_deferred = machine.run_deferred
         self.tick_interval_ms = machine.tick_interval_ms
 
     @property
-    def intake(self) -> Intake:
-        """The machine's."""
-        return self._machine.intake
+    def wanted(self) -> int:
+        """The number of frames that the machine waits for."""
+        return self._machine.wanted
+
+    @property
+    def has_deferred_work(self) -> bool:
+        """Whether the machine has put work off."""
+        return self._machine.has_deferred_work
 
     def handle(self, event: Any, now_ms: float) -> list[Any]:
-        """What the machine does, but for an interruption."""
+        """Pass an event to the machine, except an interruption."""
         if isinstance(event, Interrupted):
             return [End(130 if event.by_hand else 0)]
         return self._machine.handle(event, now_ms)
 
 
 class Service:
-    """One life of the coordinator."""
+    """One process of the coordinator."""
 
     def __init__(
         self,
@@ -83,14 +87,14 @@ class Service:
         stop_when_finished: bool,
         inspect: Callable[[Plan], Callable[[Inspected], dict[str, Any] | None]] | None = None,
     ) -> None:
-        """`inspect` makes, from the plan, what looks at every group after every step; what it returns last is reported."""
+        """`inspect` makes a function from the plan. It receives all groups after every step, and its results are reported."""
         config = config_to_go_on(directory)
         directory.lock()
         directory.forget("failure")
         self._directory = directory
         self._observe = observe
         self._stays = not stop_when_finished
-        self._direct = config.get("wiring") == "direct"
+        self._direct = config["wiring"] == "direct"
         self._store = RunStore(directory.path, directory.identity(config))
         self._events = EventLog(directory.path / "events.jsonl")
         plan = Plan(
@@ -101,7 +105,7 @@ class Service:
             data=PreparedData.load(directory.data),
             group_size=config["group_size"],
             microbatches=config["microbatches"],
-            nodes=config.get("nodes"),
+            nodes=config["nodes"],
             fingerprint=fingerprint(),
             snapshot_interval_steps=config["snapshot_interval_steps"],
             grace_ms=round(1000 * config["regroup_after_seconds"]),
@@ -116,13 +120,13 @@ class Service:
         self._inspect = inspect(self.plan) if inspect else None
 
     def _where_it_stood(self, plan: Plan) -> Plan:
-        """The plan with what an earlier life of the coordinator left."""
+        """Add the state that an earlier process has left to the plan."""
         try:
             standing = self._store.standing(plan.topology())
         except OSError as fault:
             raise UserError(f"{self._directory.path} can't be read: {fault.strerror or fault}") from None
         plan = replace(plan, generation=standing.generation, restart=standing.snapshot)
-        # One that is to end when it has finished measures and says its result once more: nobody may have heard it.
+        # A coordinator that ends after the training measures and reports again: the first report may be lost.
         figures = self._directory.result() if self._stays else None
         if standing.snapshot and standing.snapshot.step == plan.schedule().steps and figures:
             return replace(plan, trained=standing.snapshot, figures=figures)
@@ -134,7 +138,7 @@ class Service:
         orphaned: Callable[[], bool] = lambda: False,
         listening: Listening | None = None,
     ) -> int:
-        """Until the run has ended; the exit code. In direct wiring it listens to its peers there."""
+        """Do the run, and return the exit code. In direct wiring, `listening` is the endpoint for the peers."""
         link = new_link(
             endpoints, self.machine.tick_interval_ms, self.plan.incarnation, listening if self._direct else None
         )
@@ -187,7 +191,7 @@ class Service:
         self._observe(event, facts)
 
     def _write(self, name: str, value: dict[str, Any]) -> None:
-        """For people; the run does not depend on it."""
+        """Write a file for people. The run does not depend on it."""
         try:
             self._directory.write_json(name, value)
         except OSError as fault:

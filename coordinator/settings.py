@@ -1,11 +1,12 @@
-"""The settings of `learn`, `serve` and `verify`: one model, whatever they come from.
+"""The settings of `learn`, `serve` and `verify`: one model for options, environment variables and TOML files.
 
-A flag wins over the environment (EXMACHINA_EPOCHS, ...; empty means not set), that over a TOML file, that over the
-preset, that over what suits the data set. A wrong value is one line that names the place it came from.
+An option takes precedence over an environment variable (EXMACHINA_EPOCHS, ...; empty means not set), then come a TOML file,
+the preset, and the defaults of the data set. The error for a wrong value is one line that names the place of the value.
 """
 
 from __future__ import annotations
 
+import math
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from coordinator.data.dataset import Dataset
-from coordinator.data.encoding import Scaling
+from coordinator.data.encoding import Encoding, Scaling
 from coordinator.data.limits import shown, shown_path
 from coordinator.data.options import TableOptions
 from coordinator.data.prepared import PreparedData, inspect, prepare
@@ -24,8 +25,22 @@ from coordinator.data.sources import DATASET_NAMES, load_dataset
 from coordinator.data.suggestion import closest
 from coordinator.data.targets import TargetKind
 from coordinator.errors import UserError
-from coordinator.presets import ActivationName, LossName, defaults_for
-from neuron_node.messages import MAX_PARTS
+from coordinator.presets import (
+    CAREFUL_LEARNING_RATE,
+    LEARNING_RATES,
+    LEAST_HIDDEN,
+    MOST_EPOCHS,
+    MOST_HIDDEN,
+    PLAIN_ARITHMETIC,
+    SEED_ARITHMETIC,
+    STEPS,
+    ActivationName,
+    LossName,
+    NetworkSettings,
+    default_batch_size,
+    defaults_for,
+)
+from neuron_node.frames import MAX_PARTS
 
 ENVIRONMENT_PREFIX = "EXMACHINA_"
 CONFIG_BYTES = 1 << 20
@@ -34,7 +49,7 @@ MOST_LAYERS = 64
 
 
 def _whole_numbers(value: object) -> object:
-    """`64,12,10` or `64-12-10` or one number, as a list; `none` is the empty one."""
+    """Split `64,12,10` or `64-12-10` or one number into a list; `none` is the empty list."""
     if isinstance(value, str):
         text = value.strip()
         return [] if text.lower() == "none" else [part.strip() for part in text.replace("-", ",").split(",")]
@@ -42,30 +57,30 @@ def _whole_numbers(value: object) -> object:
 
 
 def _names(value: object) -> object:
-    """`a,b` as a list of names."""
+    """Split `a,b` into a list of names."""
     if isinstance(value, str):
         return [part.strip() for part in value.split(",") if part.strip()]
     return value
 
 
 def _delimiter(value: object) -> object:
-    """A delimiter by its name, as shells can write it."""
+    """Replace the name of a delimiter by the delimiter."""
     names = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "space": " ", "blanks": " ", "pipe": "|"}
     return names.get(value.lower(), value) if isinstance(value, str) else value
 
 
 def _mark(value: object) -> object:
-    """A decimal mark by its name."""
+    """Replace the name of a decimal mark by the mark."""
     return {"point": ".", "comma": ","}.get(value.lower(), value) if isinstance(value, str) else value
 
 
 def _yes_or_no(value: object) -> object:
-    """`yes` and `no`, which TOML writes true and false."""
+    """Replace true and false of TOML by yes and no."""
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else value
 
 
 def _not_bool(value: object) -> object:
-    """True is 1 to Python; as a setting it is a slip."""
+    """Reject true and false, which Python would take for 1 and 0."""
     if isinstance(value, bool):
         raise ValueError("a truth value is not a number")
     return value
@@ -80,80 +95,150 @@ Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
 
 
 class LearnSettings(BaseModel):
-    """Everything that decides what is learnt and how.
+    """All settings of a training.
 
-    The description of a field says what is right. None in `hidden`, `epochs`, `batch_size` or `learning_rate` leaves
-    the choice to `presets.resolve_network`, which sees the data.
+    The title of a field says what the setting does, and the description which values are allowed. None in `hidden`,
+    `epochs`, `batch_size` or `learning_rate` leaves the choice to `resolve_network`, which knows the data.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     dataset: str = Field(
-        default="digits", min_length=1, max_length=4096, description="a data set's name or a file's path"
+        title="Data set to learn",
+        default="digits",
+        min_length=1,
+        max_length=4096,
+        description="the name of a data set or the path of a file",
     )
-    data: Path | None = Field(default=None, description="the path of a file in Semeion's format")
+    data: Path | None = Field(
+        title="File of the data set semeion", default=None, description="the path of a file in Semeion's format"
+    )
     target: str | None = Field(
+        title="Column to learn, by default target, class or label, or else the last one",
         default=None,
         min_length=1,
         max_length=1000,
-        description="the target's column: its name, first, last or its number",
+        description="the name of a column, first, last or a number",
     )
-    target_kind: TargetKind = Field(default="auto", description="auto, classes or numbers")
+    target_kind: TargetKind = Field(title="Kind of the target", default="auto", description="auto, classes or numbers")
     delimiter: Annotated[str | None, BeforeValidator(_delimiter)] = Field(
-        default=None, min_length=1, max_length=1, description="one character, or comma, semicolon, tab, space or pipe"
+        title="Delimiter of the columns",
+        default=None,
+        min_length=1,
+        max_length=1,
+        description="one character, or comma, semicolon, tab, space or pipe",
     )
     decimal: Annotated[Literal[".", ","] | None, BeforeValidator(_mark)] = Field(
-        default=None, description="the decimal mark of numbers, . or , (point or comma)"
+        title="Decimal mark of numbers", default=None, description=". or , (point or comma)"
     )
     encoding: str | None = Field(
+        title="Encoding of a text file",
         default=None,
         min_length=1,
         max_length=40,
-        description="the encoding of a text file, as utf-8, cp1252 or latin-1",
+        description="a name such as utf-8, cp1252 or latin-1",
     )
     header: Annotated[Literal["yes", "no"] | None, BeforeValidator(_yes_or_no)] = Field(
-        default=None, description="whether the first row holds the names, yes or no"
+        title="Whether the first row has the names of the columns", default=None, description="yes or no"
     )
     na: Names | None = Field(
-        default=None, max_length=100, description="marks of missing values beside the usual ones, as -1 or none,unknown"
+        title="Marks of missing values besides the usual ones",
+        default=None,
+        max_length=100,
+        description="texts such as -1 or none,unknown",
     )
-    ignore: Names | None = Field(default=None, description="columns to leave out, as id,date (names or numbers)")
-    inputs: Names | None = Field(default=None, description="the only columns to use as inputs (names or numbers)")
+    ignore: Names | None = Field(
+        title="Columns to leave out", default=None, description="names or numbers such as id,date"
+    )
+    inputs: Names | None = Field(
+        title="The only columns to use as inputs", default=None, description="names or numbers such as length,width"
+    )
     hidden: Sizes | None = Field(
+        title="Hidden layers",
         default=None,
         max_length=MOST_LAYERS - 2,
-        description="the sizes of the hidden layers, as 12 or 16,12 (none for none)",
+        description="the sizes of the hidden layers, such as 12 or 16,12 (none for no hidden layer)",
     )
     layers: Sizes | None = Field(
-        default=None, min_length=2, max_length=MOST_LAYERS, description="the sizes of all layers, as 64,12,10"
+        title="All layers",
+        default=None,
+        min_length=2,
+        max_length=MOST_LAYERS,
+        description="the sizes of all layers, such as 64,12,10",
     )
-    epochs: Whole | None = Field(default=None, ge=1, le=1_000_000, description="a whole number from 1 to 1,000,000")
-    batch_size: Whole | None = Field(default=None, ge=1, le=65_536, description="a whole number from 1 to 65,536")
+    epochs: Whole | None = Field(
+        title="Passes over the training samples",
+        default=None,
+        ge=1,
+        le=1_000_000,
+        description="a whole number from 1 to 1,000,000",
+    )
+    batch_size: Whole | None = Field(
+        title="Samples per step", default=None, ge=1, le=65_536, description="a whole number from 1 to 65,536"
+    )
     learning_rate: Real | None = Field(
-        default=None, gt=0.0, le=1000.0, allow_inf_nan=False, description="a number above 0 and at most 1000"
+        title="Factor of each gradient",
+        default=None,
+        gt=0.0,
+        le=1000.0,
+        allow_inf_nan=False,
+        description="a number above 0 and at most 1000",
     )
-    activation: ActivationName = Field(default="logistic", description="logistic, tanh, relu or identity")
-    output_activation: ActivationName | None = Field(default=None, description="logistic, tanh, relu or identity")
-    loss: LossName = Field(default="squared_error", description="squared_error or cross_entropy")
-    seed: Whole = Field(default=0, ge=0, lt=2**63, description=f"a whole number from 0 to {2**63 - 1}")
+    activation: ActivationName = Field(
+        title="Activation of the hidden neurons", default="logistic", description="logistic, tanh, relu or identity"
+    )
+    output_activation: ActivationName | None = Field(
+        title="Activation of the output neurons", default=None, description="logistic, tanh, relu or identity"
+    )
+    loss: LossName = Field(title="Loss function", default="squared_error", description="squared_error or cross_entropy")
+    seed: Whole = Field(
+        title="Seed of everything that is random",
+        default=0,
+        ge=0,
+        lt=2**63,
+        description=f"a whole number from 0 to {2**63 - 1}",
+    )
     group_size: Annotated[Neurons | Literal["layer", "auto"], BeforeValidator(_not_bool)] = Field(
-        default=1, description=f"a whole number from 1 to {MOST_NEURONS:,}, layer or auto"
+        title="Neurons per program", default=1, description=f"a whole number from 1 to {MOST_NEURONS:,}, layer or auto"
     )
-    wiring: Literal["auto", "broker", "direct"] = Field(default="broker", description="auto, broker or direct")
-    microbatches: Whole = Field(default=1, ge=1, le=MAX_PARTS, description=f"a whole number from 1 to {MAX_PARTS}")
+    wiring: Literal["auto", "broker", "direct"] = Field(
+        title="Path of the data between programs", default="broker", description="auto, broker or direct"
+    )
+    microbatches: Whole = Field(
+        title="Parts of each batch", default=1, ge=1, le=MAX_PARTS, description=f"a whole number from 1 to {MAX_PARTS}"
+    )
     nodes: Whole | None = Field(
-        default=None, ge=1, le=MOST_NEURONS, description="a whole number from 1 to the number of groups"
+        title="Programs that host all groups, by default one per group",
+        default=None,
+        ge=1,
+        le=MOST_NEURONS,
+        description="a whole number from 1 to the number of groups",
     )
-    test_fraction: Real = Field(default=0.2, ge=0.0, le=0.9, allow_inf_nan=False, description="a number from 0 to 0.9")
-    scaling: Scaling | None = Field(default=None, description="standard, range or none")
-    preset: Literal["exmachina"] | None = Field(default=None, description="exmachina")
+    test_fraction: Real = Field(
+        title="Share of the samples that is held out",
+        default=0.2,
+        ge=0.0,
+        le=0.9,
+        allow_inf_nan=False,
+        description="a number from 0 to 0.9",
+    )
+    scaling: Scaling | None = Field(title="Scaling of the inputs", default=None, description="standard, range or none")
+    preset: Literal["exmachina"] | None = Field(
+        title="Settings of a known network", default=None, description="exmachina"
+    )
     snapshot_interval_steps: Annotated[Interval | Literal["auto"], BeforeValidator(_not_bool)] = Field(
-        default="auto", description="a whole number from 1 to 1,000,000, or auto"
+        title="Steps between snapshots", default="auto", description="a whole number from 1 to 1,000,000, or auto"
     )
     regroup_after_seconds: Real = Field(
-        default=30.0, ge=0.0, le=86_400.0, allow_inf_nan=False, description="a number from 0 to 86,400"
+        title="Seconds until the group of a lost node moves to another node",
+        default=30.0,
+        ge=0.0,
+        le=86_400.0,
+        allow_inf_nan=False,
+        description="a number from 0 to 86,400",
     )
     name: str | None = Field(
+        title="Name of the run",
         default=None,
         pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
         description="up to 64 letters, digits, dots, - and _",
@@ -162,17 +247,17 @@ class LearnSettings(BaseModel):
     @model_validator(mode="after")
     def _one_way_to_say_it(self) -> LearnSettings:
         if self.layers is not None and self.hidden is not None:
-            raise ValueError("layers and hidden say the same thing; give one of them")
+            raise ValueError("layers and hidden mean the same; give only one")
         return self
 
     @property
     def outputs(self) -> int | None:
-        """How many output neurons are asked for, if any number is."""
+        """The number of output neurons in `layers`, or None."""
         return None if self.layers is None else self.layers[-1]
 
     @property
     def table_options(self) -> TableOptions:
-        """What is said about how a table is to be read."""
+        """The settings that override how a table is read."""
         return TableOptions(
             delimiter=self.delimiter,
             decimal=self.decimal,
@@ -187,7 +272,7 @@ class LearnSettings(BaseModel):
 
 @dataclass(frozen=True)
 class _Source:
-    """Settings from one place, and how that place calls a setting."""
+    """Settings from one place, and the names of the settings there."""
 
     values: Mapping[str, object]
     labels: Mapping[str, str]
@@ -196,36 +281,35 @@ class _Source:
 def resolve_settings(
     flags: Mapping[str, object], environment: Mapping[str, str], config_file: Path | None
 ) -> LearnSettings:
-    """The settings that hold.
+    """Combine the settings of all places.
 
     Args:
-        flags: by field name; None is a flag that was not given. Values may be text.
-        environment: all of it; what is not a setting is left alone.
-        config_file: a TOML file whose keys are field names. A relative path in it starts at the file's folder.
+        flags: values by field name, which may be text; None is an option that was not given.
+        environment: all environment variables; variables that are not settings are ignored.
+        config_file: a TOML file whose keys are field names. Relative paths in it start at the folder of the file.
 
     Raises:
-        UserError: a wrong value, an unknown key, or a file that can't be read, with the place.
+        UserError: a value is wrong, a key is unknown, or the file cannot be read.
     """
     given: dict[str, object] = {}
     labels: dict[str, str] = {}
     for source in (_flags(flags), _environment(environment), _config(config_file)):
         if "layers" in source.values and "hidden" in source.values:
-            raise UserError(
-                f"{source.labels['layers']} and {source.labels['hidden']} say the same thing; give one of them"
-            )
+            raise UserError(f"{source.labels['layers']} and {source.labels['hidden']} mean the same; give only one")
         taken = given.keys() | ({"layers", "hidden"} if given.keys() & {"layers", "hidden"} else set())
         new = {name: value for name, value in source.values.items() if name not in taken}
         given |= new
         labels |= {name: source.labels[name] for name in new}
     asked = _validated(given, labels)
-    return _validated(defaults_for(asked, frozenset(given)) | given, labels)
+    defaults = defaults_for(asked.preset, asked.dataset, asked.model_dump(), frozenset(given))
+    return _validated(defaults | given, labels)
 
 
 def prepare_data(settings: LearnSettings) -> PreparedData:
-    """The data set of these settings, split, scaled and encoded as they say.
+    """Load the data set, then split, scale and encode it.
 
     Raises:
-        UserError: it can't be loaded, or the layers asked for don't fit it.
+        UserError: the data set cannot be loaded, or does not fit the layers.
     """
     return prepare(
         load(settings),
@@ -237,7 +321,7 @@ def prepare_data(settings: LearnSettings) -> PreparedData:
 
 
 def inspect_data(settings: LearnSettings) -> DataReport:
-    """Report on the data set of these settings, also where it can't be learnt from as it is. Raises `UserError`."""
+    """Report on the data set of these settings, even if `learn` would refuse it. Raises `UserError`."""
     return inspect(load(settings), seed=settings.seed, test_fraction=settings.test_fraction, scaling=settings.scaling)
 
 
@@ -248,14 +332,59 @@ def load(settings: LearnSettings) -> Dataset:
     )
 
 
+def resolve_network(settings: LearnSettings, prepared: PreparedData) -> NetworkSettings:
+    """Decide every value that the settings leave open, and return the network for this data.
+
+    Raises:
+        UserError: the layers or the loss do not fit the data.
+    """
+    encoding = prepared.encoding
+    classes = encoding.classes is not None
+    output_activation = settings.output_activation or ("logistic" if classes else "identity")
+    if settings.loss == "cross_entropy" and not (classes and output_activation == "logistic"):
+        have = f"{output_activation} outputs" if classes else f"the numbers of {prepared.dataset}"
+        raise UserError(f"cross_entropy needs classes and logistic outputs, not {have}; take squared_error")
+    samples = len(prepared.train_inputs)
+    batch_size = settings.batch_size or default_batch_size(samples)
+    arithmetic = PLAIN_ARITHMETIC if settings.preset is None else SEED_ARITHMETIC[settings.preset]
+    return NetworkSettings(
+        layers=_layers(settings, encoding),
+        hidden_activation=settings.activation,
+        output_activation=output_activation,
+        loss=settings.loss,
+        learning_rate=settings.learning_rate
+        or LEARNING_RATES.get((settings.activation, settings.loss, output_activation), CAREFUL_LEARNING_RATE),
+        batch_size=batch_size,
+        epochs=settings.epochs or min(MOST_EPOCHS, math.ceil(STEPS / math.ceil(samples / batch_size))),
+        **arithmetic,
+    )
+
+
 def flag_of(name: str) -> str:
-    """How the command line calls a setting."""
+    """Return the name of a setting on the command line."""
     return "DATASET" if name == "dataset" else "--" + name.replace("_", "-")
 
 
 def variable_of(name: str) -> str:
-    """How the environment calls a setting."""
+    """Return the environment variable of a setting."""
     return ENVIRONMENT_PREFIX + name.upper()
+
+
+def _layers(settings: LearnSettings, encoding: Encoding) -> tuple[int, ...]:
+    if settings.layers is None:
+        usual = (min(max(LEAST_HIDDEN, encoding.outputs), MOST_HIDDEN),)
+        hidden = usual if settings.hidden is None else settings.hidden
+        return (encoding.features, *hidden, encoding.outputs)
+    first, last = settings.layers[0], settings.layers[-1]
+    right = "-".join(str(size) for size in (encoding.features, *settings.layers[1:-1], encoding.outputs))
+    if first != encoding.features:
+        raise UserError(
+            f"the first of the layers has {first} neurons, {encoding.dataset} has {encoding.features} inputs; "
+            f"{right} would fit"
+        )
+    if last != encoding.outputs:
+        raise UserError(f"the last of the layers has {last} neurons, not {encoding.outputs}; {right} would fit")
+    return settings.layers
 
 
 def _flags(flags: Mapping[str, object]) -> _Source:
@@ -283,9 +412,9 @@ def _config(path: Path | None) -> _Source:
         raise UserError(f"{place}: no such file; --config takes a TOML file with settings") from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise UserError(f"{place}: can't be read ({reason}); --config takes a TOML file with settings") from None
+        raise UserError(f"{place}: cannot be read ({reason}); --config takes a TOML file with settings") from None
     if len(content) > CONFIG_BYTES:
-        raise UserError(f"{place}: is larger than {CONFIG_BYTES:,} bytes, the most that a file of settings may have")
+        raise UserError(f"{place}: is larger than {CONFIG_BYTES:,} bytes, the limit for a file with settings")
     try:
         values = tomllib.loads(content.decode("utf-8-sig"))
     except UnicodeDecodeError:
@@ -305,7 +434,7 @@ def _config(path: Path | None) -> _Source:
 
 
 def _anchored(values: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Relative paths as seen from the folder of the file they stand in."""
+    """Make relative paths start at the folder of the settings file."""
     paths = {}
     for name in ("data", "dataset"):
         value = values.get(name)

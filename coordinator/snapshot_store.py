@@ -1,11 +1,11 @@
-"""A run's snapshots on disk: whole or not at all, and never a wrong load.
+"""The snapshots of a run on disk, with checksums.
 
     snapshots/step-000000150.snapshot   magic, SHA-256 of the rest, then the groups' states as safetensors, and as
-                                        metadata the step, the generation, the progress, whose they are, and a
-                                        digest of each group's state that is bound to the group and the step
+                                        metadata the step, the generation, the progress, the identity of the run, and
+                                        a digest of each group's state that is bound to the group and the step
 
-A file is written aside, synced, renamed, and its folder synced. The last two are kept; a damaged one is recognised by
-its checksums, and the one before is used.
+A file is written under a temporary name, synced, renamed, and its folder is synced. The last two snapshots are kept. If the
+checksums show damage, the previous snapshot is used.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from coordinator.machine.events import Snapshot
 from coordinator.machine.training import Epoch, Progress
 from coordinator.topology import Topology
 from neuron_node.activations import Array
-from neuron_node.messages import State
+from neuron_node.messages import State, state_of
 
 MAGIC = b"exmachina snapshot 1\n"
 DIGEST_LENGTH = 32
@@ -47,16 +47,16 @@ class Saved(NamedTuple):
 
 
 class SnapshotStore:
-    """The snapshots of one run, under its folder."""
+    """The snapshots of one run."""
 
     def __init__(self, folder: Path, identity: str, disk: Disk) -> None:
-        """`identity` says what a snapshot belongs to (run, network, data, arithmetic): one of another is not loaded."""
+        """`identity` stands for run, network, data and arithmetic. Snapshots with another identity are not loaded."""
         self._folder = folder / "snapshots"
         self._identity = identity
         self._disk = disk
 
     def write(self, snapshot: Snapshot, generation: int) -> None:
-        """Make a snapshot durable, then let go of older ones. Raises `OSError`."""
+        """Make a snapshot durable, then remove older ones. Raises `OSError`."""
         if not self._disk.names(self._folder):
             self._disk.make_folder(self._folder)
             self._disk.sync_folder(self._folder.parent)
@@ -65,7 +65,7 @@ class SnapshotStore:
             self._disk.remove(self._path(old))
 
     def latest(self, topology: Topology) -> Saved | None:
-        """The latest snapshot that is whole, and fits; None if there is none. Raises `OSError`."""
+        """Return the latest snapshot that is complete and belongs to this run, or None. Raises `OSError`."""
         for step in reversed(self.steps()):
             try:
                 content = self._disk.read(self._path(step), LARGEST_SNAPSHOT_BYTES)
@@ -80,26 +80,26 @@ class SnapshotStore:
         return None
 
     def kept(self) -> Iterator[tuple[int, int, bool]]:
-        """For people: the step of each snapshot, its bytes, and whether its checksum is right."""
+        """List the snapshots: step, size, and whether the checksum is right."""
         for step in self.steps():
             content, whole = b"", True
             try:
                 content = self._disk.read(self._path(step), LARGEST_SNAPSHOT_BYTES)
                 _payload(content)
             except FileNotFoundError:
-                # Of a run that goes on: a later one has taken its place.
+                # The run has replaced this snapshot in the meantime.
                 continue
             except (OSError, Damaged):
                 whole = False
             yield step, len(content), whole
 
     def steps(self) -> list[int]:
-        """The steps that there is a file of, damaged or not, in order."""
+        """Return the steps that have a file, damaged or not, in order."""
         names = (re.fullmatch(r"step-(\d{9,18})\.snapshot", name) for name in self._disk.names(self._folder))
         return sorted(int(match[1]) for match in names if match)
 
     def _make_durable(self, step: int) -> None:
-        """What was read may be in memory only: the life that wrote it may have ended just before it synced the folder."""
+        """Sync the folder: the process that wrote a snapshot may have ended just before it did so."""
         self._disk.sync(self._path(step))
         for folder in (self._folder, self._folder.parent):
             self._disk.sync_folder(folder)
@@ -109,7 +109,7 @@ class SnapshotStore:
 
 
 def encode_snapshot(snapshot: Snapshot, generation: int, identity: str) -> bytes:
-    """A snapshot as bytes."""
+    """Encode a snapshot."""
     tensors: dict[str, Array] = {}
     for group, state in snapshot.states.items():
         tensors[f"{group}.bias"] = np.ascontiguousarray(state.bias)
@@ -128,7 +128,7 @@ def encode_snapshot(snapshot: Snapshot, generation: int, identity: str) -> bytes
 
 
 def decode_snapshot(content: bytes, identity: str, topology: Topology) -> Saved:
-    """The snapshot in these bytes. Raises `Damaged` for anything but exactly what was written, for this run."""
+    """Decode a snapshot of this run. Raises `Damaged` if a single byte is wrong."""
     payload = _payload(content)
     try:
         tensors = load(payload)
@@ -136,7 +136,9 @@ def decode_snapshot(content: bytes, identity: str, topology: Topology) -> Saved:
         progress = _progress(json.loads(header["progress"]))
         digests = dict(json.loads(header["digests"]))
         step, generation = int(header["step"]), int(header["generation"])
-        states = {number: State(tensors[f"{number}.bias"], tensors[f"{number}.weights"]) for number in topology.groups}
+        states = {
+            number: state_of(tensors[f"{number}.bias"], tensors[f"{number}.weights"]) for number in topology.groups
+        }
         belongs = header["identity"] == identity
     except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as fault:
         raise Damaged(f"{type(fault).__name__}: {fault}") from None
@@ -157,7 +159,7 @@ def decode_snapshot(content: bytes, identity: str, topology: Topology) -> Saved:
 
 
 def _payload(content: bytes) -> bytes:
-    """What follows the checksum, if that is right. Raises `Damaged`."""
+    """Return the bytes after the checksum, if it is right. Raises `Damaged`."""
     start = len(MAGIC) + DIGEST_LENGTH
     if content[: len(MAGIC)] != MAGIC or len(content) < start + 8:
         raise Damaged("it is no snapshot")
@@ -168,7 +170,7 @@ def _payload(content: bytes) -> bytes:
 
 
 def _digest(group: int, step: int, state: State) -> str:
-    """Of one group's state after one step: no other group's, and no other step's, is the same."""
+    """Return the digest of the state of a group after a step; it differs for each group and step."""
     digest = hashlib.sha256(f"{group} {step} ".encode())
     digest.update(np.ascontiguousarray(state.bias).data)
     digest.update(np.ascontiguousarray(state.weights).data)

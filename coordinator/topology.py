@@ -16,7 +16,7 @@ import numpy as np
 
 from coordinator.presets import NetworkSettings
 from neuron_node.activations import Array
-from neuron_node.messages import State
+from neuron_node.messages import State, state_of
 from neuron_node.role import Block, Role, Sender
 
 
@@ -115,8 +115,11 @@ class Topology:
         bias_low, bias_high = network.biases if not is_input or network.input_bias else (0.0, 0.0)
         return Role(
             group=number,
+            stage=self.stage_of(group),
+            first=group.first,
+            width=self.layers[group.layer],
             names=group.names,
-            senders=tuple(self._sender(sender, number) for sender in self.senders[number]),
+            senders=tuple(self._sender(sender) for sender in self.senders[number]),
             blocks=tuple(self._block(group, self.groups[receiver], network) for receiver in self.receivers[number]),
             activation=network.activations[group.layer],
             loss=network.loss,
@@ -127,15 +130,17 @@ class Topology:
             seed=seed,
         )
 
-    def _sender(self, sender: int, receiver: int) -> Sender:
-        sizes = {below: self.groups[below].size for below in self.receivers[sender]}
-        fan_out = sum(sizes.values()) if len(sizes) > 1 else 0
-        first = sum(size for below, size in sizes.items() if below < receiver)
-        return Sender(sender, self.groups[sender].size, first, fan_out)
+    def stage_of(self, group: Group) -> int:
+        """The number of a group's stage: all groups of a layer wait for the same senders."""
+        return group.layer + 1
+
+    def _sender(self, sender: int) -> Sender:
+        group = self.groups[sender]
+        return Sender(sender, self.stage_of(group), group.size)
 
     def _block(self, sender: Group, receiver: Group, network: NetworkSettings) -> Block:
         low, high = weight_range(network, self.layers[sender.layer], self.layers[receiver.layer])
-        return Block(receiver.number, receiver.size, low, high)
+        return Block(receiver.number, self.stage_of(receiver), receiver.size, low, high)
 
     def assemble(self, states: Mapping[int, State]) -> Parameters:
         """The whole network's numbers from its groups' states: the same arrays whatever the group size."""
@@ -161,7 +166,9 @@ class Topology:
                 for below in self.receivers[number]
             ]
             weights = np.concatenate(axon, axis=1) if axon else np.empty((group.size, 0))
-            states[number] = State(np.ascontiguousarray(parameters.biases[group.layer][None, group.columns]), weights)
+            states[number] = state_of(
+                np.ascontiguousarray(parameters.biases[group.layer][None, group.columns]), weights
+            )
         return states
 
 

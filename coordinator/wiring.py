@@ -1,7 +1,7 @@
-"""Which way data go: through the broker, or straight from program to program. Control goes through the broker either way.
+"""The choice of the wiring: data go through the broker, or directly from program to program.
 
-A connection costs memory and, where many small messages go over many of them, far more system calls than the broker
-needs. So direct wiring is for networks of few programs, and there it saves a hop a message.
+Control messages always go through the broker. Connections cost memory, and many small messages over many connections cost
+more system calls than the broker needs. So direct wiring is for networks of few programs, where it saves one hop per message.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from coordinator.errors import UserError
 
 Wiring = Literal["broker", "direct"]
 DIRECT_PAIRS_AT_MOST = 32
-"""Pairs of programs that hear each other, up to which `auto` takes direct wiring."""
+"""The largest number of pairs of programs with which `auto` takes direct wiring."""
 
 
 def pairs_of(layers: Sequence[int], group_size: int, nodes: int | None = None) -> int:
-    """How many pairs of programs hear each other's data: groups of adjacent layers, and the coordinator with both ends.
+    """Return the number of pairs of programs that exchange data: groups of adjacent layers, and the coordinator.
 
-    With `nodes` that host all groups, at the most: each of them with all others and the coordinator.
+    With `nodes` that host all groups, this is an upper limit: each node with all others and the coordinator.
     """
     groups = [math.ceil(neurons / group_size) for neurons in layers]
     pairs = sum(above * below for above, below in itertools.pairwise(groups)) + groups[0] + groups[-1]
@@ -29,7 +29,7 @@ def pairs_of(layers: Sequence[int], group_size: int, nodes: int | None = None) -
 
 
 def most_peers_of(layers: Sequence[int], group_size: int, nodes: int | None = None) -> int:
-    """How many others the one program hears that hears most of them; with `nodes` that host all groups, at the most."""
+    """Return the largest number of programs from which one program receives data; with `nodes`, an upper limit."""
     if nodes is not None:
         return nodes
     groups = [math.ceil(neurons / group_size) for neurons in layers]
@@ -40,7 +40,7 @@ def most_peers_of(layers: Sequence[int], group_size: int, nodes: int | None = No
 def picked_wiring(
     wanted: str, layers: Sequence[int], group_size: int, *, nodes: int | None = None, relayed: bool = False
 ) -> Wiring:
-    """The wiring that was asked for; for `auto`, what suits such a network. Raises `UserError`."""
+    """Return the requested wiring, or the choice for `auto`. Raises `UserError`."""
     if wanted == "direct":
         check_relayed(wanted, relayed=relayed)
         return "direct"
@@ -49,7 +49,7 @@ def picked_wiring(
 
 
 def check_relayed(wiring: str, *, relayed: bool) -> None:
-    """Raises `UserError` for a run that is wired directly and whose nodes are to be cut off: they can't be, so far."""
+    """Raise `UserError` if nodes of a run with direct wiring shall be disconnected, which is not possible."""
     if relayed and wiring == "direct":
         raise UserError(
             "--chaos partition cuts nodes off from the broker, and this run is wired directly; take --wiring broker"
@@ -57,6 +57,6 @@ def check_relayed(wiring: str, *, relayed: bool) -> None:
 
 
 def told(wiring: Wiring, layers: Sequence[int], group_size: int, nodes: int | None = None) -> str:
-    """One line for people: what `auto` has picked, and why."""
+    """Return one line with the choice of `auto` and its reason."""
     pairs = pairs_of(layers, group_size, nodes)
-    return f"wiring auto: {wiring}, {pairs:,} pairs of programs hear each other (direct up to {DIRECT_PAIRS_AT_MOST})"
+    return f"wiring auto: {wiring}, {pairs:,} pairs of programs exchange data (direct up to {DIRECT_PAIRS_AT_MOST})"

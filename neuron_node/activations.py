@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from math import isfinite
+from math import exp, isfinite
+from math import tanh as math_tanh
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -25,17 +26,33 @@ def quiet() -> AbstractContextManager[Any]:
     return np.errstate(over="ignore", invalid="ignore")
 
 
+class OfNumber(NamedTuple):
+    """An activation of one number, and its derivative, computed from the activity."""
+
+    activity: Callable[[float], float]
+    derivative: Callable[[float], float]
+
+
 class Activation(NamedTuple):
-    """An activation and its derivative d activity / d sum, computed from the activity."""
+    """An activation of arrays, its derivative d activity / d sum, computed from the activity, and both for one number."""
 
     activity: Callable[[Array], Array]
     derivative: Callable[[Array], Array]
+    of_number: OfNumber
+
+
+def logistic_of_number(total: float) -> float:
+    """1 / (1 + e^-sum), written so that nothing overflows: of -800 it is 0."""
+    if total >= 0.0:
+        return 1.0 / (1.0 + exp(-total))
+    grown = exp(total)
+    return grown / (1.0 + grown)
 
 
 def logistic(total: Array) -> Array:
     """1 / (1 + e^-sum); a sum so negative that e^-sum overflows gives 0, which is right.
 
-    Whoever computes has NumPy's warning about that switched off: see `quiet`.
+    The caller switches NumPy's warning about that off: see `quiet`.
     """
     return 1.0 / (1.0 + np.exp(-total))
 
@@ -76,10 +93,16 @@ def identity_derivative(activity: Array) -> Array:
 
 
 ACTIVATIONS: dict[str, Activation] = {
-    "logistic": Activation(logistic, logistic_derivative),
-    "tanh": Activation(tanh, tanh_derivative),
-    "relu": Activation(relu, relu_derivative),
-    "identity": Activation(identity, identity_derivative),
+    "logistic": Activation(
+        logistic, logistic_derivative, OfNumber(logistic_of_number, lambda activity: activity * (1.0 - activity))
+    ),
+    "tanh": Activation(tanh, tanh_derivative, OfNumber(math_tanh, lambda activity: 1.0 - activity * activity)),
+    "relu": Activation(
+        relu,
+        relu_derivative,
+        OfNumber(lambda total: max(total, 0.0), lambda activity: 1.0 if activity > 0.0 else 0.0),
+    ),
+    "identity": Activation(identity, identity_derivative, OfNumber(lambda total: total, lambda _activity: 1.0)),
 }
 
 

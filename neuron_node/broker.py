@@ -14,14 +14,16 @@ from pathlib import Path
 
 from neuron_node import __version__
 from neuron_node.errors import UserError
-from neuron_node.wiring import PUB, PULL, Endpoints, bound_socket, check_endpoint, new_context, proxy
+from neuron_node.wiring import PUB, PULL, Endpoints, bound_socket, check_endpoint, new_context, proxy, relay
 
 DEFAULT_BIND = Endpoints("tcp://127.0.0.1:5571", "tcp://127.0.0.1:5572")
 DESCRIPTORS = 4_096
 
 
-def run_broker(endpoints: Endpoints, descriptors: int = DESCRIPTORS) -> int:
+def run_broker(endpoints: Endpoints, descriptors: int = DESCRIPTORS, *, joins: bool = True) -> int:
     """Pass messages on until SIGTERM or SIGINT; leaves no socket file behind. Raises `UserError` if it can't listen.
+
+    Unless it `joins` frames for one address, each message arrives as it was sent.
 
     The signals are blocked and waited for, and the proxy runs beside that: a handler would only run while the proxy
     polls, so a signal in the middle of traffic could be lost. For the same reason they are blocked first of all.
@@ -34,7 +36,9 @@ def run_broker(endpoints: Endpoints, descriptors: int = DESCRIPTORS) -> int:
         sockets.append(bound_socket(context, PULL, endpoints.inward))
         sockets.append(bound_socket(context, PUB, endpoints.outward))
         # The sockets are the thread's from here on; it closes them when the context ends.
-        threading.Thread(target=proxy, args=tuple(sockets)).start()
+        threading.Thread(
+            target=relay if joins and not os.environ.get("EXM_PROXY") else proxy, args=tuple(sockets)
+        ).start()
         sockets.clear()
         announce_health()
         signal.sigwait(ends)

@@ -11,21 +11,19 @@ import ipaddress
 import logging
 import socket
 from collections.abc import Callable
-from typing import NamedTuple, cast, get_args
+from typing import NamedTuple, cast
 
 import zmq
 from zmq.utils.monitor import parse_monitor_message
 
-from neuron_node.addresses import ADDRESS_LENGTH
+from neuron_node.addresses import DATA_LETTERS
 from neuron_node.codec import encode
 from neuron_node.errors import UserError
-from neuron_node.messages import KINDS, NOBODY, Data, Echo, Header
+from neuron_node.messages import NOBODY, Echo, Header
 from neuron_node.wiring import LINGER_MS, LONGEST_IPC_PATH, SENT_BY_REFERENCE_BYTES, Endpoints, Link, bound_socket
 
 PROBE = b"\x01P"
 """How the notice of a new subscription to a probe's address begins."""
-KIND_AT = ADDRESS_LENGTH + 2
-DATA = frozenset(number for number, kind in KINDS.items() if kind in get_args(Data))
 DESCRIPTORS_A_PEER = 2
 """A connection each way."""
 
@@ -74,7 +72,7 @@ class DirectLink(Link):
 
     def send(self, frame: bytes) -> bool:
         """Data to whoever has subscribed to them here; all else to the broker, as everything where there is no peer."""
-        if not self._peers or frame[KIND_AT] not in DATA:
+        if not self._peers or frame[0] not in DATA_LETTERS:
             return super().send(frame)
         self._working = True
         self._publish(frame, 0, len(frame) < SENT_BY_REFERENCE_BYTES)

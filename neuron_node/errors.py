@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 
 class ExmachinaError(Exception):
     """The root of the tree."""
@@ -47,6 +49,24 @@ class WrongShape(PeerError):
     """Numbers of another shape than the receiver's place in the network asks for."""
 
     reason = "shape"
+
+
+class Window(NamedTuple):
+    """What a data frame says of the passes under way: see `neuron_node.frames`."""
+
+    attempt: int
+    low: int
+    high: int
+
+
+class Duplicate(PeerError):
+    """A second copy of a frame: the first one counts. Its `window` may still ask for a repetition."""
+
+    reason = "duplicate"
+
+    def __init__(self, window: Window) -> None:
+        super().__init__("a second copy; the first one counts")
+        self.window = window
 
 
 class NotFinite(PeerError):

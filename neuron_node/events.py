@@ -10,9 +10,9 @@ from neuron_node.addresses import ADDRESS_LENGTH
 
 
 class Received(NamedTuple):
-    """A frame arrived: address and body, still encoded."""
+    """A message arrived: an address and frames, still encoded."""
 
-    frame: bytes
+    message: bytes
 
 
 class Tick(NamedTuple):
@@ -33,14 +33,14 @@ class Interrupted(NamedTuple):
 
 
 class Send(NamedTuple):
-    """Send a frame: an address and a body."""
+    """Send a message: an address and one or more frames."""
 
-    frame: bytes
+    message: bytes
 
     @property
     def address(self) -> bytes:
-        """To whom."""
-        return self.frame[:ADDRESS_LENGTH]
+        """Where to."""
+        return self.message[:ADDRESS_LENGTH]
 
 
 class Subscribe(NamedTuple):

@@ -31,7 +31,7 @@ def check(machine: NodeMachine, message: Message, address: bytes, coordinator: b
             raise Stale("a call of the coordinator that knows this node")
         if isinstance(message, Grant) and header.run == machine.run:
             # Groups that were let go have lost the steps since their grant: only another generation brings them back.
-            over = machine.generation if machine.hosting.workers else machine.generation + 1
+            over = machine.generation if machine.hosting.groups else machine.generation + 1
             if header.generation < over:
                 raise Stale(f"a grant of generation {header.generation}, this is {machine.generation}")
         return

@@ -6,14 +6,29 @@ NumPy's exp and BLAS differ between CPU types and versions, so a run does not mi
 from __future__ import annotations
 
 import hashlib
+import math
 import platform
 
 import numpy as np
 
 
 def fingerprint() -> str:
-    """NumPy's version, the machine, and a digest of what exp, tanh and a matrix product give here for fixed numbers."""
+    """NumPy's version, the machine, and a digest of fixed numbers: of exp, tanh and products in NumPy, of exp and tanh in `math`,
+    and of a sum that is added up number by number.
+    """
     numbers = np.linspace(-8.0, 8.0, 4096).reshape(64, 64)
-    results = (np.exp(numbers), np.tanh(numbers), numbers @ numbers[::-1].copy(), numbers[:7] @ numbers.T)
+    plain = numbers.ravel().tolist()
+    sums, total = list[float](), 0.1
+    for number in plain:
+        total += number
+        sums.append(total)
+    results = (
+        np.exp(numbers),
+        np.tanh(numbers),
+        numbers @ numbers[::-1].copy(),
+        numbers[:7] @ numbers.T,
+        np.array([[math.exp(number), math.tanh(number)] for number in plain]),
+        np.array(sums),
+    )
     digest = hashlib.sha256(b"".join(np.ascontiguousarray(result).tobytes() for result in results)).hexdigest()
     return f"numpy {np.__version__} {platform.machine()} {digest[:16]}"

@@ -6,18 +6,18 @@ The own error is d loss / d (sum of signals + bias) for one sample; the mean ove
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-from neuron_node.activations import ACTIVATIONS, Array
+OutputError = Callable[[Any, Any, Callable[[Any], Any]], Any]
+"""Of activity and target, numbers or arrays of one shape, and the derivative of the activation."""
 
-OutputError = Callable[[Array, Array, str], Array]
 
-
-def squared_error(activity: Array, target: Array, activation: str) -> Array:
+def squared_error(activity: Any, target: Any, derivative: Callable[[Any], Any]) -> Any:
     """Of ½ Σ (target - activity)²: (activity - target) × activation'(activity)."""
-    return (activity - target) * ACTIVATIONS[activation].derivative(activity)
+    return (activity - target) * derivative(activity)
 
 
-def cross_entropy(activity: Array, target: Array, activation: str) -> Array:  # noqa: ARG001 - one signature for all losses
+def cross_entropy(activity: Any, target: Any, derivative: Callable[[Any], Any]) -> Any:  # noqa: ARG001 - one signature for all losses
     """Of -Σ (t ln a + (1 - t) ln (1 - a)) with logistic outputs: the derivative cancels, activity - target remains."""
     return activity - target
 

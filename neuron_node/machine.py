@@ -1,18 +1,20 @@
 """The node as a state machine: events in, actions out. It hosts the groups it is granted and knows no socket, clock or file.
 
-What a message does in which state stands in `TRANSITIONS`, below. Before the table every frame is decoded and filtered:
-malformed, stale and foreign messages are counted, logged once a sender, and dropped. They never end a node.
+Data frames go to the groups (`local_delivery.py`, `group.py`). What a control message does in which state stands in
+`TRANSITIONS`, below. Before the table every control frame is decoded and filtered: malformed, stale and foreign messages are
+counted, logged once per sender, and dropped. They never end a node.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from neuron_node.addresses import COORDINATOR
-from neuron_node.codec import encode
-from neuron_node.errors import InternalError, Stale, Unexpected
+from neuron_node.addresses import ADDRESS_LENGTH, COORDINATOR, DATA_LETTERS
+from neuron_node.codec import decode, encode
+from neuron_node.drops import Drops
+from neuron_node.errors import InternalError, PeerError, Stale, Unexpected
 from neuron_node.events import (
     Action,
     End,
@@ -25,21 +27,21 @@ from neuron_node.events import (
     Tick,
 )
 from neuron_node.filtering import check
-from neuron_node.hearing import Hearing
+from neuron_node.frames import parse, split
+from neuron_node.group import Group, Rejection
+from neuron_node.hosting import Hosting
 from neuron_node.life import BEGIN_AGAIN, NodeState, Self
+from neuron_node.local_delivery import LocalDelivery, joined
 from neuron_node.messages import (
     LATEST_STEP,
     NOBODY,
-    Axon,
     Echo,
     Enquire,
-    Error,
     Fetch,
     Grant,
     GroupState,
     Header,
     Heartbeat,
-    Input,
     Lacking,
     Message,
     Probe,
@@ -47,17 +49,14 @@ from neuron_node.messages import (
     Ready,
     Refuse,
     Register,
-    Signal,
     Stop,
     Stopped,
     Superseded,
-    Target,
     Traffic,
     Waiting,
     Welcome,
 )
 from neuron_node.proof import LinkProof
-from neuron_node.worker import Worker
 
 TICK_MS = 250
 TICKS_A_HEARTBEAT = 4
@@ -65,30 +64,45 @@ TICKS_A_HEARTBEAT = 4
 REGISTER_AGAIN_MS = 250
 REGISTER_AGAIN_AT_MOST_MS = 4_000
 PROBE_AGAIN_MS = 250
+JOINED_FROM = 4
+"""From so many messages on, taken at once, their frames are joined first, as a relay does it."""
 
 
-class NodeMachine(Hearing):
-    """`handle` takes an event and the time in milliseconds, and returns what is to be done."""
+class NodeMachine:
+    """`handle` takes an event and the time in milliseconds, and returns the actions to perform."""
 
     def __init__(self, born: Self) -> None:
-        super().__init__(born.incarnation)
         self.born = born
         self.state = NodeState.SEEKING
         self.run = NOBODY
         self.generation = 0
+        self.sent = 0
+        self.received = 0
+        self.drops = Drops()
+        self.hosting = Hosting(born.incarnation, self._state_sent)
         self._coordinator = NOBODY
         self._heartbeat_interval_ms = 1_000
         self._register_wait_ms = REGISTER_AGAIN_MS
         self._due_ms = float("-inf")
         self._proof = LinkProof(born.incarnation, self._header)
+        self.wanted = 1
+        """Frames that are worth waiting for before the next `receive`."""
+        self.has_deferred_work = False
+        """Whether `run_deferred` has something to do once the last actions are performed."""
+        self._address = b""
+        self._actions: list[Action] = []
+        self._now_ms = 0.0
 
     def handle(self, event: Event, now_ms: float) -> Sequence[Action]:
         """Take one event; the actions must be performed in order."""
+        if type(event) is Received:
+            actions = self.receive([event.message], now_ms)
+            while self.has_deferred_work:
+                actions = [*actions, *self.run_deferred(now_ms)]
+            return actions
         self._now_ms = now_ms
         self._actions = []
         match event:
-            case Received(frame):
-                return self.receive(frame, now_ms)
             case Tick():
                 self._tick()
             case LinkLost():
@@ -98,6 +112,70 @@ class NodeMachine(Hearing):
             case _:
                 raise InternalError(f"a node takes no {event!r}")
         return self._actions
+
+    def receive(self, messages: Sequence[bytes], now_ms: float) -> Sequence[Action]:
+        """Take messages, each an address and frames."""
+        self._now_ms = now_ms
+        self._actions = []
+        self.received += len(messages)
+        receiver = self.hosting.receiver
+        for message in messages if len(messages) < JOINED_FROM else _joined_data(messages):
+            if message[:1] not in _DATA:
+                # What a control message does comes after everything that earlier messages made possible.
+                self._run(receiver)
+                while self.has_deferred_work:
+                    self._learn()
+                self._address = message[:ADDRESS_LENGTH]
+                for frame in split(message):
+                    self._receive_control(frame)
+                receiver = self.hosting.receiver
+            elif receiver is None:
+                self._reject(map(_of_no_group, split(message)))
+            elif rejections := receiver.receive(message):
+                self._reject(rejections)
+        self._run(receiver)
+        return self._actions
+
+    def _run(self, receiver: Group | LocalDelivery | None) -> None:
+        if receiver is None:
+            self.wanted, self.has_deferred_work = 1, False
+            return
+        sends = receiver.run()
+        self.wanted, self.has_deferred_work = receiver.wanted, bool(receiver.unlearned)
+        self.sent += len(sends)
+        self._actions += sends
+
+    def run_deferred(self, now_ms: float) -> Sequence[Action]:
+        """Do what was put off until the last actions were performed."""
+        self._now_ms = now_ms
+        self._actions = []
+        self._learn()
+        return self._actions
+
+    def _learn(self) -> None:
+        receiver = self.hosting.receiver
+        if receiver is not None:
+            sends = receiver.learn()
+            self.sent += len(sends)
+            self._actions += sends
+        self._run(receiver)
+
+    def _reject(self, rejections: Iterable[Rejection]) -> None:
+        for frame, fault in rejections:
+            self._actions.extend(self.drops.note(fault, frame))
+
+    def _receive_control(self, frame: bytes) -> None:
+        if self.ended:
+            return
+        try:
+            message = decode(frame)
+            check(self, message, self._address, self._coordinator)
+            transition = TRANSITIONS.get((self.state, type(message)))
+            if transition is None:
+                raise Unexpected(f"{type(message).__name__} while {self.state.value}")
+            transition(self, message)
+        except PeerError as fault:
+            self._actions.extend(self.drops.note(fault, frame))
 
     @property
     def ended(self) -> bool:
@@ -113,16 +191,6 @@ class NodeMachine(Hearing):
         """After how long time must pass, if nothing comes."""
         return max(TICK_MS, self._heartbeat_interval_ms / TICKS_A_HEARTBEAT)
 
-    def _filter(self, message: Message) -> None:
-        check(self, message, self._address, self._coordinator)
-
-    def _hear(self, message: Message) -> None:
-        self._filter(message)
-        transition = TRANSITIONS.get((self.state, type(message)))
-        if transition is None:
-            raise Unexpected(f"{type(message).__name__} while {self.state.value}")
-        transition(self, message)
-
     def _welcomed(self, message: Welcome) -> None:
         self._begin_run(message.header)
         self._heartbeat_interval_ms = message.heartbeat_interval_ms
@@ -137,7 +205,7 @@ class NodeMachine(Hearing):
 
     def _granted(self, message: Grant) -> None:
         header = message.header
-        if (header.run, header.generation) == (self.run, self.generation) and self.hosting.workers:
+        if (header.run, header.generation) == (self.run, self.generation) and self.hosting.groups:
             # A repeated grant asks: are you ready? While the links are not proved the probe's return will answer.
             if self.state is NodeState.WORKING:
                 self._send(COORDINATOR, Ready(self._header(), self._traffic()))
@@ -149,7 +217,7 @@ class NodeMachine(Hearing):
             return
         self.generation = header.generation
         self._actions.extend(self.hosting.host(message))
-        if not self.hosting.workers:
+        if not self.hosting.groups:
             self._enter(NodeState.SPARE, self._heartbeat_interval_ms)
         elif self.hosting.unproved:
             self._prove()
@@ -195,23 +263,23 @@ class NodeMachine(Hearing):
         self._end(0)
 
     def _fetched(self, message: Fetch) -> None:
-        worker = self.hosting.workers.get(message.group)
-        if worker is None:
+        group = self.hosting.groups.get(message.group)
+        if group is None:
             raise Unexpected(f"group {message.group} does not live here")
-        step = worker.step if message.step == LATEST_STEP else message.step
-        self._actions.append(self._state_sent(worker, step))
+        step = group.step if message.step == LATEST_STEP else message.step
+        self._actions.append(self._state_sent(group, step))
         self.sent += 1
 
-    def _state_sent(self, worker: Worker, step: int) -> Send:
-        state = worker.state_after(step)
+    def _state_sent(self, group: Group, step: int) -> Send:
+        state = group.state_after(step)
         if state is None:
-            raise Unexpected(f"no state of group {worker.role.group} after step {step}")
-        last = (worker.last_activity, worker.last_error)
-        message = GroupState(self._header(), worker.role.group, step, state, *last, self._traffic())
+            raise Unexpected(f"no state of group {group.role.group} after step {step}")
+        last = (group.last_activity, group.last_error)
+        message = GroupState(self._header(), group.role.group, step, state, *last, self._traffic())
         return Send(COORDINATOR + encode(message))
 
     def _queried(self, message: Query) -> None:
-        waits = tuple(worker.waits(message.header.pass_number) for worker in self.hosting.workers.values())
+        waits = tuple(group.waits(message.header.pass_number) for group in self.hosting.groups.values())
         self._send(COORDINATOR, Waiting(self._header(message.header.pass_number), self.state.value, waits))
 
     # Time and links.
@@ -245,7 +313,7 @@ class NodeMachine(Hearing):
         if self.ended:
             return
         self._actions.extend(self.hosting.subscribe_again())
-        if self.hosting.workers:
+        if self.hosting.groups:
             self._prove()
         else:
             self._seek()
@@ -271,7 +339,7 @@ class NodeMachine(Hearing):
         self._due_ms = self._now_ms + next_in_ms
 
     def _hosted(self) -> str:
-        names = [name for worker in self.hosting.workers.values() for name in worker.role.names]
+        names = [name for group in self.hosting.groups.values() for name in group.role.names]
         return (
             f": {names[0]}{f' … {names[-1]}' if len(names) > 1 else ''}, generation {self.generation}" if names else ""
         )
@@ -297,6 +365,24 @@ class NodeMachine(Hearing):
         return Traffic(self.sent, self.received, self.drops.counts.total())
 
 
+_DATA = frozenset(DATA_LETTERS[place : place + 1] for place in range(len(DATA_LETTERS)))
+
+
+def _joined_data(messages: Sequence[bytes]) -> Sequence[bytes]:
+    """Messages of data, joined. With control among them their order matters, so they stay as they are."""
+    bins = joined(messages)
+    return bins if all(message[:1] in _DATA for message in bins) else messages
+
+
+def _of_no_group(frame: bytes) -> Rejection:
+    """A data frame that reached a node which hosts no group, and why it is of no use."""
+    try:
+        parse(frame)
+    except PeerError as fault:
+        return frame, fault
+    return frame, Stale("no group is hosted here")
+
+
 _ALIVE = (NodeState.SEEKING, NodeState.SPARE, NodeState.WIRING, NodeState.WORKING)
 _HOSTING = (NodeState.WIRING, NodeState.WORKING)
 
@@ -312,7 +398,6 @@ TRANSITIONS: dict[tuple[NodeState, type], Callable[[NodeMachine, Any], None]] = 
     **{(NodeState.WIRING, Probe): NodeMachine._proved},
     **{(NodeState.WIRING, Echo): NodeMachine._echoed},
     **{(state, kind): NodeMachine._late for state in _ALIVE if state is not NodeState.WIRING for kind in (Probe, Echo)},
-    **{(state, kind): NodeMachine._data for state in _HOSTING for kind in (Input, Target, Signal, Axon, Error)},
     **{(state, Fetch): NodeMachine._fetched for state in _HOSTING},
 }
 

@@ -1,13 +1,16 @@
-"""Every kind of message, on one page: its number, its fields, their types and bounds. `docs/protocol.md` tells who sends what when.
+"""Every kind of control message, on one page: its number, its fields, their types and bounds. `docs/protocol.md` says who sends what when.
 
-A message is one frame: a 9-byte address, then a msgpack array `version, kind, run, generation, pass, incarnation, fields…`.
-Old numbers are never given to new kinds. `Refuse` keeps its layout in every version, so that a stranger can be told why.
+A control frame is its length and a msgpack array `version, kind, run, generation, pass, incarnation, fields…`. Data frames
+have a layout of their own: see `frames.py`. Old numbers are never given to new kinds. The body of `Refuse` is the same in every
+version, so that a program of another version can be told why.
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
 from typing import Annotated, NamedTuple
+
+import numpy as np
 
 from neuron_node.activations import Array
 from neuron_node.fields import (
@@ -24,17 +27,15 @@ from neuron_node.fields import (
     Whole,
     record_of,
 )
+from neuron_node.frames import IDENTITY_LENGTH
 from neuron_node.peer import Endpoint, Peer
 from neuron_node.role import Role
 
-PROTOCOL_VERSION = 5
-MAX_FRAME_BYTES = 256 * 1024 * 1024
 MAX_HOSTED = 4096
 MAX_PEERS = 65_536
-IDENTITY_LENGTH = 8
+MAX_ARRAYS = 8
 DIGEST_LENGTH = 32
 MISSING_AT_MOST = 16
-MAX_PARTS = 64
 
 Identity = Annotated[bytes, Blob(IDENTITY_LENGTH)]
 Count = Annotated[int, Whole()]
@@ -44,17 +45,8 @@ NOBODY = bytes(IDENTITY_LENGTH)
 LATEST_STEP = MAX_NUMBER
 
 
-class Mode(IntEnum):
-    """What a pass is for; it travels with every signal, because hidden groups hear it from nobody else."""
-
-    FORWARD = 0
-    TRAIN = 1
-    TRAIN_AND_COPY = 2
-    """Train, and keep a copy of the group as it is when the step ends: the snapshot's part."""
-
-
 class Stage(IntEnum):
-    """How far a group has come in one pass; of one that is unheard no message has reached it."""
+    """How far a group has come in one pass. No frame of an unheard pass has reached it."""
 
     UNHEARD = 0
     LISTENING = 1
@@ -63,7 +55,7 @@ class Stage(IntEnum):
 
 
 class Header(NamedTuple):
-    """Who speaks, and of what: messages of another run, generation, pass or life count for nothing."""
+    """The sender, and the run, generation and pass of a message."""
 
     run: Identity
     generation: Count
@@ -71,18 +63,43 @@ class Header(NamedTuple):
     incarnation: Identity
 
 
-Attempt = Annotated[int, Whole(0, 1_000_000)]
-PassMode = Annotated[int, Whole(0, max(Mode))]
-PassChain = Annotated[int, Whole(0, 3)]
 Values = Annotated[Array, Matrix()]
-Part = Annotated[int, Whole(0, MAX_PARTS)]
+
+
+class NamedArray(NamedTuple):
+    """An array of a group's state, and its name."""
+
+    name: Annotated[str, Text(32)]
+    values: Annotated[Array, Matrix(MAX_GROUP, 2**32)]
 
 
 class State(NamedTuple):
-    """A group's learned numbers: bias (1, neurons) and weights (neurons, synapses)."""
+    """A group's learned numbers, as named arrays: `bias` (1, neurons) and `weights` (neurons, synapses)."""
 
-    bias: Annotated[Array, Matrix(1)]
-    weights: Annotated[Array, Matrix(MAX_GROUP, 2**32)]
+    arrays: Annotated[tuple[NamedArray, ...], Many(record_of(NamedArray), MAX_ARRAYS)]
+
+    @property
+    def bias(self) -> Array:
+        """(1, neurons); empty if there is none of that name."""
+        return self._named("bias")
+
+    @property
+    def weights(self) -> Array:
+        """(neurons, synapses); empty if there is none of that name."""
+        return self._named("weights")
+
+    @property
+    def numbers(self) -> tuple[Array, Array]:
+        """Bias and weights."""
+        return self.bias, self.weights
+
+    def _named(self, name: str) -> Array:
+        return next((array.values for array in self.arrays if array.name == name), np.empty((0, 0)))
+
+
+def state_of(bias: Array, weights: Array) -> State:
+    """The state of a group with a bias (1, neurons) and weights (neurons, synapses)."""
+    return State((NamedArray("bias", bias), NamedArray("weights", weights)))
 
 
 class Placement(NamedTuple):
@@ -149,7 +166,7 @@ class Refuse(NamedTuple):
 class Grant(NamedTuple):
     """Coordinator → node: from this generation on, host these groups (none: be a spare).
 
-    In direct wiring the node hears the data of these peers where they send them.
+    The header's pass is the first one of the generation. In direct wiring the node connects to the outlets of these peers.
     """
 
     header: Header
@@ -172,13 +189,13 @@ class Lacking(NamedTuple):
 
 
 class Query(NamedTuple):
-    """Coordinator → node: are you there, and whom do you wait for in this pass?"""
+    """Coordinator → node: are you there, and which senders do you wait for in this pass?"""
 
     header: Header
 
 
 class Waiting(NamedTuple):
-    """Node → coordinator: the answer, whatever generation the node is in."""
+    """Node → coordinator: the answer, in any generation."""
 
     header: Header
     state: Annotated[str, Text(32)]
@@ -206,7 +223,7 @@ class Superseded(NamedTuple):
 
 
 class Fetch(NamedTuple):
-    """Coordinator → group: send me your state as it was after this step (`LATEST_STEP`: as it is now)."""
+    """Coordinator → node: send the state of a group as it was after this step (`LATEST_STEP`: as it is now)."""
 
     header: Header
     group: GroupNumber
@@ -257,109 +274,12 @@ class Probe(NamedTuple):
 
 
 class Echo(NamedTuple):
-    """A peer → whoever has just subscribed to a probe's address at its outlet: all earlier subscriptions hold here.
+    """A peer → a program that has just subscribed to a probe's address at its outlet: all earlier subscriptions hold here.
 
     It is of no run, and counts for the one probe at whose address it comes.
     """
 
     header: Header
-
-
-# Data: terse. Outputs' activities and inputs' errors acknowledge a whole pass, of which each of a batch's `parts` has its own.
-
-
-class Input(NamedTuple):
-    """Coordinator → input group: the values of its neurons, (batch, neurons)."""
-
-    header: Header
-    attempt: Attempt
-    mode: PassMode
-    sender: GroupNumber
-    values: Values
-    part: Part = 0
-    parts: Part = 1
-    chain: PassChain = 0
-
-
-class Target(NamedTuple):
-    """Coordinator → output group: what its activities should be, (batch, neurons)."""
-
-    header: Header
-    attempt: Attempt
-    mode: PassMode
-    sender: GroupNumber
-    values: Values
-    part: Part = 0
-    parts: Part = 1
-    chain: PassChain = 0
-
-
-class Signal(NamedTuple):
-    """Group → group below: weight × activity, (batch, the receiver's neurons)."""
-
-    header: Header
-    attempt: Attempt
-    mode: PassMode
-    sender: GroupNumber
-    values: Values
-    part: Part = 0
-    parts: Part = 1
-    chain: PassChain = 0
-
-
-class Axon(NamedTuple):
-    """Group → all groups below, published once: the signals of its whole axons.
-
-    `values` is (batch, synapses) in size only: the block for each receiver, (batch, its neurons), follows the one before.
-    """
-
-    header: Header
-    attempt: Attempt
-    mode: PassMode
-    sender: GroupNumber
-    values: Annotated[Array, Matrix(MAX_BATCH, 2**32 - 1)]
-    part: Part = 0
-    parts: Part = 1
-    chain: PassChain = 0
-
-
-class Error(NamedTuple):
-    """Group → all groups that sent it signals: its own error, (batch, the sender's neurons)."""
-
-    header: Header
-    attempt: Attempt
-    mode: PassMode
-    sender: GroupNumber
-    values: Values
-    part: Part = 0
-    parts: Part = 1
-    chain: PassChain = 0
-
-
-class Output(NamedTuple):
-    """Output group → coordinator: its activities."""
-
-    header: Header
-    attempt: Attempt
-    mode: PassMode
-    sender: GroupNumber
-    values: Values
-    part: Part = 0
-    parts: Part = 1
-    chain: PassChain = 0
-
-
-class InputError(NamedTuple):
-    """Input group → coordinator: its own errors, no columns if it learns no biases. The step is done with all of these and all outputs."""
-
-    header: Header
-    attempt: Attempt
-    mode: PassMode
-    sender: GroupNumber
-    values: Values
-    part: Part = 0
-    parts: Part = 1
-    chain: PassChain = 0
 
 
 # Command line ↔ coordinator.
@@ -384,16 +304,16 @@ class Reply(NamedTuple):
     rows: Annotated[Array, Matrix(MAX_BATCH, MAX_GROUP)]
 
 
-Data = Input | Target | Signal | Axon | Error | Output | InputError
 Message = (
     Register | Welcome | Refuse | Grant | Ready | Heartbeat | Enquire | Fetch | GroupState | Diverged | Stop | Stopped | Probe | Superseded
-    | Lacking | Query | Waiting | Echo | Data | Request | Reply
+    | Lacking | Query | Waiting | Echo | Request | Reply
 )  # fmt: skip
 
 KINDS: dict[int, type[Message]] = {
     1: Register, 2: Welcome, 3: Refuse, 4: Grant, 5: Ready, 6: Heartbeat, 7: Enquire, 8: Fetch, 9: GroupState,
     10: Diverged, 11: Stop, 12: Stopped, 13: Probe, 14: Superseded, 15: Lacking, 16: Query, 17: Waiting, 18: Echo,
-    20: Input, 21: Target, 22: Signal, 23: Error, 24: Output, 25: InputError, 26: Axon, 30: Request, 31: Reply,
+    30: Request, 31: Reply,
 }  # fmt: skip
+"""Numbers from 20 to 29 are those of data frames."""
 
 RECORDS: dict[int, Record] = {number: record_of(kind) for number, kind in KINDS.items()}

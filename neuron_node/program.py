@@ -15,9 +15,9 @@ from neuron_node.activations import quiet
 from neuron_node.direct import DirectLink, Listening, check_listening
 from neuron_node.errors import UserError
 from neuron_node.fingerprint import fingerprint
+from neuron_node.frames import IDENTITY_LENGTH
 from neuron_node.life import BEGIN_AGAIN, Self
 from neuron_node.machine import TICK_MS, NodeMachine
-from neuron_node.messages import IDENTITY_LENGTH
 from neuron_node.shell import Shell
 from neuron_node.wiring import DEFAULT_ENDPOINTS, Endpoints, Link, check_endpoint
 

@@ -13,7 +13,8 @@ from neuron_node.addresses import probe_address
 from neuron_node.codec import encode
 from neuron_node.errors import Stale
 from neuron_node.events import Action, Send, Subscribe, Unsubscribe
-from neuron_node.messages import IDENTITY_LENGTH, Echo, Header, Probe
+from neuron_node.frames import IDENTITY_LENGTH
+from neuron_node.messages import Echo, Header, Probe
 
 
 class LinkProof:

@@ -23,7 +23,6 @@ from neuron_node.events import (
     Tick,
     Unsubscribe,
 )
-from neuron_node.intake import Intake
 from neuron_node.wiring import Link
 
 logger = logging.getLogger("exmachina")
@@ -38,23 +37,27 @@ class Machine(Protocol):
     def handle(self, event: Any, now_ms: float) -> Sequence[Any]:
         """Take one event at a time in milliseconds."""
 
-    def receive(self, frame: bytes, now_ms: float) -> Sequence[Any]:
-        """The same as `handle(Received(frame), now_ms)`, for there is nothing that happens as often."""
+    def receive(self, messages: Sequence[bytes], now_ms: float) -> Sequence[Any]:
+        """Take messages, each an address and frames."""
 
 
 class BusyMachine(Machine, Protocol):
-    """One that need not look at all frames one by one."""
+    """A machine that says how much it waits for, and puts work off until its messages have left."""
 
     @property
-    def intake(self) -> Intake:
-        """How many frames are due; see `neuron_node.intake`."""
+    def wanted(self) -> int:
+        """Frames that are worth waiting for before the next `receive`."""
+
+    @property
+    def has_deferred_work(self) -> bool:
+        """Whether `run_deferred` has something to do once the last actions are performed."""
 
     @property
     def tick_interval_ms(self) -> float:
-        """After how long time must pass for it, if nothing comes."""
+        """The longest time between two ticks."""
 
-    def take(self, frames: list[bytes], now_ms: float) -> Sequence[Any]:
-        """The same as `receive` with one after the other; with none, do what was put off."""
+    def run_deferred(self, now_ms: float) -> Sequence[Any]:
+        """Do what was put off."""
 
 
 class Shell:
@@ -83,16 +86,19 @@ class Shell:
             signal.signal(number, self._on_signal)
         self._perform(self._machine.start(_now_ms()))
         tick_due_ms = _now_ms() + self._machine.tick_interval_ms
-        # Bound once: what follows runs for every message, mostly with cold caches, and is kept as short as it can be.
-        machine, receive, take, perform = self._machine, self._link.receive_many, self._machine.take, self._perform
+        # Bound once: this loop runs for every wake-up, mostly with cold caches, and is kept as short as it can be.
+        machine, receive, take, send = self._machine, self._link.receive_many, self._machine.receive, self._link.send
         while self._code is None:
-            intake = machine.intake
-            frames = receive(intake.due)
-            now_ms = _now_ms()
-            if frames:
-                perform(take(frames, now_ms))
-                if intake.postponed:
-                    perform(take([], now_ms))
+            messages = receive(machine.wanted)
+            now_ms = time.monotonic() * 1000.0
+            if messages:
+                for action in take(messages, now_ms):
+                    if type(action) is Send:
+                        send(action[0])
+                    else:
+                        self._perform([action])
+                while machine.has_deferred_work:
+                    self._perform(machine.run_deferred(now_ms))
             if self._interrupted:
                 self._interrupt()
             if now_ms >= tick_due_ms:
@@ -130,7 +136,7 @@ class Shell:
         send = self._link.send
         for action in actions:
             if type(action) is Send:
-                send(action.frame)
+                send(action.message)
                 continue
             match action:
                 case Subscribe(address):

@@ -1,20 +1,21 @@
 """The wire: one PUSH to the broker and one SUB from it. Besides `direct`, the only file that imports zmq.
 
-A message is one frame, `address | body`. Every bound and timeout is set here and nowhere else.
+A message is one ZeroMQ frame: an address and frames of ours. Every bound and timeout is set here and nowhere else.
 """
 
 from __future__ import annotations
 
 import contextlib
-import itertools
+import os
 import resource
 from collections.abc import Callable
 from typing import NamedTuple, cast
 
 import zmq
 
+from neuron_node.addresses import ADDRESS_LENGTH
 from neuron_node.errors import InternalError, UserError
-from neuron_node.messages import MAX_FRAME_BYTES
+from neuron_node.frames import MAX_FRAME_BYTES, frames_in
 
 QUEUED_MESSAGES = 100_000
 """High-water mark. A step has at most two messages a synapse in flight, far fewer than this for one program."""
@@ -25,6 +26,10 @@ HURRY_MS = 100
 """How long, at the most, a message waits for others that are due with it."""
 GATHER_MS = 20
 """The same where there was silence before: it may be something that nobody waits for."""
+LOOKS = 3
+"""How often the relay looks for further messages before it sends."""
+JOINED_AT_MOST_BYTES = 1024 * 1024
+"""Taken before the relay sends."""
 LINGER_MS = 500
 HEARTBEAT_INTERVAL_MS = 2_000
 HEARTBEAT_TIMEOUT_MS = 6_000
@@ -87,9 +92,43 @@ def bound_socket(context: zmq.Context[zmq.Socket[bytes]], kind: int, endpoint: s
 
 
 def proxy(inward: zmq.Socket[bytes], outward: zmq.Socket[bytes]) -> None:
-    """Pass everything on, inside ZeroMQ, until the context ends; then close both sockets."""
+    """Pass every message on as it is, inside ZeroMQ, until the context ends; then close both sockets."""
     with contextlib.suppress(zmq.ContextTerminated):
         zmq.proxy(inward, outward)
+    inward.close(0)
+    outward.close(0)
+
+
+def relay(inward: zmq.Socket[bytes], outward: zmq.Socket[bytes]) -> None:
+    """Pass messages on, the frames for one address joined into one message, until the context ends; then close both sockets.
+
+    Takes all messages that wait, and looks again a few times before it sends: a receiver is then woken up once for many
+    frames. It knows addresses and bytes, nothing else, and keeps nothing.
+    """
+    receive = cast("Callable[[int], bytes]", super(zmq.Socket, inward).recv)
+    send = cast("Callable[[bytes], object]", super(zmq.Socket, outward).send)
+    with contextlib.suppress(zmq.ContextTerminated):
+        while True:
+            message = receive(0)
+            bins, taken, looks = {message[:ADDRESS_LENGTH]: [message]}, len(message), 0
+            while looks < LOOKS and taken < JOINED_AT_MOST_BYTES:
+                try:
+                    while taken < JOINED_AT_MOST_BYTES:
+                        message = receive(zmq.NOBLOCK)
+                        taken += len(message)
+                        address = message[:ADDRESS_LENGTH]
+                        if address in bins:
+                            bins[address].append(message[ADDRESS_LENGTH:])
+                        else:
+                            bins[address] = [message]
+                except zmq.Again:
+                    looks += 1
+                    if looks < LOOKS:
+                        os.sched_yield()
+            # Without this, a subscription that is here already may take effect a millisecond later.
+            outward.getsockopt(zmq.EVENTS)
+            for frames in bins.values():
+                send(frames[0] if len(frames) == 1 else b"".join(frames))
     inward.close(0)
     outward.close(0)
 
@@ -145,29 +184,30 @@ class Link:
         except zmq.Again:
             return None
 
-    def receive_many(self, most: int) -> list[bytes]:
-        """So many frames; fewer if there was silence for `HURRY_MS`.
+    def receive_many(self, wanted: int) -> list[bytes]:
+        """Messages with so many frames in all; fewer if there was silence for `HURRY_MS`.
 
-        Something else may come in place of what is due, and must not wait for it for long. So after a silence the first is
-        waited for as long as the receive timeout, and the others for `GATHER_MS` after each.
+        Something else may come in place of what is wanted, and must not wait for it for long. So after a silence the first
+        message is waited for as long as the receive timeout, and the others for `GATHER_MS` after each.
         """
-        frames: list[bytes] = []
-        silent = self._silent
+        messages: list[bytes] = []
+        silent, receive = self._silent, self._receive
         try:
-            if silent:
-                frames.append(self._sub.recv())
-                self._sub.setsockopt(zmq.RCVTIMEO, self._gather_ms)
-            # What came before a silence is in the list: it is extended as they come.
-            frames.extend(itertools.islice(self._frames, most - len(frames)))
+            while wanted > 0:
+                message = receive()
+                messages.append(message)
+                wanted -= frames_in(message)
+                if silent and len(messages) == 1:
+                    self._sub.setsockopt(zmq.RCVTIMEO, self._gather_ms)
         except zmq.Again:
             pass
-        if frames and silent:
+        if messages and silent:
             self._silent = False
             self._sub.setsockopt(zmq.RCVTIMEO, self._hurry_ms)
-        elif not frames and not silent:
+        elif not messages and not silent:
             self._silent = True
             self._sub.setsockopt(zmq.RCVTIMEO, self._receive_timeout_ms)
-        return frames
+        return messages
 
     def wait_at_most(self, milliseconds: int) -> None:
         """Another receive timeout."""
@@ -202,10 +242,10 @@ class Link:
             socket.connect(endpoint)
         # Without pyzmq's convenience around it, which is made for other kinds of sockets.
         self._send = cast("Callable[[bytes, int, bool], object]", super(zmq.Socket, self._push).send)
+        self._receive = cast("Callable[[], bytes]", super(zmq.Socket, self._sub).recv)
         self._push.setsockopt(zmq.IMMEDIATE, 1)
         self._push.setsockopt(zmq.SNDTIMEO, SEND_TIMEOUT_MS)
         self._sub.setsockopt(zmq.RCVTIMEO, self._receive_timeout_ms)
-        self._frames = iter(self._sub.recv, None)
         self._silent = True
 
     def _disconnect(self, linger_ms: int) -> None:

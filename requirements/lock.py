@@ -125,12 +125,13 @@ def main() -> None:
     node: list[str] = project["project"]["dependencies"]
     coordinator = node + project["project"]["optional-dependencies"]["coordinator"]
     bench: list[str] = project["project"]["optional-dependencies"]["bench"]
+    groups: dict[str, list[str]] = project["dependency-groups"]
     build: list[str] = project["build-system"]["requires"]
     everything = resolve_for_images(coordinator, {})
     write_hashed("coordinator.txt", "The coordinator's image", everything)
     write_hashed("node.txt", "The image of neuron and broker", resolve_for_images(node, everything))
     write_hashed("build.txt", "What builds the project's wheel inside the images", resolve_for_images(build, {}))
-    write_constraints(coordinator + bench + project["dependency-groups"]["test"], everything)
+    write_constraints([*coordinator, *bench, *(need for group in groups.values() for need in group)], everything)
 
 
 if __name__ == "__main__":

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
-from neuron_node.wiring import PUB, PULL, Endpoints, bound_socket, new_context, proxy
+from neuron_node.wiring import PUB, PULL, Endpoints, bound_socket, new_context, relay
 
 
 class ThreadBroker:
-    """Passes frames on until its context ends, in a folder whose path is short enough for a socket."""
+    """Relays messages until its context ends, in a folder whose path is short enough for a socket."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, pass_on: Callable[[Any, Any], None] = relay) -> None:
+        """`pass_on` is what the broker does with its two sockets."""
         self.folder = folder
         self.endpoints = Endpoints(f"ipc://{folder}/in", f"ipc://{folder}/out")
         self._context = new_context()
@@ -19,7 +22,7 @@ class ThreadBroker:
             bound_socket(self._context, PULL, self.endpoints.inward),
             bound_socket(self._context, PUB, self.endpoints.outward),
         )
-        threading.Thread(target=proxy, args=ends).start()
+        threading.Thread(target=pass_on, args=ends).start()
 
     def end(self) -> None:
         """Both of its sockets are closed with it."""

@@ -1,4 +1,4 @@
-"""What holds for all tests: the same examples every time, and no settings from outside."""
+"""Rules for all tests: the same examples every time, no settings from outside, and an end that runs all fixtures."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, settings
 
 from coordinator.settings import ENVIRONMENT_PREFIX
+from tests.signals import take_signals_as_tests_need_them
 
 settings.register_profile(
     "exmachina",
@@ -22,9 +23,14 @@ settings.register_profile(
 settings.load_profile("exmachina")
 
 
+def pytest_sessionstart() -> None:
+    """Before the first test."""
+    take_signals_as_tests_need_them()
+
+
 @pytest.fixture(autouse=True)
 def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The environment of whoever runs the tests changes none of them."""
+    """Remove all settings of the project from the environment."""
     for name in list(os.environ):
         if name.startswith(ENVIRONMENT_PREFIX) and name != "EXMACHINA_CONTAINER_TESTS":
             monkeypatch.delenv(name)

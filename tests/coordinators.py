@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,26 +11,15 @@ from coordinator.machine.events import GenerationPersisted, PersistGeneration, R
 from coordinator.machine.machine import CoordinatorMachine
 from coordinator.machine.plan import Plan
 from coordinator.machine.state import CoordinatorState
-from neuron_node.addresses import COORDINATOR
+from neuron_node.activations import Array
+from neuron_node.addresses import COORDINATOR, stage_address
 from neuron_node.codec import encode
 from neuron_node.events import Interrupted, Received, Tick
-from neuron_node.messages import (
-    NOBODY,
-    Grant,
-    Header,
-    Heartbeat,
-    InputError,
-    Message,
-    Mode,
-    Output,
-    Probe,
-    Ready,
-    Register,
-    Request,
-    Traffic,
-)
+from neuron_node.frames import DataFrame, DataKind, Mode
+from neuron_node.messages import NOBODY, Grant, Header, Heartbeat, Message, Probe, Ready, Register, Request, Traffic
+from neuron_node.role import OUTSIDE
 from tests.networks import FINGERPRINT, RUN, plan_of, settings_of, xor_data
-from tests.roles import NO_ROWS, sent
+from tests.roles import NO_ROWS, data, encoded, sent
 
 NO_TRAFFIC = Traffic(0, 0, 0)
 
@@ -52,9 +42,14 @@ def on_disk(machine: CoordinatorMachine, actions: list[Any], now_ms: float = 0.0
     return actions
 
 
-def tell(machine: CoordinatorMachine, message: Message, now_ms: float = 0.0) -> list[Any]:
-    """What the coordinator does when it hears a message."""
-    return handle(machine, Received(COORDINATOR + encode(message)), now_ms)
+def to_coordinator(message: Message | DataFrame) -> bytes:
+    """The message of a frame: control at the coordinator's own address, data where results are sent."""
+    return (stage_address(OUTSIDE) if isinstance(message, DataFrame) else COORDINATOR) + encoded(message)
+
+
+def tell(machine: CoordinatorMachine, message: Message | DataFrame, now_ms: float = 0.0) -> list[Any]:
+    """What the coordinator does when it receives a message."""
+    return handle(machine, Received(to_coordinator(message)), now_ms)
 
 
 def linked(plan: Plan) -> CoordinatorMachine:
@@ -77,7 +72,7 @@ def register(
     """A node makes itself known; with a generation, one that has hosted groups of this run in it."""
     header = Header(RUN if generation else NOBODY, generation, 0, life(number))
     return tell(
-        machine, Register(header, name or f"node-{number}", "host", 1000 + number, "0.1.0", fingerprint), now_ms
+        machine, Register(header, name or f"node-{number}", "host", 1000 + number, "0.2.0", fingerprint), now_ms
     )
 
 
@@ -119,13 +114,41 @@ def reports(actions: list[Any], event: str) -> list[dict[str, Any]]:
     return [action.facts for action in actions if isinstance(action, Report) and action.event == event]
 
 
+def result(
+    machine: CoordinatorMachine, kind: DataKind, group: int, number: int, values: Array, **said: Any
+) -> DataFrame:
+    """The result of a group in a pass, of the present generation unless said otherwise; `said` goes to `data`."""
+    return data(kind, OUTSIDE, group, values, number, **{"generation": machine.outbox.generation, **said})
+
+
+def output(machine: CoordinatorMachine, number: int, rows: int, **said: Any) -> DataFrame:
+    """The activities of node-3's output group, all 0.5."""
+    return result(machine, DataKind.OUTPUT, 3, number, np.full((rows, 1), 0.5), **said)
+
+
+def input_done(machine: CoordinatorMachine, group: int, number: int, rows: int, **said: Any) -> DataFrame:
+    """An input group, which learns no bias, says that all is done."""
+    return result(machine, DataKind.INPUT_ERROR, group, number, np.empty((rows, 0)), **said)
+
+
 def finish_step(machine: CoordinatorMachine, now_ms: float = 0.0) -> list[Any]:
     """Play all three nodes of one training step."""
     number = machine.course.under_way.oldest
-    batch = len(machine.course.under_way.flights[number].inputs)
+    flight = machine.course.under_way.flights[number]
+    return tell_all(machine, results_of_step(machine, number, len(flight.inputs), flight.mode), now_ms)
+
+
+def results_of_step(machine: CoordinatorMachine, number: int, rows: int, mode: Mode = Mode.TRAIN) -> list[DataFrame]:
+    """What the three nodes send to the coordinator in a training step."""
+    done = [input_done(machine, group, number, rows, mode=mode) for group in (1, 2)]
+    return [output(machine, number, rows, mode=mode), *done]
+
+
+def tell_all(machine: CoordinatorMachine, told: Sequence[Message | DataFrame], now_ms: float = 0.0) -> list[Any]:
+    """What the coordinator does with the last of several messages."""
     actions: list[Any] = []
-    for kind, node in ((Output, 3), (InputError, 1), (InputError, 2)):
-        actions = tell(machine, kind(by(machine, node, number), 0, Mode.TRAIN, node, np.full((batch, 1), 0.5)), now_ms)
+    for message in told:
+        actions = tell(machine, message, now_ms)
     return actions
 
 

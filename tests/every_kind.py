@@ -1,25 +1,20 @@
-"""One well-formed message of every kind, of the tests' run and its first generation."""
+"""One well-formed frame of every kind, of the tests' run and its first generation."""
 
 from __future__ import annotations
 
+from neuron_node.frames import DataFrame, DataKind
 from neuron_node.messages import (
     KINDS,
     LATEST_STEP,
-    Axon,
     Diverged,
     Echo,
     Enquire,
-    Error,
     Fetch,
     Grant,
     GroupState,
     Heartbeat,
-    Input,
-    InputError,
     Lacking,
     Message,
-    Mode,
-    Output,
     Placement,
     Probe,
     Query,
@@ -28,30 +23,33 @@ from neuron_node.messages import (
     Register,
     Reply,
     Request,
-    Signal,
     Stage,
-    State,
     Stop,
     Stopped,
     Superseded,
-    Target,
     Traffic,
     Waiting,
     Waits,
     Welcome,
+    state_of,
 )
+from neuron_node.role import OUTSIDE
 from tests.networks import FINGERPRINT
-from tests.roles import NO_ROWS, OTHER_LIFE, header, matrix, role_of
+from tests.roles import NO_ROWS, OTHER_LIFE, data, header, matrix, role_of
 
 NUMBERS = matrix((0.5,))
 
 
-def of_every_kind(life: bytes = OTHER_LIFE) -> list[Message]:
-    """`life` is the incarnation of whatever a node says."""
+def of_every_kind(life: bytes = OTHER_LIFE) -> list[Message | DataFrame]:
+    """Control messages and data frames; `life` is the incarnation of the nodes."""
+    return [*control_of_every_kind(life), *data_of_every_kind()]
+
+
+def control_of_every_kind(life: bytes = OTHER_LIFE) -> list[Message]:
+    """`life` is the incarnation of the nodes."""
     node, none = header(incarnation=life), Traffic(0, 0, 0)
-    data, result = (header(1), 0, Mode.TRAIN, 1, NUMBERS), (header(1, incarnation=life), 0, Mode.TRAIN, 1, NUMBERS)
     made: list[Message] = [
-        Register(node, "n", "h", 1, "0.1.0", FINGERPRINT),
+        Register(node, "n", "h", 1, "0.2.0", FINGERPRINT),
         Welcome(header(), 1_000),
         Refuse(header(), "no"),
         Grant(header(), (Placement(role_of(), 0, None),)),
@@ -59,7 +57,7 @@ def of_every_kind(life: bytes = OTHER_LIFE) -> list[Message]:
         Heartbeat(node, "spare", none),
         Enquire(header()),
         Fetch(header(), 2, LATEST_STEP),
-        GroupState(node, 2, 0, State(NUMBERS, NUMBERS), NUMBERS, NUMBERS, none),
+        GroupState(node, 2, 0, state_of(NUMBERS, NUMBERS), NUMBERS, NUMBERS, none),
         Diverged(node, 2, "n", 1),
         Stop(header()),
         Stopped(node, none),
@@ -69,15 +67,16 @@ def of_every_kind(life: bytes = OTHER_LIFE) -> list[Message]:
         Query(header(1)),
         Waiting(node, "working", (Waits(2, Stage.FIRED, (3,)),)),
         Superseded(header()),
-        Input(*data),
-        Target(*data),
-        Signal(*data),
-        Axon(*data),
-        Error(*data),
-        Output(*result),
-        InputError(*result),
         Request(node, life, "status", "{}", NO_ROWS),
         Reply(header(), True, "{}", NO_ROWS),
     ]
     assert {type(message) for message in made} == set(KINDS.values())
     return made
+
+
+def data_of_every_kind() -> list[DataFrame]:
+    """For group 2, and its stage of the same number, from group 1; results from there too."""
+    results, outside = (DataKind.OUTPUT, DataKind.INPUT_ERROR), (DataKind.TARGET, DataKind.TARGETS)
+    return [
+        data(kind, OUTSIDE if kind in results else 2, OUTSIDE if kind in outside else 1, NUMBERS) for kind in DataKind
+    ]

@@ -1,4 +1,4 @@
-"""Messages of every kind, made by hypothesis from the bounds that stand in `neuron_node.messages`."""
+"""Frames of every kind, made by hypothesis from the bounds that stand in `neuron_node.messages` and `neuron_node.frames`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from neuron_node.fields import Blob, Flag, Many, Matrix, Maybe, Real, Record, Text, Whole
+from neuron_node.fields import MAX_NUMBER, Blob, Flag, Many, Matrix, Maybe, Real, Record, Text, Whole
+from neuron_node.frames import MAX_PARTS, WINDOW_PASSES, DataFrame, DataKind, Mode
 from neuron_node.messages import KINDS, RECORDS, Message
 
 SMALL = 3
@@ -51,11 +52,35 @@ def matrices(draw: st.DrawFn, most_rows: int, most_columns: int) -> np.ndarray:
 
 
 def messages_of(kind: int) -> st.SearchStrategy[Message]:
-    """Messages of one kind, by its number."""
+    """Control messages of one kind, by its number."""
     return values_of(RECORDS[kind])
 
 
 any_message: st.SearchStrategy[Message] = st.sampled_from(sorted(KINDS)).flatmap(messages_of)
+
+
+@st.composite
+def data_frames(draw: st.DrawFn) -> DataFrame:
+    """Data frames of any kind."""
+    word, long = st.integers(0, 2**32 - 1), st.integers(0, MAX_NUMBER)
+    number, parts = draw(long), draw(st.integers(1, MAX_PARTS))
+    low = draw(st.integers(max(0, number - WINDOW_PASSES), number))
+    high = draw(st.integers(number, low + WINDOW_PASSES))
+    return DataFrame(
+        kind=draw(st.sampled_from(DataKind)),
+        run=draw(st.binary(min_size=8, max_size=8)),
+        generation=draw(long),
+        receiver=draw(word),
+        sender=draw(word),
+        attempt=draw(word),
+        low=low,
+        high=high,
+        pass_number=number,
+        mode=draw(st.sampled_from(Mode)),
+        part=draw(st.integers(0, parts - 1)),
+        parts=parts,
+        values=draw(matrices(SMALL, SMALL)),
+    )
 
 
 def alike(one: Any, other: Any) -> bool:

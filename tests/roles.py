@@ -8,26 +8,13 @@ from typing import Any
 import numpy as np
 
 from neuron_node.activations import Array
-from neuron_node.addresses import axon_address, error_address, group_address, node_address
+from neuron_node.addresses import DATA_LETTERS, group_address, node_address, stage_address
 from neuron_node.codec import decode, encode
 from neuron_node.events import Action, Received, Send
+from neuron_node.frames import DataFrame, DataKind, Mode, parse, split
 from neuron_node.life import NodeState, Self
 from neuron_node.machine import NodeMachine
-from neuron_node.messages import (
-    Axon,
-    Error,
-    Grant,
-    Header,
-    Input,
-    Message,
-    Mode,
-    Placement,
-    Probe,
-    Signal,
-    State,
-    Target,
-    Welcome,
-)
+from neuron_node.messages import Grant, Header, Message, Placement, Probe, State, Welcome
 from neuron_node.role import OUTSIDE, Block, Role, Sender
 
 RUN = b"the-run."
@@ -38,11 +25,14 @@ NO_ROWS: Array = np.empty((0, 0))
 
 
 def role_of(names: tuple[str, ...] = ("hidden.0",), **changes: Any) -> Role:
-    """Group 2, between group 1 (two neurons) and group 3 (one neuron), unless said otherwise."""
+    """Group 2, alone in stage 2, between group 1 (two neurons) and group 3 (one neuron), unless said otherwise."""
     usual: dict[str, Any] = {
         "group": 2,
-        "senders": (Sender(1, 2),),
-        "blocks": (Block(3, 1, -1.0, 1.0),),
+        "stage": 2,
+        "first": 0,
+        "width": len(names),
+        "senders": (Sender(1, 1, 2),),
+        "blocks": (Block(3, 3, 1, -1.0, 1.0),),
         "activation": "logistic",
         "loss": "squared_error",
         "learning_rate": 0.5,
@@ -58,8 +48,9 @@ def input_role(**changes: Any) -> Role:
     """Group 1: one input neuron above group 2."""
     usual: dict[str, Any] = {
         "group": 1,
+        "stage": 1,
         "senders": (),
-        "blocks": (Block(2, 1, -1.0, 1.0),),
+        "blocks": (Block(2, 2, 1, -1.0, 1.0),),
         "activation": "identity",
         "bias_learned": False,
     }
@@ -68,7 +59,7 @@ def input_role(**changes: Any) -> Role:
 
 def output_role(**changes: Any) -> Role:
     """Group 3: one output neuron below group 2."""
-    return role_of(("output.0",), **{"group": 3, "senders": (Sender(2, 1),), "blocks": (), **changes})
+    return role_of(("output.0",), **{"group": 3, "stage": 3, "senders": (Sender(2, 2, 1),), "blocks": (), **changes})
 
 
 def matrix(*rows: tuple[float, ...]) -> Array:
@@ -85,7 +76,7 @@ def header(
 
 def born() -> Self:
     """A node."""
-    return Self(NODE_LIFE, "node-1", "host", 17, "0.1.0", "arithmetic")
+    return Self(NODE_LIFE, "node-1", "host", 17, "0.2.0", "arithmetic")
 
 
 def state_now(machine: NodeMachine) -> NodeState:
@@ -93,34 +84,57 @@ def state_now(machine: NodeMachine) -> NodeState:
     return machine.state
 
 
-def heard(machine: NodeMachine, address: bytes, message: Message, now_ms: float = 0.0) -> Sequence[Action]:
+def encoded(message: Message | DataFrame) -> bytes:
+    """The frame of a control message or of data."""
+    return message.encode() if isinstance(message, DataFrame) else encode(message)
+
+
+def heard(machine: NodeMachine, address: bytes, message: Message | DataFrame, now_ms: float = 0.0) -> Sequence[Action]:
     """What the node does when a message reaches it."""
-    return machine.handle(Received(address + encode(message)), now_ms)
+    return machine.handle(Received(address + encoded(message)), now_ms)
 
 
-def sent(actions: Sequence[Action]) -> list[tuple[bytes, Message]]:
-    """The messages among the actions, decoded, each with its address."""
-    return [(action.address, decode(action.frame)) for action in actions if isinstance(action, Send)]
+def frames_of(message: bytes) -> list[Message | DataFrame]:
+    """What a message says, frame by frame: its address tells data from control."""
+    read = parse if message[0] in DATA_LETTERS else decode
+    return [read(frame) for frame in split(message)]
 
 
-def signals_of(role: Role, sends: list[tuple[bytes, Message]]) -> dict[int, list[list[float]]]:
-    """What each receiver of a group finds in what was sent, whether each got its own or all got the whole axons."""
+def sent(actions: Sequence[Action]) -> list[tuple[bytes, Message | DataFrame]]:
+    """The frames of all messages among the actions, decoded, each with its address."""
+    sends = [action for action in actions if isinstance(action, Send)]
+    return [(action.address, frame) for action in sends for frame in frames_of(action.message)]
+
+
+def kinds(actions: Sequence[Action]) -> list[str]:
+    """What is sent, by the names of the kinds of data and of control messages."""
+    return [
+        DataKind(message.kind).name if isinstance(message, DataFrame) else type(message).__name__
+        for message in messages(actions)
+    ]
+
+
+def signals_of(role: Role, sends: list[tuple[bytes, Message | DataFrame]]) -> dict[int, list[list[float]]]:
+    """What each receiver of a group finds in what was sent, whether each got its own or all of a stage got the whole axons."""
     found: dict[int, list[list[float]]] = {}
     for address, message in sends:
-        if isinstance(message, Signal):
-            found[int.from_bytes(address[1:], "big")] = message.values.tolist()
-        elif isinstance(message, Axon):
-            assert address == axon_address(role.group)
-            first, batch, flat = 0, len(message.values), message.values.reshape(-1)
-            for block in role.blocks:
-                own = flat[batch * first : batch * (first + block.size)]
-                found[block.receiver] = own.reshape(batch, block.size).tolist()
-                first += block.size
+        if not isinstance(message, DataFrame):
+            continue
+        rows, flat = len(message.values), message.values.reshape(-1)
+        if message.kind == DataKind.SIGNAL:
+            assert address == group_address(message.receiver)
+            found[message.receiver] = message.values.tolist()
+        elif message.kind == DataKind.AXON:
+            assert address == stage_address(message.receiver)
+            at = 0
+            for block in (block for block in role.blocks if block.stage == message.receiver):
+                found[block.receiver] = flat[rows * at : rows * (at + block.size)].reshape(rows, block.size).tolist()
+                at += block.size
     return found
 
 
-def messages(actions: Sequence[Action]) -> list[Message]:
-    """The messages among the actions, decoded."""
+def messages(actions: Sequence[Action]) -> list[Message | DataFrame]:
+    """The frames of all messages among the actions, decoded."""
     return [message for _, message in sent(actions)]
 
 
@@ -129,7 +143,7 @@ def grant(
 ) -> Sequence[Action]:
     """Give the node groups, at its own address."""
     placements = tuple(Placement(role, step, state) for role in roles)
-    return heard(machine, node_address(machine.born.incarnation), Grant(header(generation=generation), placements))
+    return heard(machine, node_address(machine.born.incarnation), Grant(header(1, generation=generation), placements))
 
 
 def welcome(machine: NodeMachine, interval_ms: int = 1_000) -> Sequence[Action]:
@@ -154,23 +168,74 @@ def working(*roles: Role, state: State | None = None) -> NodeMachine:
     return machine
 
 
-def signal_to(
-    group: int, sender: int, values: Array, number: int = 1, attempt: int = 0, mode: Mode = Mode.TRAIN
-) -> bytes:
-    """The frame of a signal."""
-    return group_address(group) + encode(Signal(header(number, incarnation=OTHER_LIFE), attempt, mode, sender, values))
+def data(
+    kind: DataKind,
+    receiver: int,
+    sender: int,
+    values: Array,
+    number: int = 1,
+    *,
+    attempt: int = 0,
+    mode: Mode = Mode.TRAIN,
+    part: int = 0,
+    parts: int = 1,
+    low: int | None = None,
+    high: int | None = None,
+    generation: int = 1,
+    run: bytes = RUN,
+) -> DataFrame:
+    """A data frame. Unless said otherwise no other pass is under way: `low` and `high` are the number of the pass."""
+    window = (attempt, number if low is None else low, number if high is None else high)
+    return DataFrame(int(kind), run, generation, receiver, sender, *window, number, mode, part, parts, values)
 
 
-def error_from(sender: int, values: Array, number: int = 1, attempt: int = 0, mode: Mode = Mode.TRAIN) -> bytes:
-    """The frame of an error."""
-    return error_address(sender) + encode(Error(header(number, incarnation=OTHER_LIFE), attempt, mode, sender, values))
+def address_of(frame: DataFrame) -> bytes:
+    """Where such a frame is sent."""
+    to_group = frame.kind in (DataKind.SIGNAL, DataKind.TARGET)
+    return group_address(frame.receiver) if to_group else stage_address(frame.receiver)
 
 
-def input_to(group: int, values: Array, number: int = 1, attempt: int = 0, mode: Mode = Mode.TRAIN) -> bytes:
-    """The frame of an input."""
-    return group_address(group) + encode(Input(header(number), attempt, mode, OUTSIDE, values))
+def message_of(*frames: DataFrame) -> bytes:
+    """A message of these frames, which go to one address."""
+    [address] = {address_of(frame) for frame in frames}
+    return address + b"".join(frame.encode() for frame in frames)
 
 
-def target_to(group: int, values: Array, number: int = 1, attempt: int = 0, mode: Mode = Mode.TRAIN) -> bytes:
-    """The frame of a target."""
-    return group_address(group) + encode(Target(header(number), attempt, mode, OUTSIDE, values))
+def signal_to(group: int, sender: int, values: Array, number: int = 1, **said: Any) -> bytes:
+    """The message of a signal for one group; `said` goes to `data`."""
+    return message_of(data(DataKind.SIGNAL, group, sender, values, number, **said))
+
+
+def axon_to(stage: int, sender: int, values: Array, number: int = 1, **said: Any) -> bytes:
+    """The message of the signals for all groups of a stage, in one block for each."""
+    return message_of(data(DataKind.AXON, stage, sender, values, number, **said))
+
+
+def error_from(sender: int, values: Array, number: int = 1, *, stage: int = 2, **said: Any) -> bytes:
+    """The message of an error, for the stage that waits for it."""
+    return message_of(data(DataKind.ERROR, stage, sender, values, number, **said))
+
+
+def input_to(group: int, values: Array, number: int = 1, **said: Any) -> bytes:
+    """The message of an input: a signal of the coordinator."""
+    return signal_to(group, OUTSIDE, values, number, **said)
+
+
+def target_to(group: int, values: Array, number: int = 1, **said: Any) -> bytes:
+    """The message of a target for one group."""
+    return message_of(data(DataKind.TARGET, group, OUTSIDE, values, number, **said))
+
+
+def targets_to(stage: int, values: Array, number: int = 1, **said: Any) -> bytes:
+    """The message of the targets for all groups of a stage."""
+    return message_of(data(DataKind.TARGETS, stage, OUTSIDE, values, number, **said))
+
+
+def output_from(sender: int, values: Array, number: int = 1, **said: Any) -> bytes:
+    """The message of an output group's activities."""
+    return message_of(data(DataKind.OUTPUT, OUTSIDE, sender, values, number, **said))
+
+
+def input_error_from(sender: int, values: Array, number: int = 1, **said: Any) -> bytes:
+    """The message of an input group's own errors."""
+    return message_of(data(DataKind.INPUT_ERROR, OUTSIDE, sender, values, number, **said))

@@ -1,23 +1,29 @@
-"""The network in memory, disturbed: frames are lost or come twice, programs die, hang, lose their link and come back.
+"""The network in memory, disturbed: messages are lost or come twice, programs die, hang, lose their link and come back.
 
-Everything that happens follows from a seed. Frames are encoded, as on the wire.
+Everything that happens follows from a seed. Frames are encoded, as on the wire. As the relay does it, a message may be
+joined to one for the same address that waits; a joined message may be lost, and a program may take several at once.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from coordinator.machine.machine import CoordinatorMachine
 from coordinator.machine.plan import Plan
 from coordinator.memory_network import MemoryNetwork
+from neuron_node.addresses import ADDRESS_LENGTH
 from neuron_node.events import End, LinkLost, Received, Subscribe, Unsubscribe
+from neuron_node.frames import frames_in
 from neuron_node.life import Self
 from neuron_node.machine import NodeMachine
 from neuron_node.shell import Machine
 
 DELIVERIES_AT_MOST = 400_000
+JOINED, TAKEN_AT_ONCE = 50.0, 30.0
+"""Percentages of all messages that could be."""
 
 
 class Dice:
@@ -60,12 +66,24 @@ class Life:
         """The first actions."""
         return self._note(self.machine.start(now_ms))
 
-    def receive(self, frame: bytes, now_ms: float) -> Sequence[Any]:
-        """What it does with a frame."""
-        return self.handle(Received(frame), now_ms)
+    def receive(self, messages: Sequence[bytes], now_ms: float) -> Sequence[Any]:
+        """What it does with messages that it takes at once."""
+        return self._act(lambda: self._received(messages, now_ms), now_ms)
+
+    def _received(self, messages: Sequence[bytes], now_ms: float) -> Sequence[Any]:
+        machine: Any = self.machine
+        actions = machine.receive(messages, now_ms)
+        while machine.has_deferred_work:
+            actions = [*actions, *machine.run_deferred(now_ms)]
+        return list(actions)
 
     def handle(self, event: Any, now_ms: float) -> Sequence[Any]:
         """What the machine does, if it still lives and does not hang."""
+        if isinstance(event, Received):
+            return self.receive([event.message], now_ms)
+        return self._act(lambda: self.machine.handle(event, now_ms), now_ms)
+
+    def _act(self, act: Callable[[], Sequence[Any]], now_ms: float) -> Sequence[Any]:
         if self.dead or self.hung:
             return []
         actions: list[Any] = []
@@ -75,7 +93,7 @@ class Life:
             self._subscriptions = {}
             # What had arrived in the old sockets is lost with them, so the event is not handled.
             return [*actions, *self._note(self.machine.handle(LinkLost(), now_ms))]
-        return self._note(self.machine.handle(event, now_ms))
+        return self._note(act())
 
     def _note(self, actions: Sequence[Any]) -> Sequence[Any]:
         for action in actions:
@@ -89,14 +107,14 @@ class Life:
 
 
 class Simulator(MemoryNetwork):
-    """A coordinator and a node a group. `lost` and `doubled` are percentages of all frames."""
+    """A coordinator and a node a group. `lost` and `doubled` are percentages of all messages."""
 
     def __init__(self, plan: Plan, seed: int = 0, lost: float = 0.0, doubled: float = 0.0) -> None:
         order = Dice(seed, "order")
         super().__init__(order.below)
         self._fate = Dice(seed, "fate")
         self._lost, self._doubled = lost, doubled
-        self.frames = self.frames_lost = self.frames_doubled = 0
+        self.frames = self.frames_lost = self.frames_doubled = self.messages_joined = 0
         self.plan = plan
         self.coordinator = CoordinatorMachine(plan)
         self.deliveries = 0
@@ -110,7 +128,7 @@ class Simulator(MemoryNetwork):
     def start_node(self, name: str) -> Life:
         """A new life of a node, under a new incarnation."""
         self._lives += 1
-        born = Self(self._lives.to_bytes(8, "big"), name, "memory", self._lives, "0.1.0", self.plan.fingerprint)
+        born = Self(self._lives.to_bytes(8, "big"), name, "memory", self._lives, "0.2.0", self.plan.fingerprint)
         life = Life(NodeMachine(born))
         self.add(life)
         return life
@@ -120,16 +138,45 @@ class Simulator(MemoryNetwork):
         self.nodes[name].dead = True
         self.nodes[name] = self.start_node(name)
 
-    def send(self, frame: bytes) -> None:
-        """Put a frame on the network, or lose it, or send it twice."""
+    def send(self, message: bytes) -> None:
+        """Put a message on the network, or lose it, or send it twice."""
         self.frames += 1
         if self._fate.falls(self._lost):
             self.frames_lost += 1
             return
-        super().send(frame)
+        self._join(message)
         if self._fate.falls(self._doubled):
             self.frames_doubled += 1
-            super().send(frame)
+            self._join(message)
+
+    def _join(self, message: bytes) -> None:
+        """Half of all messages are joined to the last one that waits for a program, if that goes to the same address."""
+        address = message[:ADDRESS_LENGTH]
+        for hearer in self._hearers.get(address, ()):
+            waiting = self._waiting.setdefault(hearer, deque())
+            if waiting and waiting[-1].startswith(address) and self._fate.falls(JOINED):
+                self.messages_joined += 1
+                waiting[-1] += message[ADDRESS_LENGTH:]
+            else:
+                waiting.append(message)
+
+    def _deliver(self) -> None:
+        """A program takes its next message, or all that wait for it; now and then one that was joined is lost instead."""
+        programs = sorted(self._waiting)
+        program = programs[self._choose(len(programs))] if len(programs) > 1 else programs[0]
+        waiting = self._waiting[program]
+        taken = [waiting.popleft() for _ in range(len(waiting) if self._fate.falls(TAKEN_AT_ONCE) else 1)]
+        if not waiting:
+            del self._waiting[program]
+        if program not in self._ended:
+            kept = [message for message in taken if not (self._lost and self._is_lost(message))]
+            self._perform(program, self._machines[program].receive(kept, self.now_ms) if kept else [])
+
+    def _is_lost(self, message: bytes) -> bool:
+        if frames_in(message) == 1 or not self._fate.falls(self._lost):
+            return False
+        self.frames_lost += 1
+        return True
 
     def run(self, until: Callable[[], bool] | None = None) -> None:
         """Until the run has finished, or the condition holds. A run that does neither fails."""

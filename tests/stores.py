@@ -15,7 +15,7 @@ from coordinator.machine.events import Snapshot as SnapshotAfter
 from coordinator.machine.training import Epoch, Progress
 from coordinator.run_store import RunStore
 from coordinator.topology import Topology
-from neuron_node.messages import State
+from neuron_node.messages import state_of
 
 TOPOLOGY = Topology((2, 1), 1)
 
@@ -23,7 +23,7 @@ TOPOLOGY = Topology((2, 1), 1)
 def snapshot(step: int) -> SnapshotAfter:
     """Three groups of one neuron whose numbers tell the step."""
     states = {
-        group.number: State(
+        group.number: state_of(
             np.full((1, 1), step + group.number / 8),
             np.full((1, 1 if group.layer == 0 else 0), -step - group.number / 16),
         )

@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import starmap
 
-from coordinator.traffic import Message, Part
+from coordinator.bench.pattern import Part
+from coordinator.traffic import Message
 from neuron_node.addresses import probe_address
 from neuron_node.direct import PROBE, DirectLink
 from neuron_node.errors import JobError

@@ -25,24 +25,30 @@ STAGES = ("waiting", "receiving", "decoding", "arithmetic", "encoding", "sending
 WATCHED: tuple[tuple[str, str, str], ...] = (
     ("receiving", "neuron_node.wiring:Link", "receive_many"),
     ("sending", "neuron_node.wiring:Link", "send"),
-    ("decoding", "neuron_node.hearing", "decode"),
-    ("decoding", "neuron_node.worker:Worker", "hear"),
-    ("decoding", "neuron_node.worker:Worker", "_read"),
-    ("arithmetic", "neuron_node.neuron:Neurons", "activate"),
-    ("arithmetic", "neuron_node.neuron:Neurons", "fire"),
-    ("arithmetic", "neuron_node.neuron:Neurons", "reply"),
-    ("arithmetic", "neuron_node.neuron:Neurons", "gradient"),
-    ("arithmetic", "neuron_node.neuron:Neurons", "update"),
-    ("encoding", "neuron_node.worker:Worker", "_outgoing_signals"),
-    ("encoding", "neuron_node.worker:Worker", "_outgoing_error"),
+    ("receiving", "neuron_node.group:Group", "receive"),
+    ("decoding", "neuron_node.machine", "decode"),
+    ("decoding", "neuron_node.inbox:Inbox", "floats"),
+    ("decoding", "neuron_node.inbox:Inbox", "stacked"),
+    ("decoding", "neuron_node.inbox:Inbox", "side_by_side"),
+    *[
+        ("arithmetic", f"neuron_node.{form}", step)
+        for form in ("neuron:Neuron", "neuron_array:NeuronArray")
+        for step in ("activate", "fire", "own_error", "learn")
+    ],
+    ("encoding", "neuron_node.group:Group", "_outgoing_signals"),
+    ("encoding", "neuron_node.group:Group", "_outgoing_error"),
     ("decoding", "coordinator.machine.machine", "decode"),
+    ("receiving", "coordinator.machine.under_way:UnderWay", "receive"),
     ("encoding", "coordinator.machine.launching:Launching", "sends"),
-    ("decoding", "coordinator.machine.results:Results", "read"),
     ("arithmetic", "coordinator.machine.training:Training", "batch"),
     ("arithmetic", "coordinator.machine.training:Training", "learned"),
 )
 """(stage, module or module:class, function)."""
-STEP_ENDS = (("neuron_node.neuron:Neurons", "update"), ("coordinator.machine.training:Training", "learned"))
+STEP_ENDS = (
+    ("neuron_node.neuron:Neuron", "learn"),
+    ("neuron_node.neuron_array:NeuronArray", "learn"),
+    ("coordinator.machine.training:Training", "learned"),
+)
 PROFILES = "profiles"
 
 
@@ -97,13 +103,13 @@ def put_in(watch: Stopwatch) -> None:
     for stage, place, name in WATCHED:
         owner = _owner(place)
         function = getattr(owner, name)
-        if stage == "receiving":
+        if name == "receive_many":
             function = _waiting_first(watch, function)
         watched = watch.watch(stage, function)
         if (place, name) in STEP_ENDS:
             watched = _then(watched, watch.step_ended)
         setattr(owner, name, watched)
-    worker = _owner("neuron_node.worker:Worker")
+    worker = _owner("neuron_node.group:Group")
     begin = worker.__init__
 
     @functools.wraps(begin)

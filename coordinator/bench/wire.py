@@ -28,14 +28,14 @@ from dataclasses import asdict, dataclass
 
 from coordinator.bench.bare_link import BareDirectLink, BareLink
 from coordinator.bench.nine_steps import NineSteps
+from coordinator.bench.pattern import Part, PassShape, coordinators_part, groups_part
 from coordinator.local.family import die_with_parent, name_process
 from coordinator.needs import broker_descriptors
 from coordinator.topology import Topology
-from coordinator.traffic import Part, Pass, coordinators_part, groups_part
 from neuron_node.broker import run_broker
 from neuron_node.direct import Listening
 from neuron_node.errors import JobError, UserError
-from neuron_node.messages import IDENTITY_LENGTH
+from neuron_node.frames import IDENTITY_LENGTH
 from neuron_node.role import OUTSIDE
 from neuron_node.wiring import Endpoints
 
@@ -155,7 +155,7 @@ class Wire:
     def __init__(self, order: Order) -> None:
         self.order = order
         self._topology = Topology(order.layers, order.group_size)
-        self._pass = Pass(order.batch_size, order.learning)
+        self._pass = PassShape(order.batch_size, order.learning)
         # A frame that is large is so for a whole layer; who hears one is not worth telling apart. A layer's last group is as
         # large as any of it.
         ends = {group.layer: number for number, group in self._topology.groups.items()}.values()
@@ -209,7 +209,7 @@ class Wire:
     def _run_broker(self) -> int:
         # One death of a parent with several threads is told more than once, and what comes next must be done.
         signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTIONS)
-        code = run_broker(self._endpoints, self._descriptors)
+        code = run_broker(self._endpoints, self._descriptors, joins=False)
         # Whoever else would do it may have been killed.
         self._remove_sockets()
         return code

@@ -1,4 +1,4 @@
-"""`status`, `neurons`, `neuron`, `why`, `logs` and `stop`: questions to a running service, and its logs."""
+"""The commands that query a running service: `status`, `neurons`, `neuron`, `why` and `stop`; and `logs`."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ STATUS_LINES = (
 
 
 def ask(runs: Path, where: dict[str, Any], command: str, **arguments: Any) -> dict[str, Any]:
-    """One question to the service that the options name. Raises `UserError` and `JobError`."""
+    """Send one request to the service that the options name. Raises `UserError` and `JobError`."""
     patience = where.pop("patience")
     with Client(endpoints(runs, **where), patience) as client:
         return client.ask(command, **arguments)[0]
@@ -48,7 +48,7 @@ def ask(runs: Path, where: dict[str, Any], command: str, **arguments: Any) -> di
 @runs_option
 @json_option
 def status(runs: Path, as_json: bool, **where: Any) -> None:
-    """Where the run stands, and its figures so far."""
+    """Show the state of the run and its figures so far."""
     facts = ask(runs, where, "status")
     if as_json:
         print_json(facts)
@@ -65,7 +65,7 @@ def status(runs: Path, as_json: bool, **where: Any) -> None:
 @runs_option
 @json_option
 def neurons(runs: Path, as_json: bool, **where: Any) -> None:
-    """Every neuron: its layer, its state, and where it runs."""
+    """List all neurons: layer, state, and the program that each one runs in."""
     facts = ask(runs, where, "neurons")
     if as_json:
         print_json(facts)
@@ -73,7 +73,7 @@ def neurons(runs: Path, as_json: bool, **where: Any) -> None:
     titles = ("neuron", "layer", "state", "host", "process", "messages/s")
     rows = []
     for row in facts["neurons"]:
-        # A process's number is a name, not a quantity.
+        # A process id is a name, not a quantity: print it without separators.
         process = None if row["process"] is None else str(row["process"])
         rate = None if row["messages_per_second"] is None else round(row["messages_per_second"])
         rows.append((row["neuron"], row["layer"], row["state"], row["host"], process, rate))
@@ -86,7 +86,7 @@ def neurons(runs: Path, as_json: bool, **where: Any) -> None:
 @runs_option
 @json_option
 def neuron(name: str, runs: Path, as_json: bool, **where: Any) -> None:
-    """One neuron: its bias, its synapses' weights, its last activity.
+    """Show one neuron: its bias, the weights of its synapses, its last activity and error.
 
     NAME is, for example, input.5, hidden.3 (hidden2.3 where there are several hidden layers) or output.7.
     """
@@ -116,9 +116,9 @@ def neuron(name: str, runs: Path, as_json: bool, **where: Any) -> None:
 @runs_option
 @json_option
 def why(name: str | None, runs: Path, as_json: bool, **where: Any) -> None:
-    """What the run waits for: who waits for whom, down to the cause.
+    """Show what blocks the run: which neuron waits for which, down to the cause.
 
-    NAME is a neuron to begin with; without it, the first one that owes the coordinator a result.
+    NAME is the neuron to begin with; by default, the first neuron whose result the coordinator misses.
     """
     facts = ask(runs, where, "why", **({} if name is None else {"neuron": name}))
     if as_json:
@@ -137,16 +137,23 @@ def _few(numbers: list[float], most: int = 6) -> str:
 
 @click.command()
 @click.argument("name", default="coordinator")
-@click.option("--run", "run_name", metavar="NAME", help="The run; by default the latest.")
+@click.option("--run", "run_name", metavar="NAME", help="The name of the run.  [default: the latest run]")
 @click.option(
-    "--lines", type=click.IntRange(1, 100_000), default=50, show_default=True, help="How many of the last lines."
+    "--lines",
+    type=click.IntRange(1, 100_000),
+    default=50,
+    show_default=True,
+    help="Number of lines, counted from the end.",
 )
 @runs_option
 def logs(name: str, run_name: str | None, lines: int, runs: Path) -> None:
-    """The log of a program of a local run: coordinator (the default), broker, supervisor, node-7, or a neuron's name."""
+    """Print the log of a program of a local run.
+
+    NAME is coordinator (the default), broker, supervisor, node-7 or another node, or the name of a neuron.
+    """
     directory = RunDirectory.existing(runs, run_name) if run_name else RunDirectory.latest(runs)
     if directory is None:
-        raise UserError(f"there is no run in {runs}; containers keep their own logs: docker compose logs neuron")
+        raise UserError(f"there is no run in {runs}; the logs of containers are in: docker compose logs neuron")
     placements = directory.read_json("placements") if (directory.path / "placements.json").is_file() else {}
     placement = placements.get(name)
     program = placement["node"] if placement else name
@@ -154,7 +161,7 @@ def logs(name: str, run_name: str | None, lines: int, runs: Path) -> None:
     if program not in known:
         if placement:
             raise UserError(
-                f"{name} runs on host {placement['host']}, which keeps its log: docker logs {placement['host']}"
+                f"{name} runs on host {placement['host']}, see its log there: docker logs {placement['host']}"
             )
         raise UserError(
             f"the run {directory.path.name} has no program or neuron {name!r}; it has the programs {', '.join(known[:6])} …"
@@ -169,7 +176,7 @@ def logs(name: str, run_name: str | None, lines: int, runs: Path) -> None:
 @runs_option
 @json_option
 def stop(runs: Path, as_json: bool, **where: Any) -> None:
-    """End the service and all its nodes, cleanly."""
+    """Stop the service and all its nodes in order."""
     facts = ask(runs, where, "stop")
     if as_json:
         print_json(facts)

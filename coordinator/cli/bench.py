@@ -1,4 +1,4 @@
-"""`bench`: how fast the network is, beside the bare wire and beside matrices, side by side in one run."""
+"""The command `bench`: compare the speed of the network with the bare wire and with matrices."""
 
 from __future__ import annotations
 
@@ -28,22 +28,27 @@ WIRINGS = ("broker", "direct", "auto")
 
 @click.command()
 @click.argument("datasets", metavar="[DATASET]...", nargs=-1)
-@click.option("--layers", multiple=True, help="Sizes of all layers, as 64,12,10; may be given more than once.")
-@click.option("--batch-sizes", default="1,64", show_default=True, help="Samples a step.")
-@click.option("--group-sizes", default="1,layer", show_default=True, help="Neurons a program; auto suits this machine.")
-@click.option("--work", default="training", show_default=True, help="What it does: training,prediction or one of them.")
+@click.option("--layers", multiple=True, help="Sizes of all layers, such as 64,12,10; may be repeated.")
+@click.option("--batch-sizes", default="1,64", show_default=True, help="Samples per step.")
 @click.option(
-    "--wirings", default="broker", show_default=True, help="How data go: broker,direct or one of them, or auto."
+    "--group-sizes", default="1,layer", show_default=True, help="Neurons per program; auto chooses for this machine."
 )
-@click.option("--microbatches", default="1", show_default=True, help="Parts of a batch in training.")
+@click.option("--work", default="training", show_default=True, help="Kinds of work: training, prediction or both.")
 @click.option(
-    "--nodes", default="group", show_default=True, help="Programs that host all groups; group is one a group."
+    "--wirings", default="broker", show_default=True, help="Paths of the data: broker, direct, both, or auto."
 )
-@click.option("--repeats", type=click.IntRange(1, 1_000), default=5, show_default=True, help="Of every measurement.")
+@click.option("--microbatches", default="1", show_default=True, help="Parts of each training batch.")
 @click.option(
-    "--seconds", type=click.FloatRange(0.01, 3600), default=3.0, show_default=True, help="Each measurement takes."
+    "--nodes",
+    default="group",
+    show_default=True,
+    help="Programs that host all groups; group means one program per group.",
 )
-@click.option("--profile", is_flag=True, help="Then tell, by role, where the time of a step goes.")
+@click.option("--repeats", type=click.IntRange(1, 1_000), default=5, show_default=True, help="Number of repeats.")
+@click.option(
+    "--seconds", type=click.FloatRange(0.01, 3600), default=3.0, show_default=True, help="Seconds per measurement."
+)
+@click.option("--profile", is_flag=True, help="Also show where the time of a step is spent, by role.")
 @click.option("--picture", type=click.Path(path_type=Path), help="Draw the rows into this file (.svg or .png).")
 @json_option
 def bench(
@@ -63,9 +68,9 @@ def bench(
 ) -> None:
     """Measure steps per second of networks of programs, of the bare wire under them, and of matrices.
 
-    All take turns, several times; medians are shown. In prediction a step is a forward pass. A DATASET stands for the
-    sizes of its network; the samples are made up. Without one, and without --layers, the network is 64-12-10. Nothing
-    else should run on the machine meanwhile.
+    The measurements alternate and are repeated; medians are shown. In prediction, a step is a forward pass. A DATASET
+    stands for the layer sizes of its network; the samples are generated. Without DATASET and --layers, the network is
+    64-12-10. Run nothing else on the machine at the same time.
     """
     if picture is not None:
         check_picture(picture)
@@ -115,12 +120,12 @@ def _known(option: str, text: str, words: Sequence[str]) -> list[str]:
 
 
 def _wired(case: Case) -> Case:
-    """With what `auto` stands for."""
+    """Replace the wiring `auto` by the one that it chooses."""
     return replace(case, wiring=picked_wiring(case.wiring, case.layers, case.neurons_a_group, nodes=case.nodes))
 
 
 def _settled(group_size: int | str, layers: tuple[int, ...], batch_size: int) -> int | str:
-    """What `auto` stands for is said, and is asked once only: free memory changes."""
+    """Return the group size; `auto` is decided once and printed, because free memory changes between calls."""
     if group_size != "auto":
         return group_size
     placement = place(layers, batch_size, this_machine())
@@ -165,7 +170,7 @@ def _print_profile(row: Mapping[str, Any]) -> None:
     print_table(
         ("role", *STAGES),
         [(role, *(round(spent[stage]) for stage in STAGES)) for role, spent in row["profile"].items()],
-        f"\n{layers}, batch {row['batch_size']}, group {row['group_size']}: microseconds of a step, in the mean of a role",
+        f"\n{layers}, batch {row['batch_size']}, group {row['group_size']}: microseconds per step, mean over all programs of a role",
     )
 
 

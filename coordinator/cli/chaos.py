@@ -1,4 +1,4 @@
-"""`learn --chaos`: what may be asked for, what is said while it happens, and the figures at the end."""
+"""The options of `learn --chaos`, its messages during the run, and its figures at the end."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ HIGHEST_SEED = 2**63 - 1
 
 @dataclass(frozen=True)
 class Extras:
-    """What a local run gets beside what it learns: spare nodes, disturbances, and an undisturbed run to compare with."""
+    """Options of a local run: spare nodes, faults to inject, and whether to compare with an undisturbed run."""
 
     spares: int = 0
     chaos: Chaos | None = None
@@ -29,23 +29,23 @@ class Extras:
 
     @property
     def relayed(self) -> bool:
-        """Whether nodes must be reached through a relay."""
+        """Whether nodes connect through a relay."""
         return self.chaos is not None and self.chaos.relayed
 
     def chaos_in(self, directory: RunDirectory) -> RunChaos | None:
-        """The chaos of one run."""
+        """Return the chaos of a run, or None if the options ask for none."""
         return RunChaos(self.chaos, self.spares, directory) if self.chaos else None
 
 
 def extras_of(spares: str, chaos: str | None, seed: str | None, overlap: bool, compare: bool) -> Extras:
-    """The options put together. Raises `UserError`."""
+    """Check the options and return them as one object. Raises `UserError`."""
     nodes = _whole("--spares", spares, MOST_SPARES)
     if chaos is not None:
         drawn_from = 0 if seed is None else _whole("--chaos-seed", seed, HIGHEST_SEED)
         return Extras(nodes, Chaos(parse_counts(chaos), drawn_from, overlap), compare)
     for given, option in ((seed is not None, "--chaos-seed"), (overlap, "--chaos-overlap"), (compare, "--compare")):
         if given:
-            raise UserError(f"{option} goes with --chaos, such as --chaos kill=20,pause=5")
+            raise UserError(f"{option} needs --chaos, such as --chaos kill=20,pause=5")
     return Extras(nodes)
 
 
@@ -56,7 +56,7 @@ def _whole(option: str, text: str, highest: int) -> int:
 
 
 def extras_options(command: Command) -> Command:
-    """The options, which the command gets as one `extras`."""
+    """Add the options to a command, which receives them as the parameter `extras`."""
 
     @functools.wraps(command)
     def with_extras(**given: Any) -> Any:
@@ -64,24 +64,24 @@ def extras_options(command: Command) -> Command:
         return command(**given, extras=extras)
 
     for option in (
-        click.option("--compare", is_flag=True, help="Train once more without chaos; exit 1 if the weights differ."),
-        click.option("--chaos-overlap", is_flag=True, help="Don't wait until the network has recovered in between."),
+        click.option("--compare", is_flag=True, help="Train again without chaos; exit 1 if the weights differ."),
+        click.option("--chaos-overlap", is_flag=True, help="Do not wait for a recovery before the next fault."),
         click.option(
             "--chaos-seed",
             metavar="SEED",
-            help="Decides order, victims and moments.  [default: 0]",
+            help="Seed of the order, the neurons and the steps of the faults.  [default: 0]",
         ),
         click.option(
             "--chaos",
             metavar="KIND=COUNT,…",
-            help=f"Disturb the run so often: {', '.join(KINDS)}; such as kill=20,pause=5.",
+            help=f"Inject faults during the run, such as kill=20,pause=5. Kinds: {', '.join(KINDS)}.",
         ),
         click.option(
             "--spares",
             metavar="COUNT",
             default="0",
             show_default=True,
-            help="Nodes beyond those that are needed, which take over at once.",
+            help="Extra nodes, which take over when a node is lost.",
         ),
     ):
         with_extras = option(with_extras)
@@ -89,7 +89,7 @@ def extras_options(command: Command) -> Command:
 
 
 class RunChaos:
-    """The chaos of one run: hears its events, commands the disturbances, and says what happens."""
+    """The chaos of one run: receives its events, orders the faults, and prints what happens."""
 
     def __init__(self, chaos: Chaos, spares: int, directory: RunDirectory) -> None:
         self._director = Director(chaos, spares, lambda: dict(directory.read_json("placements")))
@@ -97,7 +97,7 @@ class RunChaos:
     def hear(
         self, event: str, facts: Mapping[str, Any], now: float, command: Callable[[Mapping[str, Any]], None]
     ) -> bool:
-        """Take an event; whether what there is to say of it has been said."""
+        """Handle an event; return whether it has been printed and needs no other line."""
         samples = self._director.recoveries.samples
         known = len(samples)
         for order in self._director.hear(event, facts, now):
@@ -109,7 +109,7 @@ class RunChaos:
         return event in ("struck", "released", "recovered") or (event == "ended" and bool(facts.get("chaos")))
 
     def figures(self) -> dict[str, Any]:
-        """The keys of the result that only a disturbed run has."""
+        """Return the keys of the result that only a run with chaos has."""
         return self._director.figures()
 
 
@@ -129,7 +129,7 @@ def _struck(facts: Mapping[str, Any]) -> str:
 
 
 def compared(result: Mapping[str, Any], undisturbed: Mapping[str, Any]) -> dict[str, Any]:
-    """The keys of the result that a comparison adds."""
+    """Return the keys that a comparison adds to the result."""
     return {
         "identical": result["weights_sha256"] == undisturbed["weights_sha256"],
         "undisturbed_weights_sha256": undisturbed["weights_sha256"],
@@ -139,7 +139,7 @@ def compared(result: Mapping[str, Any], undisturbed: Mapping[str, Any]) -> dict[
 
 
 def check_identical(result: Mapping[str, Any]) -> None:
-    """Raises `JobError` if a comparison found a difference."""
+    """Raise `JobError` if the comparison found a difference."""
     if not result.get("identical", True):
         raise JobError(
             f"the weights differ: sha256 {result['weights_sha256']} with chaos (run {result['run']}), "
@@ -148,7 +148,7 @@ def check_identical(result: Mapping[str, Any]) -> None:
 
 
 def print_chaos(result: Mapping[str, Any]) -> None:
-    """What was done, and how the run took it, for people."""
+    """Print the faults that were injected and the times of the recoveries."""
 
     def seconds(value: float | None) -> str:
         return "-" if value is None else f"{value:.2f} s"
@@ -166,7 +166,7 @@ def print_chaos(result: Mapping[str, Any]) -> None:
     print_table(("chaos", "done", "asked", "recovery, median", "longest"), rows)
     lines = [
         ("recoveries", shown(result["recoveries"])),
-        ("messages of the past", f"{shown(result['stale_messages'])} came, none counted"),
+        ("stale messages", f"{shown(result['stale_messages'])}, all ignored"),
     ]
     if "identical" in result:
         same = "identical" if result["identical"] else "DIFFERENT"

@@ -1,4 +1,4 @@
-"""`data`: what is understood of a data set, before anything is learnt from it."""
+"""The command `data`: report what is understood of a data set."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from coordinator.cli.options import json_option, settings_options
 from coordinator.cli.output import print_json, results
 from coordinator.settings import inspect_data, resolve_settings
 
-OF_THE_DATA = (
+SETTINGS_OF_DATA = (
     "data", "target", "target_kind", "delimiter", "decimal", "encoding", "header", "na", "ignore", "inputs", "seed",
     "test_fraction", "scaling",
 )  # fmt: skip
@@ -20,12 +20,12 @@ OF_THE_DATA = (
 
 @click.command()
 @click.argument("dataset", metavar="FILE")
-@settings_options(OF_THE_DATA)
+@settings_options(SETTINGS_OF_DATA)
 @json_option
 def data(dataset: str, config: Path | None, as_json: bool, **flags: Any) -> None:
-    """Report what is understood of a data set, before anything is learnt from it.
+    """Report what is understood of a data set, without training.
 
-    FILE is a table (CSV and its kin, Parquet, JSON, ARFF, svmlight), arrays (NPZ, NPY), or the name of a bundled set.
+    FILE is a table (CSV, Parquet, JSON, ARFF, svmlight), arrays (NPZ, NPY), or the name of a bundled set.
     """
     report = inspect_data(resolve_settings({"dataset": dataset, **flags}, os.environ, config))
     if as_json:

@@ -1,4 +1,4 @@
-"""What is to be learned: settings, data and network of a command line, put together and written into a run's folder."""
+"""A training job: settings, data and network, and the run folder that is made from them."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from coordinator.errors import UserError
 from coordinator.host import Machine, this_machine
 from coordinator.needs import Needs, check_nodes, needs_of
 from coordinator.placement import Placement, place
-from coordinator.presets import NetworkSettings, resolve_network
+from coordinator.presets import NetworkSettings
 from coordinator.resumption import checked_config
 from coordinator.run_directory import RunDirectory
 from coordinator.schedule import Schedule
-from coordinator.settings import LearnSettings, prepare_data, resolve_settings
+from coordinator.settings import LearnSettings, prepare_data, resolve_network, resolve_settings
 from coordinator.wiring import Wiring, picked_wiring, told
 
 
 @dataclass(frozen=True)
 class Job:
-    """Settings with everything that follows from them and the data."""
+    """The settings, and the data and the network that follow from them."""
 
     settings: LearnSettings
     data: PreparedData
     network: NetworkSettings
     placement: Placement | None = None
-    """What `auto` has picked; None where the group size was given."""
+    """The choice for group size `auto`; None if the settings have a number."""
     relayed: bool = False
-    """Whether nodes must be reached through a relay."""
+    """Whether nodes connect through a relay."""
 
     @classmethod
     def from_flags(
@@ -46,7 +46,7 @@ class Job:
         spares: int = 0,
         relayed: bool = False,
     ) -> Job:
-        """With a group size for that machine, where none is given but `auto`. Raises `UserError`."""
+        """Make a job from settings; the machine decides the group size `auto`. Raises `UserError`."""
         settings = resolve_settings(flags, os.environ, config)
         data = prepare_data(settings)
         network = resolve_network(settings, data)
@@ -62,16 +62,16 @@ class Job:
 
     @property
     def group_size(self) -> int:
-        """Neurons a group; a whole layer is as many as the largest one has."""
+        """The number of neurons per group; for `layer`, the size of the largest layer."""
         size = self.settings.group_size
         if size == "auto":
-            assert self.placement is not None, "auto is only ever asked for by way of from_flags"
+            assert self.placement is not None, "only from_flags makes jobs with group size auto"
             return self.placement.group_size
         return max(self.network.layers) if size == "layer" else size
 
     @property
     def wiring(self) -> Wiring:
-        """Which way data go. Raises `UserError`."""
+        """The wiring of data messages: broker or direct. Raises `UserError`."""
         return picked_wiring(
             self.settings.wiring,
             self.network.layers,
@@ -82,16 +82,16 @@ class Job:
 
     @property
     def groups(self) -> int:
-        """Into which the network is divided."""
+        """The number of groups of the network."""
         return sum(math.ceil(size / self.group_size) for size in self.network.layers)
 
     @property
     def nodes(self) -> int:
-        """Programs that host the groups: as many as were asked for, or one a group."""
+        """The number of programs that host the groups: by default, one per group."""
         return self.settings.nodes or self.groups
 
     def needs(self, *, spares: int = 0) -> Needs:
-        """What a run of it takes. Raises `UserError` where it can't be had as it was asked for."""
+        """Estimate the resources of a run. Raises `UserError` if the settings contradict each other."""
         return needs_of(
             self.network.layers,
             self.group_size,
@@ -111,7 +111,7 @@ class Job:
         mixed_arithmetic: bool = False,
         numbered: bool = False,
     ) -> RunDirectory:
-        """The run's folder, with all that the coordinator's program needs. Raises `UserError`."""
+        """Create the run folder with everything that the coordinator program needs. Raises `UserError`."""
         directory = RunDirectory.create(runs, name or self.settings.name, self.data.dataset, numbered=numbered)
         try:
             directory.prepare(self._config(steps_at_most, mixed_arithmetic), self.network, self.data)
@@ -120,9 +120,9 @@ class Job:
         return directory
 
     def begun_before(self, runs: Path, name: str, *, mixed_arithmetic: bool = False) -> RunDirectory | None:
-        """The run `name`, name-2, … that has the same settings, network and data; the highest number, if there is any.
+        """Find the latest run called `name`, `name-2`, … with the same settings, network and data.
 
-        Where `auto` picks the group size, that of the run stands: another machine must not begin another run.
+        If the group size is `auto`, the group size of the run is kept: a new machine must not begin a new run.
         """
         wanted = {
             **self._config(None, mixed_arithmetic),
@@ -168,7 +168,7 @@ def say_data(job: Job) -> None:
 
 
 def say_placement(job: Job) -> None:
-    """What `auto` has picked, where it was asked."""
+    """Print the choices for group size `auto` and wiring `auto`."""
     if job.placement is not None:
         errors.print(job.placement.told)
     if job.settings.wiring == "auto" and "wiring" in job.settings.model_fields_set:
@@ -176,6 +176,6 @@ def say_placement(job: Job) -> None:
 
 
 def _comparable(config: Mapping[str, Any]) -> Any:
-    """A config as it is when it has been written and read, without the run's name and settings that are not made."""
+    """Return a config as JSON would give it back, without the name of the run and settings that are None."""
     settings = {key: value for key, value in config["settings"].items() if key != "name" and value is not None}
     return json.loads(json.dumps({**config, "settings": settings}, sort_keys=True, default=str))

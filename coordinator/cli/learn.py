@@ -1,4 +1,4 @@
-"""`learn` and `verify`: a whole run on this machine."""
+"""The commands `learn` and `verify`: a whole run on this machine."""
 
 from __future__ import annotations
 
@@ -33,34 +33,34 @@ from coordinator.settings import LearnSettings
 from coordinator.wiring import check_relayed
 
 NOTED_HERE = ("ended", "put_aside", "struck", "released")
-"""Events that the supervisor tells, and not the coordinator, which writes down its own."""
+"""Events of the supervisor. The coordinator writes its own events into the log of the run."""
 
 
 def check_save(path: Path | None) -> None:
-    """Before an hour of training, not after it. Raises `UserError`."""
+    """Check the path of --save before the training, not after it. Raises `UserError`."""
     if path is None:
         return
     folder = path.parent
     if path.is_dir() or not folder.is_dir() or not os.access(folder, os.W_OK):
         raise UserError(
-            f"--save: can't write a model to {path}; right would be a file's path in a folder that exists and is writable"
+            f"--save: cannot write a model to {path}; give the path of a file in a folder that exists and is writable"
         )
     if exists(path) and not is_model(path):
-        raise UserError(f"--save: {path} is there already and is no model, so it is not replaced; name another file")
+        raise UserError(f"--save: {path} exists and is not a model, so it is not replaced; name another file")
 
 
 def check_not_data(save: Path | None, settings: LearnSettings) -> None:
     """Refuse to write the model over the data. Raises `UserError`."""
     for source in (settings.dataset, settings.data):
         if save is not None and source is not None and save.exists() and exists(Path(source)) and save.samefile(source):
-            raise UserError(f"--save: {save} is the data that is learnt from; name another file for the model")
+            raise UserError(f"--save: {save} is the file with the data; name another file for the model")
 
 
 @click.command()
 @click.argument("dataset", required=False)
 @settings_options()
 @click.option("--save", type=click.Path(path_type=Path), help="Write the trained model to this file (safetensors).")
-@click.option("--resume", metavar="RUN", help="Go on with this run from its last snapshot; all settings are its own.")
+@click.option("--resume", metavar="RUN", help="Continue this run from its last snapshot, with its own settings.")
 @extras_options
 @runs_option
 @json_option
@@ -74,16 +74,16 @@ def learn(
     extras: Extras,
     **flags: Any,
 ) -> None:
-    """Train a network on this machine: one process a group, by default one a neuron.
+    """Train a network on this machine, with one process per group (by default, one per neuron).
 
-    DATASET is digits (the default), iris, wine, breast_cancer, xor, semeion, or the path of a file: a table (CSV and its
-    kin, Parquet, JSON, ARFF, svmlight) or arrays (NPZ, NPY).
+    DATASET is digits (the default), iris, wine, breast_cancer, xor, semeion, or the path of a file: a table (CSV,
+    Parquet, JSON, ARFF, svmlight) or arrays (NPZ, NPY).
     """
     check_save(save)
     job = None
     if resume is not None:
         if extras.compare:
-            raise UserError("--compare does not go with --resume, but with a run from its beginning")
+            raise UserError("--compare cannot be used with --resume; it needs a run from the beginning")
         directory, nodes = run_to_resume(runs, resume, dataset, flags)
         config_of_run = directory.config()
         check_relayed(config_of_run.get("wiring", "broker"), relayed=extras.relayed)
@@ -99,7 +99,7 @@ def learn(
         directory = job.create_run(runs)
     result = _learnt(directory, nodes, extras)
     if job and extras.compare:
-        errors.print("once more, without chaos")
+        errors.print("training again without chaos")
         undisturbed = job.create_run(runs, name=f"{directory.path.name}-undisturbed", numbered=True)
         result |= compared(result, _learnt(undisturbed, nodes, Extras()))
         directory.write_json("result", result)
@@ -109,7 +109,7 @@ def learn(
             write_whole(save, directory.model.read_bytes())
         except OSError as fault:
             raise JobError(
-                f"the model can't be written to {save} ({fault.strerror or fault}); the run's own copy is {directory.model}"
+                f"cannot write the model to {save} ({fault.strerror or fault}); the run has a copy: {directory.model}"
             ) from None
         result["model_path"] = str(save)
     if as_json:
@@ -120,7 +120,7 @@ def learn(
 
 
 def _balanced(job: Job | None, directory: RunDirectory) -> dict[str, Any]:
-    """The held-out accuracy that counts every class alike, where nearly all rows are of one class."""
+    """Return the balanced accuracy of the held-out rows, if nearly all rows are of one class."""
     if job is None or job.data.report is None or not job.data.report.one_class:
         return {}
     model = load_model(directory.model)
@@ -129,7 +129,7 @@ def _balanced(job: Job | None, directory: RunDirectory) -> dict[str, Any]:
 
 
 def _learnt(directory: RunDirectory, nodes: int, extras: Extras) -> dict[str, Any]:
-    """Train, with spares and disturbances; the result."""
+    """Train, with spares and faults, and return the result."""
     chaos = extras.chaos_in(directory)
     _watch(directory, nodes + extras.spares, chaos=chaos, relayed=extras.relayed)
     result: dict[str, Any] = directory.read_json("result")
@@ -142,7 +142,7 @@ def _learnt(directory: RunDirectory, nodes: int, extras: Extras) -> dict[str, An
 def _watch(
     directory: RunDirectory, nodes: int, *, verify: bool = False, chaos: RunChaos | None = None, relayed: bool = False
 ) -> None:
-    """Show a run until it has ended. Raises `JobError` with the run's own line if it failed."""
+    """Show the events of a run until it ends. Raises `JobError` with the reason if it failed."""
     failure: str | None = None
     finished = False
     log = EventLog(directory.path / "events.jsonl")
@@ -168,29 +168,29 @@ def _watch(
     if code == 0 and not finished:
         name = directory.path.name
         raise JobError(
-            f"the run {name} was stopped before it had finished; go on with: coordinator learn --resume {name}"
+            f"the run {name} was stopped before it finished; continue it with: coordinator learn --resume {name}"
         )
     if code:
-        raise JobError(f"the run ended with {code} and no word; its logs are in {directory.logs}")
+        raise JobError(f"the run ended with exit code {code} and gave no reason; see the logs in {directory.logs}")
 
 
 @contextlib.contextmanager
 def _able_to_go_on(directory: RunDirectory) -> Iterator[None]:
-    """Begins without what a killed life of the run left behind; whoever interrupts it learns how it would go on."""
+    """Remove the sockets of an earlier process of the run; on Ctrl-C, print the command that continues the run."""
     remove_sockets(directory)
     try:
         yield
     except KeyboardInterrupt:
         name = directory.path.name
-        # Not on the line where the terminal has put ^C.
-        errors.print(f"\nthe run {name} can go on: coordinator learn --resume {name}")
+        # The terminal has printed ^C: begin a new line.
+        errors.print(f"\ncontinue the run {name} with: coordinator learn --resume {name}")
         raise click.Abort from None
 
 
 def _note_failure(directory: RunDirectory, log: EventLog, facts: dict[str, Any]) -> None:
-    """Of a failure that the coordinator did not write down itself, since it could not be started or kept ending."""
+    """Write down a failure, unless the coordinator has done so: it may never have started."""
     if directory.failure() != facts["reason"]:
-        # The reason may be a full disk.
+        # The disk may be full.
         with contextlib.suppress(OSError):
             directory.write_json("failure", facts)
         log.note("failed", facts)
@@ -239,10 +239,10 @@ def _quality(result: Mapping[str, Any]) -> list[tuple[str, str]]:
 @click.command()
 @click.argument("dataset", required=False)
 @settings_options()
-@click.option("--steps", type=click.IntRange(1, 100_000), default=20, show_default=True, help="Steps to compare.")
 @click.option(
-    "--group-sizes", default="1,4,layer", show_default=True, help="The group sizes to compare, one after the other."
+    "--steps", type=click.IntRange(1, 100_000), default=20, show_default=True, help="Number of steps to compare."
 )
+@click.option("--group-sizes", default="1,4,layer", show_default=True, help="Group sizes to compare, one run each.")
 @runs_option
 @json_option
 @click.pass_context
@@ -259,7 +259,7 @@ def verify(
 ) -> None:
     """Train the same network as programs and as textbook matrices, and compare every number of every step.
 
-    Exit 0 if no activity, error, weight or bias differs by more than 1e-12 of the largest of its kind, else 1.
+    Exit with 0 if no activity, error, weight or bias differs by more than 1e-12 of the largest of its kind, else with 1.
     """
     if flags.pop("group_size") is not None:
         raise UserError("verify takes --group-sizes, such as 1,4,layer")

@@ -1,7 +1,7 @@
-"""The `coordinator` command: what it can do, and what every way of ending means.
+"""The command `coordinator` and its exit codes.
 
-Exit codes: 0 fine, 1 the job failed, 2 wrong usage, 130 interrupted. A command's module is imported when the command is
-given, so that help and short commands need not wait for what others use.
+Exit codes: 0 success, 1 the job failed, 2 wrong usage, 130 interrupted. The module of a command is imported when the
+command is given, so that help and short commands do not wait for the imports of other commands.
 """
 
 from __future__ import annotations
@@ -20,27 +20,27 @@ from coordinator.errors import JobError, UserError
 from neuron_node import __version__
 
 COMMANDS = {
-    "learn": ("learn", "Train a network on this machine, every neuron a program of its own."),
-    "serve": ("serve", "Wait for the nodes of a network, train it, and stay up to answer."),
-    "verify": ("learn", "Train as programs and as textbook matrices, and compare every number."),
-    "data": ("data", "Report what is understood of a data set, before anything is learnt from it."),
-    "plan": ("plan", "Work out what a network will need, and whether this machine has it."),
-    "bench": ("bench", "Measure networks of programs, and the bare wire under them."),
-    "runs": ("runs", "The runs that have a folder here, the oldest first."),
-    "status": ("ask", "Where the run stands, and its figures so far."),
-    "neurons": ("ask", "Every neuron: its layer, its state, and where it runs."),
-    "neuron": ("ask", "One neuron: its bias, its synapses' weights, its last activity."),
-    "why": ("ask", "What the run waits for: who waits for whom, down to the cause."),
-    "logs": ("ask", "The log of a program of a local run."),
+    "learn": ("learn", "Train a network on this machine, with one process per group (by default, one per neuron)."),
+    "serve": ("serve", "Wait for the nodes of the network, train it, then stay up and answer requests."),
+    "verify": ("learn", "Train the same network as programs and as textbook matrices, and compare every number."),
+    "data": ("data", "Report what is understood of a data set, without training."),
+    "plan": ("plan", "Estimate what a network needs, and compare it with this machine."),
+    "bench": ("bench", "Measure steps per second of networks, of the bare wire under them, and of matrices."),
+    "runs": ("runs", "List all runs, the oldest first."),
+    "status": ("ask", "Show the state of the run and its figures so far."),
+    "neurons": ("ask", "List all neurons: layer, state, and the program that each one runs in."),
+    "neuron": ("ask", "Show one neuron: its bias, the weights of its synapses, its last activity and error."),
+    "why": ("ask", "Show what blocks the run: which neuron waits for which, down to the cause."),
+    "logs": ("ask", "Print the log of a program of a local run."),
     "predict": ("predict", "Predict the rows of a table."),
-    "evaluate": ("predict", "How good the network is."),
-    "stop": ("ask", "End the service and all its nodes, cleanly."),
+    "evaluate": ("predict", "Measure how good the network is."),
+    "stop": ("ask", "Stop the service and all its nodes in order."),
 }
-"""The module of each command, and the line that the group's help has for it."""
+"""The module of each command, and its line in the help of the group."""
 
 
 class Commands(click.Group):
-    """A group whose commands are imported when they are needed."""
+    """A group that imports a command when it is needed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
         """Return the names, in the order of the table."""
@@ -62,7 +62,7 @@ class Commands(click.Group):
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="coordinator")
-@click.option("--verbose", is_flag=True, help="Say more on stderr.")
+@click.option("--verbose", is_flag=True, help="Print more messages on stderr.")
 def cli(verbose: bool) -> None:
     """A neural network in which every neuron is a program of its own."""
     logging.basicConfig(
@@ -75,7 +75,7 @@ def _terminated(_number: int, _frame: object) -> None:
 
 
 def run(arguments: list[str] | None = None) -> int:
-    """Carry out a command line; the exit code. No fault of the user's or of the job's ends in a traceback."""
+    """Run a command line and return its exit code. Errors of the user or the job are one line, never a traceback."""
     signal.signal(signal.SIGTERM, _terminated)
     prepare_streams()
     try:
@@ -91,13 +91,13 @@ def run(arguments: list[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         return _said("interrupted", 130)
     except BrokenPipeError:
-        # The reader of our output has gone, as `head` does; there is nobody left to tell.
+        # The reader of our output has closed the pipe, as `head` does.
         _to_nowhere()
         return 0
     except OSError as fault:
-        # A full disk under stdout, too few processes or descriptors: what was asked for can't be done here and now.
+        # The disk under stdout is full, or there are too few processes or descriptors.
         _to_nowhere()
-        where = f"{fault.filename}: " if fault.filename else "the output can't be written, or a program not started: "
+        where = f"{fault.filename}: " if fault.filename else "cannot write the output or start a program: "
         return _said(f"{where}{fault.strerror or fault}", 1)
     return code if isinstance(code, int) else 0
 
@@ -108,13 +108,13 @@ def _flush() -> None:
 
 
 def _to_nowhere() -> None:
-    """Send what is still buffered to nowhere, so that it is not tried again at the end of the program."""
+    """Discard buffered output, so that Python does not try to write it again at its end."""
     with contextlib.suppress(OSError, AttributeError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _said(what: object, code: int) -> int:
-    """Say why a command ends, if anybody can hear it, and return its exit code."""
+    """Print why a command ends, if stderr is open, and return its exit code."""
     with contextlib.suppress(OSError, ValueError):
         errors.print(f"coordinator: {what}")
     return code

@@ -24,69 +24,73 @@ SETTINGS = (
     "output_activation", "loss", "seed", "group_size", "wiring", "microbatches", "nodes", "test_fraction", "scaling",
     "preset", "snapshot_interval_steps", "regroup_after_seconds", "name",
 )  # fmt: skip
-"""Every setting but the data set, which is an argument. `coordinator.settings` checks the values, whatever they come from."""
+"""All settings except the data set, which is an argument. `coordinator.settings` checks the values."""
 
-json_option = click.option(
-    "--json", "as_json", is_flag=True, help="Print one JSON object on stdout, all else on stderr."
-)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 runs_option = click.option(
     "--runs",
     type=click.Path(path_type=Path),
     default=lambda: Path(os.environ.get("EXMACHINA_RUNS") or "runs"),
-    help="The folder that holds the runs.  [default: runs]",
+    help="The folder of all runs.  [default: $EXMACHINA_RUNS or runs]",
 )
 
 
 def settings_options(names: Sequence[str] = SETTINGS) -> Callable[[Command], Command]:
-    """One option for each of these settings, and --config."""
+    """Add one option per setting, and --config, to a command."""
 
     def decorate(command: Command) -> Command:
         for name in reversed(names):
-            description = LearnSettings.model_fields[name].description or ""
             metavar = name.rpartition("_")[2].upper()
-            command = click.option(flag_of(name), name, metavar=metavar, help=description)(command)
+            command = click.option(flag_of(name), name, metavar=metavar, help=_help_of(name))(command)
         config = click.Path(path_type=Path)
         return click.option(
-            "--config", type=config, envvar="EXMACHINA_CONFIG", help="A TOML file with settings; flags win."
+            "--config",
+            type=config,
+            envvar="EXMACHINA_CONFIG",
+            help="A TOML file with settings; options take precedence.",
         )(command)
 
     return decorate
 
 
+def _help_of(name: str) -> str:
+    field = LearnSettings.model_fields[name]
+    return f"{field.title}: {field.description}."
+
+
 TABLE_SETTINGS = ("delimiter", "decimal", "encoding", "header", "na", "ignore", "inputs")
-"""The settings that say how a table is to be read."""
+"""The settings that override how a table is read."""
 
 
 def table_options(command: Command) -> Command:
-    """How a table is to be read, where that is not found out."""
+    """Add the options of `TABLE_SETTINGS` to a command."""
     for name in reversed(TABLE_SETTINGS):
-        description = LearnSettings.model_fields[name].description or ""
-        command = click.option(flag_of(name), name, metavar=name.upper(), help=description)(command)
+        command = click.option(flag_of(name), name, metavar=name.upper(), help=_help_of(name))(command)
     return command
 
 
 def table_options_of(flags: dict[str, Any], target: str | None = None) -> TableOptions:
-    """Take the options of `table_options` out of `flags`, and return what they say. Raises `UserError`."""
+    """Take the options of `table_options` out of `flags`, and return their values. Raises `UserError`."""
     values = {name: flags.pop(name) for name in TABLE_SETTINGS}
     return resolve_settings({**values, "target": target}, {}, None).table_options
 
 
 def broker_endpoint_options(command: Command) -> Command:
-    """Where the broker is."""
+    """Add the options with the endpoints of the broker to a command."""
     command = click.option(
         "--broker-out",
         metavar="ENDPOINT",
-        help="Where the broker gives messages.  [default: $EXMACHINA_BROKER_OUT or port 5572 here]",
+        help="Endpoint that the broker sends from.  [default: $EXMACHINA_BROKER_OUT or local port 5572]",
     )(command)
     return click.option(
         "--broker-in",
         metavar="ENDPOINT",
-        help="Where the broker takes messages.  [default: $EXMACHINA_BROKER_IN or port 5571 here]",
+        help="Endpoint that the broker receives at.  [default: $EXMACHINA_BROKER_IN or local port 5571]",
     )(command)
 
 
 def broker_options(command: Command) -> Command:
-    """Where a running service is."""
+    """Add the options that locate a running service to a command."""
     command = click.option(
         "--patience",
         type=click.FloatRange(0.1, 3600),
@@ -94,21 +98,21 @@ def broker_options(command: Command) -> Command:
         show_default=True,
         help="Seconds to wait for an answer.",
     )(command)
-    command = click.option("--run", "run_name", metavar="NAME", help="Ask the local run of this name instead.")(command)
+    command = click.option("--run", "run_name", metavar="NAME", help="Name of a local run to query instead.")(command)
     return broker_endpoint_options(command)
 
 
 def endpoints(runs: Path, run_name: str | None, broker_in: str | None, broker_out: str | None) -> Endpoints:
-    """Where to find the service: a local run's broker, or the given endpoints, or the environment's. Raises `UserError`."""
+    """Find the broker: of the local run, else from the options, else from the environment. Raises `UserError`."""
     if run_name:
         directory = RunDirectory.existing(runs, run_name)
         if not (directory.path / "endpoints.json").exists():
             raise UserError(
-                f"the run {run_name} is over; its network is in {directory.model} (predict --model), its figures in result.json"
+                f"the run {run_name} has ended; its network is in {directory.model} (predict --model), its figures in result.json"
             )
         if directory.holder() is None:
             raise UserError(
-                f"the run {run_name} was cut off and nobody is at work on it; go on with: coordinator learn --resume {run_name}"
+                f"the run {run_name} was interrupted; continue it with: coordinator learn --resume {run_name}"
             )
         stored = directory.read_json("endpoints")
         if not (

@@ -1,7 +1,7 @@
-"""What is printed: results on stdout, everything else on stderr.
+"""Printing: results on stdout, everything else on stderr.
 
-Text is written as it is: nothing in it is markup, and characters that would steer a terminal are shown as escapes. What
-the output's encoding lacks is written as an escape too.
+Text is printed as it is: it contains no markup, and control characters are escaped. Characters that the encoding of the
+output lacks are escaped too.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 ROWS_MEASURED = 1_000
-"""A table's columns are as wide as their widest cell in so many rows."""
+"""The number of rows that determine the widths of the columns."""
 
 
 class Stream:
-    """One of the two standard outputs, as it is when something is written."""
+    """Standard output or standard error, looked up whenever text is written."""
 
     def __init__(self, name: str) -> None:
         self._name = name
 
     def print(self, text: object = "", **_: object) -> None:
-        """Write lines; a stream that is closed takes them to nowhere."""
+        """Write lines. If standard error is closed, discard them."""
         stream: TextIO | None = getattr(sys, self._name)
         if stream is None:
             if self._name == "stdout":
@@ -39,13 +39,13 @@ class Stream:
 
     @property
     def is_terminal(self) -> bool:
-        """Whether a person looks at it."""
+        """Whether the stream is a terminal."""
         stream = getattr(sys, self._name)
         return stream is not None and bool(stream.isatty())
 
     def console(self) -> Console:
-        """Return rich's view of it, for a bar that moves."""
-        from rich.console import Console  # noqa: PLC0415 - 60 ms that only a bar needs
+        """Return a console of rich on this stream, for progress bars."""
+        from rich.console import Console  # noqa: PLC0415 - takes 60 ms
 
         return Console(stderr=self._name == "stderr", highlight=False, soft_wrap=True, markup=False, emoji=False)
 
@@ -55,14 +55,14 @@ results = Stream("stdout")
 
 
 def prepare_streams() -> None:
-    """Let no character that a stream's encoding lacks end a command."""
+    """Escape characters that the encoding of a stream lacks."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
 
 
 def printable(text: str) -> str:
-    """Return text with characters that are not printed, such as those that steer a terminal, as escapes."""
+    """Return text with control characters and other unprintable characters as escapes."""
     if text.isprintable():
         return text
     return "".join(
@@ -72,12 +72,12 @@ def printable(text: str) -> str:
 
 
 def print_json(value: Any) -> None:
-    """One JSON object on a line of its own."""
+    """Print one JSON object on a line of its own."""
     results.print(json.dumps(value))
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str | None = None) -> None:
-    """A table; numbers to the right, None as a dash. No cell is cut."""
+    """Print a table; numbers are aligned to the right, None is a dash. No cell is cut."""
     table = Table(columns, list(rows))
     if title:
         results.print(title)
@@ -88,12 +88,12 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: st
 
 
 class Table:
-    """Columns that are as wide as the first rows need; later rows keep to them where they can."""
+    """A table whose first rows determine the widths of the columns."""
 
     def __init__(
         self, columns: Sequence[str], rows: Sequence[Sequence[Any]], right: Sequence[bool] | None = None
     ) -> None:
-        """`right` says which columns stand to the right; by default those of numbers."""
+        """Measure the first rows. `right` says which columns are aligned to the right, by default those of numbers."""
         self.rows = rows
         self._columns = [printable(column) for column in columns]
         self._right = right or [any(_is_number(row[index]) for row in rows) for index in range(len(columns))]
@@ -103,11 +103,11 @@ class Table:
         ]
 
     def heading(self) -> str:
-        """Return the line of the columns' names."""
+        """Return the line with the names of the columns."""
         return self._line(self._columns)
 
     def lines(self, rows: Iterable[Sequence[Any]]) -> Iterable[str]:
-        """Yield a line for each row."""
+        """Yield one line per row."""
         for row in rows:
             yield self._line([printable(shown(value)) for value in row])
 
@@ -124,7 +124,7 @@ def _is_number(value: Any) -> bool:
 
 
 def shown(value: Any) -> str:
-    """A value as people read it."""
+    """Format a value for a table."""
     if value is None:
         return "-"
     if isinstance(value, float):

@@ -1,4 +1,4 @@
-"""`plan`: what a network will need, before anything is started."""
+"""The command `plan`: estimate the resources of a network before it is started."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ from coordinator.wiring import picked_wiring
 
 
 @click.command()
-@click.option("--layers", required=True, help="The sizes of all layers, as 784,128,10.")
-@click.option("--group-size", default="1", show_default=True, help="Neurons a program, layer or auto.")
-@click.option("--batch-size", default="16", show_default=True, help="Samples a step.")
+@click.option("--layers", required=True, help="Sizes of all layers, such as 784,128,10.")
+@click.option("--group-size", default="1", show_default=True, help="Neurons per program, layer or auto.")
+@click.option("--batch-size", default="16", show_default=True, help="Samples per step.")
 @click.option(
     "--spares",
     type=click.IntRange(0, MOST_SPARES),
     default=0,
     show_default=True,
-    help="Nodes beyond those that are needed.",
+    help="Number of extra nodes.",
 )
 @click.option(
     "--wiring",
     type=click.Choice(["auto", "broker", "direct"]),
     default="broker",
     show_default=True,
-    help="Which way data go.",
+    help="Path of the data.",
 )
 @click.option(
-    "--nodes", type=click.IntRange(1), default=None, help="Programs that host all groups.  [default: one a group]"
+    "--nodes", type=click.IntRange(1), default=None, help="Programs that host all groups.  [default: one per group]"
 )
 @json_option
 def plan(
     layers: str, group_size: str, batch_size: str, spares: int, wiring: str, nodes: int | None, as_json: bool
 ) -> None:
-    """Work out what a network will need: programs, open files, memory, messages; and whether this machine has it.
+    """Estimate what a network needs (programs, open files, memory, messages) and compare it with this machine.
 
-    Exit 2, with one line that names a group size that would do, if it has not.
+    If the network does not fit, exit with 2 and name a group size that fits.
     """
     sizes = layers_of(layers)
     groups = group_sizes_of("--group-size", group_size, ("layer", "auto"))
@@ -98,9 +98,9 @@ def _print_needs(needs: Needs, machine: Machine) -> None:
             ("open files, broker", needs.descriptors_broker, machine.descriptors),
             ("open files, any other program", needs.descriptors_a_program, machine.descriptors),
             ("memory, MB", needs.memory_megabytes, machine.memory_megabytes),
-            ("messages a step", needs.messages_per_step, None),
-            ("deliveries a step", needs.deliveries_per_step, None),
-            ("bytes sent a step", needs.bytes_per_step, None),
-            ("bytes delivered a step", needs.delivered_bytes_per_step, None),
+            ("messages per step", needs.messages_per_step, None),
+            ("deliveries per step", needs.deliveries_per_step, None),
+            ("bytes sent per step", needs.bytes_per_step, None),
+            ("bytes delivered per step", needs.delivered_bytes_per_step, None),
         ],
     )

@@ -1,4 +1,4 @@
-"""`predict` and `evaluate`: through a running service's neurons, or through a saved model's, in memory."""
+"""The commands `predict` and `evaluate`, with a running service or with a saved model."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ model_option = click.option(
 
 @dataclass(frozen=True)
 class Network:
-    """Something that rows can be sent through: how they are encoded, and the way there."""
+    """A network for rows: their encoding, and functions that send them through the network."""
 
     encoding: Encoding
     loss: str
@@ -54,7 +54,7 @@ class Network:
 
 @contextmanager
 def network(model: Path | None, runs: Path, where: dict[str, Any]) -> Iterator[Network]:
-    """The saved model's network, or the running service's."""
+    """Open the network of a saved model or of a running service."""
     patience = where.pop("patience")
     if model is not None:
         saved = load_model(model)
@@ -83,14 +83,14 @@ def network(model: Path | None, runs: Path, where: dict[str, Any]) -> Iterator[N
 @table_options
 @broker_options
 @runs_option
-@click.option("--csv", "form", flag_value="csv", help="Print a table as CSV in UTF-8, a line for each row.")
+@click.option("--csv", "form", flag_value="csv", help="Print a table as CSV in UTF-8, with one line per row.")
 @click.option("--json", "form", flag_value="json", help="Print one JSON object on stdout, all else on stderr.")
-@click.option("--json-lines", "form", flag_value="json-lines", help="Print a JSON object for each row.")
+@click.option("--json-lines", "form", flag_value="json-lines", help="Print one JSON object per row.")
 def predict(source: str, model: Path | None, runs: Path, form: str | None, **where: Any) -> None:
     """Predict the rows of a table.
 
-    They come from a file of any kind that learn reads, or from stdin, with or without the target. Columns are found by
-    the model's names where there is a header, and by their order otherwise.
+    The table comes from a file of any format that learn reads, or from stdin, with or without the target. With a header,
+    columns are matched by name, otherwise by position.
     """
     options = table_options_of(where)
     if source == "-" and sys.stdin is None:
@@ -99,7 +99,7 @@ def predict(source: str, model: Path | None, runs: Path, form: str | None, **whe
         network(model, runs, where) as net,
         open_rows(sys.stdin if source == "-" else Path(source), net.encoding, options) as rows,
     ):
-        # What is known of the columns stands before the first answer, what is known of the cells after the last.
+        # Notes on columns come before the first prediction, notes on cells after the last.
         said = len(rows.said)
         for note in rows.said:
             errors.print(f"note: {note}")
@@ -113,7 +113,7 @@ def predict(source: str, model: Path | None, runs: Path, form: str | None, **whe
 @click.command()
 @click.argument("dataset", required=False)
 @click.option("--data", type=click.Path(path_type=Path), help="The file of the data set semeion.")
-@click.option("--target", help="The target's column: its name, first, last or its number.")
+@click.option("--target", help="The column of the target: its name, first, last or its number.")
 @model_option
 @table_options
 @broker_options
@@ -128,9 +128,9 @@ def evaluate(
     as_json: bool,
     **where: Any,
 ) -> None:
-    """How good the network is.
+    """Measure how good the network is.
 
-    On DATASET (a name or a file: all of its rows), or on a service's held-out samples.
+    The samples are all rows of DATASET (a name or a file), or the held-out samples of the service.
     """
     options = table_options_of(where, target)
     notes: tuple[str, ...] = ()
@@ -140,7 +140,7 @@ def evaluate(
             activities, targets, notes = net.forward(rows.inputs), rows.targets, rows.notes
         elif net.held_out is None:
             raise UserError(
-                "a saved model has no held-out samples with it; name a data set or a file: evaluate DATASET --model …"
+                "a saved model contains no held-out samples; name a data set or a file: evaluate DATASET --model …"
             )
         else:
             activities, targets = net.held_out()

@@ -30,11 +30,11 @@ class Printer(Protocol):
 
     @abstractmethod
     def end(self, rows: int) -> None:
-        """Print what comes after the last row."""
+        """Print the end, after the last row."""
 
 
 class Predictions:
-    """All predictions of a command. As a context manager it prints the end, if nothing went wrong."""
+    """The predictions of a command. As a context manager, it prints the end unless an error occurred."""
 
     def __init__(self, encoding: Encoding, printer: Callable[[Encoding], Printer]) -> None:
         self._printer = printer(encoding)
@@ -61,7 +61,7 @@ class TablePrinter:
         self._table: Table | None = None
 
     def rows(self, first: int, activities: Array) -> None:
-        """Print a batch; the first one decides how wide the columns are."""
+        """Print a batch; the first batch determines the widths of the columns."""
         columns, lines = self._lines(first, activities)
         if self._table is None:
             self._table = Table(columns, lines, [index != 1 for index in range(len(columns))])
@@ -131,7 +131,7 @@ class JsonPrinter:
         self._encoding = encoding
         self._before = '{"predictions": ['
 
-    def rows(self, first: int, activities: Array) -> None:  # noqa: ARG002 - their order tells
+    def rows(self, first: int, activities: Array) -> None:  # noqa: ARG002 - the order is the number
         """Print a batch."""
         parts = [json.dumps(prediction) for prediction in predictions(self._encoding, activities)]
         _write(self._before + ", ".join(parts))
@@ -143,7 +143,7 @@ class JsonPrinter:
 
 
 class JsonLinesPrinter:
-    """A JSON object for each row."""
+    """One JSON object per row."""
 
     def __init__(self, encoding: Encoding) -> None:
         self._encoding = encoding
@@ -177,7 +177,7 @@ FORMATS: dict[str, Callable[[Encoding], Printer]] = {
 
 
 def _write(text: str, encoding: str | None = None) -> None:
-    """Write to standard output, in its own encoding or in the one that the format has."""
+    """Write to standard output, in its own encoding or in that of the format."""
     stream = sys.stdout
     if stream is None:
         raise JobError("standard output is closed, so nothing can be printed")

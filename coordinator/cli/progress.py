@@ -1,4 +1,4 @@
-"""A run as it goes on: a progress bar on a terminal, plain lines elsewhere. Always on stderr."""
+"""The progress of a run on stderr: a progress bar on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 class Watcher(Protocol):
-    """Is told every event of a run."""
+    """Receives every event of a run."""
 
     def __call__(self, event: str, facts: dict[str, Any]) -> None:
-        """Take one event."""
+        """Handle one event."""
 
 
 def _percent(value: float | None) -> str:
@@ -30,7 +30,7 @@ def _number(value: float | None) -> str:
 
 def _waiting(facts: dict[str, Any]) -> str:
     missing = facts["need"] - facts["have"]
-    return f"waiting for nodes: {facts['have']} of {facts['need']} are here; start {missing} more to go on"
+    return f"waiting for nodes: {facts['have']} of {facts['need']} are here; start {missing} more"
 
 
 def _recovery(facts: dict[str, Any]) -> str:
@@ -43,7 +43,7 @@ def _recovered(facts: dict[str, Any]) -> str:
 
 def _ended(facts: dict[str, Any]) -> str:
     code = facts["code"]
-    how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
+    how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
     return f"{facts['program']} (process {facts['process']}) {how} and was started again"
 
 
@@ -53,25 +53,25 @@ def _epoch(facts: dict[str, Any]) -> str:
 
 
 LINES: dict[str, Callable[[dict[str, Any]], str]] = {
-    "wired": lambda facts: f"wired: {facts['nodes']} nodes proved their links in {facts['seconds']:.1f} s",
+    "wired": lambda facts: f"wired: {facts['nodes']} nodes connected in {facts['seconds']:.1f} s",
     "recovery": _recovery,
     "recovered": _recovered,
     "epoch": _epoch,
     "ended": _ended,
-    "stalled": lambda facts: f"the step does not get done: {facts['why']}",
-    "regrouped": lambda facts: f"{facts['neuron']} moves in with others, on {facts['node']}",
+    "stalled": lambda facts: f"a step is stuck: {facts['why']}",
+    "regrouped": lambda facts: f"{facts['neuron']} now runs in program {facts['node']}",
     "unsaved": lambda facts: f"{facts['reason']}; trying again",
-    "put_aside": lambda facts: f"{facts['program']} keeps ending and is put aside; its log is {facts['log']}",
+    "put_aside": lambda facts: f"{facts['program']} keeps ending and is not started again; its log is {facts['log']}",
 }
-"""What is said of an event, by its name. Those that are not here are not for people, or have a place of their own."""
+"""The line of each event that is printed. Other events are not printed, or are printed elsewhere."""
 
 LINES_OF_EPOCHS = 20
 REPEATED = ("unsaved",)
-"""Events that come again and again while nothing changes: said once, until something else has been said."""
+"""Events that repeat while nothing changes: printed once, until another line has been printed."""
 
 
 def line_of(event: str, facts: dict[str, Any]) -> str | None:
-    """What to say of an event, if anything; of very many epochs only the first, some, and the last."""
+    """Return the line of an event, or None. Of many epochs, only the first, some, and the last have a line."""
     if event == "epoch" and facts["epochs"] > LINES_OF_EPOCHS:
         every = -(-facts["epochs"] // LINES_OF_EPOCHS)
         if facts["epoch"] % every and facts["epoch"] not in (1, facts["epochs"]):
@@ -80,7 +80,7 @@ def line_of(event: str, facts: dict[str, Any]) -> str | None:
 
 
 class PlainLines:
-    """A line for what matters; `waiting` only when it has not changed for a while, so that a start is not a page long."""
+    """Prints one line per important event; the event `waiting` only if asked to, so that a start is not a page long."""
 
     def __init__(self, say_waiting: bool = False) -> None:
         self._say_waiting = say_waiting
@@ -93,7 +93,7 @@ class PlainLines:
         return None
 
     def __call__(self, event: str, facts: dict[str, Any]) -> None:
-        """Say one event."""
+        """Print one event."""
         if event == "waiting" and self._say_waiting:
             errors.print(_waiting(facts))
         elif (line := line_of(event, facts)) and not (event in REPEATED and line == self._said):
@@ -102,7 +102,7 @@ class PlainLines:
 
 
 class ProgressBar:
-    """One bar over all steps, and a line above it for what matters."""
+    """One bar over all steps, and lines above it for important events."""
 
     def __init__(self) -> None:
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415 - slow to import
@@ -116,7 +116,7 @@ class ProgressBar:
             TimeRemainingColumn(compact=True),
             console=errors.console(),
             transient=True,
-            # No thread of its own: the bar moves when the run does.
+            # Refresh without a thread: the bar changes with the events of the run.
             auto_refresh=False,
         )
         self._task: TaskID | None = None
@@ -158,5 +158,5 @@ class ProgressBar:
 
 
 def watcher(*, quiet: bool = False) -> PlainLines | ProgressBar:
-    """What suits where stderr goes."""
+    """Return a progress bar if stderr is a terminal, else plain lines."""
     return ProgressBar() if errors.is_terminal and not quiet else PlainLines()

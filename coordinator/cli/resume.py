@@ -1,4 +1,4 @@
-"""`learn --resume RUN`: the run to go on with, if nothing speaks against it."""
+"""The option `learn --resume RUN`: find and check the run to continue."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from coordinator.settings import LearnSettings, flag_of
 
 
 def run_to_resume(runs: Path, name: str, dataset: str | None, flags: Mapping[str, Any]) -> tuple[RunDirectory, int]:
-    """The run's folder and the nodes that it needs; nothing is written. Raises `UserError`."""
+    """Return the folder of the run and its number of nodes, without writing anything. Raises `UserError`."""
     _check_no_setting(flags)
     directory = RunDirectory.existing(runs, name)
     config = config_to_go_on(directory)
@@ -38,13 +38,13 @@ def run_to_resume(runs: Path, name: str, dataset: str | None, flags: Mapping[str
 
 
 def remove_sockets(directory: RunDirectory) -> None:
-    """Remove the sockets of a run that was killed with everything that would have removed them."""
+    """Remove the sockets that a killed run has left behind."""
     try:
         inward = str(directory.read_json("endpoints")[0])
     except (UserError, LookupError, TypeError):
         return
     folder = Path(inward.removeprefix("ipc://")).parent
-    # Nothing but what a launcher has made.
+    # Only folders that a launcher makes.
     if (
         folder.parent == Path(tempfile.gettempdir())
         and folder.name.startswith("exmachina-")
@@ -58,7 +58,9 @@ def _check_no_setting(flags: Mapping[str, Any]) -> None:
     if click.get_current_context().get_parameter_source("config") is ParameterSource.COMMANDLINE:
         given.append("--config")
     if given:
-        raise UserError(f"{given[0]} does not go with --resume: a run goes on with the settings that it was begun with")
+        raise UserError(
+            f"{given[0]} cannot be used with --resume: a run continues with the settings that it was started with"
+        )
 
 
 def _check_same_data(name: str, config: Mapping[str, Any], dataset: str | None, data: str | None) -> None:
@@ -69,6 +71,6 @@ def _check_same_data(name: str, config: Mapping[str, Any], dataset: str | None, 
     table = load_table(asked, data=Path(data) if data is not None else None, options=options)
     if table.sha256 != config["data_sha256"]:
         raise UserError(
-            f"{data or asked} is not the data that the run {name} was begun with (another SHA-256); "
-            "leave it out to go on with the run's own copy, or begin another run"
+            f"{data or asked} is not the data that the run {name} was started with (another SHA-256); "
+            "leave it out to continue with the copy of the run, or start another run"
         )

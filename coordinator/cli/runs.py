@@ -1,4 +1,4 @@
-"""`runs`: the folders of all runs here; `runs show` and `runs rm` are for one, and for some of them."""
+"""The commands `runs`, `runs show` and `runs rm`: list, show and remove runs."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FIGURES = (
     "recoveries",
     "weights_sha256",
 )
-"""The figures of a finished run that are shown to people; `--json` has them all."""
+"""The figures of a finished run in the table; `--json` has all of them."""
 
 
 @click.group(invoke_without_command=True)
@@ -30,7 +30,7 @@ FIGURES = (
 @json_option
 @click.pass_context
 def runs(context: click.Context, /, runs: Path, as_json: bool) -> None:
-    """The runs that have a folder here, the oldest first."""
+    """List all runs, the oldest first."""
     if context.invoked_subcommand is not None:
         return
     rows = sorted(
@@ -50,7 +50,7 @@ def runs(context: click.Context, /, runs: Path, as_json: bool) -> None:
 @runs_option
 @json_option
 def show(name: str, runs: Path, as_json: bool) -> None:
-    """One run: its config, its figures, its snapshots, and what happened."""
+    """Show one run: its config, figures, snapshots and last events."""
     facts = details_of(RunDirectory.existing(runs, name))
     if as_json:
         print_json(facts)
@@ -82,14 +82,14 @@ def show(name: str, runs: Path, as_json: bool) -> None:
 
 @runs.command()
 @click.argument("names", nargs=-1, required=True)
-@click.option("--yes", is_flag=True, help="Don't ask.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @runs_option
 def rm(names: tuple[str, ...], yes: bool, runs: Path) -> None:
-    """Remove runs, with everything in their folders. None is removed if one of them can't be."""
+    """Remove runs with everything in their folders: all of the named runs, or none if one cannot be removed."""
     directories = [removable(runs, name) for name in dict.fromkeys(names)]
     if not yes and sys.stdin.isatty():
         what = ", ".join(directory.path.name for directory in directories)
-        click.confirm(f"Remove {what}, with all that was learnt?", abort=True, err=True)
+        click.confirm(f"Remove {what} and everything in the folder?", abort=True, err=True)
     for directory in directories:
         remove(directory)
 
@@ -118,7 +118,7 @@ def _whole(whole: bool) -> str:
 
 
 def _event(event: dict[str, Any]) -> tuple[str, str, str]:
-    """Time, name, and the facts that fit on a line."""
+    """Return time, name, and as many facts as fit on a line."""
     facts = {key: value for key, value in event.items() if key not in ("time", "event") and value is not None}
     line = ", ".join(f"{key} {shown(value)}" for key, value in list(facts.items())[:6])
     return str(event.get("time", ""))[:19].replace("T", " "), event["event"], line

@@ -1,4 +1,4 @@
-"""`serve`: the long-lived coordinator of a network whose nodes somebody else starts, as Compose does."""
+"""The command `serve`: a coordinator for nodes that are started separately, for example by Compose."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ LARGEST_LOG_BYTES = 8 * 1024 * 1024
 @click.option(
     "--allow-mixed",
     is_flag=True,
-    help="Let nodes of another CPU type or NumPy take part; weights are then not exactly repeatable.",
+    help="Accept nodes with another CPU type or NumPy version; weights are then not exactly repeatable.",
 )
 @broker_endpoint_options
 @click.option(
     "--listen",
     metavar="ENDPOINT",
-    help="Where nodes hear this program in direct wiring, tcp://HOST:PORT, * for any.  "
-    "[default: $EXMACHINA_LISTEN or any port here]",
+    help="Endpoint of this program in direct wiring, tcp://HOST:PORT, * for any.  "
+    "[default: $EXMACHINA_LISTEN or any local port]",
 )
 @runs_option
 @click.pass_context
@@ -54,11 +54,11 @@ def serve(
     runs: Path,
     **flags: Any,
 ) -> None:
-    """Wait for as many nodes as the network has groups, or --nodes, train as asked, then stay up and answer.
+    """Wait for the nodes of the network, train it, then stay up and answer requests.
 
-    The broker and the nodes are programs of their own: neuron-broker, and one neuron-node a group. A run of the same
-    name (by default that of the data set), settings and data goes on where it stood; SIGTERM and Ctrl-C leave the nodes,
-    for the next coordinator. `coordinator stop` ends the nodes too.
+    The broker and the nodes are separate programs: neuron-broker, and one neuron-node per group (or --nodes). A run with
+    the same name (by default, the name of the data set), settings and data continues from its last snapshot. SIGTERM and
+    Ctrl-C stop only the coordinator, and the nodes wait for the next one. `coordinator stop` stops the nodes too.
     """
     where = endpoints(runs, None, broker_in, broker_out)
     listening = listening_at("--listen", listen or os.environ.get("EXMACHINA_LISTEN") or "tcp://127.0.0.1:*")
@@ -75,9 +75,8 @@ def serve(
     layers = "-".join(map(str, job.network.layers))
     restart = service.plan.restart
     errors.print(
-        f"{job.data.dataset} {layers}: {nodes} nodes wanted at {where.inward}; run {directory.path.name}"
+        f"{job.data.dataset} {layers}: waiting for {nodes} nodes at {where.inward}; run {directory.path.name}"
         + (f" goes on after step {restart.step:,}" if restart else ""),
-        markup=False,
     )
     watch.trained = service.plan.trained is not None
     code = service.run(where, listening=listening)
@@ -87,7 +86,7 @@ def serve(
 
 
 def _run_of(job: Job, runs: Path, mixed: bool) -> RunDirectory:
-    """The run that goes on, or a new one. Raises `UserError` if another coordinator is at work in the former."""
+    """Return the run to continue, or a new one. Raises `UserError` if another coordinator works on the run."""
     name = job.settings.name or job.data.dataset
     directory = job.begun_before(runs, name, mixed_arithmetic=mixed)
     if directory is not None:
@@ -95,23 +94,23 @@ def _run_of(job: Job, runs: Path, mixed: bool) -> RunDirectory:
         try:
             config_to_go_on(directory)
         except UserError as fault:
-            errors.print(f"{fault}; this is another run")
+            errors.print(f"{fault}; starting another run")
         else:
             if job.placement is not None:
                 size = directory.config()["group_size"]
-                errors.print(f"group size auto: {size:,}, as the run {directory.path.name} was begun")
+                errors.print(f"group size auto: {size:,}, as in the run {directory.path.name}")
             return directory
     say_placement(job)
     return job.create_run(runs, name=name, mixed_arithmetic=mixed, numbered=True)
 
 
 class _Watch:
-    """Plain lines, and what came of it."""
+    """Prints plain lines, and remembers how the run ended."""
 
     def __init__(self, directory: RunDirectory) -> None:
         self.failure: str | None = None
         self.trained = False
-        """Whether the network had learned already when this coordinator began."""
+        """Whether the training had finished before this coordinator started."""
         self._directory = directory
         self._lines = PlainLines(say_waiting=True)
 
@@ -128,6 +127,4 @@ class _Watch:
 def _say_trained(result: dict[str, Any]) -> None:
     accuracy = result["test_accuracy"]
     figure = f"R² {result['test_r2']:.3f}" if accuracy is None else f"accuracy {100 * accuracy:.1f} %"
-    errors.print(
-        f"trained: {figure} held out, weights sha256 {result['weights_sha256']}; ready for questions", markup=False
-    )
+    errors.print(f"trained: {figure} held out, weights sha256 {result['weights_sha256']}; ready for requests")

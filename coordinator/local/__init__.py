@@ -1,1 +1,1 @@
-"""A whole network on this machine: one supervisor, and under it the broker, the coordinator and a process for each group."""
+"""A whole network on this machine: a supervisor with broker, coordinator and one process per node."""

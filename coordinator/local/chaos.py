@@ -1,8 +1,7 @@
-"""Chaos: which programs of a local run are disturbed, how, and when. It decides; the supervisor does it (`disturber`).
+"""Chaos decides which faults happen in a local run, and when. The supervisor injects them (`disturber`).
 
-Everything is drawn from a seed before the first disturbance: the order of the kinds, the neurons whose programs are
-hit, and the number of finished steps after which it happens. So the same seed disturbs the same neurons in the same
-order, though not at the same microsecond.
+A seed decides before the first fault: the order of the kinds, the neurons, and the number of finished steps before each fault.
+So the same seed disturbs the same neurons in the same order, but not at the same microsecond.
 """
 
 from __future__ import annotations
@@ -19,25 +18,25 @@ from neuron_node.initial import uniform
 
 KINDS = {
     "kill": "kill -9 of a neuron's program",
-    "pause": "SIGSTOP of a neuron's program, and SIGCONT when the others have gone on without it",
-    "partition": "a neuron's program cut off from the broker, both ways, until the others have gone on without it",
+    "pause": "SIGSTOP of a neuron's program, and SIGCONT when the others have continued without it",
+    "partition": "a neuron's program is disconnected from the broker until the others have continued without it",
     "broker": "kill -9 of the broker",
     "coordinator": "kill -9 of the coordinator",
-    "everything": "kill -9 of all of them at once",
+    "everything": "kill -9 of all these programs at once",
 }
 MOST_OF_A_KIND = 10_000
 LAST_PART_OF_A_RUN = 0.9
-"""Nothing is begun after this part of the steps, so that the last disturbance too has steps to be recovered in."""
+"""No fault begins after this share of the steps, so that the run can recover from the last fault too."""
 LINGER_AT_MOST_MS = 400.0
-"""What is held is let go so long after the others went on without it, at most; how long is drawn."""
+"""The longest time from the recovery of the others to the release of a held program; the seed decides the time."""
 HOLD_AT_MOST_MS = 20_000.0
-"""Nothing is held for longer, even if nobody notices."""
+"""No program is held for longer, even without a recovery."""
 HOLDING = ("pause", "partition")
 
 
 @dataclass(frozen=True)
 class Chaos:
-    """What was asked for: how many disturbances of each kind; one after the other, or (`overlap`) as they come."""
+    """The requested number of faults of each kind; one after the other, or several at once (`overlap`)."""
 
     counts: Mapping[str, int]
     seed: int = 0
@@ -45,28 +44,28 @@ class Chaos:
 
     @property
     def relayed(self) -> bool:
-        """Whether nodes must be reached through a relay, so that they can be cut off."""
+        """Whether nodes connect through a relay, so that they can be disconnected."""
         return "partition" in self.counts
 
 
 def parse_counts(text: str) -> dict[str, int]:
-    """`kill=20,pause=5` as numbers by kind. Raises `UserError`."""
-    right = f"right would be KIND=COUNT, …, such as kill=20,pause=5; the kinds are {', '.join(KINDS)}"
+    """Parse `kill=20,pause=5`. Raises `UserError`."""
+    right = f"give KIND=COUNT, …, such as kill=20,pause=5; the kinds are {', '.join(KINDS)}"
     counts: dict[str, int] = {}
     for part in text.split(","):
         kind, equals, number = (piece.strip() for piece in part.partition("="))
         if not equals or kind not in KINDS:
-            raise UserError(f"--chaos: {part.strip()[:60]!r} is no disturbance; {right}")
+            raise UserError(f"--chaos: {part.strip()[:60]!r} is not a kind of fault with a count; {right}")
         if not (number.isascii() and number.isdigit() and len(number) <= 9 and 1 <= int(number) <= MOST_OF_A_KIND):
             raise UserError(f"--chaos: {kind} must be a whole number from 1 to {MOST_OF_A_KIND:,}, not {number[:60]!r}")
         if kind in counts:
-            raise UserError(f"--chaos: {kind} stands there twice; give it once, with the sum")
+            raise UserError(f"--chaos: {kind} is given twice; give it once, with the sum")
         counts[kind] = int(number)
     return counts
 
 
 class Disturbance(NamedTuple):
-    """One disturbance. `neuron` is whose program is hit, where the kind hits one."""
+    """One fault. `neuron` names the program, for kinds that hit the program of a neuron."""
 
     number: int
     kind: str
@@ -76,7 +75,7 @@ class Disturbance(NamedTuple):
 
 
 def drawn(chaos: Chaos, steps: int, neurons: list[str]) -> list[Disturbance]:
-    """All disturbances of a run of so many steps, in order: a pure function of the arguments."""
+    """Return all faults of a run, in order: a pure function of the arguments."""
     kinds = [kind for kind in KINDS for _ in range(chaos.counts.get(kind, 0))]
     count = len(kinds)
     order, when, whom, linger = (
@@ -97,7 +96,7 @@ def drawn(chaos: Chaos, steps: int, neurons: list[str]) -> list[Disturbance]:
 
 @dataclass
 class _Struck:
-    """A disturbance that has begun: what has been seen of it, and whether it is over."""
+    """A fault that has begun, and its state."""
 
     disturbance: Disturbance
     recovered: bool = False
@@ -106,15 +105,15 @@ class _Struck:
 
     @property
     def over(self) -> bool:
-        """The network has gone on, and whoever was held has been let go."""
+        """Whether the network has recovered, and a held program has been released."""
         return self.recovered and (self.released or self.disturbance.kind not in HOLDING)
 
 
 class Director:
-    """Is told everything that happens in a run, and says what to do to it: commands for the supervisor."""
+    """Receives all events of a run, and returns commands for the supervisor."""
 
     def __init__(self, chaos: Chaos, spares: int, placements: Callable[[], Mapping[str, Mapping[str, Any]]]) -> None:
-        """`placements` says where each neuron lives now: its node's name under `node`."""
+        """`placements` returns the present place of each neuron: the name of its node under `node`."""
         self.recoveries = Recoveries()
         self.plan: list[Disturbance] = []
         self._steps = 0
@@ -127,7 +126,7 @@ class Director:
         self._finished = False
 
     def hear(self, event: str, facts: Mapping[str, Any], now: float) -> list[dict[str, Any]]:
-        """Take an event of the coordinator or the supervisor at a time in seconds; what to do now."""
+        """Handle an event of coordinator or supervisor at a time in seconds, and return commands."""
         for number in self.recoveries.hear(event, facts, now):
             self._struck[number].recovered = True
         commands = []
@@ -141,17 +140,17 @@ class Director:
             self._steps = facts["steps"]
             self.plan = drawn(self._chaos, self._steps, list(self._placements()))
         elif event == "epoch":
-            # Reports of progress are rare: without this much of a short run would be over before the next one.
+            # Reports of progress are rare: without this line, a short run would end before the next one.
             self.recoveries.reached(facts["epoch"] * self._steps // facts["epochs"])
         commands += self._releases(event)
         self._struck = {number: struck for number, struck in self._struck.items() if not struck.over}
-        # Only these say how far the run is now.
+        # Only these events contain the present step.
         if event in ("progress", "epoch", "recovered"):
             commands += self._due(now)
         return commands
 
     def figures(self) -> dict[str, Any]:
-        """What was done, and how the run took it: the keys that `learn --json` has with `--chaos`."""
+        """Return the faults and the times of recoveries: the keys that `--chaos` adds to `learn --json`."""
         samples = self.recoveries.samples
         return {
             "chaos": {
@@ -169,7 +168,7 @@ class Director:
         }
 
     def _due(self, now: float) -> list[dict[str, Any]]:
-        """Begin what is due: one at a time, each when the network has recovered from the one before; or, overlapping, all."""
+        """Begin the faults whose step has come: one at a time after a recovery, or all of them with `overlap`."""
         commands = []
         while (
             not self._finished
@@ -195,7 +194,7 @@ class Director:
         return commands
 
     def _releases(self, event: str) -> list[dict[str, Any]]:
-        """Let go of whoever is held, once the others have gone on without it; or wait for it, for want of a spare."""
+        """Release a held program when the others have continued without it, or when they wait for it without a spare."""
         commands = []
         for number, struck in self._struck.items():
             if struck.disturbance.kind not in HOLDING or struck.releasing:

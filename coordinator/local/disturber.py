@@ -1,4 +1,4 @@
-"""Does to the programs of a supervisor what chaos commands: kills them, stops them, cuts them off, and lets them go."""
+"""Injects faults into the programs of a supervisor: kill, stop, disconnect, and release."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 HIT_BY_CHAOS = ("node", "broker", "coordinator")
-"""What the names of programs begin with that are hit by `everything`; the relay is chaos's own tool."""
+"""The programs that `everything` kills, by the beginning of their names. The relay belongs to chaos itself."""
 
 
 class Victim(Protocol):
@@ -23,7 +23,7 @@ class Victim(Protocol):
 
 @dataclass
 class Held:
-    """A program that is stopped or cut off, and when it is let go."""
+    """A program that is stopped or disconnected, and the time of its release."""
 
     victim: Victim
     process: int
@@ -32,7 +32,7 @@ class Held:
 
 
 class Disturber:
-    """Strikes; what it strikes down, the supervisor starts again, and doesn't count as the program's own fault."""
+    """Injects faults. The supervisor starts killed programs again, and does not count these deaths against them."""
 
     def __init__(
         self,
@@ -40,14 +40,14 @@ class Disturber:
         tell: Callable[..., None],
         relay: int | None,
     ) -> None:
-        """`running` gives the programs that run now, `relay` is where the relay's orders are written."""
+        """`running` returns the running programs. `relay` is the file descriptor for orders to the relay."""
         self._running = running
         self._tell = tell
         self._relay = relay
         self._held: dict[int, Held] = {}
 
     def obey(self, command: dict[str, Any]) -> None:
-        """Carry out one of the director's commands."""
+        """Carry out a command."""
         number = command["number"]
         if command["do"] == "release":
             if held := self._held.get(number):
@@ -56,7 +56,7 @@ class Disturber:
         victims = self._victims(command)
         at = time.monotonic()
         facts = {key: command[key] for key in ("number", "of", "neuron", "after_step")}
-        # Told first, so that whoever listens hears of the deed before its consequences.
+        # Report first, so that the report arrives before the consequences.
         self._tell(
             "struck",
             kind=command["do"],
@@ -75,14 +75,14 @@ class Disturber:
             os.kill(victim.process, signal.SIGKILL)
 
     def release_what_is_due(self) -> float | None:
-        """Let go of those whose time has come; seconds until the next one's, if there is one."""
+        """Release the programs whose time has come; return the seconds until the next release, or None."""
         now = time.monotonic()
         for number in [number for number, held in self._held.items() if held.due <= now]:
             self._release(number, self._held.pop(number))
         return min((held.due - now for held in self._held.values()), default=None)
 
     def release_all(self) -> None:
-        """Let go of all: whoever is stopped can't hear that the run has ended."""
+        """Release all programs: a stopped program cannot receive that the run has ended."""
         while self._held:
             self._release(*self._held.popitem())
 
@@ -108,5 +108,5 @@ class Disturber:
         self._tell("released", number=number)
 
     def _order(self, line: str) -> None:
-        assert self._relay is not None, "nobody can be cut off without a relay"
+        assert self._relay is not None, "no node can be disconnected without a relay"
         os.write(self._relay, f"{line}\n".encode())

@@ -1,4 +1,4 @@
-"""Processes that die with the one that started them, kill -9 included."""
+"""Processes that die with their parent, even after kill -9."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ def _prctl(option: int, value: int | bytes) -> None:
 
 
 def die_with_parent(parent: int, number: signal.Signals = signal.SIGKILL) -> Callable[[], bool]:
-    """Ask the kernel for a signal when the parent dies (Linux); elsewhere ask what is returned, at every tick, if it has."""
+    """Ask the kernel for a signal when the parent dies (Linux). The returned function says whether the parent has died."""
     _prctl(_SET_PARENT_DEATH_SIGNAL, number)
     if os.getppid() != parent:
-        # It died before we asked.
+        # The parent died before the request.
         os._exit(1)
     return lambda: os.getppid() != parent
 
 
 def name_process(name: str) -> None:
-    """The name that `ps` and `top` show, where the kernel lets a process choose it."""
+    """Set the name that `ps` and `top` show, if the kernel allows it."""
     _prctl(_SET_NAME, name.encode()[:15])

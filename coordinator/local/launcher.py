@@ -1,4 +1,4 @@
-"""Starts a local run and tells what happens in it. The command line's end of the supervisor."""
+"""Starts a local run and returns its events: the part of the command line that talks to the supervisor."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from coordinator.host import this_machine
 from coordinator.local.supervisor import Order
 from coordinator.needs import Needs, check_needs, most_descriptors
 from coordinator.run_directory import RunDirectory
-from neuron_node.messages import IDENTITY_LENGTH
+from neuron_node.frames import IDENTITY_LENGTH
 from neuron_node.wiring import LONGEST_IPC_PATH
 
 STOPPING_AT_MOST_SECONDS = 20.0
 
 
 def check_machine(needs: Needs, advice: str = "it fits with") -> None:
-    """Whether this machine has what a run needs, and a path for its sockets that is not too long. Raises `UserError`."""
+    """Raise `UserError` if this machine lacks the resources of a run, or if the path of its sockets is too long."""
     sockets = f"{tempfile.gettempdir()}/exmachina-XXXXXXXX/out"
     sockets += f"-{needs.nodes + needs.spares}" if needs.relayed else ""
     if needs.wiring == "direct":
@@ -41,13 +41,13 @@ def check_machine(needs: Needs, advice: str = "it fits with") -> None:
 
 
 class LocalRun:
-    """A supervisor and its programs. As a context manager it leaves no process and no socket file behind."""
+    """A supervisor and its programs. As a context manager, it leaves no process and no socket behind."""
 
     supervisor_module = "coordinator.local.supervisor"
-    """What is started: it reads an `Order` and carries it out."""
+    """The module of the supervisor, which reads an `Order` and carries it out."""
 
     def __init__(self, directory: RunDirectory, nodes: int, *, verify: bool = False, relayed: bool = False) -> None:
-        """`nodes` are all that are to be started, spares too; those that are `relayed` can be cut off."""
+        """`nodes` is the number of nodes, with spares. If they are `relayed`, they can be disconnected."""
         self._directory = directory
         self._nodes = nodes
         self._verify = verify
@@ -74,7 +74,7 @@ class LocalRun:
         )
         log = (self._directory.logs / "supervisor.log").open("ab")
         with log:
-            # A session of its own: Ctrl-C reaches the command line, which then ends the run in order.
+            # The supervisor has its own session: Ctrl-C reaches only the command line, which ends the run in order.
             self._supervisor = subprocess.Popen(
                 [sys.executable, "-m", self.supervisor_module],
                 stdin=subprocess.PIPE,
@@ -95,7 +95,7 @@ class LocalRun:
     ) -> None:
         supervisor = self._supervisor
         assert supervisor is not None and supervisor.stdin is not None and supervisor.stdout is not None
-        # One Ctrl-C is enough; a second must not leave half a network behind.
+        # A second Ctrl-C must not leave a part of the network behind.
         previous = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             with contextlib.suppress(BrokenPipeError):
@@ -103,7 +103,7 @@ class LocalRun:
             try:
                 supervisor.wait(STOPPING_AT_MOST_SECONDS)
             except subprocess.TimeoutExpired:
-                # Its children die with it.
+                # The children of the supervisor die with it.
                 supervisor.kill()
                 supervisor.wait()
             supervisor.stdout.close()
@@ -114,7 +114,7 @@ class LocalRun:
             signal.signal(signal.SIGINT, previous)
 
     def events(self) -> Iterator[dict[str, Any]]:
-        """What coordinator and supervisor report, as it comes, until both have ended."""
+        """Iterate over the events of coordinator and supervisor until both have ended."""
         assert self._supervisor is not None and self._supervisor.stdout is not None
         buffers = {self._events: b"", self._supervisor.stdout.fileno(): b""}
         with selectors.DefaultSelector() as selector:
@@ -131,13 +131,13 @@ class LocalRun:
                     yield from (json.loads(line) for line in lines)
 
     def command(self, command: Mapping[str, Any]) -> None:
-        """Let the supervisor do something to its programs; too late when it has ended."""
+        """Send a command to the supervisor; do nothing if it has ended."""
         assert self._supervisor is not None and self._supervisor.stdin is not None
         with contextlib.suppress(BrokenPipeError):
             print(json.dumps(command), file=self._supervisor.stdin, flush=True)
 
     def exit_code(self) -> int:
-        """The coordinator's exit code, once the events have ended. Raises `JobError` if the supervisor itself failed."""
+        """Return the exit code of the coordinator after the last event. Raises `JobError` if the supervisor failed."""
         assert self._supervisor is not None
         code = self._supervisor.wait()
         if code < 0:
@@ -145,5 +145,5 @@ class LocalRun:
         return code
 
     def log(self, name: str) -> Path:
-        """A program's log."""
+        """Return the path of the log of a program."""
         return self._directory.logs / f"{name}.log"

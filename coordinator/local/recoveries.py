@@ -1,4 +1,4 @@
-"""How a run takes its disturbances: when it has gone on, how long that took, and what came too late to count."""
+"""Measures the recoveries of a run with faults: their times, repeated steps and stale messages."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 ADVANCES_WITHOUT_A_WORD = 10
-"""So many reports of further steps after a disturbance, and no recovery: it hit somebody who was not needed."""
+"""After this number of reports with further steps and no recovery, the fault has hit a program that was not needed."""
 
 
 class Sample(NamedTuple):
-    """One recovery: of which kind of disturbance, and from the moment it struck until the interrupted step was done."""
+    """One recovery: the kind of the fault, and the time from the fault until the interrupted step was done."""
 
     kind: str
     seconds: float
@@ -19,12 +19,12 @@ class Sample(NamedTuple):
 
 @dataclass
 class _Expected:
-    """A disturbance whose end is waited for."""
+    """A fault from which the run has not yet recovered."""
 
     kind: str
     at: float
     step: int
-    """The highest that was reported when it struck: beyond it the interrupted step lies."""
+    """The highest step that was reported before the fault. The interrupted step is a later one."""
     noticed: bool = False
     wired: bool = False
     advances: int = 0
@@ -32,12 +32,12 @@ class _Expected:
 
     @property
     def marked(self) -> bool:
-        """Whether the coordinator has said something of it; of a broker's death it raises no generation."""
+        """Whether the coordinator has reported the fault. The death of a broker does not raise the generation."""
         return self.noticed or self.wired or self.kind == "broker"
 
     def gone_on(self, step: int) -> bool:
-        """Whether a report of progress shows that the run has gone on. Where no generation is raised, it is the second
-        step beyond the first report: one may still have been under way when the disturbance struck.
+        """Return whether a report of progress shows that the run continues. Without a new generation, this is the second step
+        after the first report, because one step may have been under way during the fault.
         """
         if self.wired:
             return step > self.step
@@ -45,7 +45,7 @@ class _Expected:
 
 
 class Recoveries:
-    """Is told everything that happens in a run, and keeps the figures over all lives of its coordinator."""
+    """Receives all events of a run, and keeps the figures over all processes of its coordinator."""
 
     def __init__(self) -> None:
         self.samples: list[Sample] = []
@@ -59,23 +59,23 @@ class Recoveries:
 
     @property
     def stale_messages(self) -> int:
-        """Messages that came from lives or generations that are over, and counted for nothing."""
+        """Messages of replaced programs and earlier generations, all of them ignored."""
         return self._stale_before + self._stale
 
     def expect(self, number: int, kind: str, now: float) -> None:
-        """A disturbance is about to strike."""
+        """Expect a fault."""
         self._expected[number] = _Expected(kind, now, self.highest_step)
 
     def reached(self, step: int) -> None:
-        """So many steps are done, though no report of progress has said so yet."""
+        """Note a number of finished steps without a report of progress."""
         self.highest_step = max(self.highest_step, step)
 
     def noticed(self, number: int) -> bool:
-        """Whether the coordinator has gone back a snapshot since."""
+        """Return whether the coordinator has gone back to a snapshot after the fault."""
         return number in self._expected and self._expected[number].noticed
 
     def hear(self, event: str, facts: Mapping[str, Any], now: float) -> list[int]:
-        """Take an event at a time in seconds; the disturbances that are over for the network with it."""
+        """Handle an event at a time in seconds; return the faults from which the network has recovered."""
         match event:
             case "struck":
                 return self._has_struck(facts)
@@ -101,11 +101,11 @@ class Recoveries:
 
     def _has_struck(self, facts: Mapping[str, Any]) -> list[int]:
         number = facts["number"]
-        # The run may have finished before it was told of the blow.
+        # The run may have finished before the coordinator noticed the fault.
         if expected := self._expected.get(number):
             expected.at = facts["at"]
             if not facts["programs"]:
-                # Nobody was there to be hit.
+                # There was no program to hit.
                 del self._expected[number]
                 return [number]
         return []

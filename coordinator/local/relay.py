@@ -1,8 +1,8 @@
-"""The relay: between nodes and the broker, so that one of them can be cut off as a pulled cable would cut it off.
+"""The relay between nodes and broker, which can disconnect a node as a pulled cable does.
 
-Each node has two sockets of its own here, one for each of the broker's. What comes is passed on as it is, byte for byte.
-A node that is cut off has its connections still, but nothing passes, either way, and new ones are not taken: nobody is
-told. When it is healed the streams go on where they stopped, in the middle of a message if need be.
+Each node has two sockets here, one for each socket of the broker. The relay passes bytes on without change. A disconnected node
+keeps its connections, but no bytes pass in either direction, and new connections are not accepted. Neither side is told. When
+the node is connected again, the streams continue where they stopped, even in the middle of a message.
 """
 
 from __future__ import annotations
@@ -21,17 +21,17 @@ CHUNK_BYTES = 262_144
 TURN_SECONDS = 0.5
 WAITING_CONNECTIONS = 64
 DESCRIPTORS_A_NODE = 6
-"""Two sockets that listen, and two connections with two ends each, all of them here."""
+"""Per node: two listening sockets, and two connections with two ends each."""
 
 
 def relayed(broker: Endpoints, node: str) -> Endpoints:
-    """Where a node finds the broker by way of the relay."""
+    """Return the endpoints at which a node reaches the broker through the relay."""
     number = node.rpartition("-")[2]
     return Endpoints(f"{broker.inward}-{number}", f"{broker.outward}-{number}")
 
 
 class End:
-    """One end of a connection, and what is still to be written to it."""
+    """One end of a connection, and the bytes that are still to be written to it."""
 
     def __init__(self, node: str, connection: socket.socket) -> None:
         self.node = node
@@ -41,12 +41,12 @@ class End:
 
     @property
     def wanted(self) -> int:
-        """What may happen here: the other end takes more only when it has written what there was."""
+        """The events to wait for: read only when the other end has written all its bytes."""
         reading = 0 if self.other.unwritten else selectors.EVENT_READ
         return reading | (selectors.EVENT_WRITE if self.unwritten else 0)
 
     def move(self, mask: int) -> bool:
-        """Move what can be moved now; False when the connection has ended."""
+        """Move all bytes that can be moved now; return False when the connection has ended."""
         try:
             if mask & selectors.EVENT_READ and not self.other.unwritten:
                 self.other.unwritten = self.connection.recv(CHUNK_BYTES)
@@ -62,16 +62,16 @@ class End:
         return True
 
     def write(self) -> None:
-        """As much as it takes."""
+        """Write as many bytes as the socket accepts."""
         with contextlib.suppress(BlockingIOError):
             self.unwritten = self.unwritten[self.connection.send(self.unwritten) :]
 
 
 class Relay:
-    """Takes connections and passes bytes on, in one thread."""
+    """Accepts connections and passes bytes on, in one thread."""
 
     def __init__(self, broker: Endpoints, nodes: Mapping[str, Endpoints], orders: int) -> None:
-        """`orders` is a descriptor to read from: `cut NODE` or `heal NODE`, a line each."""
+        """`orders` is a file descriptor with one order per line: `cut NODE` or `heal NODE`."""
         self._selector = selectors.DefaultSelector()
         self._cut: set[str] = set()
         self._ends: set[End] = set()
@@ -87,14 +87,14 @@ class Relay:
                 self._watch(node, *self._doors[-1][1:], selectors.EVENT_READ)
 
     def turn(self, seconds: float) -> None:
-        """Wait at most so long for something to do, and do it."""
+        """Wait for events, at most for this time, and handle them."""
         for key, mask in self._selector.select(seconds):
-            # What one of these has closed or cut off before is no longer watched; a new connection may have its descriptor.
+            # An earlier event may have closed this connection, and a new connection may have its descriptor.
             if self._selector.get_map().get(key.fd) is key:
                 key.data(mask)
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Close all sockets."""
         for end in list(self._ends):
             end.connection.close()
         for _, listening, _ in self._doors:
@@ -125,7 +125,7 @@ class Relay:
                 try:
                     far.connection.connect(broker)
                 except OSError:
-                    # No broker: the node finds its connection closed, and tries again.
+                    # Without a broker, the node finds its connection closed and tries again.
                     near.connection.close()
                     far.connection.close()
                     return
@@ -148,14 +148,14 @@ class Relay:
         self._watch(end.node, end.connection, move, end.wanted)
 
     def _watch(self, node: str, watched: socket.socket, action: Callable[[int], None], wanted: int) -> None:
-        """Wait for what is wanted at a socket; for nothing where the node is cut off."""
+        """Watch a socket for events, or for none if its node is disconnected."""
         if watched.fileno() in self._selector.get_map():
             self._selector.unregister(watched)
         if wanted and node not in self._cut:
             self._selector.register(watched, wanted, action)
 
     def _close(self, end: End) -> None:
-        """Both ends: whoever is at the other one is to know."""
+        """Close both ends, so that both programs notice."""
         for closed in (end, end.other):
             self._watch(closed.node, closed.connection, _nothing, 0)
             closed.connection.close()
@@ -165,7 +165,7 @@ class Relay:
 def run_relay(
     broker: Endpoints, nodes: Mapping[str, Endpoints], orders: int, descriptors: int, orphaned: Callable[[], bool]
 ) -> int:
-    """Pass bytes on until SIGTERM, or until nobody is left to do it for."""
+    """Pass bytes on until SIGTERM, or until the supervisor has died."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < descriptors:
         resource.setrlimit(resource.RLIMIT_NOFILE, (descriptors, hard))
@@ -181,7 +181,7 @@ def _path(endpoint: str) -> str:
 
 def _listening(endpoint: str) -> socket.socket:
     path = Path(_path(endpoint))
-    # An earlier life of the relay has left it.
+    # An earlier relay process has left this socket.
     path.unlink(missing_ok=True)
     listening = socket.socket(socket.AF_UNIX)
     listening.bind(str(path))
@@ -191,4 +191,4 @@ def _listening(endpoint: str) -> socket.socket:
 
 
 def _nothing(_mask: int) -> None:
-    """What happens at a socket that is not watched."""
+    """Handle events of a socket that is not watched."""

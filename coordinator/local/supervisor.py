@@ -1,10 +1,10 @@
 """The supervisor of a local run, a program of its own: `python -m coordinator.local.supervisor`, driven by `launcher`.
 
-It imports once what all programs need and then forks them: a neuron costs 1 to 2 ms and 1.5 MB that way. It restarts a
-node or a broker that dies, ends when the coordinator has ended, and takes everything with it, however it ends.
+It imports all modules once and then forks the programs, so that a neuron costs only 1 to 2 ms and 1.5 MB. It restarts nodes and
+brokers that die, ends when the coordinator has ended, and ends all its programs.
 
-Standard input: one line of JSON (`Order`), then a line of JSON a command of chaos, mostly none; its end means stop.
-Standard output: a line of JSON an event.
+Standard input: one line of JSON (`Order`), then one line of JSON per command of chaos. Its end means stop.
+Standard output: one line of JSON per event.
 """
 
 from __future__ import annotations
@@ -45,15 +45,15 @@ RESTARTS_AT_MOST = 5
 RESTARTS_WITHIN_SECONDS = 10.0
 LARGEST_LOG_BYTES = 8 * 1024 * 1024
 NEEDED = ("broker", "coordinator", "relay")
-"""Programs that a run can't do without; any node's place can be taken by another life of it."""
+"""Programs without which a run cannot continue. Nodes can be replaced."""
 KERNEL_NAMES = {"broker": "neuron-broker", "coordinator": "coordinator", "relay": "neuron-relay"}
 
 
 @dataclass(frozen=True)
 class Order:
-    """What to start. `events` is the file descriptor on which the coordinator reports, a line of JSON an event; nodes that
-    are `relayed` reach the broker through a relay, and can be cut off. Where `outlets` is not empty wiring is direct, and
-    that is where programs listen, with their incarnation in place of `*`.
+    """The programs to start. The coordinator reports events as lines of JSON on the file descriptor `events`. If nodes are
+    `relayed`, they reach the broker through a relay, and can be disconnected. In direct wiring, `outlets` is the endpoint of
+    each program, with its incarnation in place of `*`; else it is empty.
     """
 
     run: str
@@ -67,19 +67,19 @@ class Order:
     descriptors: int
 
     def to_json(self) -> str:
-        """One line."""
+        """Encode as one line."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, line: str) -> Order:
-        """What `to_json` made."""
+        """Decode the result of `to_json`."""
         fields = json.loads(line)
         return cls(**{**fields, "endpoints": tuple(fields["endpoints"])})
 
 
 @dataclass
 class Program:
-    """One program under supervision; `struck` when chaos has ended it, which is not its fault."""
+    """One program under supervision. If `struck`, chaos has ended it, which does not count as a crash."""
 
     name: str
     run: Callable[[Callable[[], bool]], int]
@@ -103,7 +103,7 @@ class Supervisor:
         self._stopping = False
         self._code = 1
         self._unread = b""
-        # The relay's orders: the supervisor writes, the relay reads.
+        # Orders to the relay: the supervisor writes, the relay reads.
         self._orders = os.pipe() if order.relayed else None
         self._disturber = Disturber(
             lambda: list(self._by_process.values()), self._tell, self._orders[1] if self._orders else None
@@ -113,11 +113,11 @@ class Supervisor:
             end.setblocking(False)
 
     def run(self) -> int:
-        """Until the coordinator has ended or the launcher lets go; the exit code."""
+        """Run until the coordinator has ended or standard input is closed; return the exit code."""
         for number in (signal.SIGCHLD, signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._on_signal)
         signal.set_wakeup_fd(self._wakeup.fileno(), warn_on_full_buffer=False)
-        # Objects that live for ever are never looked at again, so their pages stay shared with the children.
+        # Frozen objects are ignored by the garbage collector, so their pages stay shared with the children.
         gc.collect()
         gc.freeze()
         try:
@@ -150,7 +150,7 @@ class Supervisor:
             self._stopping = True
 
     def _obey(self) -> None:
-        """Read commands; their end means that the launcher has let go."""
+        """Read and carry out commands; the end of the input means stop."""
         read = os.read(sys.stdin.fileno(), 65_536)
         self._stopping = not read
         *lines, self._unread = (self._unread + read).split(b"\n")
@@ -178,7 +178,7 @@ class Supervisor:
         self._by_process[program.process] = program
 
     def _live(self, program: Program, parent: int) -> None:
-        """The rest of a child's life; never returns."""
+        """Run a program in the forked child; never return."""
         code = 1
         try:
             signal.set_wakeup_fd(-1)
@@ -252,23 +252,23 @@ class Supervisor:
                 self._code = code
                 self._stopping = True
             elif code == 0 and program.name not in NEEDED:
-                # A node that ends with 0 was asked to.
+                # A node that ends with 0 was told to stop.
                 self._done.append(program)
             elif not self._stopping:
-                # Whatever else ends is needed and starts again.
+                # All other programs are still needed: start them again.
                 self._tell("ended", program=program.name, process=process, code=code, chaos=program.struck)
                 self._start(program)
                 if program.name == "coordinator":
                     self._start_again_what_was_done()
 
     def _start_again_what_was_done(self) -> None:
-        """A coordinator that was killed while it ended the run has its nodes to end once more."""
+        """Start stopped nodes again, for a coordinator that was killed while it stopped them: it will stop them again."""
         done, self._done = self._done, []
         for program in done:
             self._start(program)
 
     def _end_all(self) -> None:
-        """Nodes and coordinator first, politely; then, for those that don't hear it, the kernel."""
+        """End the coordinator, then the nodes, then the broker with SIGTERM; kill the programs that do not end."""
         self._stopping = True
         self._disturber.release_all()
         deadline = time.monotonic() + STOPPING_AT_MOST_SECONDS
@@ -293,7 +293,7 @@ class Supervisor:
                 self._reap()
 
     def _log_to_append(self, name: str) -> Path:
-        """A program's log; when its earlier lives have made it too large it becomes `.1`, in place of the one before."""
+        """Return the path of a log; a log that is too large is renamed to `.1` first."""
         path = self._log(name)
         with contextlib.suppress(OSError):
             if path.stat().st_size > LARGEST_LOG_BYTES:

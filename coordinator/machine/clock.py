@@ -94,8 +94,6 @@ class Clock:
             self._report_due_ms = machine.now_ms + REPORT_INTERVAL_MS
             rate, stale = machine.roster.rate, machine.stale_messages
             machine.outbox.report("progress", **course.facts(), messages_per_second=rate, stale_messages=stale)
-        if course.under_way.is_late(machine.now_ms):
-            machine.look_closer()
         stall = course.repeat_late_passes(machine.now_ms)
         machine.watch.look(machine.roster.hosting() if course.under_way.late else [])
         machine.watch.lose_the_silent()

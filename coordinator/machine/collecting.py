@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from coordinator.topology import Topology
-from neuron_node.addresses import group_address
 from neuron_node.codec import encode
 from neuron_node.errors import WrongShape
 from neuron_node.events import Send
@@ -22,10 +21,11 @@ class Collection:
     wanted: set[int]
     states: dict[int, GroupState] = field(default_factory=dict)
 
-    def ask(self, header: Header) -> Iterator[Send]:
-        """Ask all groups whose state is still missing, in order."""
+    def ask(self, header: Header, addresses: Mapping[int, bytes]) -> Iterator[Send]:
+        """Ask the nodes of all groups whose state is still missing, in order; `addresses` has the node of each group."""
         for number in sorted(self.wanted - self.states.keys()):
-            yield Send(group_address(number) + encode(Fetch(header, number, self.step)))
+            if number in addresses:
+                yield Send(addresses[number] + encode(Fetch(header, number, self.step)))
 
     @property
     def whole(self) -> bool:

@@ -18,14 +18,15 @@ from coordinator.machine.outbox import Outbox
 from coordinator.machine.pace import Pace
 from coordinator.machine.passes import Flight, ForwardJob
 from coordinator.machine.plan import Plan
+from coordinator.machine.roster import Roster
 from coordinator.machine.steps import Sent, Steps
 from coordinator.machine.training import LOSSES, Epoch, Progress, Training
 from coordinator.machine.under_way import UnderWay
 from coordinator.topology import Topology
 from neuron_node.activations import Array
-from neuron_node.chain import FOLLOWED, FOLLOWS
 from neuron_node.errors import Stale
-from neuron_node.messages import Diverged, GroupState, InputError, Mode, Output
+from neuron_node.frames import Mode
+from neuron_node.messages import Diverged, GroupState
 
 MEASURED_ROWS_AT_ONCE = 256
 ROWS_AT_MOST = 100_000
@@ -53,10 +54,11 @@ class Done(NamedTuple):
 class Course:
     """The run's progress. `done` once the trained network has been measured and its final snapshot is whole."""
 
-    def __init__(self, plan: Plan, topology: Topology, outbox: Outbox) -> None:
+    def __init__(self, plan: Plan, topology: Topology, outbox: Outbox, roster: Roster) -> None:
         self.plan = plan
         self.topology = topology
         self.outbox = outbox
+        self.roster = roster
         self.under_way = UnderWay(
             topology, outbox.header, outbox.send_all, input_errors=plan.network.input_bias_learned
         )
@@ -105,26 +107,21 @@ class Course:
         if training.epoch_to_measure:
             self._measure(self.plan.data.test_inputs, self._epoch_measured)
         elif training.progress.step < training.schedule.steps:
-            self._launch_steps()
+            self._launch_step()
         elif self.train_measured is None:
             self._measure(self.plan.data.train_inputs, self._train_set_measured)
         elif self._durable_step == training.schedule.steps:
             self.done = True
 
-    def result(self, message: Output | InputError, now_ms: float) -> None:
-        """Take a result of a pass. Raises `PeerError`."""
+    def finish_passes(self, now_ms: float) -> int:
+        """Take the passes that are complete; how many there were."""
         self.now_ms = now_ms
-        flight = self.under_way.hear(message, now_ms)
-        if flight is not None:
-            self._passed(flight)
-
-    def look(self, now_ms: float) -> tuple[list[Flight], list[bytes]]:
-        """Read the results that have been sorted: the passes that are complete with them, and what takes the long way."""
-        self.now_ms = now_ms
-        done, back = self.under_way.look(now_ms)
+        done = self.under_way.finish(now_ms)
         for flight in done:
             self._passed(flight)
-        return done, back
+        if self._steps.another_is_due and self.under_way.outputs_are_here:
+            self._launch_step()
+        return len(done)
 
     def state(self, message: GroupState) -> None:
         """Take a group's state, if a snapshot or an inspection wants it. Raises `PeerError`."""
@@ -169,7 +166,7 @@ class Course:
             return None
         step = self.training.progress.step + 1
         times = self._stall.times + 1 if self._stall and self._stall.step == step else 1
-        missing = ", ".join(late.missing(self.topology))
+        missing = ", ".join(late.missing_names(self.topology))
         self._stall = Stall(step, times, f"step {step} did not finish; no answer from {missing}")
         return self._stall
 
@@ -178,7 +175,7 @@ class Course:
         self._persist_due = self._unsaved is not None
         for collection in (self._collection, self._inspection):
             if collection and collection.step <= self.training.progress.step:
-                self.outbox.act_all(collection.ask(self.outbox.header()))
+                self.outbox.act_all(collection.ask(self.outbox.header(), self.roster.addresses()))
 
     def roll_back(self) -> None:
         """The network goes back to the last snapshot, and so do the schedule and the metrics."""
@@ -234,12 +231,6 @@ class Course:
         )
         return False
 
-    def _launch_steps(self) -> None:
-        """The next step, and what is promised to follow it."""
-        self._launch_step()
-        while self._steps.another_is_due:
-            self._launch_step()
-
     def _launch_step(self) -> None:
         step = self._steps.latest + 1
         inputs, targets = self.training.batch(step)
@@ -255,8 +246,8 @@ class Course:
         slowed = self._collection is not None or self._unsaved is not None
         mode = Mode.TRAIN_AND_COPY if due else Mode.TRAIN
         followed = self._may_be_followed(step)
-        chain = (FOLLOWS if self._steps.followed else 0) | (FOLLOWED if followed else 0)
-        flights = self.under_way.launch_step(inputs, targets, mode, self.now_ms, self.plan.microbatches, chain)
+        next_rows = len(self.training.schedule.samples_of(step)) if followed else 0
+        flights = self.under_way.launch_step(inputs, targets, mode, self.now_ms, self.plan.microbatches, next_rows)
         self._steps.send(Sent(step, flights[0].number, len(flights), slowed), followed=followed)
 
     def _may_be_followed(self, step: int) -> bool:
@@ -275,7 +266,7 @@ class Course:
 
     def _step_done(self, sent: Sent, parts: list[Flight]) -> None:
         flight = parts[0]
-        activities = [part.activities(self.topology) for part in parts]
+        activities = [part.activities() for part in parts]
         targets = [part.targets for part in parts if part.targets is not None]
         done = Done(
             activities[0] if flight.parts == 1 else np.concatenate(activities),
@@ -286,10 +277,9 @@ class Course:
         )
         # The next step needs none of this one's figures: let it be on its way first.
         if self._steps.another_is_due or (not self._steps.under_way and self._may_count_later(done)):
-            self._launch_steps()
+            self._launch_step()
         if self._steps.under_way and done.mode is Mode.TRAIN:
             self._uncounted = done
-            self.under_way.postponed = True
         else:
             self._count(done)
 
@@ -299,10 +289,14 @@ class Course:
         between = step % schedule.steps_per_epoch == 0 or step >= schedule.steps or self.under_way.jobs
         return done.mode is Mode.TRAIN and not between and not self.plan.inspect_every_step
 
+    @property
+    def has_deferred_work(self) -> bool:
+        """Whether a step is done and its figures are not worked out."""
+        return self._uncounted is not None
+
     def catch_up(self) -> None:
         """Count the step that has been done, if that was put off."""
         done, self._uncounted = self._uncounted, None
-        self.under_way.postponed = False
         if done is not None:
             self._count(done)
 
@@ -317,7 +311,7 @@ class Course:
             self._keep_if_whole()
         if self.plan.inspect_every_step:
             self._inspection = Collection(self.topology, step, everybody)
-            self.outbox.act_all(self._inspection.ask(self.outbox.header()))
+            self.outbox.act_all(self._inspection.ask(self.outbox.header(), self.roster.addresses()))
 
     def _note_row(self, loss: float) -> None:
         """Keep the step's metrics; a step that is replayed must give the very loss that it gave the first time."""

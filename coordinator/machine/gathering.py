@@ -28,6 +28,7 @@ class Gathering:
         self._topology, self._roles = machine.topology, roles
         self._shares = plan.shares(machine.topology)
         self._roster, self._outbox, self._links = machine.roster, machine.outbox, machine.links
+        self._under_way = machine.course.under_way
         self._durable_generation = -1
         self._digests_of: Snapshot | None = None
         self._digests: dict[int, bytes] = {}
@@ -53,6 +54,7 @@ class Gathering:
     def begin_generation(self, generation: int) -> None:
         """From now on everything is said in this generation; nothing is granted in it before it is durable."""
         self._outbox.generation = generation
+        self._under_way.begin_generation(generation)
         self.persist_again()
 
     def persisted(self, generation: int) -> None:
@@ -110,7 +112,8 @@ class Gathering:
         """The grant of one node. State travels only to where there is no copy of it."""
         placements = tuple(self._placement(group, member, snapshot) for group in member.groups)
         self._outbox.send(
-            node_address(member.incarnation), Grant(self._outbox.header(), placements, self._links.peers_of(member))
+            node_address(member.incarnation),
+            Grant(self._outbox.header(self._under_way.low), placements, self._links.peers_of(member)),
         )
 
     def _placement(self, group: int, member: Member, snapshot: Snapshot | None) -> Placement:

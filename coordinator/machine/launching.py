@@ -1,55 +1,60 @@
-"""The messages that start a pass: inputs and targets, each group its own columns."""
+"""The messages that start a pass: inputs and targets, for a whole stage at once or for each group its own columns."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from coordinator.machine.passes import Flight
-from coordinator.topology import Group, Topology
+from coordinator.topology import Topology
 from neuron_node.activations import Array
-from neuron_node.addresses import group_address
-from neuron_node.codec import data_head, data_mark, data_shape
+from neuron_node.addresses import group_address, stage_address
 from neuron_node.events import Send
-from neuron_node.messages import Header, Input, Target
+from neuron_node.frames import NUMBER_BYTES, ON_THE_WIRE, DataKind, data_head, mark_of, shape_of, tail_of, window_of
+from neuron_node.group import AXON_AT_ONCE_BYTES
 from neuron_node.role import OUTSIDE
 
 
 class Launching:
     """Sends passes into the network."""
 
-    def __init__(self, topology: Topology) -> None:
-        self._of: tuple[bytes, int, bytes] | None = None
+    def __init__(self, topology: Topology, run: bytes) -> None:
+        self._run = run
+        self._ends = (
+            (DataKind.AXON, DataKind.SIGNAL, topology.inputs),
+            (DataKind.TARGETS, DataKind.TARGET, topology.outputs),
+        )
         self._topology = topology
-        self._inputs: list[tuple[Group, bytes]] = []
-        self._outputs: list[tuple[Group, bytes]] = []
 
-    def sends(self, flight: Flight, header: Header) -> list[Send]:
-        """What starts a pass or, with a higher attempt, makes it repeat itself."""
-        of = (header.run, header.generation, header.incarnation)
-        if of != self._of:
-            self._of = of
-            self._inputs, self._outputs = (
-                [(group, data_head(group_address(group.number), kind, *of, OUTSIDE)) for group in groups]
-                for kind, groups in ((Input, self._topology.inputs), (Target, self._topology.outputs))
-            )
-        mark = data_mark(flight.number, flight.attempt, flight.mode, flight.part, flight.parts, flight.chain)
-        sends = _columns(mark, flight.inputs, self._inputs)
-        if flight.targets is not None:
-            sends += _columns(mark, flight.targets, self._outputs)
+    def sends(self, flight: Flight, generation: int, low: int, high: int) -> list[Send]:
+        """The messages that start a pass or, with a higher attempt, make it repeat itself."""
+        window = window_of(flight.attempt, low, high)
+        mark = mark_of(flight.number, flight.mode, flight.part, flight.parts)
+        sends: list[Send] = []
+        for values, (whole, own, groups) in zip((flight.inputs, flight.targets), self._ends, strict=True):
+            if values is None:
+                continue
+            if len(groups) > 1 and NUMBER_BYTES * values.size <= AXON_AT_ONCE_BYTES:
+                stage = self._topology.stage_of(groups[0])
+                head = data_head(whole, self._run, generation, stage, OUTSIDE)
+                one_each = len(groups) == values.shape[1]
+                blocks = [values.T] if one_each else [values[:, group.columns] for group in groups]
+                numbers = b"".join(map(_bytes_of, blocks))
+                sends.append(_message(stage_address(stage), head, window, mark, values.shape, numbers))
+                continue
+            for group in groups:
+                head = data_head(own, self._run, generation, group.number, OUTSIDE)
+                ours = values[:, group.columns]
+                sends.append(_message(group_address(group.number), head, window, mark, ours.shape, _bytes_of(ours)))
         return sends
 
 
-def _columns(mark: bytes, values: Array, groups: list[tuple[Group, bytes]]) -> list[Send]:
-    """Each group's columns of the values, (batch, columns of all groups)."""
-    batch = len(values)
-    if len(groups) == len(values.T):
-        # One neuron a group.
-        mark += data_shape(batch, 1)
-        numbers, size = values.T.astype("<f8", order="C", copy=False).tobytes(), 8 * batch
-        places = range(0, len(numbers), size)
-        return [
-            Send(b"".join((head, mark, numbers[at : at + size]))) for (_, head), at in zip(groups, places, strict=True)
-        ]
-    # Where a group has all columns, they are copied only once, into the frame.
-    columns = [(head, np.ascontiguousarray(values[:, group.columns], "<f8")) for group, head in groups]
-    return [Send(b"".join((head, mark, data_shape(*some.shape), some.data))) for head, some in columns]
+def _bytes_of(values: Array) -> memoryview:
+    # Where a group has all columns, they are copied only once, into the message.
+    return np.ascontiguousarray(values, ON_THE_WIRE).data
+
+
+def _message(
+    address: bytes, head: bytes, window: bytes, mark: bytes, shape: tuple[int, ...], numbers: bytes | memoryview
+) -> Send:
+    sizes = shape_of(*shape)
+    return Send(b"".join((address, sizes.length, head, window, tail_of(mark, sizes), numbers)))

@@ -9,11 +9,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from coordinator.machine.state import CoordinatorState
-from neuron_node.addresses import COORDINATOR, EVERY_NODE
+from neuron_node.addresses import COORDINATOR, EVERY_NODE, stage_address
 from neuron_node.events import Connect, Disconnect, Subscribe
 from neuron_node.messages import Echo, Enquire, Probe
 from neuron_node.peer import Peer
 from neuron_node.proof import LinkProof
+from neuron_node.role import OUTSIDE
 
 if TYPE_CHECKING:
     from coordinator.machine.machine import CoordinatorMachine
@@ -43,6 +44,7 @@ class Links:
             member.linked = False
         outbox.act_all(map(Connect, self._peers.values()))
         outbox.act(Subscribe(COORDINATOR))
+        outbox.act(Subscribe(stage_address(OUTSIDE)))
         outbox.act_all(self.proof.begin(self._peers))
 
     def meet(self) -> None:

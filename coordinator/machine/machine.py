@@ -5,14 +5,14 @@
         └───────── a node is lost: generation + 1, back to the last snapshot ─────────────────┘
     any ── stop, interrupted, diverged ──▶ stopping ── all nodes have ended ──▶ ended
 
-Before the table every frame is decoded and filtered: what is malformed, of another run or generation, or from a life
-that is over is counted and dropped.
+Results of passes go to the inboxes of their pass (`under_way.py`). Before the table every control frame is decoded and
+filtered: a malformed frame, and one of another run, generation or ended life, is counted and dropped.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from coordinator.machine.admission import Admission
@@ -23,7 +23,6 @@ from coordinator.machine.gathering import Gathering
 from coordinator.machine.interruptions import Interruptions
 from coordinator.machine.links import Links
 from coordinator.machine.outbox import Outbox
-from coordinator.machine.passes import Flight
 from coordinator.machine.plan import Plan
 from coordinator.machine.reasons import Reasons
 from coordinator.machine.requests import Requests
@@ -31,22 +30,20 @@ from coordinator.machine.roster import Member, Roster
 from coordinator.machine.state import ALIVE, OPEN, RUNNING, CoordinatorState
 from coordinator.machine.summary import Account, summary
 from coordinator.machine.watch import Watch
-from neuron_node.addresses import ADDRESS_LENGTH, node_address
+from neuron_node.addresses import ADDRESS_LENGTH, node_address, stage_address
 from neuron_node.codec import decode
 from neuron_node.drops import Drops
 from neuron_node.errors import InternalError, PeerError, Stale, Unexpected, WrongVersion
 from neuron_node.events import Interrupted, LinkLost, Received, Tick
-from neuron_node.intake import Intake
+from neuron_node.frames import PROTOCOL_VERSION, parse, split
+from neuron_node.group import Rejection
 from neuron_node.messages import (
-    PROTOCOL_VERSION,
     Diverged,
     Echo,
     GroupState,
     Heartbeat,
-    InputError,
     Lacking,
     Message,
-    Output,
     Probe,
     Ready,
     Register,
@@ -55,6 +52,7 @@ from neuron_node.messages import (
     Stopped,
     Waiting,
 )
+from neuron_node.role import OUTSIDE
 
 
 class CoordinatorMachine:
@@ -68,7 +66,7 @@ class CoordinatorMachine:
         self.topology = plan.topology()
         self.outbox = Outbox(plan.run, plan.incarnation, plan.generation)
         self.roster = Roster()
-        self.course = Course(plan, self.topology, self.outbox)
+        self.course = Course(plan, self.topology, self.outbox, self.roster)
         self.requests = Requests(self)
         self.account = Account()
         self.finished: dict[str, Any] | None = None
@@ -98,8 +96,9 @@ class CoordinatorMachine:
         self.now_ms = now_ms
         self.course.catch_up()
         match event:
-            case Received(frame):
-                return self.receive(frame, now_ms)
+            case Received(message):
+                actions = self.receive([message], now_ms)
+                return actions + self.run_deferred(now_ms) if self.has_deferred_work else actions
             case Tick():
                 self._clock.tick()
             case LinkLost():
@@ -128,40 +127,54 @@ class CoordinatorMachine:
     # Messages.
 
     @property
-    def intake(self) -> Intake:
-        """How many frames are due."""
-        return self.course.under_way
+    def wanted(self) -> int:
+        """Frames that are worth waiting for before the next `receive`."""
+        return self.course.under_way.wanted
 
-    def receive(self, frame: bytes, now_ms: float) -> list[Any]:
-        """Take a frame, and put nothing off."""
-        actions = self.take([frame], now_ms)
-        return actions + self.take([], now_ms) if self.intake.postponed else actions
+    @property
+    def has_deferred_work(self) -> bool:
+        """Whether `run_deferred` has something to do once the last actions are performed."""
+        return self.course.has_deferred_work
 
-    def take(self, frames: list[bytes], now_ms: float) -> list[Any]:
-        """Take frames: results are looked at once all of a pass have come. With none, do what was put off."""
+    def receive(self, messages: Sequence[bytes], now_ms: float) -> list[Any]:
+        """Take messages, each an address and frames."""
         self.now_ms = now_ms
         self.course.catch_up()
-        rest = self.course.under_way.sort(frames) if self.running else frames
-        done: list[Flight] = []
-        if len(rest) < len(frames):
-            done, back = self.course.look(now_ms)
-            rest = back + rest
-        if done or not frames:
-            self.roster.everybody_was_heard(now_ms)
-            self._recovered()
-        for frame in rest:
-            # Whatever it brings, a rollback too, comes after the step that is done.
-            self.course.catch_up()
-            self._receive(frame)
-        return self._taken() if done or rest or not frames else []
+        changed = False
+        for message in messages:
+            if message.startswith(_RESULTS):
+                rejections = (
+                    self.course.under_way.receive(message) if self.running else list(map(_early, split(message)))
+                )
+                for frame, fault in rejections:
+                    self.outbox.act_all(self.drops.note(fault, frame))
+                continue
+            # Whatever a control message brings, a rollback too, comes after the passes that are done.
+            changed = self._finish_passes() or changed
+            self._address = message[:ADDRESS_LENGTH]
+            for frame in split(message):
+                self.course.catch_up()
+                self._receive(frame)
+                changed = True
+        changed = self._finish_passes() or changed
+        return self._taken() if changed else self.outbox.take()
 
-    def look_closer(self) -> None:
-        """Take all results that have been sorted in full: it matters who has answered and who has not."""
-        for frame in self.course.under_way.take_back():
-            self._receive(frame)
+    def _finish_passes(self) -> bool:
+        """Take the passes that are complete; whether there were any."""
+        if not self.running or not self.course.finish_passes(self.now_ms):
+            return False
+        self.roster.everybody_was_heard(self.now_ms)
+        self._recovered()
+        return True
+
+    def run_deferred(self, now_ms: float) -> list[Any]:
+        """Do what was put off until the last actions were performed."""
+        self.now_ms = now_ms
+        self.course.catch_up()
+        self._recovered()
+        return self._taken()
 
     def _receive(self, frame: bytes) -> None:
-        self._address = frame[:ADDRESS_LENGTH]
         try:
             message = decode(frame)
             self._admission.check(message)
@@ -170,7 +183,8 @@ class CoordinatorMachine:
                 raise Unexpected(f"{type(message).__name__} while {self.state.value}")
             transition(self, message)
         except PeerError as fault:
-            if isinstance(fault, WrongVersion) and fault.sender:
+            # A member has registered in our version: its frame was damaged.
+            if isinstance(fault, WrongVersion) and fault.sender and fault.sender not in self.roster.members:
                 self._admission.refuse(
                     fault.sender, f"it speaks protocol version {fault.version}, this run {PROTOCOL_VERSION}"
                 )
@@ -221,18 +235,10 @@ class CoordinatorMachine:
             return
         self.watch.wired()
         hosting = self.roster.hosting()
-        lives = {group: host.incarnation for host in hosting for group in host.groups}
-        self.course.under_way.results.expect_from(lives, self.outbox.header())
         self.account.wired(self.now_ms, self.messages, [(host.host, host.process) for host in hosting])
         self.enter(CoordinatorState.IDLE if self.course.done else CoordinatorState.TRAINING)
         self.outbox.report("wired", nodes=len(hosting), seconds=self.account.seconds_starting)
         if self.course.step_due is None:
-            self._recovered()
-
-    def _result(self, message: Output | InputError) -> None:
-        before = self.course.training.progress.step
-        self.course.result(message, self.now_ms)
-        if self.course.training.progress.step > before:
             self._recovered()
 
     def _recovered(self) -> None:
@@ -376,6 +382,18 @@ class CoordinatorMachine:
         return self.outbox.messages_sent + self.roster.sent
 
 
+_RESULTS = stage_address(OUTSIDE)
+
+
+def _early(frame: bytes) -> Rejection:
+    """A result that comes while no pass is under way, and why it is of no use."""
+    try:
+        parse(frame)
+    except PeerError as fault:
+        return frame, fault
+    return frame, Stale("no pass is under way")
+
+
 TRANSITIONS: dict[tuple[CoordinatorState, type], Callable[[CoordinatorMachine, Any], None]] = {
     **{(state, Register): CoordinatorMachine._register for state in OPEN},
     **{(CoordinatorState.STOPPING, Register): CoordinatorMachine._register_late},
@@ -384,7 +402,6 @@ TRANSITIONS: dict[tuple[CoordinatorState, type], Callable[[CoordinatorMachine, A
     **{(CoordinatorState.WIRING, Lacking): CoordinatorMachine._lacking},
     **{(state, Waiting): CoordinatorMachine._waiting for state in OPEN},
     **{(state, Lacking): CoordinatorMachine._late for state in OPEN if state is not CoordinatorState.WIRING},
-    **{(state, kind): CoordinatorMachine._result for state in RUNNING for kind in (Output, InputError)},
     **{(state, GroupState): CoordinatorMachine._group_state for state in RUNNING},
     **{(state, Diverged): CoordinatorMachine._diverged for state in RUNNING},
     **{(state, Stopped): CoordinatorMachine._node_stopped for state in ALIVE},
@@ -393,6 +410,6 @@ TRANSITIONS: dict[tuple[CoordinatorState, type], Callable[[CoordinatorMachine, A
     **{(state, Echo): CoordinatorMachine._echoed for state in OPEN},
     **{
         (CoordinatorState.STOPPING, kind): CoordinatorMachine._late
-        for kind in (Ready, Lacking, Waiting, Output, InputError, GroupState, Diverged)
+        for kind in (Ready, Lacking, Waiting, GroupState, Diverged)
     },
 }

@@ -8,11 +8,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from coordinator.topology import Topology
+from coordinator.topology import Group, Topology
 from neuron_node.activations import Array
-from neuron_node.errors import Stale, Unexpected, WrongShape
-from neuron_node.intake import Bin
-from neuron_node.messages import InputError, Mode, Output
+from neuron_node.errors import Unexpected
+from neuron_node.frames import DataKind, Mode, data_head, mark_of
+from neuron_node.inbox import Direction, Inbox, Slot
+from neuron_node.role import OUTSIDE
 
 NAMED_AT_MOST = 5
 
@@ -71,64 +72,77 @@ class Flight:
     part: int = 0
     parts: int = 1
     """Of a training step whose batch is cut into parts, each a pass of its own."""
-    chain: int = 0
-    """Whether the step follows another, or is followed, without a wait: see `neuron_node.chain`."""
     attempt: int = 0
-    outputs: dict[int, Array] = field(default_factory=dict)
-    input_errors: set[int] = field(default_factory=set)
-    tails: set[bytes] = field(default_factory=set)
-    """Of results that can be sorted: see `Results`."""
-    frames: Bin = field(default_factory=dict)
-    """Results that have been sorted and not been looked at."""
-    result: Array | None = None
-    """The outputs' activities, (batch, outputs), once all have come."""
+    outputs: Inbox = field(init=False)
+    input_errors: Inbox = field(init=False)
 
-    def hear(self, message: Output | InputError, topology: Topology) -> bool:
-        """Take a result, each once; whether the pass is complete. Raises `PeerError`."""
-        group = topology.groups.get(message.sender)
-        layer = topology.last_layer if isinstance(message, Output) else 0
-        if group is None or group.layer != layer:
-            raise Unexpected(f"{type(message).__name__} from group {message.sender}")
-        # An input group's own error is nobody's concern but its bias's: see `Role.needs_own_error`.
-        columns = (0, group.size) if isinstance(message, InputError) else (group.size,)
-        if message.values.shape not in [(len(self.inputs), count) for count in columns]:
-            raise WrongShape(f"{message.values.shape} from {group.names[0]}")
-        if message.attempt > self.attempt:
-            raise Stale("a result of an attempt that was never made")
-        if isinstance(message, Output):
-            self.outputs.setdefault(message.sender, message.values)
-        else:
-            self.input_errors.add(message.sender)
-        return self.complete(topology)
+    confirmed: bool = False
+    """Whether all outputs of a later step have come: every group has fired in it, so this pass is over everywhere."""
 
-    def take_back(self) -> list[bytes]:
-        """The results that have been sorted, to be heard in full instead."""
-        frames = list(self.frames.values())
-        self.frames.clear()
-        return frames
+    @property
+    def errors_are_due(self) -> bool:
+        """Whether the input groups have to say that they are done: when training, unless a later step says so."""
+        return self.mode is not Mode.FORWARD and not self.confirmed
 
-    def complete(self, topology: Topology) -> bool:
-        """Whether all outputs and, when training, all input errors have come."""
-        errors_due = 0 if self.mode is Mode.FORWARD else len(topology.inputs)
-        return len(self.outputs) == len(topology.outputs) and len(self.input_errors) == errors_due
+    @property
+    def missing(self) -> int:
+        """How many results have not come."""
+        return self.outputs.missing + (self.input_errors.missing if self.errors_are_due else 0)
 
-    def activities(self, topology: Topology) -> Array:
-        """The outputs' activities, (batch, outputs)."""
-        if self.result is not None:
-            return self.result
-        return np.concatenate([self.outputs[group.number] for group in topology.outputs], axis=1)
+    def activities(self) -> Array:
+        """The outputs' activities, (rows, outputs), once all have come."""
+        return self.outputs.side_by_side()
 
-    def first_missing(self, topology: Topology) -> int:
-        """The group whose result is waited for first."""
-        groups = [group.number for group in topology.outputs if group.number not in self.outputs]
-        return next(
-            iter(groups or [group.number for group in topology.inputs if group.number not in self.input_errors])
-        )
+    def lacks(self) -> list[int]:
+        """The groups whose results have not come."""
+        return self.outputs.lacks() + (self.input_errors.lacks() if self.errors_are_due else [])
 
-    def missing(self, topology: Topology) -> list[str]:
+    def first_missing(self) -> tuple[int, str]:
+        """The group whose result is waited for first, and what it is."""
+        lacking = self.outputs.lacks()
+        return (lacking[0], "activity") if lacking else (self.input_errors.lacks()[0], "error")
+
+    def missing_names(self, topology: Topology) -> list[str]:
         """Whose results have not come, by name of their first neuron; the first few, and how many more."""
-        groups = [group for group in topology.outputs if group.number not in self.outputs]
-        if self.mode is not Mode.FORWARD:
-            groups += [group for group in topology.inputs if group.number not in self.input_errors]
-        names = [group.names[0] for group in groups]
+        names = [topology.groups[number].names[0] for number in self.lacks()]
         return names if len(names) <= NAMED_AT_MOST else [*names[:NAMED_AT_MOST], f"{len(names) - NAMED_AT_MOST} more"]
+
+
+class Results:
+    """The inboxes for the results of passes. Their heads follow from the topology and the generation."""
+
+    def __init__(self, topology: Topology, run: bytes, *, input_errors: bool) -> None:
+        """With `input_errors`, input groups learn biases, and so send their own errors; else they say only that all is done."""
+        self._topology, self._run = topology, run
+        self._error_columns = [group.size if input_errors else 0 for group in topology.inputs]
+        self.begin_generation(0)
+
+    def begin_generation(self, generation: int) -> None:
+        """From now on only results of this generation belong."""
+        self.generation = generation
+        groups = self._topology.inputs
+        self._outputs = self._direction(
+            DataKind.OUTPUT, self._topology.outputs, [group.size for group in self._topology.outputs]
+        )
+        self._input_errors = self._direction(DataKind.INPUT_ERROR, groups, self._error_columns)
+        self.slots = {head: (False, slot) for head, slot in self._outputs.slots.items()}
+        self.slots |= {head: (True, slot) for head, slot in self._input_errors.slots.items()}
+
+    def _direction(self, kind: DataKind, groups: list[Group], columns: list[int]) -> Direction:
+        heads = [data_head(kind, self._run, self.generation, OUTSIDE, group.number) for group in groups]
+        slots = {
+            head: Slot(place, width, 0, width) for place, (head, width) in enumerate(zip(heads, columns, strict=True))
+        }
+        return Direction([group.number for group in groups], slots, columns)
+
+    def give_inboxes(self, flight: Flight) -> None:
+        """Make the flight ready to receive."""
+        mark, rows = mark_of(flight.number, flight.mode, flight.part, flight.parts), len(flight.inputs)
+        flight.outputs = Inbox(self._outputs.layout(rows), flight.number, mark)
+        flight.input_errors = Inbox(self._input_errors.layout(rows), flight.number, mark)
+
+    def inbox(self, flight: Flight, *, is_error: bool) -> Inbox:
+        """Where a result of a flight belongs. Raises `Unexpected` for an error in a pass in which nothing is learned."""
+        if is_error and flight.mode is Mode.FORWARD:
+            raise Unexpected(f"an error in pass {flight.number}, in which nothing is learned")
+        return flight.input_errors if is_error else flight.outputs

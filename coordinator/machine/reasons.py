@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from coordinator.machine.passes import Flight
 from coordinator.machine.roster import Member
-from neuron_node.messages import Mode, Stage, Waits
+from neuron_node.frames import Mode
+from neuron_node.messages import Stage, Waits
 from neuron_node.role import OUTSIDE
 
 if TYPE_CHECKING:
@@ -78,7 +79,6 @@ def chain(machine: CoordinatorMachine, group: int | None) -> Chain:
     waiting = {"gathering": _gathering, "wiring": _wiring, "stopping": _stopping}.get(machine.state.value)
     if waiting is not None:
         return waiting(machine)
-    machine.look_closer()
     under_way = machine.course.under_way
     flight = under_way.flights.get(under_way.oldest)
     if flight is None:
@@ -132,12 +132,7 @@ def _pass(machine: CoordinatorMachine, flight: Flight, group: int | None) -> Cha
     if flight.attempt:
         sentences[0] += f" and was repeated {flight.attempt} times"
     if group is None:
-        group = flight.first_missing(topology)
-        result = (
-            "activity"
-            if topology.groups[group].layer == topology.last_layer and group not in flight.outputs
-            else "error"
-        )
+        group, result = flight.first_missing()
         sentences.append(f"the coordinator waits for the {result} of {topology.groups[group].names[0]}")
     links, cause = _follow(machine, flight.number, group)
     return Chain((*sentences, *links), cause)

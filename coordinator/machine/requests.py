@@ -13,7 +13,7 @@ import numpy as np
 from coordinator.machine.collecting import Collection
 from coordinator.machine.reasons import Chain
 from coordinator.machine.roster import Member
-from coordinator.machine.summary import summary
+from coordinator.machine.summary import counts_so_far, summary
 from neuron_node.activations import Array
 from neuron_node.addresses import client_address
 from neuron_node.errors import UserError
@@ -74,7 +74,9 @@ class Requests:
     def ask_again(self) -> None:
         """Ask again for the states that have not come."""
         for view in self._views:
-            self._machine.outbox.act_all(view.collection.ask(self._machine.outbox.header()))
+            self._machine.outbox.act_all(
+                view.collection.ask(self._machine.outbox.header(), self._machine.roster.addresses())
+            )
 
     def roll_back(self) -> None:
         """Forget the states that came from the generation that is over."""
@@ -94,7 +96,7 @@ class Requests:
 
     def _status(self, message: Request) -> None:
         machine = self._machine
-        facts = machine.finished or summary(machine)
+        facts = {**machine.finished, **counts_so_far(machine)} if machine.finished else summary(machine)
         waiting = {"nodes_registered": len(machine.roster.members), "nodes_needed": machine.gathering.nodes_needed}
         dropped = {"dropped": dict(machine.drops.counts)}
         self._answer(
@@ -118,7 +120,7 @@ class Requests:
         wanted = {group, *machine.topology.senders[group]}
         view = View(message.client, name, Collection(machine.topology, LATEST_STEP, wanted))
         self._views.append(view)
-        machine.outbox.act_all(view.collection.ask(machine.outbox.header()))
+        machine.outbox.act_all(view.collection.ask(machine.outbox.header(), machine.roster.addresses()))
 
     def _why(self, message: Request) -> None:
         name = _arguments(message).get("neuron")

@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from neuron_node.addresses import node_address
 from neuron_node.messages import Register, Traffic, Waits
 
 COUNTED_AGAIN_MS = 500
@@ -43,7 +44,7 @@ class Member:
     waits_pass: int = -1
     traffic: Traffic = NOTHING_YET
     rate: float = 0.0
-    """Messages a second, sent and received, between the last two counts."""
+    """Messages sent per second, between the last two counts."""
     counted_ms: float = float("-inf")
     counted: int = 0
     dropped_before: int | None = 0
@@ -64,7 +65,7 @@ class Member:
         self.traffic = traffic
         if self.dropped_before is None:
             self.dropped_before = traffic.dropped
-        passed_ms, messages = now_ms - self.counted_ms, traffic.sent + traffic.received
+        passed_ms, messages = now_ms - self.counted_ms, traffic.sent
         if passed_ms >= COUNTED_AGAIN_MS:
             if math.isfinite(self.counted_ms):
                 self.rate = max(0.0, (messages - self.counted) * 1000.0 / passed_ms)
@@ -120,6 +121,10 @@ class Roster:
     def host_of(self, group: int) -> Member | None:
         """The member that hosts a group."""
         return next((member for member in self.members.values() if group in member.groups), None)
+
+    def addresses(self) -> dict[int, bytes]:
+        """The address of the node that hosts each group."""
+        return {group: node_address(one.incarnation) for one in self.members.values() for group in one.groups}
 
     def homeless(self, groups: Iterable[int]) -> list[int]:
         """The groups that no member hosts."""

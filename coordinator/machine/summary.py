@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 MEASURED_BEFORE = (
     "train_accuracy", "train_loss", "test_accuracy", "test_loss", "test_r2", "test_mean_absolute_error", "running_accuracy",
-    "seconds_training", "steps_per_second", "samples_per_second", "messages_per_second", "recoveries",
+    "seconds_training", "steps_per_second", "samples_per_second", "messages_per_second",
 )  # fmt: skip
 """Figures of the training, which a later life of the coordinator that only answers takes from the earlier one."""
 
@@ -39,6 +39,20 @@ class Account:
         return None if self.wired_ms is None else (self.wired_ms - self.started_ms) / 1000.0
 
 
+def counts_so_far(machine: CoordinatorMachine) -> dict[str, Any]:
+    """Return the figures that change even after the training has finished."""
+    return {
+        "nodes": len(machine.roster.members),
+        "processes": len(machine.account.processes),
+        "messages": machine.messages,
+        "recoveries": machine.recoveries,
+        "generation": machine.outbox.generation,
+        "recovery_seconds_p50": machine.interruptions.seconds_within(0.50),
+        "recovery_seconds_p99": machine.interruptions.seconds_within(0.99),
+        "stale_messages": machine.stale_messages,
+    }
+
+
 def summary(machine: CoordinatorMachine) -> dict[str, Any]:
     """Every figure of a run; None where it is not known yet."""
     plan, topology, course, account = machine.plan, machine.topology, machine.course, machine.account
@@ -55,8 +69,6 @@ def summary(machine: CoordinatorMachine) -> dict[str, Any]:
         "neurons": topology.neurons,
         "synapses": topology.synapses,
         "groups": len(topology.groups),
-        "nodes": len(machine.roster.members),
-        "processes": len(account.processes),
         "epochs": schedule.epochs,
         "epoch": facts["epoch"],
         "steps": schedule.steps,
@@ -76,14 +88,9 @@ def summary(machine: CoordinatorMachine) -> dict[str, Any]:
         "seconds_training": seconds,
         "steps_per_second": facts["steps_per_second"],
         "samples_per_second": facts["samples_per_second"],
-        "messages": machine.messages,
         "messages_per_second": training_messages / seconds if seconds else None,
         "model_path": plan.model_path if final else None,
         "weights_sha256": topology.assemble(final.states).sha256() if final else None,
-        "recoveries": machine.recoveries,
-        "generation": machine.outbox.generation,
-        "recovery_seconds_p50": machine.interruptions.seconds_within(0.50),
-        "recovery_seconds_p99": machine.interruptions.seconds_within(0.99),
-        "stale_messages": machine.stale_messages,
+        **counts_so_far(machine),
         **({key: plan.figures.get(key) for key in MEASURED_BEFORE} if plan.figures and course.done else {}),
     }

@@ -1,26 +1,26 @@
 """All passes under way: a training step and the next one, or forward passes several at once, and their repetition when one is late.
 
-Passes are numbered without gaps or repeats, whatever they are for.
+Passes are numbered without gaps or repeats, for every purpose.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 
 from coordinator.machine.launching import Launching
-from coordinator.machine.passes import Flight, ForwardJob
-from coordinator.machine.results import Results
+from coordinator.machine.passes import Flight, ForwardJob, Results
 from coordinator.topology import Topology
 from coordinator.traffic import Pass, load_of
 from neuron_node.activations import Array
-from neuron_node.chain import FOLLOWED
-from neuron_node.errors import Stale
+from neuron_node.addresses import ADDRESS_LENGTH
+from neuron_node.errors import PeerError, Stale, Unexpected
 from neuron_node.events import Send
-from neuron_node.intake import AT_ONCE, head_of, pass_of, tail_of
-from neuron_node.messages import Header, InputError, Mode, Output
+from neuron_node.frames import HEAD, NUMBERS_BEGIN, Mode, parse, pass_of, split
+from neuron_node.group import WANTED_AT_MOST, Rejection
+from neuron_node.messages import Header
 
 FORWARD_AT_FIRST = 4
 FORWARD_AT_ONCE = 16
@@ -53,11 +53,12 @@ class UnderWay:
         self.jobs: deque[ForwardJob] = deque()
         self.passes = 0
         self._recent_step_ms: float | None = None
-        self.postponed = False
-        self.due = 1
+        self.high = 0
+        """The last pass that is sent without waiting for another one to end."""
+        self.wanted = 1
         """Frames that are worth waiting for."""
-        self.results = Results(topology, input_errors=input_errors)
-        self._launching = Launching(topology)
+        self._results = Results(topology, header(0).run, input_errors=input_errors)
+        self._launching = Launching(topology, header(0).run)
         self._topology = topology
         self._header = header
         self._send = send
@@ -84,17 +85,23 @@ class UnderWay:
             del self.flights[flight.number]
 
     def launch_step(
-        self, inputs: Array, targets: Array, mode: Mode, now_ms: float, parts: int = 1, chain: int = 0
+        self, inputs: Array, targets: Array, mode: Mode, now_ms: float, parts: int = 1, next_rows: int = 0
     ) -> list[Flight]:
-        """Send one training step into the network, its batch in so many parts if it has as many samples; its passes."""
-        parts = min(parts, len(inputs))
+        """Send one training step into the network, its batch in so many parts if it has as many samples; its passes.
+
+        With `next_rows`, a step of so many samples follows without a wait.
+        """
         cut = [(inputs, targets)]
-        if parts > 1:
-            cut = list(zip(np.array_split(inputs, parts), np.array_split(targets, parts), strict=True))
+        if min(parts, len(inputs)) > 1:
+            many = min(parts, len(inputs))
+            cut = list(zip(np.array_split(inputs, many), np.array_split(targets, many), strict=True))
         flights = [
-            Flight(self._next(), mode, rows, wanted, now_ms, now_ms, part=part, parts=parts, chain=chain)
+            Flight(self._next(), mode, rows, wanted, now_ms, now_ms, part=part, parts=len(cut))
             for part, (rows, wanted) in enumerate(cut)
         ]
+        self.high = self.passes + min(parts, next_rows)
+        for flight in flights:
+            self.flights[flight.number] = flight
         for flight in flights:
             self._launch(flight)
         return flights
@@ -106,7 +113,9 @@ class UnderWay:
         for job in self.jobs:
             while job.waiting and len(self.flights) < self._at_once(job.batch_size):
                 batch, rows = job.next_batch()
-                self._launch(Flight(self._next(), Mode.FORWARD, rows, None, now_ms, now_ms, job, batch))
+                flight = Flight(self._next(), Mode.FORWARD, rows, None, now_ms, now_ms, job, batch)
+                self.high = self.passes
+                self._launch(flight)
 
     def _at_once(self, batch_size: int) -> int:
         """How many forward passes with so many rows may be under way."""
@@ -116,52 +125,70 @@ class UnderWay:
             self._bytes_of_pass = {batch_size: size}
         return min(self._forward_at_once, max(LEAST_FORWARD_AT_ONCE, FORWARD_BYTES_AT_ONCE // size))
 
-    def hear(self, message: Output | InputError, now_ms: float) -> Flight | None:
-        """Take a result; the flight if it is complete with it. Raises `PeerError`."""
-        flight = self.flights.get(message.header.pass_number)
+    def receive(self, message: bytes) -> list[Rejection]:
+        """Take the results in a message; the frames that do not belong, each with its reason."""
+        place = self._results.slots.get(message[ADDRESS_LENGTH + HEAD.start : ADDRESS_LENGTH + HEAD.stop])
+        if place is not None and len(message) >= ADDRESS_LENGTH + NUMBERS_BEGIN:
+            is_error, flight = place[0], self.flights.get(pass_of(message, ADDRESS_LENGTH)[0])
+            if flight is not None and not (is_error and flight.mode is Mode.FORWARD):
+                inbox = self._results.inbox(flight, is_error=is_error)
+                if inbox.offer_message(message) is not None:
+                    return []
+        rejections = []
+        for frame in split(message):
+            try:
+                self._receive_frame(frame)
+            except PeerError as fault:
+                rejections.append((frame, fault))
+        return rejections
+
+    def _receive_frame(self, frame: bytes) -> None:
+        place = self._results.slots.get(frame[HEAD])
+        if place is None or len(frame) < NUMBERS_BEGIN:
+            data = parse(frame)
+            if (data.run, data.generation) != (self._header(0).run, self._results.generation):
+                raise Stale(f"generation {data.generation}, this is {self._results.generation}")
+            raise Unexpected(f"a result of group {data.sender}")
+        number = pass_of(frame, 0)[0]
+        flight = self.flights.get(number)
         if flight is None:
-            raise Stale(f"pass {message.header.pass_number} is over")
-        return self._done(flight, now_ms) if flight.hear(message, self._topology) else None
+            parse(frame)
+            raise Stale(f"pass {number} is over")
+        is_error, slot = place
+        self._results.inbox(flight, is_error=is_error).offer(slot, frame)
 
-    def sort(self, frames: Sequence[bytes]) -> list[bytes]:
-        """Put results where they belong, to be looked at once all have come; those frames that are none, or come again."""
-        tails = {*map(tail_of, frames)}
-        flight = self.flights.get(pass_of(next(iter(tails), b"")))
-        if len(tails) == 1 and flight is not None and not flight.frames and tails <= flight.tails:
-            by_head = dict(zip(map(head_of, frames), frames, strict=True))
-            if len(by_head) == len(frames) and by_head.keys() <= self.results.heads:
-                flight.frames.update(by_head)
-                return []
-        return [frame for frame in frames if not self._sort(frame)]
+    def finish(self, now_ms: float) -> list[Flight]:
+        """The flights that are complete, which are then no longer under way.
 
-    def _sort(self, frame: bytes) -> bool:
-        head, tail = head_of(frame), tail_of(frame)
-        flight = self.flights.get(pass_of(tail))
-        if flight is None or tail not in flight.tails or head not in self.results.heads:
-            return False
-        return flight.frames.setdefault(head, frame) is frame
+        A group begins a training step when every older pass is done there, and each group's signals lead to outputs. So all
+        outputs of a step confirm the steps before it, and input groups report only where no other step was announced.
+        """
+        later = [
+            one.number - one.part
+            for one in self.flights.values()
+            if one.targets is not None and not one.outputs.missing
+        ]
+        for flight in self.flights.values():
+            flight.confirmed = flight.confirmed or any(first > flight.number for first in later)
+        done = [self._done(flight, now_ms) for flight in list(self.flights.values()) if not flight.missing]
+        self._count_wanted()
+        return done
 
-    def look(self, now_ms: float) -> tuple[list[Flight], list[bytes]]:
-        """The flights that are complete with what has been sorted, and frames that have to take the long way."""
-        done, back = [], []
-        for flight in list(self.flights.values()):
-            if self.results.lacking(flight) > 0:
-                continue
-            if self.results.read(flight):
-                done.append(self._done(flight, now_ms))
-            else:
-                back += flight.take_back()
-        self._count_due()
-        return done, back
+    def _count_wanted(self) -> None:
+        """The outputs that the first flight lacks which lacks any: the next step begins with them. Otherwise, input errors."""
+        lacking = (flight.outputs.missing for flight in self.flights.values() if flight.outputs.missing)
+        missing = next(lacking, 0) or max((flight.missing for flight in self.flights.values()), default=1)
+        self.wanted = max(1, min(missing, WANTED_AT_MOST))
 
-    def _count_due(self) -> None:
-        """What the oldest flight lacks."""
-        flight = next(iter(self.flights.values()), None)
-        self.due = min(max(1, self.results.lacking(flight)), AT_ONCE) if flight else 1
+    @property
+    def outputs_are_here(self) -> bool:
+        """Whether every pass under way lacks input errors alone: the next inputs will be there when the input groups need them."""
+        return not any(flight.outputs.missing for flight in self.flights.values())
 
-    def take_back(self) -> list[bytes]:
-        """All results that have been sorted and not been looked at: somebody wants to know exactly who has answered."""
-        return [frame for flight in self.flights.values() for frame in flight.take_back()]
+    @property
+    def low(self) -> int:
+        """The oldest pass that is not over: the next one, if none is under way."""
+        return min(self.flights, default=self.passes + 1)
 
     def _done(self, flight: Flight, now_ms: float) -> Flight:
         in_turn = flight in self._in_turn()
@@ -179,13 +206,13 @@ class UnderWay:
                 self._recent_forward_ms[size] = _mean_so_far(self._recent_forward_ms.get(size), took_ms)
         if flight.job:
             self._forward_at_once = min(self._forward_at_once + 1, FORWARD_AT_ONCE)
-        if flight.job and flight.job.finish_batch(flight.batch, flight.activities(self._topology)):
+        if flight.job and flight.job.finish_batch(flight.batch, flight.activities()):
             self.jobs.remove(flight.job)
         return flight
 
     def _followers_of(self, flight: Flight) -> list[Flight]:
         """The passes of the step that was sent before this one was over."""
-        if not flight.chain & FOLLOWED:
+        if flight.targets is None:
             return []
         return [other for other in self.flights.values() if other.number - other.part > flight.number]
 
@@ -245,19 +272,24 @@ class UnderWay:
     def restart(self) -> None:
         """The network was rolled back: nothing is under way, every job begins again."""
         self.flights.clear()
-        self.results.forget_all()
         for job in self.jobs:
             job.restart()
+
+    def begin_generation(self, generation: int) -> None:
+        """From now on only results of this generation belong."""
+        self._results.begin_generation(generation)
 
     def _next(self) -> int:
         self.passes += 1
         return self.passes
 
     def _launch(self, flight: Flight) -> None:
+        if not flight.attempt:
+            self._results.give_inboxes(flight)
         self.flights[flight.number] = flight
-        flight.tails = self.results.tails_of(flight)
-        self._count_due()
-        self._send(self._launching.sends(flight, self._header(flight.number)))
+        self._count_wanted()
+        header = self._header(flight.number)
+        self._send(self._launching.sends(flight, header.generation, self.low, max(self.high, flight.number)))
 
 
 def first_patience_ms(topology: Topology) -> float:

@@ -1,1 +1,1 @@
-"""Is the network of programs the network of the textbook? Every number of every step, compared."""
+"""The comparison of the neuron programs with a textbook implementation."""

@@ -1,4 +1,4 @@
-"""Compares what every group says of itself after a step with what the textbook computed."""
+"""Compares the states of all groups after a step with the numbers of the textbook."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from coordinator.verify.textbook import Matrix, Trace
 from neuron_node.messages import GroupState
 
 TOLERANCE = 1e-12
-"""Of the largest magnitude of its kind (activities, errors, weights or biases) in that step."""
+"""The largest accepted difference, relative to the largest magnitude of its kind (activities, errors, …) in that step."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How far a neuron is from the textbook, relative to the largest magnitude of that kind of number."""
+    """The difference between a neuron and the textbook, relative to the largest magnitude of its kind of number."""
 
     relative: float
     kind: str
@@ -26,7 +26,7 @@ class Difference:
     step: int
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data."""
+        """Return plain data for JSON."""
         return {"difference": self.relative, "kind": self.kind, "neuron": self.neuron, "step": self.step}
 
 
@@ -41,7 +41,7 @@ class Comparison:
         self.first_beyond: Difference | None = None
 
     def compare(self, step: int, states: Mapping[int, GroupState], trace: Trace) -> None:
-        """Take one step's states, all of them, and the textbook's trace of the same step."""
+        """Compare the states of all groups after a step with the trace of the same step."""
         self.steps += 1
         largest = _largest_magnitudes(trace)
         for number, state in sorted(states.items()):
@@ -56,10 +56,10 @@ class Comparison:
         elif not theirs.size:
             return
         else:
-            # (neurons, numbers): whose difference is the largest?
+            # (neurons, numbers): find the neuron with the largest difference.
             apart = np.abs(theirs - ours).max(axis=1) / (largest or 1.0)
             row = int(np.argmax(apart))
-            # argmax finds a NaN first; no comparison with it would be true, so it counts as infinitely far.
+            # argmax finds NaN first. Comparisons with NaN are false, so it counts as an infinite difference.
             difference = Difference(
                 float(np.nan_to_num(apart[row], nan=np.inf, posinf=np.inf)), kind, group.names[row], step
             )
@@ -69,7 +69,7 @@ class Comparison:
             self.first_beyond = difference
 
     def to_json(self) -> dict[str, Any]:
-        """Plain data."""
+        """Return plain data for JSON."""
         return {
             "steps": self.steps,
             "numbers": self.numbers,
@@ -79,13 +79,13 @@ class Comparison:
 
 
 def _pairs(group: Group, topology: Topology, state: GroupState, trace: Trace) -> Iterator[tuple[str, Matrix, Matrix]]:
-    """(kind, the group's numbers, the textbook's), one row a neuron."""
+    """Pairs of numbers (kind, of the group, of the textbook), with one row per neuron."""
     layer, columns = group.layer, group.columns
     yield "activity", state.activity.T, trace.activities[layer][:, columns].T
     yield "error", state.error.T, trace.errors[layer][:, columns].T
-    yield "bias", state.state.bias.T, trace.parameters.biases[layer][columns, None]
+    yield "bias", state.state.bias.T, trace.biases[layer][columns, None]
     if receivers := topology.receivers[group.number]:
-        axon = [trace.parameters.weights[layer][columns, topology.groups[below].columns] for below in receivers]
+        axon = [trace.weights[layer][columns, topology.groups[below].columns] for below in receivers]
         yield "weight", state.state.weights, np.concatenate(axon, axis=1)
 
 
@@ -93,7 +93,7 @@ def _largest_magnitudes(trace: Trace) -> dict[str, float]:
     kinds: dict[str, tuple[Matrix, ...]] = {
         "activity": trace.activities,
         "error": trace.errors,
-        "bias": trace.parameters.biases,
-        "weight": trace.parameters.weights,
+        "bias": trace.biases,
+        "weight": trace.weights,
     }
     return {kind: max((float(np.abs(array).max()) for array in arrays), default=0.0) for kind, arrays in kinds.items()}

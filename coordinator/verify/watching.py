@@ -1,4 +1,4 @@
-"""Follows a run step by step with the textbook beside it."""
+"""Does each step of a run in the textbook too, and compares."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from coordinator.verify.textbook import Textbook
 
 
 def watch_steps(plan: Plan) -> Callable[[Inspected], dict[str, Any]]:
-    """What takes each inspected step of the plan's run, takes the same step in the textbook, and tells how they differ."""
+    """Return a function that does each inspected step in the textbook, and returns the comparison."""
     textbook = Textbook(plan.network, plan.seed)
     comparison = Comparison(plan.topology())
     schedule, data = plan.schedule(), plan.data

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 
 import pytest
 
@@ -37,18 +38,16 @@ def projects(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Projects]:
         if os.environ.get("EXMACHINA_CONTAINER_TESTS") == "required":
             pytest.fail(f"container tests are required here, but {reason}")
         pytest.skip(reason)
-    made: list[Project] = []
+    # Every project is taken down, also when another one cannot be, and when the tests are interrupted.
+    with ExitStack() as made:
 
-    def make(settings: Mapping[str, str]) -> Project:
-        made.append(Project(settings, tmp_path_factory.mktemp("config")))
-        return made[-1]
+        def make(settings: Mapping[str, str]) -> Project:
+            project = Project(settings, tmp_path_factory.mktemp("config"))
+            made.callback(project.down)
+            return project
 
-    try:
         make({}).must("build", "--quiet")
         yield make
-    finally:
-        for project in made:
-            project.down()
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,9 @@ A test compares them with the documents; `python -m tests.docs.tables` writes th
 
 from __future__ import annotations
 
+import ast
+import inspect
+import itertools
 import re
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
@@ -16,9 +19,21 @@ import numpy as np
 from coordinator.machine.machine import TRANSITIONS as COORDINATOR_TRANSITIONS
 from coordinator.machine.state import CoordinatorState
 from neuron_node import addresses as addresses_module
-from neuron_node import fields, messages, peer, role
-from neuron_node.addresses import group_address
-from neuron_node.codec import data_head, data_mark, data_shape, encode
+from neuron_node import errors, fields, frames, messages, peer, role
+from neuron_node.addresses import ADDRESS_LENGTH, group_address
+from neuron_node.frames import (
+    CHECK,
+    HEAD,
+    LENGTH_BYTES,
+    MARK,
+    NUMBERS_BEGIN,
+    PROTOCOL_VERSION,
+    SHAPE,
+    WINDOW,
+    DataFrame,
+    DataKind,
+    Mode,
+)
 from neuron_node.life import NodeState
 from neuron_node.machine import TRANSITIONS as NODE_TRANSITIONS
 
@@ -26,6 +41,7 @@ DOCUMENTS = Path(__file__).parents[2] / "docs"
 MARKED = re.compile(r"(?<=<!-- table: )(?P<name>[\w-]+)(?P<open> -->\n)(?P<table>.*?)(?=<!-- end -->)", re.DOTALL)
 NESTED = (
     messages.State,
+    messages.NamedArray,
     messages.Placement,
     messages.Waits,
     messages.Traffic,
@@ -42,7 +58,7 @@ def kinds() -> str:
     for number, kind in messages.KINDS.items():
         purpose = " ".join((kind.__doc__ or "").split())
         rows.append((str(number), f"`{kind.__name__}`", purpose, _fields(kind, messages.RECORDS[number]) or "–"))
-    return _table(("kind", "message", "who → whom: what", "fields after the header"), rows)
+    return _table(("kind", "message", "sender → receiver: what", "fields after the header"), rows)
 
 
 def records() -> str:
@@ -68,28 +84,127 @@ def addresses() -> str:
     return _table(rows[0], ((f"`{letter}`", *rest) for letter, *rest in rows[2:]))
 
 
+LAYOUT: dict[str, list[tuple[str, int, str]]] = {
+    "length": [("bytes that follow, big-endian", LENGTH_BYTES, "no msgpack")],
+    "head": [
+        ("array of 17", 3, "array 16"),
+        (f"version, {PROTOCOL_VERSION}", 1, "positive fixint"),
+        ("kind", 1, "positive fixint"),
+        ("run", 10, "bin 8"),
+        ("generation", 9, "uint 64"),
+        ("receiver", 5, "uint 32"),
+        ("sender", 5, "uint 32"),
+        ("check: its type", 1, "uint 32"),
+    ],
+    "check": [("check", 4, "its four bytes")],
+    "window": [("attempt", 5, "uint 32"), ("low", 9, "uint 64"), ("high", 9, "uint 64")],
+    "mark": [("pass", 9, "uint 64"), ("mode", 1, "positive fixint"), ("part", 2, "uint 8"), ("parts", 2, "uint 8")],
+    "shape": [("rows", 5, "uint 32"), ("columns", 5, "uint 32"), ("bytes of numbers", 5, "bin 32")],
+}
+"""The fields of a data frame, each with its bytes (msgpack's type byte among them) and msgpack's name for its format."""
+
+
+def layout() -> str:
+    """Where in a data frame each field stands."""
+    begins = dict(zip(LAYOUT, (slice(0, LENGTH_BYTES), HEAD, CHECK, WINDOW, MARK, SHAPE), strict=True))
+    rows, at = [], 0
+    for part, entries in LAYOUT.items():
+        assert begins[part].start == at
+        for name, size, form in entries:
+            rows.append((str(at), str(size), form, name, part))
+            at += size
+        assert begins[part].stop == at
+    assert at == NUMBERS_BEGIN
+    rows.append((str(at), "8 × rows × columns", "bytes of the bin 32", "numbers, little-endian float64", "numbers"))
+    return _table(("offset", "bytes", "format", "field", "part"), rows)
+
+
+def data_kinds() -> str:
+    """Every kind of data frame: its number and what it is."""
+    told = _told_of(DataKind)
+    return _table(
+        ("kind", "frame", "sender → receiver: what"), ((str(int(k)), f"`{k.name}`", told[k.name]) for k in DataKind)
+    )
+
+
+def modes() -> str:
+    """What a pass is for."""
+    told = _told_of(Mode)
+    rows = [(str(int(mode)), mode.name.lower().replace("_", " "), told.get(mode.name, "–")) for mode in Mode]
+    return _table(
+        ("mode", "name", "what it means"),
+        [*rows, (str(max(Mode) + 1), "reserved", "for tracing; malformed in this version")],
+    )
+
+
+def numbers() -> str:
+    """Which numbers are those of control, and which of data."""
+    return _table(("kinds", "are"), [(_ranges(messages.KINDS), "control"), (_ranges(map(int, DataKind)), "data")])
+
+
+def reasons() -> str:
+    """Why something that came from outside is dropped."""
+    kinds: list[type[errors.PeerError]]
+    kinds = [errors.Malformed, errors.Oversized, errors.WrongVersion, errors.WrongShape, errors.NotFinite, errors.Duplicate,
+             errors.Stale, errors.Unexpected]  # fmt: skip
+    assert set(kinds) == set(errors.PeerError.__subclasses__())
+    return _table(
+        ("reason", "what was wrong"), ((f"`{kind.reason}`", (kind.__doc__ or "").splitlines()[0]) for kind in kinds)
+    )
+
+
+def _ranges(known: Iterable[int]) -> str:
+    runs = [list(run) for _, run in itertools.groupby(enumerate(sorted(known)), lambda pair: pair[1] - pair[0])]
+    texts = [
+        str(run[0][1]) if len(run) == 1 else f"{run[0][1]} {'to' if len(run) > 2 else 'and'} {run[-1][1]}"
+        for run in runs
+    ]
+    return ", ".join(texts)
+
+
+def _told_of(kind: type[Enum]) -> dict[str, str]:
+    """The text under each member of an enumeration."""
+    [body] = [
+        node.body
+        for node in ast.walk(ast.parse(inspect.getsource(frames)))
+        if isinstance(node, ast.ClassDef) and node.name == kind.__name__
+    ]
+    told = {}
+    for member, text in itertools.pairwise(body):
+        if isinstance(member, ast.Assign) and isinstance(text, ast.Expr) and isinstance(member.targets[0], ast.Name):
+            told[member.targets[0].id] = " ".join(str(ast.literal_eval(text.value)).split())
+    return told
+
+
 def example() -> str:
     """One signal, byte by byte: of group 3 for group 7, in pass 5 of generation 1, two samples of one neuron."""
-    run, incarnation = bytes(range(1, 9)), bytes(range(0x11, 0x19))
     values = np.array([[0.5], [-1.0]])
-    signal = messages.Signal(messages.Header(run, 1, 5, incarnation), 0, messages.Mode.TRAIN, 3, values)
-    address = group_address(7)
-    head = data_head(b"", messages.Signal, run, 1, incarnation, 3)
-    mark, shape = data_mark(5, 0, messages.Mode.TRAIN), data_shape(2, 1)
-    numbers = values.astype("<f8").tobytes()
-    assert encode(signal) == head + mark + shape + numbers
+    signal = DataFrame(DataKind.SIGNAL, bytes(range(1, 9)), 1, 7, 3, 0, 5, 6, 5, Mode.TRAIN, 0, 1, values)
+    message = group_address(7) + signal.encode()
+    frame = message[ADDRESS_LENGTH:]
     parts = (
-        (address, "address: `G`, group 7"),
-        (head, "array of 13: version 4, kind 22, run, generation 1, incarnation, sender 3"),
-        (mark, "pass 5, attempt 0, mode 1, part 0 of 1, chain 0"),
-        (shape, "array of 3: 2 rows, 1 column, 16 bytes"),
-        (numbers, "0.5 and -1, little-endian float64"),
+        (message[:ADDRESS_LENGTH], "address: `G`, group 7"),
+        (frame[:LENGTH_BYTES], f"length: {len(frame) - LENGTH_BYTES} bytes follow"),
+        (
+            frame[HEAD],
+            f"head: array of 17, version {PROTOCOL_VERSION}, kind {DataKind.SIGNAL}, run, generation 1, receiver 7, sender 3, a uint 32",
+        ),
+        (frame[CHECK], "check"),
+        (frame[WINDOW], "window: attempt 0, low 5, high 6"),
+        (frame[MARK], "mark: pass 5, mode 1, part 0 of 1"),
+        (frame[SHAPE], "shape: 2 rows, 1 column, 16 bytes"),
+        (frame[NUMBERS_BEGIN:], "0.5 and -1, little-endian float64"),
     )
     return _table(("bytes", "what they say"), ((f"`{part.hex(' ')}`", meaning) for part, meaning in parts))
 
 
 TABLES: dict[str, Callable[[], str]] = {
     "addresses": addresses,
+    "numbers": numbers,
+    "layout": layout,
+    "data-kinds": data_kinds,
+    "modes": modes,
+    "reasons": reasons,
     "kinds": kinds,
     "records": records,
     "example": example,

@@ -1,4 +1,4 @@
-"""The documents are true: their commands run, their output comes, their tables are the code's, their links lead somewhere."""
+"""The documents are true: commands and their output, calculations, tables made from the code, and links."""
 
 from __future__ import annotations
 
@@ -27,10 +27,16 @@ from .tables import TABLES, handlers, marked
 
 CHECKOUT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*CHECKOUT.glob("*.md"), *CHECKOUT.glob("docs/**/*.md")])
-SESSIONS = [CHECKOUT / "README.md", CHECKOUT / "docs/data.md", CHECKOUT / "docs/tutorial.md"]
+TYPED = [
+    *(CHECKOUT / name for name in ("README.md", "docs/data.md", "docs/tutorial.md")),
+    *sorted(CHECKOUT.glob("docs/how-to/*.md")),
+]
+"""The documents with terminal sessions: every command is typed here, or covered elsewhere."""
 
 CONTAINERS = "tests/containers/test_compose.py::"
 ELSEWHERE = {
+    "git clone ADDRESS exmachina": "tests/unit/test_conventions.py::test_clone_offers_the_commands_of_the_readme",
+    "cd exmachina": "tests/unit/test_conventions.py::test_clone_offers_the_commands_of_the_readme",
     ". .venv/bin/activate": "Makefile::.venv/bin/python",
     "docker compose up": CONTAINERS + "test_too_few_neurons_and_what_then",
     "docker compose exec coordinator coordinator status": CONTAINERS + "test_a_network_of_containers_learns",
@@ -46,22 +52,26 @@ ELSEWHERE = {
     "docker compose --env-file config/semeion.env up": "tests/docs/test_documentation.py::test_the_network_of_exmachina",
     "coordinator learn semeion --data semeion.data --preset exmachina": "tests/docs/test_documentation.py::test_the_network_of_exmachina",
 }
-"""Commands that are not typed here, since they need an engine or half an hour, and what does their work in the tests."""
+"""Commands that are not typed here, since they need a container engine or half an hour, and the test that covers each."""
 
 ONLINE = "coordinator learn iris --batch-size 1 --learning-rate 0.5 --epochs"
 STANDS_FOR = {
-    "make learn": ("coordinator learn digits --group-size layer", {r"\b86(?= nodes proved| hosted neurons)": "3"}),
+    "make learn": ("coordinator learn digits --group-size layer", {r"\b86(?= nodes connected| hosted neurons)": "3"}),
     f"{ONLINE} 40 --name undisturbed": (
         f"{ONLINE} 20 --name undisturbed",
         {r"\b40 epochs, 4,800 steps": "20 epochs, 2,400 steps"},
     ),
     f"{ONLINE} 40 --name killed": (f"{ONLINE} 20 --name killed", {}),
 }
-"""What is typed for a command that takes a minute, and how it changes what is shown. The digits learn in three processes
-instead of 86, with the same losses; a run that a person shall have time to disturb is half as long.
+"""Shorter commands that are typed instead of commands that take a minute, and how they change the output. The digits learn in
+three processes instead of 86, with the same losses; a run that a person needs time to disturb is half as long.
 """
 
+SESSIONS = [path for path in TYPED if any(command.text not in ELSEWHERE for command in commands_of(path))]
+"""The documents with commands that are typed here."""
+
 LINK = re.compile(r"\]\((?!https?://)(?P<path>[^)#\s]*)(#(?P<part>[^)\s]+))?\)")
+PRODUCT = re.compile(r"(?P<a>\d+\.\d+) × (?P<b>\d+(\.\d+)?)\s=\s(?P<c>\d+(\.\d+)?)")
 CODE = re.compile(r"`(?P<code>coordinator [^`]+)`")
 CONSTANT = re.compile(r"^\| `(?P<module>[a-z_.]+)\.(?P<name>[A-Z_]+)` \| (?P<value>[\d,.]+)", re.MULTILINE)
 KEYS = re.compile(r"^\| (?P<keys>`\w+`(?:, `\w+`)*) \|", re.MULTILINE)
@@ -88,7 +98,7 @@ def keys_of(text: str) -> list[str]:
 @pytest.mark.processes
 @pytest.mark.parametrize("document", SESSIONS, ids=lambda path: path.stem)
 def test_every_command_does_what_is_shown(document: Path, tmp_path: Path) -> None:
-    """Typed in order, each command ends as it should and prints what the document shows."""
+    """Typed in order, each command ends with the right exit code and prints what the document shows, digit by digit."""
     folder = tmp_path.resolve() / "home"
     folder.mkdir()
     commands = [command for command in commands_of(document) if command.text not in ELSEWHERE]
@@ -112,7 +122,7 @@ def _standing_in(command: Command) -> Command:
 
 def test_nothing_is_skipped_in_silence() -> None:
     """What is not typed is in one of the documents, and names a test (or a rule of the Makefile) that exists."""
-    told = {command.text for document in SESSIONS for command in commands_of(document)}
+    told = {command.text for document in TYPED for command in commands_of(document)}
     assert (ELSEWHERE.keys() | STANDS_FOR.keys()) <= told
     for place in ELSEWHERE.values():
         path, _, name = place.partition("::")
@@ -143,7 +153,7 @@ def test_the_network_of_exmachina(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_commands_in_the_text_exist() -> None:
     """Every `coordinator …` that is mentioned anywhere names a command and options that there are."""
     mentioned = [(document, match["code"]) for document in DOCUMENTS for match in CODE.finditer(document.read_text())]
-    typed = [(document, command.name) for document in SESSIONS for command in commands_of(document)]
+    typed = [(document, command.name) for document in TYPED for command in commands_of(document)]
     typed = [(document, text) for document, text in typed if text.startswith("coordinator ")]
     assert mentioned and typed
     for document, text in mentioned + typed:
@@ -210,22 +220,34 @@ def test_constants_are_the_codes() -> None:
 @pytest.mark.parametrize(
     ("shown", "line", "alike"),
     [
-        ("training   12 epochs, 1,080 steps in 124.6 s", "training   12 epochs, 1080 steps in 9.1 s  ", True),
+        ("training   12 epochs, 1,080 steps in 124.6 s", "training   12 epochs, 1,080 steps in 9.1 s  ", True),
         ("training   12 epochs, 1,080 steps in 124.6 s", "training   12 epochs, 1,200 steps in 124.6 s", False),
-        ("accuracy   held out 0.9638, training 0.9847", "accuracy   held out 0.9637, training 0.9847", True),
+        ("accuracy   held out 0.9638, training 0.9847", "accuracy   held out 0.9637, training 0.9847", False),
         ("accuracy   held out 0.9638, training 0.9847", "accuracy   held out 0.8638, training 0.9847", False),
         ("run        20261124-064045-digits", "run        20270101-000000-digits", True),
         ("run        20261124-064045-digits", "run        20261124-064045-iris", False),
         ("input.0       0  working  laptop     2259       1,026", "input.0   0  working  laptop  77  12", True),
         ("input.0       0  working  laptop     2259       1,026", "input.0   0  wiring  laptop  77  12", False),
         ("hidden.0                 +4.923656", "hidden.0   -4.923656", False),
+        ("last activity  0.953859", "last activity  0.954123", False),
+        ("neuron hidden.0 were no longer finite at step 5;", "neuron hidden.2 were no longer finite at step 5;", True),
+        ("neuron hidden.0 were no longer finite at step 5;", "neuron hidden.0 were no longer finite at step 6;", False),
         (f"weights    sha256 {'a' * 64}", f"weights    sha256 {'b' * 64}", True),
         (f"weights    sha256 {'a' * 64}", "weights    sha256 -", False),
     ],
 )
 def test_a_difference_is_seen(shown: str, line: str, alike: bool) -> None:
-    """Times, dates and digests may differ; what was done, to whom, and how well, may not."""
+    """Times, dates and digests may differ; all other digits may not."""
     assert same(shown, line) is alike
+
+
+def test_calculations_in_the_text_are_right() -> None:
+    """Every product that a document works out is right to the last digit shown."""
+    found = [match for path in TYPED for match in PRODUCT.finditer(path.read_text(encoding="utf-8"))]
+    assert len(found) >= 5
+    for match in found:
+        digits = len(match["c"].partition(".")[2])
+        assert f"{float(match['a']) * float(match['b']):.{digits}f}" == match["c"], match[0]
 
 
 def test_a_digest_stays_what_it_was() -> None:

@@ -38,7 +38,7 @@ def test_every_key_is_explained() -> None:
 
 def test_the_commands_can_be_typed() -> None:
     """Every --chaos that a document shows is one that the command line takes."""
-    documents = [CHECKOUT / "README.md", CHECKOUT / "docs/tutorial.md", CHECKOUT / "docs/reliability.md"]
+    documents = [CHECKOUT / "docs/how-to/chaos.md", CHECKOUT / "docs/tutorial.md", CHECKOUT / "docs/reliability.md"]
     shown = [
         match["chaos"]
         for document in documents

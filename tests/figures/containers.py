@@ -37,7 +37,7 @@ PATIENCE = 6.0
 ASK_SECONDS = 60.0
 ENDING_SECONDS = 180.0
 NEIGHBOURS = Path("/proc/net/stat/arp_cache")
-TROUBLE = ("recovering: ", "the step does not get done", "keeps ending")
+TROUBLE = ("recovering: ", "a step is stuck", "keeps ending")
 
 
 def layers_of(neurons: int) -> tuple[int, int, int]:

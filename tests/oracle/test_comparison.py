@@ -8,74 +8,96 @@ from typing import Any
 import numpy as np
 import pytest
 
-from coordinator.topology import Topology
+from coordinator.topology import Parameters, Topology
 from coordinator.verify.comparison import Comparison
 from coordinator.verify.textbook import Textbook, Trace
-from neuron_node.activations import ACTIVATIONS, Activation, Array
-from neuron_node.memory import Gradient, Memory
-from neuron_node.messages import GroupState, State, Traffic
-from neuron_node.neuron import Neurons
+from neuron_node.activations import ACTIVATIONS, Activation, Array, OfNumber
+from neuron_node.messages import GroupState, Traffic, state_of
+from neuron_node.neuron import Neuron
+from neuron_node.neuron_array import NeuronArray
 from tests.networks import made_data, plan_of, settings_of
 from tests.oracle.test_textbook import compared
 from tests.roles import header
 
-reply, update, activate, fire = Neurons.reply, Neurons.update, Neurons.activate, Neurons.fire
+Method = Callable[..., Any]
 
 
-def error_with_updated_weights(self: Neurons, memory: Memory) -> Array:
+def error_with_updated_weights(real: Method, own: Any, activity: Any, errors: Any, weights: Any = None) -> Any:
     """Step 6 after step 9."""
-    error, kept = reply(self, memory), self.weights
-    if self.role.is_output:
-        return error
-    assert memory.activity is not None and memory.errors is not None
-    self.weights = kept - self.role.learning_rate / memory.batch * (memory.activity.T @ memory.errors)
-    error, self.weights = reply(self, memory), kept
-    return error
+    if not own._is_output:
+        rows = np.atleast_2d(activity)
+        gradient = rows.T @ np.atleast_2d(errors) / len(rows)
+        updated = np.asarray(own.weights if weights is None else weights) - own._learning_rate * gradient
+        weights = updated if np.ndim(activity) else updated[0].tolist()
+    return real(own, activity, errors, weights)
 
 
-def sum_instead_of_mean(self: Neurons, gradient: Gradient) -> bool:
+def sum_instead_of_mean(real: Method, own: Any, activity: Any, errors: Any, own_error: Any) -> Any:
     """The gradient forgets how many samples there are."""
-    return update(self, gradient._replace(samples=1))
+    rate, own._learning_rate = own._learning_rate, own._learning_rate * len(activity)
+    finite, own._learning_rate = real(own, activity, errors, own_error), rate
+    return finite
 
 
-def a_bias_that_is_forgotten(self: Neurons, memory: Memory) -> Array:
+def a_bias_that_is_forgotten(real: Method, own: Any, signals: Any) -> Any:
     """Step 2 without the bias."""
-    bias, self.bias = self.bias, np.zeros_like(self.bias)
-    activity = activate(self, memory)
-    self.bias = bias
+    bias, own.bias = own.bias, own.bias * 0.0
+    activity, own.bias = real(own, signals), bias
     return activity
 
 
-def a_weight_that_is_off(self: Neurons, gradient: Gradient) -> bool:
+def a_weight_that_is_off(real: Method, own: Any, activity: Any, errors: Any, own_error: Any) -> Any:
     """One neuron's first weight by 1e-10."""
-    healthy = update(self, gradient)
-    if self.role.names == ("hidden.1",):
-        self.weights = self.weights + np.array([[1e-10, 0.0]])
-    return healthy
+    finite = real(own, activity, errors, own_error)
+    if own.names == ("hidden.1",) and isinstance(own.weights, list):
+        own.weights = [own.weights[0] + 1e-10, *own.weights[1:]]
+    elif own.names == ("hidden.1",):
+        own.weights = own.weights + np.array([[1e-10, 0.0]])
+    return finite
 
 
-def signals_that_are_swapped(self: Neurons, memory: Memory) -> Array:
+def signals_that_are_swapped(real: Method, own: Any, activity: Any) -> Any:
     """For the wrong neighbours."""
-    return np.ascontiguousarray(fire(self, memory)[:, ::-1])
+    fired = real(own, activity)
+    return fired[::-1] if isinstance(fired, list) else np.ascontiguousarray(fired[:, ::-1])
 
 
-FAULTS: dict[str, tuple[str, Callable[..., object], str, int]] = {
-    "updated weights": ("reply", error_with_updated_weights, "error", 1),
-    "sum instead of mean": ("update", sum_instead_of_mean, "bias", 1),
+FAULTS: dict[str, tuple[str, Method, str, int]] = {
+    "updated weights": ("own_error", error_with_updated_weights, "error", 1),
+    "sum instead of mean": ("learn", sum_instead_of_mean, "bias", 1),
     "no bias": ("activate", a_bias_that_is_forgotten, "activity", 2),
-    "a weight that is off": ("update", a_weight_that_is_off, "weight", 1),
+    "a weight that is off": ("learn", a_weight_that_is_off, "weight", 1),
     "swapped signals": ("fire", signals_that_are_swapped, "activity", 1),
 }
 
 
-@pytest.mark.parametrize(("method", "fault", "kind", "step"), FAULTS.values(), ids=FAULTS.keys())
+def put_in(monkeypatch: pytest.MonkeyPatch, form: type, method: str, fault: Method) -> None:
+    """Let one form of the neuron do a step wrong; it knows its names then."""
+    real, begin = getattr(form, method), form.__init__  # type: ignore[misc]
+
+    def init(own: Any, role: Any, *numbers: Any) -> None:
+        begin(own, role, *numbers)
+        own.names = role.names
+
+    monkeypatch.setattr(form, "__init__", init)
+    monkeypatch.setattr(form, method, lambda own, *given: fault(real, own, *given))
+
+
+# The mean of one sample is its sum.
+ARRAY_FAULTS: list[tuple[type, int, str]] = [(NeuronArray, 4, name) for name in FAULTS]
+NUMBER_FAULTS: list[tuple[type, int, str]] = [(Neuron, 1, name) for name in FAULTS if name != "sum instead of mean"]
+
+
+@pytest.mark.parametrize(("form", "batch_size", "name"), ARRAY_FAULTS + NUMBER_FAULTS)
 def test_a_fault_in_the_neuron_is_found(
-    monkeypatch: pytest.MonkeyPatch, method: str, fault: Callable[..., object], kind: str, step: int
+    monkeypatch: pytest.MonkeyPatch, form: type, batch_size: int, name: str
 ) -> None:
     """With its kind, in the step in which it first shows; without the fault there is nothing to find."""
-    plan = plan_of(settings_of((3, 4, 2)), made_data(10, 3, 2), inspect_every_step=True)
+    method, fault, kind, step = FAULTS[name]
+    network = settings_of((3, 4, 2), batch_size=batch_size, epochs=1)
+    plan = plan_of(network, made_data(10, 3, 2), inspect_every_step=True)
     assert compared(plan)["first_beyond"] is None
-    monkeypatch.setattr(Neurons, method, fault)
+    put_in(monkeypatch, form, method, fault)
     beyond = compared(plan)["first_beyond"]
     assert beyond is not None and beyond["difference"] > 1e-12
     assert beyond["step"] == step
@@ -83,11 +105,17 @@ def test_a_fault_in_the_neuron_is_found(
         assert (beyond["kind"], beyond["neuron"]) == ("weight", "hidden.1")
 
 
-def test_a_wrong_derivative_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("batch_size", [4, 1], ids=["array", "one sample"])
+def test_a_wrong_derivative_is_found(monkeypatch: pytest.MonkeyPatch, batch_size: int) -> None:
     """Of the logistic function, by one part in a thousand million."""
-    wrong = Activation(ACTIVATIONS["logistic"].activity, lambda activity: activity * (1.0 - activity) * (1.0 + 1e-9))
+    right = ACTIVATIONS["logistic"]
+
+    def derivative(activity: Any) -> Any:
+        return activity * (1.0 - activity) * (1.0 + 1e-9)
+
+    wrong = Activation(right.activity, derivative, OfNumber(right.of_number.activity, derivative))
     monkeypatch.setitem(ACTIVATIONS, "logistic", wrong)
-    plan = plan_of(settings_of((3, 4, 2)), made_data(10, 3, 2), inspect_every_step=True)
+    plan = plan_of(settings_of((3, 4, 2), batch_size=batch_size), made_data(10, 3, 2), inspect_every_step=True)
     assert compared(plan)["first_beyond"] is not None
 
 
@@ -100,7 +128,7 @@ def one_step() -> tuple[Topology, dict[int, GroupState], Trace]:
     topology = Topology(settings.layers, 1)
     trace = Textbook(settings, 1).step(data.train_inputs, data.train_targets)
     states = {}
-    for number, state in topology.divide(trace.parameters).items():
+    for number, state in topology.divide(Parameters(trace.biases, trace.weights)).items():
         group = topology.groups[number]
         activity, error = (
             np.ascontiguousarray(values[group.layer][:, group.columns]) for values in (trace.activities, trace.errors)
@@ -161,4 +189,4 @@ def changed(state: GroupState, kind: str, change: Callable[[Array], Array]) -> G
         return state._replace(**numbers)
     parts = {"bias": state.state.bias, "weights": state.state.weights}
     name = {"bias": "bias", "weight": "weights"}[kind]
-    return state._replace(state=State(**{**parts, name: change(parts[name])}))
+    return state._replace(state=state_of(**{**parts, name: change(parts[name])}))

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from coordinator.errors import InternalError
 from coordinator.machine.events import Inspected, Snapshot
 from coordinator.machine.plan import Plan
 from coordinator.machine.state import CoordinatorState
@@ -16,8 +17,9 @@ from coordinator.memory_network import network_of
 from coordinator.presets import NetworkSettings
 from coordinator.schedule import Schedule
 from coordinator.topology import Parameters, layer_names
+from coordinator.verify import textbook
 from coordinator.verify.watching import watch_steps
-from neuron_node.activations import Array
+from neuron_node.activations import ACTIVATIONS, Array
 from neuron_node.initial import uniform
 from tests.networks import made_data, parameters, plan_of, seed_settings, settings_of, trained, xor_data
 
@@ -190,3 +192,16 @@ def test_xor_is_learned() -> None:
     coordinator = trained(plan_of(settings_of((2, 3, 1), learning_rate=12.0, epochs=500), xor_data(), group_size=3))
     assert coordinator.finished is not None
     assert coordinator.finished["test_accuracy"] == 1.0 and coordinator.finished["test_loss"] < 0.01
+
+
+def test_textbook_has_a_formula_for_every_activation_and_loss() -> None:
+    """A new activation or loss of the project cannot be verified before the textbook has it."""
+    assert textbook.ACTIVATIONS.keys() == ACTIVATIONS.keys()
+    assert textbook.OUTPUT_ERRORS.keys() == LOSSES.keys()
+
+
+@pytest.mark.parametrize("unknown", [{"hidden_activation": "softplus"}, {"loss": "hinge"}], ids=str)
+def test_textbook_refuses_an_activation_or_loss_without_formula(unknown: dict[str, str]) -> None:
+    """It computes nothing in place of a formula that it does not have."""
+    with pytest.raises(InternalError, match="no formula for"):
+        textbook.Textbook(settings_of((3, 4, 2), **unknown), 1)

@@ -84,7 +84,9 @@ class Bench:
         self.folder = folder
         self.runs = folder / "runs"
         self.sockets = sockets
-        self._environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+        # COVERAGE_ carries `make coverage` into the programs.
+        passed_on = [name for name in os.environ if name in ("PATH", "HOME") or name.startswith("COVERAGE_")]
+        self._environment = {name: os.environ[name] for name in passed_on}
         self._environment |= {"TMPDIR": str(sockets), "EXMACHINA_RUNS": str(self.runs), "PYTHONPATH": str(CHECKOUT)}
         self._started: list[Program] = []
 

@@ -98,7 +98,7 @@ def test_a_death_by_chaos_is_nobodys_fault(bench: Bench) -> None:
     program = bench.learn("xor", "--group-size", "layer", "--epochs", "400", "--name", "r", "--chaos", "kill=16")
     result = program.result()
     check_done(result)
-    assert "put aside" not in program.said()
+    assert "not started again" not in program.said()
     assert result["weights_sha256"] == in_memory_sha256(bench.run_folder())
 
 
@@ -141,14 +141,14 @@ def test_who_is_stopped_ends_too(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (("--chaos", "murder=1"), "--chaos: 'murder=1' is no disturbance"),
+        (("--chaos", "murder=1"), "--chaos: 'murder=1' is not a kind of fault"),
         (("--chaos", "kill=0"), "--chaos: kill must be a whole number from 1 to 10,000"),
-        (("--chaos-seed", "1"), "--chaos-seed goes with --chaos"),
-        (("--compare",), "--compare goes with --chaos"),
-        (("--chaos-overlap",), "--chaos-overlap goes with --chaos"),
+        (("--chaos-seed", "1"), "--chaos-seed needs --chaos"),
+        (("--compare",), "--compare needs --chaos"),
+        (("--chaos-overlap",), "--chaos-overlap needs --chaos"),
         (("--chaos", "kill=1", "--chaos-seed", "-1"), "--chaos-seed must be a whole number"),
         (("--spares", "1001"), "--spares must be a whole number from 0 to 1,000"),
-        (("--resume", "r", "--chaos", "kill=1", "--compare"), "--compare does not go with --resume"),
+        (("--resume", "r", "--chaos", "kill=1", "--compare"), "--compare cannot be used with --resume"),
     ],
 )
 def test_what_can_not_be_is_one_line(bench: Bench, arguments: tuple[str, ...], words: str) -> None:

@@ -16,7 +16,7 @@ def test_it_says_what_it_picked_and_learns_as_with_that_number(bench: Bench) -> 
     program = bench.learn("xor", "--epochs", "20", "--group-size", "auto", "--name", "picked")
     result = program.result()
     told = [line for line in program.said().splitlines() if line.startswith("group size auto: ")]
-    assert len(told) == 1 and told[0].startswith("group size auto: 3, one group a layer (3 nodes) for ")
+    assert len(told) == 1 and told[0].startswith("group size auto: 3, one group per layer (3 nodes) for ")
     assert (result["groups"], result["processes"]) == (3, 3)
     config = json.loads((bench.runs / "picked" / "config.json").read_text(encoding="utf-8"))
     assert (config["group_size"], config["settings"]["group_size"]) == (3, "auto")

@@ -41,7 +41,9 @@ def check_as_undisturbed(bench: Bench, program: Program) -> None:
     assert steps == sorted(set(steps)) and steps[-1] == STEPS
     seconds = [float(row["seconds"]) for row in rows]
     assert seconds == sorted(seconds)
-    told = re.search(r"```\nruns/\S+/\n(.*?)```", (CHECKOUT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    told = re.search(
+        r"```\nruns/\S+/\n(.*?)```", (CHECKOUT / "docs/reference/run-folder.md").read_text(encoding="utf-8"), re.DOTALL
+    )
     assert told
     for path in folder.iterdir():
         # `generation.1` stands in the line of the other.
@@ -80,7 +82,7 @@ def test_an_interrupted_run_says_how_it_goes_on_and_does(bench: Bench) -> None:
     program = begun(bench)
     program.process.send_signal(signal.SIGINT)
     assert program.end() == 130
-    assert "the run r can go on: coordinator learn --resume r" in program.said().splitlines()
+    assert "continue the run r with: coordinator learn --resume r" in program.said().splitlines()
     again = bench.learn("--resume", "r")
     check_as_undisturbed(bench, again)
     assert not any(line.startswith("epoch 1:") for line in again.said().splitlines())

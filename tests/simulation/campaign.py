@@ -24,7 +24,11 @@ SEEDS_AT_ONCE = 50
 LEAST_STEPS, LEAST_MEDIAN_RECOVERIES = 12, 3
 ENOUGH_SEEDS = 1_000
 """From so many on, every row and every kind of fault is expected to have come."""
-FRAMES = ("frame lost", "frame doubled", "frame delayed")
+FRAMES = (
+    "frame lost", "frame doubled", "frame delayed", "frames joined", "joined frames lost", "joined frame lost",
+    "copy altered", "frame with a NaN",
+)  # fmt: skip
+"""What becomes of messages and of their frames."""
 
 
 @dataclass

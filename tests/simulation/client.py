@@ -13,7 +13,8 @@ from neuron_node.addresses import COORDINATOR, client_address
 from neuron_node.codec import decode, encode
 from neuron_node.errors import PeerError
 from neuron_node.events import Received, Send, Subscribe, Tick, Unsubscribe
-from neuron_node.messages import IDENTITY_LENGTH, NOBODY, Header, Reply, Request
+from neuron_node.frames import IDENTITY_LENGTH, split
+from neuron_node.messages import NOBODY, Header, Reply, Request
 from tests.simulation.dice import Dice
 
 COMMANDS = ("status", "neuron", "forward", "neurons", "held_out", "describe", "forward", "neuron", "why", "nonsense")
@@ -24,6 +25,9 @@ CLIENT_ROWS = np.array([[0.25, -0.5], [1.0, 0.75]])
 
 class Client:
     """Asks one thing after another, each until it is answered."""
+
+    wanted = 1
+    has_deferred_work = False
 
     def __init__(self, dice: Dice) -> None:
         self.answers: list[tuple[str, bool, Any]] = []
@@ -44,7 +48,7 @@ class Client:
     def handle(self, event: Any, now_ms: float) -> Sequence[Any]:
         """Ask again, or ask the next thing."""
         if isinstance(event, Received):
-            return self.receive(event.frame, now_ms)
+            return self.receive([event.message], now_ms)
         if not isinstance(event, Tick):
             return [Subscribe(client_address(self._name)), self._request()]
         if self._command:
@@ -52,13 +56,23 @@ class Client:
         self._rest -= 1
         return self._ask() if self._rest < 0 else []
 
-    def receive(self, frame: bytes, now_ms: float) -> Sequence[Any]:
-        """An answer."""
+    def receive(self, messages: Sequence[bytes], now_ms: float) -> Sequence[Any]:
+        """Answers."""
+        ours = client_address(self._name)
+        return [
+            action
+            for message in messages
+            if message.startswith(ours)
+            for frame in split(message)
+            for action in self._receive(frame)
+        ]
+
+    def _receive(self, frame: bytes) -> Sequence[Any]:
         try:
             reply = decode(frame)
         except PeerError:
             return []
-        if not isinstance(reply, Reply) or not self._command or frame[1 : 1 + IDENTITY_LENGTH] != self._name:
+        if not isinstance(reply, Reply) or not self._command:
             return []
         values = reply.rows if self._command in ("forward", "held_out") and reply.good else json.loads(reply.result)
         self.answers.append((self._command, reply.good, values))

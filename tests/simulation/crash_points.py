@@ -57,9 +57,13 @@ def programs() -> list[str]:
     return [COORDINATOR, BROKER, *(f"node-{number}" for number in plan().topology().groups)]
 
 
-def world_of() -> World:
-    """The run before its first event, on a network that loses nothing and treats everybody alike."""
+def world_of(*, joins: bool) -> World:
+    """The run before its first event, on a network that loses nothing and treats everybody alike.
+
+    The broker is a relay that `joins` frames, or a proxy, with which there are more boundaries.
+    """
     world = World(plan(), Dice(0, "crash points"), Watch(reference_of(plan())))
+    world.conditions.joined_ms = world.conditions.joined_ms if joins else None
     world.conditions.restart_at_most_ms = RESTART_MS
     world.start_coordinator()
     for number in world.topology.groups:
@@ -68,9 +72,9 @@ def world_of() -> World:
 
 
 @functools.cache
-def points() -> Points:
+def points(*, joins: bool) -> Points:
     """From the undisturbed run."""
-    world, first, ends = world_of(), 0, list[int]()
+    world, first, ends = world_of(joins=joins), 0, list[int]()
     while world.code is None:
         world.run_next()
         if not first and world.watch.begun:
@@ -93,9 +97,9 @@ def kill(world: World, who: str) -> None:
         world.kill(world.nodes[who])
 
 
-def trouble_with(deaths: list[Death]) -> str | None:
+def trouble_with(deaths: list[Death], *, joins: bool) -> str | None:
     """What goes wrong when these die; None if the run ends as the undisturbed one."""
-    world = world_of()
+    world = world_of(joins=joins)
     left = sorted(deaths)
     try:
         while world.code is None:
@@ -110,15 +114,15 @@ def trouble_with(deaths: list[Death]) -> str | None:
     return None
 
 
-def single_deaths() -> list[list[Death]]:
+def single_deaths(*, joins: bool) -> list[list[Death]]:
     """Each program at every boundary of three steps."""
-    boundaries = [at for step in range(1, SWEPT_STEPS + 1) for at in points().of_step(step)]
+    boundaries = [at for step in range(1, SWEPT_STEPS + 1) for at in points(joins=joins).of_step(step)]
     return [[(at, who)] for who in programs() for at in boundaries]
 
 
-def pairs_of_deaths() -> list[list[Death]]:
+def pairs_of_deaths(*, joins: bool) -> list[list[Death]]:
     """Any two programs, one after the other or at once, within one step."""
-    boundaries = points().of_step(THE_PAIRS_STEP)
+    boundaries = points(joins=joins).of_step(THE_PAIRS_STEP)
     return [
         [(at, who), (later, other)]
         for at in boundaries
@@ -130,12 +134,12 @@ def pairs_of_deaths() -> list[list[Death]]:
     ]
 
 
-def sweep(cases: list[list[Death]]) -> list[str]:
+def sweep(cases: list[list[Death]], *, joins: bool) -> list[str]:
     """What goes wrong in any of the cases."""
     quiet = logging.getLogger("exmachina")
     quiet.disabled, before = True, quiet.disabled
     try:
-        found = [(deaths, trouble) for deaths in cases if (trouble := trouble_with(deaths)) is not None]
+        found = [(deaths, trouble) for deaths in cases if (trouble := trouble_with(deaths, joins=joins)) is not None]
     finally:
         quiet.disabled = before
     return [f"{' and '.join(f'{who} after event {at}' for at, who in deaths)}: {trouble}" for deaths, trouble in found]
@@ -147,9 +151,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--every", type=int, default=1, help="try every so manieth point only")
     options = parser.parse_args(arguments)
     bad = 0
-    for name, cases in (("one death", single_deaths()), ("two deaths", pairs_of_deaths())):
+    sweeps = [
+        ("one death, frames joined", single_deaths(joins=True), True),
+        ("one death, through a proxy", single_deaths(joins=False), False),
+        ("two deaths, frames joined", pairs_of_deaths(joins=True), True),
+        ("two deaths, through a proxy", pairs_of_deaths(joins=False), False),
+    ]
+    for name, cases, joins in sweeps:
         begun, chosen = time.perf_counter(), cases[:: options.every]
-        troubles = sweep(chosen)
+        troubles = sweep(chosen, joins=joins)
         bad += len(troubles)
         print(f"{name}: {len(chosen):,} crash points, {len(troubles)} divergences, {time.perf_counter() - begun:.1f} s")
         for trouble in troubles[:20]:

@@ -10,7 +10,8 @@ from coordinator.machine.state import CoordinatorState
 from coordinator.snapshot_store import DIGEST_LENGTH, MAGIC
 from neuron_node.addresses import COORDINATOR
 from neuron_node.codec import encode
-from neuron_node.events import Interrupted
+from neuron_node.events import Interrupted, Received
+from neuron_node.frames import LENGTH_BYTES
 from neuron_node.messages import Enquire, Header, Lacking, Ready, Traffic
 from tests.simulation.dice import Dice
 from tests.simulation.network import Life
@@ -19,6 +20,8 @@ from tests.simulation.world import FOLDER, World
 Fault = Callable[[World, Dice], bool]
 """Does it; False where it can't be done now."""
 LONGEST_MS = 3_000.0
+VERSION_AT = LENGTH_BYTES + 1
+"""In a control frame."""
 
 
 def some_node(world: World, dice: Dice) -> Life | None:
@@ -249,8 +252,8 @@ def _other_version(world: World, dice: Dice) -> bool:
     if life is None:
         return False
     world.tell(f"a program of another version speaks in the name of {life.name} ({life.number})")
-    body = encode(Enquire(Header(world.plan.run, 1, 0, life.machine.born.incarnation)))
-    world.inject(COORDINATOR + body[:1] + b"\x63" + body[2:])
+    frame = encode(Enquire(Header(world.plan.run, 1, 0, life.machine.born.incarnation)))
+    world.inject(COORDINATOR + frame[:VERSION_AT] + b"\x63" + frame[VERSION_AT + 1 :])
     return True
 
 
@@ -260,6 +263,19 @@ def _garbage(world: World, dice: Dice) -> bool:
     for address in sorted(world.addresses()):
         world.inject(address + bytes(dice.below(256) for _ in range(dice.below(40))))
     return True
+
+
+def _copies(name: str, what: str) -> Fault:
+    def fault(world: World, dice: Dice) -> bool:
+        if getattr(world.conditions, name):
+            return False
+        share, for_ms = dice.spread(0.02, 0.5), dice.spread(20.0, LONGEST_MS)
+        world.tell(f"of {share:.0%} of the data messages {what}, for {for_ms:.0f} ms")
+        setattr(world.conditions, name, share)
+        world.later(for_ms, lambda: setattr(world.conditions, name, 0.0))
+        return True
+
+    return fault
 
 
 def _old_again(world: World, dice: Dice) -> bool:
@@ -282,7 +298,7 @@ def _out_of_turn(world: World, dice: Dice) -> bool:
     header = Header(world.plan.run, life.machine.outbox.generation, 0, node.machine.born.incarnation)
     for message in (Ready(header, Traffic(0, 0, 0)), Lacking(header, (1,))):
         # At once, for a moment later it may have been asked.
-        world.give(life, COORDINATOR + encode(message))
+        world.give(life, Received(COORDINATOR + encode(message)))
     return True
 
 
@@ -314,6 +330,8 @@ FAULTS: dict[str, tuple[int, Fault]] = {
     "other arithmetic": (1, _other_arithmetic),
     "other version": (4, _other_version),
     "garbage": (1, _garbage),
+    "altered duplicate": (6, _copies("altered", "a copy with other numbers follows")),
+    "non-finite frame": (6, _copies("not_finite", "a copy with a NaN or an infinity comes first")),
     "old messages": (3, _old_again),
     "out of turn": (10, _out_of_turn),
 }

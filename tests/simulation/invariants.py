@@ -14,17 +14,19 @@ from coordinator.machine.machine import CoordinatorMachine
 from coordinator.machine.steps import AT_ONCE as STEPS_AT_ONCE
 from coordinator.machine.training import Progress
 from coordinator.run_store import Standing
+from neuron_node.addresses import ADDRESS_LENGTH
+from neuron_node.frames import IDENTITY_LENGTH, LENGTH_BYTES
 from neuron_node.life import NodeState
 from neuron_node.machine import NodeMachine
-from neuron_node.messages import IDENTITY_LENGTH, KINDS, Grant, State
+from neuron_node.messages import KINDS, Grant, State
 from tests.simulation.plans import Reference
 
 if TYPE_CHECKING:
     from tests.simulation.network import Life
     from tests.simulation.world import World
 
-KIND_AT = 2
-"""Where a body says what kind of message it is: after the array's length and the version."""
+KIND_AT = ADDRESS_LENGTH + LENGTH_BYTES + 2
+"""Where a message with a control frame says of what kind it is: after the array's length and the version."""
 GENERATION_AT = KIND_AT + 1 + 2 + IDENTITY_LENGTH
 """After the run's name."""
 GRANT = next(number for number, kind in KINDS.items() if kind is Grant)
@@ -84,7 +86,7 @@ class Watch:
 
     def _node_moved(self, life: Life, machine: NodeMachine) -> None:
         if machine.state is NodeState.WIRING or machine.state is NodeState.WORKING:
-            for group in machine.workers:
+            for group in machine.hosting.groups:
                 host = self._hosts.setdefault((machine.generation, group), machine.born.incarnation)
                 if host != machine.born.incarnation:
                     raise Violation(f"group {group} lives twice in generation {machine.generation}: {life.name}")
@@ -160,10 +162,10 @@ class Watch:
 
     # What is said.
 
-    def sent(self, life: Life, address: bytes, body: bytes) -> None:
-        """A program sends a message."""
-        if life.is_coordinator and body[KIND_AT] == GRANT:
-            self._granted(life.machine, _generation_of(body))
+    def sent(self, life: Life, message: bytes) -> None:
+        """A program sends a message with a control frame."""
+        if life.is_coordinator and message[KIND_AT] == GRANT:
+            self._granted(life.machine, _generation_of(message))
 
     def _granted(self, machine: CoordinatorMachine, generation: int) -> None:
         if machine is not self._granting:
@@ -275,11 +277,11 @@ class Watch:
                 raise Violation(f"the epoch that begins with step {first} used the samples {used}")
 
 
-def _generation_of(body: bytes) -> int:
-    """The generation in a message's header, as msgpack writes whole numbers."""
-    first = body[GENERATION_AT]
+def _generation_of(message: bytes) -> int:
+    """The generation in a control message's header, as msgpack writes whole numbers."""
+    first = message[GENERATION_AT]
     length = {0xCC: 1, 0xCD: 2, 0xCE: 4, 0xCF: 8}.get(first, 0)
-    return int.from_bytes(body[GENERATION_AT + 1 : GENERATION_AT + 1 + length], "big") if length else first
+    return int.from_bytes(message[GENERATION_AT + 1 : GENERATION_AT + 1 + length], "big") if length else first
 
 
 def same_progress(one: Progress, other: Progress) -> bool:

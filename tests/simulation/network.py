@@ -1,45 +1,61 @@
-"""Clock and network of a simulated run: events in one order, and what becomes of frames on their way.
+"""Clock and network of a simulated run: events in one order, and what becomes of messages on their way.
 
-The network is the broker's: a frame goes up from a program, and down to every program whose subscription had reached
-the broker by then. Frames of one program to another keep their order unless a fault says otherwise. Subscriptions have
-a way of their own, as they have with ZeroMQ, and may come later than a frame that was sent after them.
+The network is the broker's: a message goes up from a program, and down to every program whose subscription had reached
+the broker by then. The broker is a proxy, or a relay (`relay.py`) that joins the frames for one address. Messages of one
+program to another keep their order unless a fault says otherwise. Subscriptions have a way of their own, as they have
+with ZeroMQ, and may come later than a message that was sent after them.
+
+A program takes as many frames at once as it wants, as the shell does it; after a silence it takes those that are there.
 """
 
 from __future__ import annotations
 
 import functools
 import hashlib
+import itertools
 import struct
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from heapq import heappop, heappush
 from typing import Any
 
 from coordinator.machine.machine import CoordinatorMachine
 from coordinator.run_store import RunStore
-from neuron_node.addresses import ADDRESS_LENGTH
+from neuron_node.addresses import ADDRESS_LENGTH, COORDINATOR, DATA_LETTERS
 from neuron_node.events import LinkLost, Tick
-from neuron_node.messages import KINDS, GroupState, InputError, Output
+from neuron_node.frames import frames_in
+from neuron_node.messages import KINDS, GroupState
+from tests.simulation.altering import altered, not_finite
 from tests.simulation.dice import Dice
 from tests.simulation.invariants import KIND_AT, Watch
 from tests.simulation.outlets import Outlets
+from tests.simulation.relay import Relay
 
 TICK = Tick()
 LINK_LOST = LinkLost()
+HURRY = object()
+"""A program has waited for further frames for long enough."""
 ANY_LINK = -1
-RESULTS = [bytes([number]) for number, kind in KINDS.items() if kind in (Output, InputError)]
 GROUP_STATE = next(number for number, kind in KINDS.items() if kind is GroupState)
-DATA_LETTERS = b"GAE"
+_CONTROL = COORDINATOR[0]
 _stamp = struct.Struct("<dI").pack
 
 
 class Conditions:
-    """What the network does to frames. All shares are of all frames."""
+    """What the network does to messages. All shares are of all messages."""
 
     def __init__(self) -> None:
         self.lost = 0.0
         self.doubled = 0.0
         self.delayed = 0.0
+        self.altered = 0.0
+        """Of messages with data: followed by a copy with other numbers."""
+        self.not_finite = 0.0
+        """Of messages with data: led by a copy with a NaN or an infinity in it."""
+        self.joined_ms: float | None = 0.5
+        """How long, at the most, the relay gathers before it sends; None: the broker is a proxy, and joins nothing."""
+        self.hurry_ms = 20.0
+        """How long a program waits for further frames that it wants."""
         self.delay_at_most_ms = 1.0
         self.latency_ms = 0.5
         self.jitter_ms = 1.0
@@ -59,6 +75,11 @@ class Life:
         self.paused = False
         self.waiting: list[Any] = []
         """What came while it was paused."""
+        self.taken: list[bytes] = []
+        """Messages that wait until as many frames are there as the machine wants."""
+        self.frames = 0
+        """In the messages taken."""
+        self.hurries = False
         self.link = 0
         """Raised whenever what is under way to it is lost."""
         self.linked = True
@@ -87,10 +108,12 @@ class Network:
         self.conditions = Conditions()
         self.now_ms = 0.0
         self.happened = 0
+        """Messages that have arrived, and other events."""
         self.data_heard = 0
-        """How many frames of passes were delivered."""
+        """How many frames of passes nodes have taken."""
         self.lives: list[Life] = []
         self.outlets = Outlets(self)
+        self.relay = Relay(self)
         self.broker_up = True
         self.story: list[tuple[float, str]] = []
         self.counts: Counter[str] = Counter()
@@ -98,7 +121,7 @@ class Network:
         """What the coordinator heard last."""
         self._of_the_last_life: list[bytes] = []
         self._heap: list[Any] = []
-        self._numbers = 0
+        self._next_number = itertools.count().__next__
         self._hearers: dict[bytes, dict[Life, float]] = {}
         self._random = dice.random
         self._trace = hashlib.sha256()
@@ -127,30 +150,67 @@ class Network:
         self.now_ms, _, life, event, link = heappop(self._heap)
         if life is None:
             event()
-        elif life.alive and (link in (life.link, ANY_LINK)):
-            if event is TICK:
-                self._push(self.now_ms + life.tick_ms, life, TICK, ANY_LINK)
+        elif life.alive and link in (ANY_LINK, life.link):
+            if type(event) is bytes:
+                if life.paused:
+                    life.waiting.append(event)
+                else:
+                    self._arrive(life, event)
+            elif event is TICK:
+                heappush(self._heap, (self.now_ms + life.tick_ms, self._next_number(), life, TICK, ANY_LINK))
                 if not life.paused:
                     self.give(life, TICK)
+            elif event is HURRY:
+                life.hurries = False
+                if life.taken and not life.paused:
+                    self._take(life)
             elif life.paused:
                 life.waiting.append(event)
             else:
                 self.give(life, event)
 
+    def _arrive(self, life: Life, message: bytes) -> None:
+        """A message is in a program's socket. It is taken with all others as soon as there is what the program wants."""
+        self.happened += 1
+        life.taken.append(message)
+        life.frames += frames_in(message)
+        if life.frames >= life.machine.wanted:
+            self._take(life)
+        elif not life.hurries:
+            life.hurries = True
+            self._push(self.now_ms + self.conditions.hurry_ms, life, HURRY, life.link)
+
+    def _take(self, life: Life) -> None:
+        """A program takes the messages in its socket."""
+        messages, now_ms, machine = life.taken, self.now_ms, life.machine
+        if life.is_coordinator:
+            self.recent.extend(messages)
+        elif any(message[0] in DATA_LETTERS for message in messages):
+            self.data_heard += life.frames
+        life.taken, life.frames = [], 0
+        self._traced.append(_stamp(now_ms, life.number))
+        self._traced += messages
+        actions = machine.receive(messages, now_ms)
+        while machine.has_deferred_work:
+            # What leaves first is sent first.
+            self.perform(life, actions)
+            if not life.alive:
+                return
+            actions = machine.run_deferred(now_ms)
+        self.watch.after(life)
+        if actions:
+            self.perform(life, actions)
+
     def give(self, life: Life, event: Any) -> None:
-        """A program takes an event, and what it does because of it is done."""
+        """A program takes an event that is no message, and before it all messages that are there."""
+        if life.taken:
+            self._take(life)
+            if not life.alive:
+                return
         self.happened += 1
         self._traced.append(_stamp(self.now_ms, life.number))
-        if type(event) is bytes:
-            self._traced.append(event)
-            if life.is_coordinator:
-                self.recent.append(event)
-            elif event[0] in DATA_LETTERS:
-                self.data_heard += 1
-            actions = life.machine.receive(event, self.now_ms)
-        else:
-            self._traced.append(type(event).__name__.encode())
-            actions = life.machine.handle(event, self.now_ms)
+        self._traced.append(type(event).__name__.encode())
+        actions = life.machine.handle(event, self.now_ms)
         self.watch.after(life)
         if actions:
             self.perform(life, actions)
@@ -160,53 +220,74 @@ class Network:
         raise NotImplementedError
 
     def _push(self, at_ms: float, life: Life | None, event: Any, link: int) -> None:
-        self._numbers += 1
-        heappush(self._heap, (at_ms, self._numbers, life, event, link))
+        heappush(self._heap, (at_ms, self._next_number(), life, event, link))
 
     # The network.
 
-    def _send(self, life: Life, address: bytes, body: bytes) -> None:
-        # The first snapshot's parts are spared, or a fast network would be done before it ever was whole.
-        self.watch.sent(life, address, body)
-        spared = not self.watch.snapshots and body[KIND_AT] == GROUP_STATE
+    def _send(self, life: Life, message: bytes) -> None:
+        letter, spared = message[0], False
+        if letter not in DATA_LETTERS:
+            self.watch.sent(life, message)
+            # The first snapshot's parts are spared, or a fast network would be done before it ever was whole.
+            spared = letter == _CONTROL and message[KIND_AT] == GROUP_STATE and not self.watch.snapshots
         if not life.linked or (life.mute and not spared):
             return
-        hearers = self.outlets.hearers(life, address, body)
-        if hearers is None:
-            hearers = self._hearers.get(address)
-        if hearers:
-            self.deliver(life, hearers, address, body, spared=spared)
-
-    def deliver(
-        self, life: Life, hearers: dict[Life, float], address: bytes, body: bytes, *, spared: bool = False
-    ) -> None:
-        """A frame is on its way to whoever has subscribed, and meets its fate."""
-        conditions, random = self.conditions, self._random
-        if conditions.lost and random() < conditions.lost and not spared:
+        if not spared and self.conditions.lost and self._random() < self.conditions.lost:
             self.counts["frame lost"] += 1
             return
-        up_ms = self.now_ms + conditions.latency_ms
-        frame = address + body
-        for hearer, since_ms in hearers.items():
+        address, up_ms = message[:ADDRESS_LENGTH], self.now_ms + self.conditions.latency_ms
+        if life.peers and letter in DATA_LETTERS:
+            self.deliver((life,), life.outlet.get(address), message, up_ms)
+        elif spared or self.conditions.joined_ms is None:
+            self.deliver((life,), self._hearers.get(address), message, up_ms, spared=spared)
+        else:
+            self.relay.take(life, address, message, up_ms)
+
+    def publish(self, senders: Collection[Life], message: bytes) -> None:
+        """The relay sends a message of several programs on."""
+        self.deliver(senders, self._hearers.get(message[:ADDRESS_LENGTH]), message, self.now_ms)
+
+    def deliver(
+        self,
+        senders: Collection[Life],
+        hearers: dict[Life, float] | None,
+        message: bytes,
+        up_ms: float,
+        *,
+        spared: bool = False,
+    ) -> None:
+        """A message is on its way to whoever has subscribed by then, and meets its fate."""
+        conditions, random = self.conditions, self._random
+        is_data = message[0] in DATA_LETTERS
+        for hearer, since_ms in hearers.items() if hearers else ():
             if since_ms > up_ms or (hearer.deaf and not spared):
                 continue
             at_ms = up_ms + conditions.jitter_ms * random()
-            last_ms = life.arrivals.get(hearer.number, 0.0)
-            at_ms = max(last_ms, at_ms)
+            for sender in senders:
+                last_ms = sender.arrivals.get(hearer.number, 0.0)
+                at_ms = max(at_ms, last_ms)
             if conditions.delayed and random() < conditions.delayed and not spared:
                 self.counts["frame delayed"] += 1
-                self._push(at_ms + conditions.delay_at_most_ms * random(), hearer, frame, hearer.link)
+                at_ms += conditions.delay_at_most_ms * random()
             else:
-                life.arrivals[hearer.number] = at_ms
-                self._push(at_ms, hearer, frame, hearer.link)
+                for sender in senders:
+                    sender.arrivals[hearer.number] = at_ms
+            if is_data and conditions.not_finite and random() < conditions.not_finite:
+                self.counts["frame with a NaN"] += 1
+                self._push(at_ms, hearer, not_finite(message, self.dice), hearer.link)
+            heappush(self._heap, (at_ms, self._next_number(), hearer, message, hearer.link))
             if conditions.doubled and random() < conditions.doubled:
                 self.counts["frame doubled"] += 1
-                self._push(at_ms + conditions.delay_at_most_ms * random(), hearer, frame, hearer.link)
+                self._push(at_ms + conditions.delay_at_most_ms * random(), hearer, message, hearer.link)
+            if is_data and conditions.altered and random() < conditions.altered:
+                # It comes after the message itself: whoever has the one has had the other.
+                self.counts["copy altered"] += 1
+                self._push(at_ms + conditions.delay_at_most_ms * random(), hearer, altered(message), hearer.link)
 
-    def inject(self, frame: bytes) -> None:
-        """A frame comes to the broker from a stranger."""
-        for hearer in self._hearers.get(frame[:ADDRESS_LENGTH], ()):
-            self._push(self.now_ms + self.conditions.jitter_ms * self._random(), hearer, frame, hearer.link)
+    def inject(self, message: bytes) -> None:
+        """A message comes to the broker from a stranger."""
+        for hearer in self._hearers.get(message[:ADDRESS_LENGTH], ()):
+            self._push(self.now_ms + self.conditions.jitter_ms * self._random(), hearer, message, hearer.link)
 
     def wired(self) -> None:
         """The network stands. Results that were on their way to the coordinator's last life may come to this one."""
@@ -238,6 +319,7 @@ class Network:
             self._hearers.get(address, {}).pop(life, None)
         self.outlets.unlink(life)
         life.subscriptions = {}
+        life.taken, life.frames, life.hurries = [], 0, False
 
     def lose_link(self, life: Life, for_ms: float) -> None:
         """A program's connection breaks, and it makes another after a while."""
@@ -259,6 +341,7 @@ class Network:
     def kill_broker(self, for_ms: float) -> None:
         """The broker ends, and whatever is under way with it. It comes back, and each program notices in its own time."""
         self.broker_up = False
+        self.relay.forget()
         for life in self.lives:
             if life.alive:
                 self._unlink(life)

@@ -9,9 +9,7 @@ from __future__ import annotations
 import functools
 from typing import TYPE_CHECKING
 
-from neuron_node.addresses import ADDRESS_LENGTH
 from neuron_node.codec import encode
-from neuron_node.direct import DATA, KIND_AT
 from neuron_node.messages import NOBODY, Echo, Header
 
 if TYPE_CHECKING:
@@ -26,10 +24,6 @@ class Outlets:
 
     def __init__(self, network: Network) -> None:
         self._network = network
-
-    def hearers(self, life: Life, address: bytes, body: bytes) -> dict[Life, float] | None:
-        """For data of a program that has peers: who has subscribed to them at its outlet, and since when; else None."""
-        return life.outlet.get(address, {}) if life.peers and body[KIND_AT - ADDRESS_LENGTH] in DATA else None
 
     def connect(self, life: Life, endpoint: str) -> None:
         """All its subscriptions are on their way to a peer."""
@@ -99,8 +93,9 @@ class Outlets:
             # An outlet is looked at by a program that runs and has peers.
             self._network.later(LOOKS_AGAIN_MS, functools.partial(self._echo, life, peer, address, link))
             return
-        body = encode(Echo(Header(NOBODY, 0, 0, peer.incarnation)))
-        self._network.deliver(peer, peer.outlet[address], address, body)
+        echo = address + encode(Echo(Header(NOBODY, 0, 0, peer.incarnation)))
+        network = self._network
+        network.deliver((peer,), peer.outlet[address], echo, network.now_ms + network.conditions.latency_ms)
 
     def _at(self, endpoint: str) -> Life | None:
         return next((life for life in self._network.lives if life.alive and life.endpoint == endpoint), None)

@@ -15,7 +15,7 @@ from coordinator.machine.training import Progress
 from coordinator.memory_network import network_of
 from coordinator.verify.textbook import Textbook
 from neuron_node.activations import Array
-from neuron_node.messages import State
+from neuron_node.messages import State, state_of
 from tests.networks import plan_of, settings_of, xor_data
 from tests.simulation.client import CLIENT_ROWS
 
@@ -111,7 +111,10 @@ def _undisturbed(plan: Plan) -> Reference:
     network.run_until(lambda: coordinator.finished is not None or coordinator.failure is not None)
     inspected = {action.step: action.states for action in network.actions if isinstance(action, Inspected)}
     states = tuple(
-        {group: State(np.array(answer.state.bias), np.array(answer.state.weights)) for group, answer in states.items()}
+        {
+            group: state_of(np.array(answer.state.bias), np.array(answer.state.weights))
+            for group, answer in states.items()
+        }
         for _step, states in sorted(inspected.items())
     )
     assert len(states) == schedule.steps or coordinator.failure is not None
@@ -139,3 +142,10 @@ def _activities(plan: Plan) -> list[Array]:
         book.step(plan.data.train_inputs[samples], plan.data.train_targets[samples])
         given.append(book.forward(CLIENT_ROWS)[-1])
     return given
+
+
+def know_all_references() -> None:
+    """Work all of them out: what is changed in the code afterwards does not change them."""
+    for number in range(len(SHAPES)):
+        reference_of(plan_number(number))
+    reference_of(diverging_plan())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,10 @@ from typing import Any
 
 import pytest
 
+import coordinator.machine.machine as coordinator_machine
+import coordinator.machine.under_way as under_way_module
+import neuron_node.group as group_module
+import neuron_node.machine as node_machine
 from coordinator import generation_record, run_log, snapshot_store
 from coordinator.disk import Disk
 from coordinator.machine.admission import Admission
@@ -19,17 +24,20 @@ from coordinator.machine.passes import Flight
 from coordinator.machine.roster import Roster
 from coordinator.machine.steps import Sent, Steps
 from coordinator.machine.training import Progress
+from coordinator.machine.under_way import UnderWay
 from coordinator.run_log import MetricsFile
 from coordinator.run_store import RunStore
-from neuron_node.chain import Held
+from neuron_node import filtering
+from neuron_node.addresses import ADDRESS_LENGTH
 from neuron_node.copies import Copies
-from neuron_node.errors import Stale
+from neuron_node.errors import Duplicate, NotFinite, PeerError, Stale
+from neuron_node.frames import LENGTH_BYTES, Mode, parse, pass_of, split
+from neuron_node.group import Group
 from neuron_node.hosting import Hosting
+from neuron_node.inbox import Direction, Inbox, InboxLayout
 from neuron_node.machine import NodeMachine
-from neuron_node.messages import Mode
-from neuron_node.neuron import Neurons
+from neuron_node.messages import Stage
 from neuron_node.proof import LinkProof
-from neuron_node.worker import Worker
 
 reached: set[str] = set()
 """The plants whose changed code has been run."""
@@ -41,60 +49,187 @@ def _reach(name: str) -> bool:
     return True
 
 
-def node_takes_any_generation(patch: pytest.MonkeyPatch) -> None:
-    """A node does not look at a message's generation."""
-    real = NodeMachine._filter
+def _of_any_generation(message: bytes, run: bytes, generation: int, name: str) -> bytes:
+    """The message as it would be if all of its data frames were of this generation."""
+    frames = split(message)
+    for place, frame in enumerate(frames):
+        with contextlib.suppress(PeerError):
+            data = parse(frame)
+            if data.run == run and data.generation != generation:
+                _reach(name)
+                frames[place] = data._replace(generation=generation).encode()
+    return b"".join((message[:ADDRESS_LENGTH], *frames))
 
-    def look(self: NodeMachine, message: Any) -> None:
+
+def node_takes_any_generation(patch: pytest.MonkeyPatch) -> None:
+    """A node does not look at a frame's generation."""
+    real_check, real_receive = filtering.check, Group.receive
+
+    def check(machine: NodeMachine, message: Any, address: bytes, coordinator: bytes) -> None:
         try:
-            real(self, message)
+            real_check(machine, message, address, coordinator)
         except Stale:
-            if message.header.run != self.run:
+            if message.header.run != machine.run:
                 raise
             _reach("node_takes_any_generation")
 
-    patch.setattr(NodeMachine, "_filter", look)
+    def receive(self: Group, message: bytes) -> Any:
+        return real_receive(self, _of_any_generation(message, self._run, self._generation, "node_takes_any_generation"))
+
+    patch.setattr(node_machine, "check", check)
+    patch.setattr(Group, "receive", receive)
 
 
 def coordinator_takes_any_generation(patch: pytest.MonkeyPatch) -> None:
-    """The coordinator does not look at a message's generation."""
-    real = Admission.check
+    """The coordinator does not look at a frame's generation."""
+    real_check, real_receive = Admission.check, UnderWay.receive
 
-    def look(self: Admission, message: Any) -> None:
+    def check(self: Admission, message: Any) -> None:
         try:
-            real(self, message)
+            real_check(self, message)
         except Stale as fault:
             if "generation" not in str(fault):
                 raise
             _reach("coordinator_takes_any_generation")
 
-    patch.setattr(Admission, "check", look)
+    def receive(self: UnderWay, message: bytes) -> Any:
+        run, generation = self._header(0).run, self._results.generation
+        return real_receive(self, _of_any_generation(message, run, generation, "coordinator_takes_any_generation"))
+
+    patch.setattr(Admission, "check", check)
+    patch.setattr(UnderWay, "receive", receive)
 
 
 def sum_in_order_of_arrival(patch: pytest.MonkeyPatch) -> None:
     """Signals are added up as they come."""
-    read, receive = Worker._read, Neurons.receive_signal
+    real = group_module._incoming
 
-    def read_as_it_came(self: Worker, way: Any, record: Any) -> bool:
-        in_order = self._in_order
-        if way is record.down and way.layout.kind in in_order and way.frames.keys() <= self._known.keys():
-            self._in_order = {**in_order, way.layout.kind: lambda frames: tuple(frames.values())}
+    def as_they_came(got: dict[int, Any]) -> tuple[Any, ...]:
+        if [*got] != sorted(got):
             _reach("sum_in_order_of_arrival")
-        try:
-            return read(self, way, record)
-        finally:
-            self._in_order = in_order
+        return tuple(got.values())
 
-    def receive_signal(self: Neurons, memory: Any, sender: int, signal: Any) -> bool:
-        rows = self._rows
-        self._rows = {sender: len(memory.senders)}
-        try:
-            return receive(self, memory, sender, signal)
-        finally:
-            self._rows = rows
+    def incoming(role: Any, run: bytes, generation: int) -> tuple[Direction, Direction]:
+        signals, errors = real(role, run, generation)
+        layout_of = signals.layout
 
-    patch.setattr(Worker, "_read", read_as_it_came)
-    patch.setattr(Neurons, "receive_signal", receive_signal)
+        def layout(rows: int) -> InboxLayout:
+            made = layout_of(rows)
+            made.in_order = as_they_came
+            return made
+
+        signals.layout = layout  # type: ignore[method-assign]
+        return signals, errors
+
+    patch.setattr(group_module, "_incoming", incoming)
+
+
+def frame_in_the_wrong_slot(patch: pytest.MonkeyPatch) -> None:
+    """The error of a receiver is taken for that of the next one."""
+    real = group_module._incoming
+
+    def incoming(role: Any, run: bytes, generation: int) -> tuple[Direction, Direction]:
+        signals, errors = real(role, run, generation)
+        count = len(errors.senders)
+        if count > 1:
+            _reach("frame_in_the_wrong_slot")
+        errors.slots = {head: slot._replace(place=(slot.place + 1) % count) for head, slot in errors.slots.items()}
+        return signals, errors
+
+    patch.setattr(group_module, "_incoming", incoming)
+
+
+def low_one_too_high(patch: pytest.MonkeyPatch) -> None:
+    """Where two steps are under way, the older of them is said to be over."""
+    real = UnderWay.low
+
+    def low(self: UnderWay) -> int:
+        number: int = real.fget(self)  # type: ignore[attr-defined]
+        if number < self.high and len(self.flights) > 1:
+            _reach("low_one_too_high")
+            return number + 1
+        return number
+
+    patch.setattr(UnderWay, "low", property(low))
+
+
+def frame_of_a_finished_pass_accepted(patch: pytest.MonkeyPatch) -> None:
+    """A group takes the frames of a pass that is over, as if the pass were a new one."""
+    real = Group._new_pass
+
+    def new_pass(self: Group, number: int, *rest: Any) -> Any:
+        low = self.low
+        if number < low:
+            _reach("frame_of_a_finished_pass_accepted")
+        self.low = 0
+        try:
+            return real(self, number, *rest)
+        finally:
+            self.low = low
+
+    patch.setattr(Group, "_new_pass", new_pass)
+
+
+def second_copy_replaces_the_first(patch: pytest.MonkeyPatch) -> None:
+    """Of two copies of a frame the last one counts."""
+    real = Inbox.offer
+
+    def offer(self: Inbox, slot: Any, frame: bytes) -> Any:
+        try:
+            return real(self, slot, frame)
+        except Duplicate:
+            _reach("second_copy_replaces_the_first")
+            del self._got[slot.place]
+            self.missing += 1
+            return real(self, slot, frame)
+
+    patch.setattr(Inbox, "offer", offer)
+
+
+def slot_blocked_by_a_frame_that_is_not_finite(patch: pytest.MonkeyPatch) -> None:
+    """A frame with a NaN in it is dropped, and its slot taken for full."""
+    real = Inbox.offer
+
+    def offer(self: Inbox, slot: Any, frame: bytes) -> Any:
+        try:
+            return real(self, slot, frame)
+        except NotFinite:
+            _reach("slot_blocked_by_a_frame_that_is_not_finite")
+            self._got[slot.place] = 0.0
+            raise
+
+    patch.setattr(Inbox, "offer", offer)
+
+
+def group_granted_twice(patch: pytest.MonkeyPatch) -> None:
+    """A spare is granted the groups of another node too."""
+    real = Gathering.grant
+
+    def grant(self: Gathering, snapshot: Any) -> None:
+        real(self, snapshot)
+        spares = [member for member in self._roster.in_order() if not member.groups]
+        for host in self._roster.hosting():
+            if spares and not host.ready:
+                _reach("group_granted_twice")
+                spares[0].groups = host.groups
+                self.grant_to(spares[0], snapshot)
+                spares[0].groups = []
+
+    patch.setattr(Gathering, "grant", grant)
+
+
+def message_split_at_the_wrong_place(patch: pytest.MonkeyPatch) -> None:
+    """All frames of a message are taken to be as long as the first one."""
+
+    def all_alike(message: bytes) -> list[bytes]:
+        length = LENGTH_BYTES + int.from_bytes(message[ADDRESS_LENGTH : ADDRESS_LENGTH + LENGTH_BYTES], "big")
+        frames = [message[at : at + length] for at in range(ADDRESS_LENGTH, len(message), length)]
+        if frames != split(message):
+            _reach("message_split_at_the_wrong_place")
+        return frames
+
+    for module in (group_module, node_machine, coordinator_machine, under_way_module):
+        patch.setattr(module, "split", all_alike)
 
 
 def _written_without(patch: pytest.MonkeyPatch, name: str, *, content: bool, folder: bool) -> None:
@@ -134,15 +269,17 @@ def snapshot_without_one_group(patch: pytest.MonkeyPatch) -> None:
 
 def error_applied_twice(patch: pytest.MonkeyPatch) -> None:
     """A group that repeats what it sent learns once more."""
-    real = Worker._repeat
+    real = Group._repeat
 
-    def repeat(self: Worker, record: Any, attempt: int) -> Any:
-        if record.memory.own_error is not None:
-            _reach("error_applied_twice")
-            self.neurons.update(self.neurons.gradient(record.memory))
-        return real(self, record, attempt)
+    def repeat(self: Group) -> Any:
+        for record in self._to_repeat:
+            if record.stage is Stage.DONE and record.mode != Mode.FORWARD:
+                _reach("error_applied_twice")
+                self.step -= 1
+                self._learn(record)
+        return real(self)
 
-    patch.setattr(Worker, "_repeat", repeat)
+    patch.setattr(Group, "_repeat", repeat)
 
 
 def granted_before_durable(patch: pytest.MonkeyPatch) -> None:
@@ -197,8 +334,8 @@ def place_in_the_data_not_kept(patch: pytest.MonkeyPatch) -> None:
     """A coordinator that begins again has the weights of its snapshot, and begins with the first samples."""
     real = Course.__init__
 
-    def init(self: Course, plan: Any, topology: Any, outbox: Any) -> None:
-        real(self, plan, topology, outbox)
+    def init(self: Course, plan: Any, *others: Any) -> None:
+        real(self, plan, *others)
         if plan.restart:
             _reach("place_in_the_data_not_kept")
             self.training.progress = Progress()
@@ -258,17 +395,18 @@ def final_not_waited_for(patch: pytest.MonkeyPatch) -> None:
 
 def results_counted_twice(patch: pytest.MonkeyPatch) -> None:
     """A step is done when so many results have come, whoever sent them."""
-    real, counts = Flight.hear, dict[int, tuple[Flight, int]]()
+    real = UnderWay._receive_frame
 
-    def hear(self: Flight, message: Any, topology: Any) -> bool:
-        real(self, message, topology)
-        _, before = counts.get(id(self), (self, 0))
-        counts[id(self)] = (self, before + 1)
-        _reach("results_counted_twice")
-        errors = 0 if self.mode is Mode.FORWARD else len(topology.inputs)
-        return bool(self.outputs) and before + 1 >= len(topology.outputs) + errors
+    def receive_frame(self: UnderWay, frame: bytes) -> None:
+        try:
+            real(self, frame)
+        except Duplicate:
+            flight = self.flights[pass_of(frame, 0)[0]]
+            flight.outputs.missing = max(0, flight.outputs.missing - 1)
+            _reach("results_counted_twice")
+            raise
 
-    patch.setattr(Flight, "hear", hear)
+    patch.setattr(UnderWay, "_receive_frame", receive_frame)
 
 
 def generation_forgotten(patch: pytest.MonkeyPatch) -> None:
@@ -307,12 +445,12 @@ def checksum_not_checked(patch: pytest.MonkeyPatch) -> None:
 def copy_taken_when_asked(patch: pytest.MonkeyPatch) -> None:
     """A group sends its state as it is when it is asked, not as it was after the step."""
 
-    def state_after(self: Worker, step: int) -> Any:
+    def state_after(self: Group, step: int) -> Any:
         if step != self.step:
             _reach("copy_taken_when_asked")
         return self._copy()
 
-    patch.setattr(Worker, "state_after", state_after)
+    patch.setattr(Group, "state_after", state_after)
 
 
 def measured_once_too_often(patch: pytest.MonkeyPatch) -> None:
@@ -342,13 +480,7 @@ def samples_in_another_order(patch: pytest.MonkeyPatch) -> None:
 
 def step_not_waited_for(patch: pytest.MonkeyPatch) -> None:
     """A group begins a step that follows although the one before is not over there."""
-    for user in ("worker", "passes"):
-        patch.setattr(f"neuron_node.{user}.may_begin", lambda *_: _reach("step_not_waited_for"))
-
-
-def held_input_forgotten(patch: pytest.MonkeyPatch) -> None:
-    """An input that has come too early does not wait for its turn."""
-    patch.setattr(Held, "keep", lambda _self, _message: _reach("held_input_forgotten"))
+    patch.setattr(Group, "_may_begin", lambda *_: _reach("step_not_waited_for"))
 
 
 def steps_counted_as_they_come(patch: pytest.MonkeyPatch) -> None:
@@ -392,7 +524,13 @@ PLANTS: dict[str, Plant] = {
         measured_once_too_often,
         samples_in_another_order,
         step_not_waited_for,
-        held_input_forgotten,
         steps_counted_as_they_come,
+        frame_in_the_wrong_slot,
+        low_one_too_high,
+        frame_of_a_finished_pass_accepted,
+        second_copy_replaces_the_first,
+        slot_blocked_by_a_frame_that_is_not_finite,
+        group_granted_twice,
+        message_split_at_the_wrong_place,
     )
 }

@@ -25,8 +25,12 @@ DIRECT = 0.5
 """The share of seeds in which data go straight from program to program."""
 SHARED = 0.3
 """The share of seeds with fewer nodes than groups."""
+JOINS = 0.7
+"""The share of seeds whose broker is a relay that joins frames; in the others it is a proxy."""
 CALM = 0.1
 """The share of seeds whose network loses nothing."""
+HARMLESS = (0.0, 0.1)
+"""Shares of copies with other numbers in a network that loses nothing: these alone make no repetition necessary."""
 LEAST_SNAPSHOTS = 2
 DRAWN_AGAIN = 5
 NEVER = 10**9
@@ -116,9 +120,12 @@ def set_conditions(world: World, dice: Dice) -> None:
     conditions.jitter_ms = dice.spread(0.05, 10.0)
     conditions.coordinator_tick_ms = dice.pick((50.0, 125.0, 250.0, 250.0))
     conditions.restart_at_most_ms = dice.spread(5.0, 1_500.0)
+    conditions.joined_ms = dice.spread(0.02, 2.0) if dice.falls(JOINS) else None
+    conditions.hurry_ms = dice.spread(0.2, 100.0)
     world.restarts = not dice.falls(0.2)
     if dice.falls(CALM):
         conditions.lost = conditions.doubled = conditions.delayed = 0.0
+        conditions.altered, conditions.not_finite = dice.pick(HARMLESS), dice.pick(HARMLESS)
         world.watch.calm = True
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.simulation.campaign import report, run_campaign, story_of
+from tests.simulation.plans import know_all_references
 from tests.simulation.plants import PLANTS, reached
 from tests.simulation.run_seed import run_seed
 
@@ -44,6 +45,7 @@ def test_a_seed_is_the_same_run_in_every_process(hash_seed: str) -> None:
 
 def test_a_seed_that_fails_is_told_and_comes_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a bug planted: the report names the seed and how to replay it, and the replay is the same to the last event."""
+    know_all_references()
     PLANTS["generation_forgotten"](monkeypatch)
     campaign = run_campaign(0, 5)
     assert "generation_forgotten" in reached

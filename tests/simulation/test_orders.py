@@ -40,6 +40,7 @@ def test_any_order_of_delivery_gives_the_same_weights(seed: int) -> None:
     """Which program gets its next frame is thrown with dice; metrics, too, are the same."""
     simulator = Simulator(small(), seed)
     simulator.run()
+    assert simulator.messages_joined > 100
     assert simulator.coordinator.recoveries == 0
     check_same_end(simulator)
 

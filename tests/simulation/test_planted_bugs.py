@@ -6,6 +6,7 @@ import functools
 
 import pytest
 
+from tests.simulation.plans import know_all_references
 from tests.simulation.plants import PLANTS, reached
 from tests.simulation.run_seed import run_seed
 
@@ -22,6 +23,7 @@ def passes(seed: int) -> bool:
 def test_a_planted_bug_is_found(name: str) -> None:
     """Some seed breaks a promise with it, and keeps all of them without it; and the planted code was run."""
     reached.discard(name)
+    know_all_references()
     with pytest.MonkeyPatch.context() as patch:
         PLANTS[name](patch)
         found = next((seed for seed in range(SEEDS) if run_seed(seed).trouble is not None), None)

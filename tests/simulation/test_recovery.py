@@ -9,6 +9,7 @@ from dataclasses import replace
 import pytest
 
 from coordinator.machine.events import Persist
+from neuron_node.addresses import DATA_LETTERS
 from neuron_node.life import BEGIN_AGAIN
 from tests.networks import plan_of, settings_of
 from tests.simulation.test_orders import SEEDS, check_same_end, small
@@ -162,14 +163,14 @@ def test_a_snapshot_is_whole_or_not_there() -> None:
 def test_a_node_that_never_answers_ends_the_run_with_its_name() -> None:
     """It beats, registers and proves its links, but passes no data on: after three generations the run says who is missing."""
     simulator = Simulator(small(), seed=5)
-    hears = simulator.nodes["node-5"].machine.handle
+    machine = simulator.nodes["node-5"].machine
+    receive = machine.receive
     simulator.run(lambda: simulator.coordinator.course.steps_done >= 3)
 
-    def deaf_to_data(event: object, now_ms: float) -> Sequence[object]:
-        frame = getattr(event, "frame", b"N")
-        return [] if frame[:1] in (b"G", b"A", b"E") else hears(event, now_ms)
+    def deaf_to_data(messages: Sequence[bytes], now_ms: float) -> Sequence[object]:
+        return receive([message for message in messages if message[0] not in DATA_LETTERS], now_ms)
 
-    simulator.nodes["node-5"].machine.handle = deaf_to_data  # type: ignore[method-assign]
+    machine.receive = deaf_to_data  # type: ignore[method-assign]
     with pytest.raises(AssertionError, match="no answer from"):
         simulator.run()
     assert simulator.coordinator.failure is not None

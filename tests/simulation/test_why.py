@@ -14,40 +14,41 @@ from coordinator.machine.reasons import Chain
 from coordinator.machine.state import CoordinatorState
 from coordinator.memory_network import MemoryNetwork
 from neuron_node.addresses import COORDINATOR, client_address
-from neuron_node.codec import decode, encode
+from neuron_node.codec import encode
+from neuron_node.frames import DataFrame, DataKind
 from neuron_node.life import Self
 from neuron_node.machine import NodeMachine
 from neuron_node.messages import (
     NOBODY,
-    Axon,
-    Error,
     Fetch,
     Grant,
     GroupState,
     Header,
     Heartbeat,
-    Input,
-    InputError,
     Message,
-    Output,
     Probe,
     Query,
     Ready,
     Register,
     Reply,
     Request,
-    Signal,
     Stop,
     Stopped,
-    Target,
     Waiting,
     Welcome,
 )
+from neuron_node.role import OUTSIDE
 from tests.networks import made_data, plan_of, settings_of
-from tests.roles import NO_ROWS
+from tests.roles import NO_ROWS, frames_of
 
 PLAN = plan_of(settings_of((2, 2, 1), epochs=1, batch_size=1), made_data(6, 2, 1), snapshot_interval_steps=4)
 """Six steps, and nothing else in between."""
+Blocked = Callable[[Message | DataFrame], bool]
+
+
+def data(kind: DataKind, sender: int | None = None) -> Blocked:
+    """Of data frames, those of a kind; of a sender, where one is given."""
+    return lambda frame: isinstance(frame, DataFrame) and frame.kind == kind and sender in (None, frame.sender)
 
 
 class Censored(MemoryNetwork):
@@ -55,7 +56,7 @@ class Censored(MemoryNetwork):
 
     def __init__(self) -> None:
         super().__init__()
-        self.blocked: Callable[[Message], bool] = lambda _message: False
+        self.blocked: Blocked = lambda _frame: False
         self.machine = CoordinatorMachine(PLAN)
         self.hears_disk = True
 
@@ -66,10 +67,11 @@ class Censored(MemoryNetwork):
             born = Self(number.to_bytes(8, "big"), f"node-{number}", "here", 100 + number, "test", PLAN.fingerprint)
             self.add(NodeMachine(born))
 
-    def send(self, frame: bytes) -> None:
+    def send(self, message: bytes) -> None:
         """Deliver what is not blocked."""
-        if not self.blocked(decode(frame)):
-            super().send(frame)
+        [frame] = frames_of(message)
+        if not self.blocked(frame):
+            super().send(message)
 
     def reach(self, condition: Callable[[], bool]) -> None:
         """Run until something holds."""
@@ -90,7 +92,7 @@ class Censored(MemoryNetwork):
         self.run_until(lambda: self.now_ms >= until_ms)
 
 
-def in_mid_training(blocked: Callable[[Message], bool], for_ms: float = 1_000.0) -> Censored:
+def in_mid_training(blocked: Blocked, for_ms: float = 1_000.0) -> Censored:
     """A network that loses some messages from its third step on, and has tried for a while."""
     network = Censored()
     network.begin()
@@ -101,21 +103,20 @@ def in_mid_training(blocked: Callable[[Message], bool], for_ms: float = 1_000.0)
 
 
 @pytest.mark.parametrize(
-    ("kinds", "cause", "names"),
+    ("kind", "sender", "cause", "names"),
     [
-        ((Input,), "input", "waits for its input from the coordinator"),
-        ((Target,), "target", "output.0 waits for its target from the coordinator"),
-        ((Signal,), "signal", "output.0 waits for the signal of hidden.0"),
-        ((Axon,), "signal", "hidden.0 waits for the signal of input.0"),
-        ((Error,), "error", "hidden.0 waits for the error of output.0"),
-        ((Output,), "lost result", "the coordinator waits for the activity of output.0"),
-        ((InputError,), "lost result", "the coordinator waits for the error of input.0"),
+        (DataKind.AXON, OUTSIDE, "input", "waits for its input from the coordinator"),
+        (DataKind.TARGET, OUTSIDE, "target", "output.0 waits for its target from the coordinator"),
+        (DataKind.SIGNAL, None, "signal", "output.0 waits for the signal of hidden.0"),
+        (DataKind.AXON, 1, "signal", "hidden.0 waits for the signal of input.0"),
+        (DataKind.ERROR, None, "error", "hidden.0 waits for the error of output.0"),
+        (DataKind.OUTPUT, None, "lost result", "the coordinator waits for the activity of output.0"),
+        (DataKind.INPUT_ERROR, None, "lost result", "the coordinator waits for the error of input.0"),
     ],
-    ids=lambda value: value[0].__name__ if isinstance(value, tuple) else None,
 )
-def test_data_that_does_not_come_is_named(kinds: tuple[type, ...], cause: str, names: str) -> None:
+def test_data_that_does_not_come_is_named(kind: DataKind, sender: int | None, cause: str, names: str) -> None:
     """By the group that waits, the kind of message, and the group that sent it."""
-    network = in_mid_training(lambda message: isinstance(message, kinds))
+    network = in_mid_training(data(kind, sender))
     found = network.why()
     assert found.blocked_by == cause
     assert names in " → ".join(found.sentences)
@@ -124,7 +125,7 @@ def test_data_that_does_not_come_is_named(kinds: tuple[type, ...], cause: str, n
 
 def test_the_chain_begins_at_the_neuron_that_is_asked_for() -> None:
     """An input neuron waits for the error of a hidden one, that for the output's, which waits for its target."""
-    network = in_mid_training(lambda message: isinstance(message, Target))
+    network = in_mid_training(data(DataKind.TARGET))
     assert [sentence.split(" from ")[0] for sentence in network.why("input.1").sentences[1:]] == [
         "input.1 waits for the error of hidden.0 and 1 more",
         "hidden.0 waits for the error of output.0",
@@ -132,10 +133,15 @@ def test_the_chain_begins_at_the_neuron_that_is_asked_for() -> None:
     ]
 
 
+def sender_of(frame: Message | DataFrame) -> bytes | int:
+    """The incarnation of a control frame's sender, the group of a data frame's."""
+    return frame.sender if isinstance(frame, DataFrame) else frame.header.incarnation
+
+
 def test_a_node_that_hangs_is_named_with_where_it_runs() -> None:
     """Nothing of it arrives: by its silence it is told from one whose message was lost."""
     output = (5).to_bytes(8, "big")
-    network = in_mid_training(lambda message: message.header.incarnation == output, for_ms=0.0)
+    network = in_mid_training(lambda frame: sender_of(frame) in (output, 5), for_ms=0.0)
     found = network.why()
     assert found.blocked_by == "node"
     assert "output.0 on node node-5 (here, process 105) was last heard " in found.sentences[-1]
@@ -220,13 +226,13 @@ def test_a_run_in_which_nothing_is_blocked_says_so() -> None:
 
 def test_a_person_asks_by_a_request() -> None:
     """The answer has the sentences and the kind of the cause; a neuron that is not there is a line that says so."""
-    network = in_mid_training(lambda message: isinstance(message, Output))
+    network = in_mid_training(data(DataKind.OUTPUT))
     answers: dict[bytes, Reply] = {}
 
-    def heard(frame: bytes) -> None:
-        reply = decode(frame)
+    def heard(message: bytes) -> None:
+        [reply] = frames_of(message)
         assert isinstance(reply, Reply)
-        answers[frame[1:9]] = reply
+        answers[message[1:9]] = reply
 
     for client, arguments in ((b"client-1", '{"neuron": "output.0"}'), (b"client-2", '{"neuron": "hidden.9"}')):
         network.hear(client_address(client), heard)

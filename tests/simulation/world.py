@@ -12,19 +12,21 @@ from coordinator.machine.events import Persist, PersistGeneration, Report
 from coordinator.machine.machine import CoordinatorMachine
 from coordinator.machine.plan import Plan
 from coordinator.run_store import RunStore
-from neuron_node.addresses import ADDRESS_LENGTH
+from neuron_node.addresses import stage_address
 from neuron_node.events import Connect, Disconnect, End, Send, Subscribe, Unsubscribe
+from neuron_node.frames import IDENTITY_LENGTH
 from neuron_node.life import BEGIN_AGAIN, Self
 from neuron_node.machine import NodeMachine
-from neuron_node.messages import IDENTITY_LENGTH
+from neuron_node.role import OUTSIDE
 from tests.simulation.client import Client
 from tests.simulation.dice import Dice
 from tests.simulation.disk import Killed, SimulatedDisk
-from tests.simulation.invariants import KIND_AT, Watch
-from tests.simulation.network import ANY_LINK, RESULTS, TICK, Life, Network
+from tests.simulation.invariants import Watch
+from tests.simulation.network import ANY_LINK, TICK, Life, Network
 
 NODE_TICK_MS = 250.0
 FOLDER = Path("run")
+RESULTS = stage_address(OUTSIDE)
 IDENTITY = "the simulated run"
 
 
@@ -57,7 +59,7 @@ class World(Network):
         for action in actions:
             kind = type(action)
             if kind is Send:
-                self._send(life, action.address, action.frame[ADDRESS_LENGTH:])
+                self._send(life, action.message)
             elif kind is Subscribe:
                 self._subscribe(life, action.address)
             elif kind is Unsubscribe:
@@ -152,7 +154,7 @@ class World(Network):
         trained = standing.snapshot is not None and standing.snapshot.step == plan.schedule().steps
         if trained and not plan.stop_when_finished and self.watch.finished:
             plan = replace(plan, trained=standing.snapshot, figures=self.watch.finished)
-        self._of_the_last_life = [frame for frame in self.recent if frame[ADDRESS_LENGTH + KIND_AT :][:1] in RESULTS]
+        self._of_the_last_life = [message for message in self.recent if message.startswith(RESULTS)]
         self.watch.standing(standing)
         machine = CoordinatorMachine(plan)
         life = self.coordinator = self.begin("the coordinator", machine, self.conditions.coordinator_tick_ms, store)
@@ -208,7 +210,7 @@ class World(Network):
         """From now on nothing goes wrong, and what has gone wrong is mended."""
         self.tell("everything is well from here on")
         conditions = self.conditions
-        conditions.lost = conditions.doubled = conditions.delayed = 0.0
+        conditions.lost = conditions.doubled = conditions.delayed = conditions.altered = conditions.not_finite = 0.0
         self.disk.failing, self.disk.full, self.disk.calls_to_live = 0.0, False, None
         for life in list(self.lives):
             if not life.alive:
@@ -255,5 +257,7 @@ class World(Network):
         life.paused = False
         waiting, life.waiting = life.waiting, []
         for event in waiting:
-            if life.alive:
+            if life.alive and type(event) is bytes:
+                self._arrive(life, event)
+            elif life.alive:
                 self.give(life, event)

@@ -14,20 +14,22 @@ from typing import Any, NamedTuple
 import pytest
 
 from coordinator.bench.bare_link import HEARD_BY_REFERENCE_BYTES, BareDirectLink, BareLink
+from coordinator.bench.pattern import Part, PassShape, coordinators_part, groups_part
 from coordinator.machine.machine import CoordinatorMachine
 from coordinator.memory_network import MemoryNetwork
 from coordinator.topology import Topology
-from coordinator.traffic import Message, Part, Pass, coordinators_part, groups_part
-from neuron_node.addresses import ADDRESS_LENGTH, client_address
-from neuron_node.codec import decode, encode
-from neuron_node.direct import DATA, KIND_AT, Listening
+from coordinator.traffic import Message, Pass, messages_of
+from neuron_node.addresses import ADDRESS_LENGTH, DATA_LETTERS, client_address
+from neuron_node.codec import encode
+from neuron_node.direct import Listening
 from neuron_node.errors import JobError
 from neuron_node.events import Connect, Disconnect, Send, Subscribe
+from neuron_node.frames import IDENTITY_LENGTH, Mode, parse, split
 from neuron_node.life import Self
 from neuron_node.machine import NodeMachine
-from neuron_node.messages import IDENTITY_LENGTH, NOBODY, Echo, Header, Target
+from neuron_node.messages import NOBODY, Echo, Header
 from neuron_node.role import OUTSIDE
-from neuron_node.wiring import SENT_BY_REFERENCE_BYTES
+from neuron_node.wiring import SENT_BY_REFERENCE_BYTES, proxy
 from tests import networks
 from tests.brokers import ThreadBroker
 
@@ -40,7 +42,7 @@ def name_of(number: int) -> bytes:
     return number.to_bytes(IDENTITY_LENGTH, "big")
 
 
-def parts_of(topology: Topology, one: Pass) -> dict[int, Part]:
+def parts_of(topology: Topology, one: PassShape) -> dict[int, Part]:
     """By group; the coordinator's is `OUTSIDE`."""
     return {
         OUTSIDE: coordinators_part(topology, one),
@@ -52,10 +54,10 @@ def parts_of(topology: Topology, one: Pass) -> dict[int, Part]:
 
 
 class Published(NamedTuple):
-    """One frame of a network, the program that sent it, and those that heard it at its outlet."""
+    """One message of a network, the program that sent it, and those that heard it at its outlet."""
 
     sender: int
-    frame: bytes
+    message: bytes
     hearers: frozenset[int]
 
 
@@ -81,8 +83,8 @@ class OutletNetwork(MemoryNetwork):
                     self.met[number].add(int(endpoint))
                 case Disconnect(endpoint):
                     self.connected[number].remove(int(endpoint))
-                case Send(frame) if self.connected[number] and frame[KIND_AT] in DATA:
-                    self._publish(number, frame)
+                case Send(message) if self.connected[number] and message[0] in DATA_LETTERS:
+                    self._publish(number, message)
                 case _:
                     super()._perform(number, [action])
             if isinstance(action, Subscribe) and action.address.startswith(b"P"):
@@ -90,15 +92,15 @@ class OutletNetwork(MemoryNetwork):
                     echo = Echo(Header(NOBODY, 0, 0, self._incarnations[peer]))
                     self._put(number, action.address + encode(echo))
 
-    def _publish(self, sender: int, frame: bytes) -> None:
-        subscribed = self._hearers.get(frame[:ADDRESS_LENGTH], [])
+    def _publish(self, sender: int, message: bytes) -> None:
+        subscribed = self._hearers.get(message[:ADDRESS_LENGTH], [])
         hearers = [other for other in subscribed if sender in self.connected[other]]
-        self.published.append(Published(sender, frame, frozenset(hearers)))
+        self.published.append(Published(sender, message, frozenset(hearers)))
         for hearer in hearers:
-            self._put(hearer, frame)
+            self._put(hearer, message)
 
-    def _put(self, hearer: int, frame: bytes) -> None:
-        self._waiting.setdefault(hearer, deque()).append(frame)
+    def _put(self, hearer: int, message: bytes) -> None:
+        self._waiting.setdefault(hearer, deque()).append(message)
 
 
 def trained_directly(layers: tuple[int, ...], group_size: int, batch: int) -> tuple[OutletNetwork, dict[int, int]]:
@@ -123,48 +125,51 @@ def trained_directly(layers: tuple[int, ...], group_size: int, batch: int) -> tu
 def test_who_is_connected_to_whom(layers: tuple[int, ...], group_size: int, batch: int) -> None:
     """The peers of each program of the bare wire are those that the coordinator of a real network tells it to hear."""
     network, hosted = trained_directly(layers, group_size, batch)
-    parts = parts_of(Topology(layers, group_size), Pass(batch))
+    parts = parts_of(Topology(layers, group_size), PassShape(batch))
     found = {hosted[number]: sorted(hosted[peer] for peer in network.met[number]) for number in hosted}
     assert found == {number: sorted(part.peers) for number, part in parts.items()}
 
 
 @pytest.mark.parametrize(("layers", "group_size", "batch"), NETWORKS)
-def test_who_hears_what_at_whose_outlet(layers: tuple[int, ...], group_size: int, batch: int) -> None:
-    """Sender, address, size and hearers of each message of a pass, training or forward, are those of a real network."""
-    network, hosted = trained_directly(layers, group_size, batch)
-    messages = [(published, decode(published.frame)) for published in network.published]
-    training = {message.header.pass_number for _, message in messages if isinstance(message, Target)}
-    passes = {message.header.pass_number for _, message in messages}
+def test_who_hears_what_at_an_outlet(layers: tuple[int, ...], group_size: int, batch: int) -> None:
+    """Address, size and number of hearers of each message of a pass, training or forward, are those that were foreseen.
+
+    Nobody hears anything that it did not subscribe to, and no message gets lost for want of a connection.
+    """
+    network, _ = trained_directly(layers, group_size, batch)
+    frames = [(published, parse(frame)) for published in network.published for frame in split(published.message)]
+    assert len(frames) == len(network.published)
+    training = {frame.pass_number for _, frame in frames if frame.mode != Mode.FORWARD}
+    passes = {frame.pass_number for _, frame in frames}
     assert len(training) == 4 and passes - training
     for number in passes:
-        of_pass = [(published, message) for published, message in messages if message.header.pass_number == number]
-        rows = len(of_pass[0][1].values)  # type: ignore[union-attr]
-        found = Counter(
-            (hosted[sender], frame[:ADDRESS_LENGTH], len(frame), frozenset(hosted[hearer] for hearer in hearers))
-            for (sender, frame, hearers), _ in of_pass
-        )
-        parts = parts_of(Topology(layers, group_size), Pass(rows, number in training, number))
-        told = Counter(
-            (sender, message.address, message.size, hearers_of(message, sender, parts))
-            for sender, part in parts.items()
-            for message in part.sent
-        )
-        assert told == found
+        of_pass = [(published, frame) for published, frame in frames if frame.pass_number == number]
+        one = Pass(len(of_pass[0][1].values), number in training)
+        found = Counter((one.message[:ADDRESS_LENGTH], len(one.message), len(one.hearers)) for one, _ in of_pass)
+        told = messages_of(Topology(layers, group_size), one)
+        assert Counter((message.address, message.size, message.hearers) for message in told) == found
 
 
-def hearers_of(message: Message, sender: int, parts: dict[int, Part]) -> frozenset[int]:
-    """Those that are connected to the sender's outlet and have subscribed; they are as many as the message is said to have."""
-    hearers = [
-        number for number, part in parts.items() if sender in part.peers and message.address in part.subscriptions
-    ]
-    assert len(hearers) == message.hearers
-    return frozenset(hearers)
+@pytest.mark.parametrize(("layers", "group_size", "batch"), NETWORKS)
+def test_on_the_bare_wire_everybody_is_connected_to_whom_it_hears(
+    layers: tuple[int, ...], group_size: int, batch: int
+) -> None:
+    """The peers of a message's sender that subscribe to it are as many as the message is said to have hearers."""
+    parts = parts_of(Topology(layers, group_size), PassShape(batch))
+    for sender, part in parts.items():
+        for message in part.sent:
+            assert len(hearers_of(message, sender, parts)) == message.hearers
+
+
+def hearers_of(message: Message, sender: int, parts: dict[int, Part]) -> list[int]:
+    """Those that are connected to the sender's outlet and have subscribed."""
+    return [number for number, part in parts.items() if sender in part.peers and message.address in part.subscriptions]
 
 
 @pytest.mark.parametrize(("layers", "group_size", "batch"), NETWORKS)
 def test_peers_hear_each_other(layers: tuple[int, ...], group_size: int, batch: int) -> None:
     """Whoever proves his links waits for as many probes as he has peers, so they must be mutual; and nobody is his own."""
-    parts = parts_of(Topology(layers, group_size), Pass(batch))
+    parts = parts_of(Topology(layers, group_size), PassShape(batch))
     for number, part in parts.items():
         assert len(set(part.peers)) == len(part.peers) and number not in part.peers
         assert all(number in parts[peer].peers for peer in part.peers)
@@ -177,7 +182,7 @@ class Place(ThreadBroker):
     """A broker, and the links of a test."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
+        super().__init__(folder, proxy)
         self._links: list[BareLink] = []
 
     def link(self) -> BareLink:
@@ -246,7 +251,7 @@ def test_steps_go_round_without_the_broker(place: Place) -> None:
 
     What each program sends through the broker afterwards comes after what it would have sent before.
     """
-    parts = parts_of(Topology((5, 3, 2), 2), Pass(4))
+    parts = parts_of(Topology((5, 3, 2), 2), PassShape(4))
     spy, spied = place.link(), client_address(b"the  spy")
     everything = tuple({address for part in parts.values() for address in part.subscriptions})
     spy.prove(replace(parts[OUTSIDE], subscriptions=(*everything, spied)), b"the  spy")
@@ -271,7 +276,7 @@ def test_steps_go_round_without_the_broker(place: Place) -> None:
 @pytest.mark.parametrize("size", [100, HEARD_BY_REFERENCE_BYTES, SENT_BY_REFERENCE_BYTES])
 def test_what_is_sent_again_and_again_is_heard(place: Place, size: int, count: int) -> None:
     """So many messages each time, the same bytes as their frames, however large, with and without a copy."""
-    one = Pass(1).message(client_address(b"a   name"), Target, OUTSIDE, size // 8)
+    one = PassShape(1).message(client_address(b"a   name"), size // 8)
     link = place.link()
     link.prove(Part((one.address,), (), 0, (one,), count, ()), b"a   name")
     send, hear = link.sending([one] * count), link.hearing(count, one.size)

@@ -55,9 +55,9 @@ class Run:
 @pytest.mark.parametrize(
     ("text", "word"),
     [
-        ("", "no disturbance"),
-        ("kill", "no disturbance"),
-        ("kill=1,", "no disturbance"),
+        ("", "not a kind of fault"),
+        ("kill", "not a kind of fault"),
+        ("kill=1,", "not a kind of fault"),
         ("murder=1", "the kinds are kill, pause, partition, broker, coordinator, everything"),
         ("kill=0", "from 1 to 10,000, not '0'"),
         ("kill=-1", "not '-1'"),
@@ -84,7 +84,7 @@ def test_blanks_and_any_order_are_fine() -> None:
 @pytest.mark.parametrize("option", ["--chaos-seed", "--chaos-overlap", "--compare"])
 def test_options_of_chaos_need_it(option: str) -> None:
     """Alone they mean nothing, and that is said."""
-    with pytest.raises(UserError, match=f"{option} goes with --chaos"):
+    with pytest.raises(UserError, match=f"{option} needs --chaos"):
         extras_of(
             "0", None, "1" if option == "--chaos-seed" else None, option == "--chaos-overlap", option == "--compare"
         )

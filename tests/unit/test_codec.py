@@ -1,4 +1,4 @@
-"""Messages to bytes and back, and what is made of bytes that hold none."""
+"""Control messages to bytes and back, and what is made of bytes that hold none. Data frames: see `test_frames`."""
 
 from __future__ import annotations
 
@@ -11,44 +11,31 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neuron_node import codec
-from neuron_node.addresses import ADDRESS_LENGTH, COORDINATOR, group_address
 from neuron_node.codec import decode, encode, sender_of
 from neuron_node.errors import Malformed, NotFinite, Oversized, PeerError, WrongVersion
-from neuron_node.messages import KINDS, PROTOCOL_VERSION, Heartbeat, Message, Refuse, Signal, Traffic
+from neuron_node.frames import LENGTH_BYTES, PROTOCOL_VERSION, DataKind, framed
+from neuron_node.messages import KINDS, Fetch, Heartbeat, Message, Query, Refuse, Request, Traffic
 from tests.made_messages import alike, any_message, messages_of
-from tests.roles import NODE_LIFE, header
+from tests.roles import NODE_LIFE, data, header, matrix
 
-ADDRESS = group_address(7)
 leaf = st.one_of(
     st.none(), st.booleans(), st.integers(-(2**63), 2**64 - 1), st.floats(), st.text(max_size=8), st.binary(max_size=8)
 )
 anything = st.recursive(leaf, lambda inner: st.lists(inner, max_size=8), max_leaves=30)
 
 
-def frame_of(message: Message) -> bytes:
-    return ADDRESS + encode(message)
-
-
-def signal(values: Any, **fields: Any) -> Signal:
-    return Signal(
-        **{
-            "header": header(3),
-            "attempt": 0,
-            "mode": 1,
-            "sender": 2,
-            "values": np.asarray(values, dtype=np.float64),
-            **fields,
-        }
-    )
+def rows_of(values: Any) -> Request:
+    """A message that carries a matrix."""
+    return Request(header(3), b"a client", "predict", "{}", np.asarray(values, dtype=np.float64))
 
 
 def body_of(message: Message) -> list[Any]:
-    body: list[Any] = msgpack.unpackb(encode(message))
+    body: list[Any] = msgpack.unpackb(encode(message)[LENGTH_BYTES:])
     return body
 
 
 def decoded(body: object) -> Message:
-    return decode(ADDRESS + msgpack.packb(body))
+    return decode(framed(msgpack.packb(body)))
 
 
 @pytest.mark.parametrize("kind", sorted(KINDS), ids=lambda kind: KINDS[kind].__name__)
@@ -56,17 +43,17 @@ def decoded(body: object) -> Message:
 def test_every_kind_comes_back_as_it_went(kind: int, data: st.DataObject) -> None:
     """Any message within its bounds, bit for bit and type for type; the same message is always the same bytes."""
     message = data.draw(messages_of(kind))
-    frame = frame_of(message)
+    frame = encode(message)
     returned = decode(frame)
     assert type(returned) is KINDS[kind]
     assert alike(message, returned)
-    assert frame_of(returned) == frame
+    assert encode(returned) == frame
 
 
 @given(message=any_message)
 def test_arrays_come_back_in_one_layout(message: Message) -> None:
     """Native float64 in C order, whatever was sent: another layout would change the last bits of a product."""
-    stack: list[Any] = [decode(frame_of(message))]
+    stack: list[Any] = [decode(encode(message))]
     while stack:
         value = stack.pop()
         if isinstance(value, np.ndarray):
@@ -84,13 +71,13 @@ def test_arrays_come_back_in_one_layout(message: Message) -> None:
 def test_garbage_is_a_peers_fault(garbage: bytes) -> None:
     """Any bytes at all: a message, or a `PeerError`, and nothing else. Asking for their sender is as safe."""
     refused_or_decoded(garbage)
-    refused_or_decoded(ADDRESS + garbage)
+    refused_or_decoded(framed(garbage))
 
 
 @given(message=any_message, cut=st.integers(0, 400))
 def test_a_truncated_message_is_refused(message: Message, cut: int) -> None:
     """Whatever is missing at its end."""
-    frame = frame_of(message)
+    frame = encode(message)
     with pytest.raises(PeerError):
         decode(frame[: min(cut, len(frame) - 1)])
 
@@ -98,8 +85,8 @@ def test_a_truncated_message_is_refused(message: Message, cut: int) -> None:
 @given(message=any_message, position=st.integers(0, 10_000), bit=st.integers(0, 7))
 def test_a_flipped_bit_is_a_message_or_a_peers_fault(message: Message, position: int, bit: int) -> None:
     """Never another exception; and what is accepted can be sent on."""
-    frame = bytearray(frame_of(message))
-    frame[ADDRESS_LENGTH + position % (len(frame) - ADDRESS_LENGTH)] ^= 1 << bit
+    frame = bytearray(encode(message))
+    frame[position % len(frame)] ^= 1 << bit
     refused_or_decoded(bytes(frame))
 
 
@@ -107,15 +94,15 @@ def test_a_flipped_bit_is_a_message_or_a_peers_fault(message: Message, position:
 def test_nothing_may_follow_a_message(message: Message, extra: bytes) -> None:
     """One frame, one message."""
     with pytest.raises(PeerError):
-        decode(frame_of(message) + extra)
+        decode(encode(message) + extra)
 
 
 @given(body=anything)
 def test_msgpack_that_is_no_message_is_a_peers_fault(body: object) -> None:
     """Any nesting of any values, alone and behind a header that is right."""
-    refused_or_decoded(ADDRESS + msgpack.packb(body))
+    refused_or_decoded(framed(msgpack.packb(body)))
     for kind in KINDS:
-        refused_or_decoded(ADDRESS + msgpack.packb([PROTOCOL_VERSION, kind, *header(), body, body]))
+        refused_or_decoded(framed(msgpack.packb([PROTOCOL_VERSION, kind, *header(), body, body])))
 
 
 def refused_or_decoded(frame: bytes) -> None:
@@ -124,7 +111,7 @@ def refused_or_decoded(frame: bytes) -> None:
         message = decode(frame)
     except PeerError:
         return
-    assert alike(decode(frame_of(message)), message)
+    assert alike(decode(encode(message)), message)
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
@@ -134,15 +121,15 @@ def test_numbers_that_are_not_finite_are_refused(bad: float) -> None:
         values = [[1.0, 2.0, 3.0]]
         values[0][place] = bad
         with pytest.raises(NotFinite):
-            decode(frame_of(signal(values)))
+            decode(encode(rows_of(values)))
 
 
 @pytest.mark.parametrize("values", [[[1e308, -1e308, 1e308]], [[5e-324, 0.0, -0.0]]])
 def test_numbers_at_the_edge_of_float64_are_accepted(values: list[list[float]]) -> None:
     """Even where the sum of their squares overflows; the sign of zero is kept."""
-    returned = decode(frame_of(signal(values)))
-    assert isinstance(returned, Signal)
-    assert returned.values.tobytes() == np.array(values).tobytes()
+    returned = decode(encode(rows_of(values)))
+    assert isinstance(returned, Request)
+    assert returned.rows.tobytes() == np.array(values).tobytes()
 
 
 @pytest.mark.parametrize(
@@ -166,17 +153,17 @@ def test_numbers_at_the_edge_of_float64_are_accepted(values: list[list[float]]) 
 )
 def test_numbers_of_a_wrong_shape_are_refused(numbers: object) -> None:
     """Too few or too many bytes, a shape of no whole numbers, negative or beyond bounds, or no matrix at all."""
-    body = body_of(signal([[1.0, 2.0, 3.0]]))
-    assert alike(decoded(body), signal([[1.0, 2.0, 3.0]]))
+    body = body_of(rows_of([[1.0, 2.0, 3.0]]))
+    assert alike(decoded(body), rows_of([[1.0, 2.0, 3.0]]))
     with pytest.raises(Malformed):
         decoded([*body[:-1], numbers])
 
 
 @pytest.mark.parametrize("value", [True, False, -1, 2**63, 1.0, "1", b"1", None, [1]])
-@pytest.mark.parametrize("place", [3, 4, 6, 7, 8])
+@pytest.mark.parametrize("place", [3, 4, 6, 7])
 def test_whole_numbers_are_nothing_else(place: int, value: object) -> None:
-    """A bool, a float, a text, a negative or too large number is no generation, pass, attempt, mode or sender."""
-    body = body_of(signal([[1.0]]))
+    """A bool, a float, a text, a negative or too large number is no generation, pass, group or step."""
+    body = body_of(Fetch(header(), 2, 3))
     body[place] = value
     with pytest.raises(Malformed):
         decoded(body)
@@ -185,16 +172,16 @@ def test_whole_numbers_are_nothing_else(place: int, value: object) -> None:
 @pytest.mark.parametrize("life", [b"short", b"far too long", "eight ch", None, 12345678, [0] * 8])
 def test_an_identity_is_eight_bytes(life: object) -> None:
     """Of run and incarnation."""
-    for place in (2, 4):
-        body = body_of(signal([[1.0]]))
+    for place in (2, 5):
+        body = body_of(Query(header()))
         body[place] = life
         with pytest.raises(Malformed):
             decoded(body)
 
 
-@pytest.mark.parametrize("kind", [0, 15, 99, -1, True, 1.0, "1", None])
+@pytest.mark.parametrize("kind", [0, 19, *DataKind, 99, -1, True, 1.0, "1", None])
 def test_an_unknown_kind_is_refused(kind: object) -> None:
-    """Numbers that are not given to any kind, and what is no number."""
+    """Numbers that are not given to any kind, those of data, and what is no number."""
     with pytest.raises(Malformed):
         decoded([PROTOCOL_VERSION, kind, *header()])
 
@@ -211,8 +198,8 @@ def test_a_field_too_few_or_too_many_is_refused(change: int) -> None:
 def test_deep_nesting_is_refused(body: bytes) -> None:
     """Ten thousand arrays in each other, and a thousand that promise a million items each."""
     with pytest.raises(Malformed):
-        decode(ADDRESS + body)
-    assert sender_of(ADDRESS + body) == b""
+        decode(framed(body))
+    assert sender_of(framed(body)) == b""
 
 
 @pytest.mark.parametrize(
@@ -232,12 +219,12 @@ def test_deep_nesting_is_refused(body: bytes) -> None:
 def test_other_msgpack_is_refused(body: bytes) -> None:
     """Maps, extensions, text that is none."""
     with pytest.raises(Malformed):
-        decode(ADDRESS + body)
+        decode(framed(body))
 
 
 def test_a_frame_beyond_the_bound_is_not_even_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     """One byte more than the protocol allows."""
-    frame = frame_of(signal([[1.0]]))
+    frame = encode(rows_of([[1.0]]))
     monkeypatch.setattr(codec, "MAX_FRAME_BYTES", len(frame))
     decode(frame)
     monkeypatch.setattr(codec, "MAX_FRAME_BYTES", len(frame) - 1)
@@ -266,15 +253,31 @@ def test_a_refusal_is_understood_in_every_version(version: int) -> None:
 
 def test_the_sender_of_a_bad_message_is_found() -> None:
     """Where a header is there; nothing where there is none."""
-    body = body_of(signal([[1.0]], header=header(incarnation=NODE_LIFE)))
+    body = body_of(Fetch(header(incarnation=NODE_LIFE), 2, 3))
     body[-1] = None
-    assert sender_of(ADDRESS + msgpack.packb(body)) == NODE_LIFE
-    assert sender_of(ADDRESS + b"\x93\x01\x02\x03") == b""
-    assert sender_of(ADDRESS + b"\x80") == b""
-    assert sender_of(COORDINATOR) == b""
+    assert sender_of(framed(msgpack.packb(body))) == NODE_LIFE
+    for garbage in (b"\x93\x01\x02\x03", b"\x80", b""):
+        assert sender_of(framed(garbage)) == b""
+    assert sender_of(data(DataKind.SIGNAL, 2, 1, matrix((0.5,))).encode()) == b""
+
+
+def test_data_are_no_control_message() -> None:
+    """Where control is expected; only the address tells a receiver which of the two a frame is."""
+    with pytest.raises(Malformed):
+        decode(data(DataKind.SIGNAL, 2, 1, matrix((0.5,))).encode())
+
+
+@pytest.mark.parametrize("change", [-1, 1])
+def test_a_frame_has_the_length_that_it_states(change: int) -> None:
+    """One byte more or less in the length, or in the frame."""
+    frame = encode(Query(header()))
+    with pytest.raises(Malformed, match="length"):
+        decode((len(frame) - LENGTH_BYTES + change).to_bytes(LENGTH_BYTES, "big") + frame[LENGTH_BYTES:])
+    with pytest.raises(Malformed, match="length"):
+        decode(frame[:-1] if change < 0 else frame + b"\x00")
 
 
 def test_what_is_no_message_is_our_own_fault() -> None:
     """Encoding something that no message may carry is a bug here, and raises as one."""
     with pytest.raises(TypeError):
-        encode(signal([[1.0]], sender={1, 2}))  # a set
+        encode(Fetch(header(), {1, 2}, 0))  # type: ignore[arg-type]

@@ -11,26 +11,12 @@ import pytest
 
 from coordinator.machine.machine import CoordinatorMachine
 from coordinator.machine.state import CoordinatorState
-from neuron_node.addresses import COORDINATOR, node_address
+from neuron_node.addresses import COORDINATOR, node_address, stage_address
 from neuron_node.codec import encode
 from neuron_node.events import End, Log, Received, Send, Subscribe, Tick, Unsubscribe
-from neuron_node.messages import (
-    PROTOCOL_VERSION,
-    Echo,
-    Enquire,
-    Heartbeat,
-    Input,
-    InputError,
-    Message,
-    Mode,
-    Output,
-    Probe,
-    Refuse,
-    Register,
-    Request,
-    Target,
-    Welcome,
-)
+from neuron_node.frames import PROTOCOL_VERSION, DataFrame, DataKind, framed
+from neuron_node.messages import Echo, Enquire, Heartbeat, Message, Probe, Refuse, Register, Request, Welcome
+from neuron_node.role import OUTSIDE
 from tests.coordinators import (
     NO_TRAFFIC,
     THREE,
@@ -41,22 +27,34 @@ from tests.coordinators import (
     life,
     linked,
     on_disk,
+    output,
     ready,
     register,
     reports,
+    result,
+    results_of_step,
     tell,
+    to_coordinator,
     wired,
 )
-from tests.every_kind import of_every_kind
+from tests.every_kind import control_of_every_kind, of_every_kind
 from tests.networks import plan_of, settings_of, xor_data
-from tests.roles import header, matrix, messages, sent
+from tests.roles import encoded, header, kinds, matrix, messages, sent
 
 PLAN = THREE
+RESULTS = stage_address(OUTSIDE)
+
+
+def name_of(message: Message | DataFrame) -> str:
+    """The name of its kind."""
+    return DataKind(message.kind).name if isinstance(message, DataFrame) else type(message).__name__
 
 
 @pytest.mark.parametrize("state", CoordinatorState, ids=lambda state: state.value)
-@pytest.mark.parametrize("message", of_every_kind(life(1)), ids=lambda message: type(message).__name__)
-def test_every_message_in_every_state_is_obeyed_or_counted(state: CoordinatorState, message: Message) -> None:
+@pytest.mark.parametrize("message", of_every_kind(life(1)), ids=name_of)
+def test_every_message_in_every_state_is_obeyed_or_counted(
+    state: CoordinatorState, message: Message | DataFrame
+) -> None:
     """From a member: something comes of it or a drop is counted; never an exception. What has ended stays so."""
     machine = in_state(state)
     before = machine.dropped.total()
@@ -69,7 +67,7 @@ def test_every_message_in_every_state_is_obeyed_or_counted(state: CoordinatorSta
 
 
 @pytest.mark.parametrize("state", CoordinatorState, ids=lambda state: state.value)
-@pytest.mark.parametrize("message", of_every_kind(life(99)), ids=lambda message: type(message).__name__)
+@pytest.mark.parametrize("message", control_of_every_kind(life(99)), ids=name_of)
 def test_a_stranger_is_asked_who_it_is(state: CoordinatorState, message: Message) -> None:
     """Whatever it says, but for a registration, a request, a probe or its echo: nothing comes of it but the question."""
     if isinstance(message, Register | Request | Probe | Echo):
@@ -82,42 +80,77 @@ def test_a_stranger_is_asked_who_it_is(state: CoordinatorState, message: Message
 
 
 @pytest.mark.parametrize(
-    "frame",
+    ("frame", "reason"),
     [
-        b"",
-        COORDINATOR,
-        COORDINATOR + b"\xc1",
-        COORDINATOR + msgpack.packb([PROTOCOL_VERSION, 99, *header()]),
-        COORDINATOR
-        + msgpack.packb([PROTOCOL_VERSION, 24, *header(1, incarnation=life(3)), 0, 1, 3, [1, 1, b"\xff" * 8]]),
-        COORDINATOR + encode(Output(header(1, incarnation=life(3)), 0, Mode.TRAIN, 3, matrix((1.0, 2.0)))),
-        COORDINATOR
-        + encode(Output(header(1, incarnation=life(3)), 0, Mode.TRAIN, 1, matrix((1.0,), (1.0,), (1.0,), (1.0,)))),
-        COORDINATOR + encode(Output(header(1, incarnation=life(3)), 0, Mode.TRAIN, 77, matrix((1.0,)))),
-        COORDINATOR
-        + encode(InputError(header(1, incarnation=life(3)), 0, Mode.TRAIN, 3, matrix((1.0,), (1.0,), (1.0,), (1.0,)))),
+        (b"", "malformed"),
+        (b"\xc1", "malformed"),
+        (framed(b"\xc1"), "malformed"),
+        (framed(msgpack.packb([PROTOCOL_VERSION, 99, *header()])), "malformed"),
+        (encode(Heartbeat(header(incarnation=life(3)), "working", NO_TRAFFIC))[:-1], "malformed"),
     ],
-    ids=[
-        "nothing",
-        "no body",
-        "garbage",
-        "unknown kind",
-        "NaN",
-        "shape",
-        "an input's output",
-        "no such group",
-        "an output's error",
-    ],
+    ids=["nothing but its address", "no length", "garbage", "unknown kind", "another length"],
 )
-def test_bad_messages_are_counted_logged_once_and_dropped(frame: bytes) -> None:
+def test_bad_control_messages_are_counted_logged_once_and_dropped(frame: bytes, reason: str) -> None:
     """A thousand of them make one line, and the step goes on as if they had not come."""
     machine, _ = wired(PLAN)
-    actions = [action for _ in range(1_000) for action in machine.handle(Received(frame), 0.0)]
+    check_dropped(machine, COORDINATOR + (frame or b"\0"), reason)
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"values": matrix((float("nan"),), (1.0,), (1.0,), (1.0,))}, "not finite"),
+        ({"values": matrix((1.0, 2.0))}, "shape"),
+        ({"mode": 0}, "shape"),
+        ({"parts": 2}, "shape"),
+        ({"sender": 1}, "unexpected"),
+        ({"sender": 77}, "unexpected"),
+        ({"receiver": 2}, "unexpected"),
+        ({"kind": DataKind.INPUT_ERROR}, "unexpected"),
+        ({"kind": DataKind.AXON}, "unexpected"),
+        ({"high": 0}, "malformed"),
+        ({"low": 2}, "malformed"),
+        ({"high": 1_000}, "malformed"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else value.replace(" ", "_"),
+)
+def test_bad_results_are_counted_logged_once_and_dropped(changes: dict[str, Any], reason: str) -> None:
+    """So are results; no step counts."""
+    machine, _ = wired(PLAN)
+    good = output(machine, 1, rows=4)
+    check_dropped(machine, to_coordinator(good._replace(**changes)), reason)
+
+
+@pytest.mark.parametrize("at", [0, 5, 20, 50])
+def test_a_result_in_another_encoding_or_with_another_length_is_dropped(at: int) -> None:
+    """A wrong length, version, head or window."""
+    machine, _ = wired(PLAN)
+    frame = bytearray(output(machine, 1, rows=4).encode())
+    frame[at] ^= 0x80
+    check_dropped(machine, RESULTS + bytes(frame), "malformed")
+
+
+def check_dropped(machine: CoordinatorMachine, message: bytes, reason: str) -> None:
+    """A thousand such messages make one line, all are counted, and the step goes on."""
+    actions = [action for _ in range(1_000) for action in machine.handle(Received(message), 0.0)]
     assert len([action for action in actions if isinstance(action, Log) and action.level == logging.WARNING]) == 1
-    assert machine.dropped.total() == 1_000
+    assert machine.dropped == {reason: 1_000}
     assert not [action for action in actions if isinstance(action, Send)]
     finish_step(machine)
     assert machine.course.training.progress.step == 1
+
+
+def test_results_that_were_joined_on_their_way_are_all_taken() -> None:
+    """Frames of three senders, one of them twice and one of an earlier generation, in one message."""
+    machine, _ = wired(PLAN)
+    frames = [frame.encode() for frame in results_of_step(machine, 1, rows=4)]
+    old = result(machine, DataKind.OUTPUT, 3, 1, matrix((9.0,), (9.0,), (9.0,), (9.0,)), generation=0).encode()
+    again = result(machine, DataKind.OUTPUT, 3, 1, matrix((9.0,), (9.0,), (9.0,), (9.0,))).encode()
+    machine.receive([RESULTS + old + frames[0] + again + frames[1] + frames[2]], 0.0)
+    machine.handle(Tick(), 0.0)
+    assert machine.dropped == {"stale": 1, "duplicate": 1}
+    assert machine.course.training.progress.step == 1
+    assert machine.course.facts()["loss"] == 0.125
 
 
 # Gathering and wiring.
@@ -129,7 +162,7 @@ def test_the_own_link_is_proved_before_anything_else() -> None:
     actions = on_disk(machine, machine.start(0.0))
     subscriptions = [action.address for action in actions if isinstance(action, Subscribe)]
     [(probe_address, probe)] = sent(actions)
-    assert subscriptions == [COORDINATOR, probe_address] and isinstance(probe, Probe)
+    assert subscriptions == [COORDINATOR, RESULTS, probe_address] and isinstance(probe, Probe)
     assert not any(grants(register(machine, number)) for number in (1, 2, 3))
     assert sent(machine.handle(Tick(), 1_000.0)) == [(probe_address, probe)]
     proved = machine.handle(Received(probe_address + encode(probe)), 1_000.0)
@@ -143,7 +176,7 @@ def test_the_own_probe_is_repeated_sooner_than_other_control() -> None:
     [(address, probe)] = sent(on_disk(machine, machine.start(0.0)))
     times = [now_ms for now_ms in range(50, 1_001, 50) if sent(machine.handle(Tick(), float(now_ms)))]
     assert max(later - sooner for sooner, later in itertools.pairwise([0, *times])) <= 100
-    machine.handle(Received(address + encode(probe)), 1_000.0)
+    machine.handle(Received(address + encoded(probe)), 1_000.0)
     assert not [kind for now_ms in range(1_050, 3_001, 50) for kind in sent(machine.handle(Tick(), float(now_ms)))]
 
 
@@ -199,7 +232,7 @@ def test_grants_are_repeated_to_those_that_have_not_answered() -> None:
     actions = ready(machine, 1, 1_300.0)
     assert machine.state is CoordinatorState.TRAINING
     assert reports(actions, "wired") == [{"nodes": 3, "seconds": 1.3}]
-    assert [type(message) for message in messages(actions)] == [Input, Input, Target]
+    assert kinds(actions) == ["AXON", "TARGET"]
 
 
 def test_a_repeated_registration_is_answered_and_changes_nothing() -> None:
@@ -233,7 +266,7 @@ def test_another_arithmetic_is_accepted_where_the_plan_says_so() -> None:
 def test_another_protocol_version_is_refused_with_the_reason(version: int) -> None:
     """In words that every version can read."""
     machine = linked(PLAN)
-    frame = COORDINATOR + msgpack.packb([version, 1, *header(incarnation=life(5)), "who", "knows", "what"])
+    frame = COORDINATOR + framed(msgpack.packb([version, 1, *header(incarnation=life(5)), "who", "knows", "what"]))
     lines = []
     for _ in range(3):
         actions = machine.handle(Received(frame), 0.0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,25 +12,21 @@ from coordinator.machine.clock import STOPPING_AT_MOST_MS, STOPPING_MS_A_NODE
 from coordinator.machine.events import Persist
 from coordinator.machine.machine import CoordinatorMachine
 from coordinator.machine.state import CoordinatorState
-from neuron_node.addresses import COORDINATOR, client_address, group_address, node_address
+from neuron_node.addresses import COORDINATOR, client_address, node_address
 from neuron_node.codec import encode
 from neuron_node.events import End, Interrupted, LinkLost, Received, Subscribe, Tick
+from neuron_node.frames import DataFrame, DataKind, Mode
 from neuron_node.messages import (
     Diverged,
     Fetch,
     GroupState,
     Heartbeat,
-    Input,
-    InputError,
-    Mode,
-    Output,
     Probe,
     Reply,
-    State,
     Stop,
     Stopped,
     Superseded,
-    Target,
+    state_of,
 )
 from tests.coordinators import (
     NO_TRAFFIC,
@@ -39,18 +36,27 @@ from tests.coordinators import (
     grants,
     handle,
     in_state,
+    input_done,
     life,
+    output,
     ready,
     register,
     reports,
     request,
+    results_of_step,
     tell,
+    to_coordinator,
     wired,
 )
 from tests.networks import plan_of, settings_of, xor_data
 from tests.roles import matrix, messages, sent
 
 PLAN = THREE
+
+
+def data_in(actions: Sequence[Any]) -> list[DataFrame]:
+    """The data frames among what is sent."""
+    return [frame for frame in messages(actions) if isinstance(frame, DataFrame)]
 
 
 def test_a_second_life_under_the_same_name_ends_the_first() -> None:
@@ -128,31 +134,30 @@ def test_results_of_another_generation_or_an_earlier_pass_count_for_nothing() ->
     number = machine.course.under_way.oldest
     assert number == 2
     for generation, pass_number in ((1, 2), (3, 2), (2, 1), (2, 9)):
-        tell(machine, Output(by(machine, 3, pass_number, generation), 0, Mode.TRAIN, 3, np.full((4, 1), 0.5)))
-    assert machine.dropped["stale"] == 4
-    assert machine.course.under_way.flights[2].outputs == {}
+        tell(machine, output(machine, pass_number, rows=4, generation=generation))
+    assert machine.dropped == {"stale": 4}
+    assert machine.course.under_way.flights[2].missing == 3
 
 
 def test_a_late_pass_is_repeated_and_a_result_applied_once() -> None:
     """With a higher attempt, under the same number; what comes twice is counted once."""
     machine, first = wired(PLAN)
-    assert [message.attempt for message in messages(first) if isinstance(message, Input | Target)] == [0, 0, 0]
-    again: list[Any] = []
+    assert [frame.attempt for frame in data_in(first)] == [0, 0]
+    again: list[DataFrame] = []
     for now_ms in range(50, 6_000, 50):
         for node in (1, 2, 3):
             tell(machine, Heartbeat(by(machine, node), "working", NO_TRAFFIC), now_ms)
-        again += messages(handle(machine, Tick(), now_ms))
-    assert [
-        (message.attempt, message.header.pass_number) for message in again if isinstance(message, Input | Target)
-    ] == [(1, 1)] * 3
+        again += data_in(handle(machine, Tick(), now_ms))
+    assert [(frame.attempt, frame.pass_number) for frame in again] == [(1, 1)] * 2
     for _ in range(2):
-        tell(machine, Output(by(machine, 3, 1), 1, Mode.TRAIN, 3, np.full((4, 1), 0.5)), 6_000.0)
-        tell(machine, InputError(by(machine, 1, 1), 1, Mode.TRAIN, 1, np.full((4, 1), 0.5)), 6_000.0)
+        tell(machine, output(machine, 1, rows=4, attempt=1), 6_000.0)
+        tell(machine, input_done(machine, 1, 1, rows=4, attempt=1), 6_000.0)
+    assert machine.dropped == {"duplicate": 2}
     assert machine.course.training.progress.step == 0
-    tell(machine, InputError(by(machine, 2, 1), 0, Mode.TRAIN, 2, np.full((4, 1), 0.5)), 6_000.0)
+    tell(machine, input_done(machine, 2, 1, rows=4), 6_000.0)
     assert machine.course.training.progress.step == 1
-    tell(machine, InputError(by(machine, 2, 1), 1, Mode.TRAIN, 2, np.full((4, 1), 0.5)), 6_000.0)
-    assert machine.course.training.progress.step == 1
+    tell(machine, input_done(machine, 2, 1, rows=4, attempt=1), 6_000.0)
+    assert machine.course.training.progress.step == 1 and machine.dropped["stale"] == 1
 
 
 def test_a_lost_link_is_proved_again_and_what_was_under_way_repeated() -> None:
@@ -162,12 +167,8 @@ def test_a_lost_link_is_proved_again_and_what_was_under_way_repeated() -> None:
     assert Subscribe(COORDINATOR) in actions
     [(address, probe)] = sent(actions)
     assert isinstance(probe, Probe)
-    repeated = messages(machine.handle(Received(address + encode(probe)), 20.0))
-    assert [(type(message), message.attempt) for message in repeated if isinstance(message, Input | Target)] == [
-        (Input, 1),
-        (Input, 1),
-        (Target, 1),
-    ]
+    repeated = data_in(machine.handle(Received(address + encode(probe)), 20.0))
+    assert [(frame.kind, frame.attempt) for frame in repeated] == [(DataKind.AXON, 1), (DataKind.TARGET, 1)]
 
 
 def test_one_late_pass_does_not_make_the_next_one_wait_longer() -> None:
@@ -180,13 +181,13 @@ def test_one_late_pass_does_not_make_the_next_one_wait_longer() -> None:
             now_ms += 50.0
             for node in (1, 2, 3):
                 tell(machine, Heartbeat(by(machine, node), "working", NO_TRAFFIC), now_ms)
-            if any(isinstance(message, Input) for message in messages(handle(machine, Tick(), now_ms))):
+            if data_in(handle(machine, Tick(), now_ms)):
                 break
         waits.append(now_ms - began_ms)
         finish_step(machine, now_ms)
         while machine.course.under_way.flights and not machine.course.under_way.training:
             [measured] = machine.course.under_way.flights
-            tell(machine, Output(by(machine, 3, measured), 0, Mode.FORWARD, 3, np.full((4, 1), 0.5)), now_ms)
+            tell(machine, output(machine, measured, rows=4, mode=Mode.FORWARD), now_ms)
     assert max(waits[1:]) <= waits[0]
 
 
@@ -247,7 +248,10 @@ def test_snapshot_parts_are_asked_for_until_they_have_come() -> None:
             for address, message in sent(handle(machine, Tick(), now_ms))
             if isinstance(message, Fetch)
         ]
-        assert [address for address, _ in again] == [group_address(2), group_address(3)]
+        assert [(address, fetch.group) for address, fetch in again] == [
+            (node_address(life(2)), 2),
+            (node_address(life(3)), 3),
+        ]
     give(machine, 2, step=1)
     assert not [action for action in give(machine, 2, step=1) if isinstance(action, Persist)]
     [keep] = [action for action in give(machine, 3, step=1) if isinstance(action, Persist)]
@@ -256,7 +260,7 @@ def test_snapshot_parts_are_asked_for_until_they_have_come() -> None:
 
 def give(machine: CoordinatorMachine, group: int, step: int, columns: int = 1) -> list[Any]:
     weights = matrix((0.25,)) if group < 3 else np.empty((1, 0))
-    state = State(np.full((1, columns), 0.5), weights)
+    state = state_of(np.full((1, columns), 0.5), weights)
     return tell(machine, GroupState(by(machine, group), group, step, state, matrix((0.0,)), matrix((0.0,)), NO_TRAFFIC))
 
 
@@ -270,7 +274,7 @@ def test_a_state_with_numbers_of_another_shape_ends_nobody(activity: np.ndarray,
     request(machine, "neuron", '{"neuron": "output.0"}')
     for group in (1, 2):
         give(machine, group, step=0)
-    state = State(matrix((0.5,)), np.empty((1, 0)))
+    state = state_of(matrix((0.5,)), np.empty((1, 0)))
     tell(machine, GroupState(by(machine, 3), 3, 0, state, activity, error, NO_TRAFFIC))
     assert machine.dropped["shape"] == 1
     [(address, reply)] = sent(give(machine, 3, step=0))
@@ -280,14 +284,10 @@ def test_a_state_with_numbers_of_another_shape_ends_nobody(activity: np.ndarray,
 def test_a_step_that_was_done_before_a_rollback_counts_once() -> None:
     """Its last result and the news that ends the generation come together: the step is not counted after the rollback."""
     machine, _ = wired(plan_of(settings_of((2, 1), batch_size=1), xor_data()))
-    number = machine.course.under_way.oldest
-    results = [
-        kind(by(machine, node, number), 0, Mode.TRAIN, node, matrix((0.5,)))
-        for kind, node in ((Output, 3), (InputError, 1), (InputError, 2))
-    ]
+    results = results_of_step(machine, machine.course.under_way.oldest, rows=1)
     gone = Stopped(by(machine, 1), NO_TRAFFIC)
-    machine.take([COORDINATOR + encode(message) for message in (*results, gone)], 0.0)
-    machine.take([], 0.0)
+    machine.receive([*map(to_coordinator, results), to_coordinator(gone)], 0.0)
+    assert not machine.has_deferred_work
     assert machine.outbox.generation == 2 and machine.course.steps_done == 1
     assert machine.course.training.progress.step == 0
 

@@ -9,9 +9,9 @@ import pytest
 
 from coordinator.data import PreparedData
 from coordinator.metrics import accuracy
-from coordinator.presets import DATASETS, NetworkSettings, resolve_network
+from coordinator.presets import DATASETS, NetworkSettings
 from coordinator.schedule import Schedule
-from coordinator.settings import LearnSettings, prepare_data, resolve_settings
+from coordinator.settings import LearnSettings, prepare_data, resolve_network, resolve_settings
 from coordinator.topology import layer_names, weight_range
 from neuron_node.activations import Array
 from neuron_node.initial import uniform

@@ -10,18 +10,25 @@ from pathlib import Path
 
 import pytest
 
-from neuron_node.addresses import COORDINATOR, error_address, node_address, probe_address
-from neuron_node.codec import decode, encode
+from neuron_node.addresses import COORDINATOR, node_address, probe_address, stage_address
+from neuron_node.codec import encode
 from neuron_node.direct import DirectLink, Listening, check_listening
 from neuron_node.errors import UserError
-from neuron_node.messages import Echo, Enquire, Error, Mode
+from neuron_node.frames import DataFrame, DataKind
+from neuron_node.messages import Echo, Enquire, Message
 from tests.brokers import ThreadBroker
-from tests.roles import header, matrix
+from tests.roles import data, frames_of, header, matrix
 
 TIMEOUT_MS = 20
 AT_MOST_SECONDS = 30.0
-DATA = encode(Error(header(1), 0, Mode.TRAIN, 3, matrix((0.5,))))
+DATA = data(DataKind.ERROR, 1, 3, matrix((0.5,))).encode()
 CONTROL = encode(Enquire(header()))
+
+
+def frame_of(message: bytes) -> Message | DataFrame:
+    """The only one of a message."""
+    [frame] = frames_of(message)
+    return frame
 
 
 class Wired(ThreadBroker):
@@ -78,10 +85,10 @@ def wired() -> Iterator[Wired]:
 def test_what_was_subscribed_before_an_echo_holds_at_the_peer(wired: Wired) -> None:
     """The first message after the echo arrives, at each of many addresses; the echo names the peer by its incarnation."""
     one, other = wired.met()
-    addresses = [error_address(number) for number in range(1, 51)]
+    addresses = [stage_address(number) for number in range(1, 51)]
     for address in addresses:
         one.subscribe(address)
-    echo = decode(wired.await_proof(one, b"fresh..1"))
+    echo = frame_of(wired.await_proof(one, b"fresh..1"))
     assert isinstance(echo, Echo)
     assert other.endpoint.endswith(echo.header.incarnation.hex())
     for address in addresses:
@@ -93,10 +100,10 @@ def test_what_was_subscribed_before_an_echo_holds_at_the_peer(wired: Wired) -> N
 def test_a_subscription_to_another_address_is_not_echoed(wired: Wired) -> None:
     """And the same probe's address is echoed again after it was given up and asked for once more."""
     one, _ = wired.met()
-    one.subscribe(error_address(1))
-    assert decode(wired.await_proof(one, b"fresh..1"))
+    one.subscribe(stage_address(1))
+    assert frame_of(wired.await_proof(one, b"fresh..1"))
     one.unsubscribe(probe_address(b"fresh..1"))
-    assert decode(wired.await_proof(one, b"fresh..1"))
+    assert frame_of(wired.await_proof(one, b"fresh..1"))
 
 
 def test_control_goes_through_the_broker(wired: Wired) -> None:
@@ -114,15 +121,17 @@ def test_data_do_not_go_through_the_broker(wired: Wired) -> None:
     """Whoever is connected to the broker alone hears control, and not the data that were sent before."""
     one, other = wired.met()
     apart = wired.link()
-    apart.subscribe(error_address(1))
-    apart.subscribe(COORDINATOR)
+    for address in (stage_address(1), node_address(b"12345678"), COORDINATOR):
+        apart.subscribe(address)
     wired.await_frame(apart, COORDINATOR, lambda: other.send(COORDINATOR + CONTROL))
-    one.subscribe(error_address(1))
+    one.subscribe(stage_address(1))
     wired.await_proof(one, b"fresh..1")
-    other.send(error_address(1) + DATA)
-    assert wired.await_frame(one, b"E") == error_address(1) + DATA
-    other.send(error_address(1) + CONTROL)
-    assert wired.await_frame(apart, b"E") == error_address(1) + CONTROL
+    other.send(stage_address(1) + DATA)
+    assert wired.await_frame(one, b"S") == stage_address(1) + DATA
+    other.send(node_address(b"12345678") + CONTROL)
+    while (frame := wired.await_frame(apart, b"")).startswith(COORDINATOR):
+        pass
+    assert frame == node_address(b"12345678") + CONTROL
 
 
 def test_the_end_of_a_peer_is_a_break_and_new_sockets_mend_it(wired: Wired) -> None:
@@ -150,17 +159,17 @@ def test_the_end_of_a_peer_is_a_break_and_new_sockets_mend_it(wired: Wired) -> N
     fourth = wired.link()
     one.connect(fourth.endpoint)
     fourth.connect(one.endpoint)
-    assert decode(wired.await_proof(one, b"fresh..4"))
+    assert frame_of(wired.await_proof(one, b"fresh..4"))
 
 
 def test_a_program_hears_itself(wired: Wired) -> None:
     """Two groups of one node, one above the other, need it."""
     one = wired.link()
     one.connect(one.endpoint)
-    one.subscribe(error_address(1))
-    assert decode(wired.await_proof(one, b"fresh..1"))
-    one.send(error_address(1) + DATA)
-    assert wired.await_frame(one, b"E") == error_address(1) + DATA
+    one.subscribe(stage_address(1))
+    assert frame_of(wired.await_proof(one, b"fresh..1"))
+    one.send(stage_address(1) + DATA)
+    assert wired.await_frame(one, b"S") == stage_address(1) + DATA
 
 
 def test_any_port_of_a_host(wired: Wired) -> None:
@@ -169,7 +178,7 @@ def test_any_port_of_a_host(wired: Wired) -> None:
     assert one.endpoint.startswith("tcp://127.0.0.1:") and other.endpoint.startswith("tcp://localhost:")
     one.connect(other.endpoint)
     other.connect(one.endpoint)
-    assert decode(wired.await_proof(one, b"fresh..1"))
+    assert frame_of(wired.await_proof(one, b"fresh..1"))
 
 
 def test_an_endpoint_in_use_is_refused(wired: Wired) -> None:

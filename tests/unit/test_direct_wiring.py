@@ -186,7 +186,7 @@ def linked(endpoint: str = OWN) -> CoordinatorMachine:
 
 
 def register(machine: CoordinatorMachine, number: int, endpoint: str) -> list[Any]:
-    who = (f"node-{number}", "host", 1000 + number, "0.1.0", FINGERPRINT)
+    who = (f"node-{number}", "host", 1000 + number, "0.2.0", FINGERPRINT)
     return tell(machine, Register(Header(NOBODY, 0, 0, life(number)), *who, endpoint))
 
 
@@ -267,7 +267,7 @@ def test_another_host_is_connected_to_and_the_last_one_let_go() -> None:
         ready(machine, number)
         told(machine, at, number)
     assert machine.running
-    who = ("node-2", "host", 1, "0.1.0", FINGERPRINT)
+    who = ("node-2", "host", 1, "0.2.0", FINGERPRINT)
     actions = tell(machine, Register(Header(NOBODY, 0, 0, life(12)), *who, "ipc:///12"))
     connections = [action for action in actions if isinstance(action, Connect | Disconnect)]
     assert connections == [Connect("ipc:///12"), Disconnect("ipc:///2")]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from coordinator.presets import NetworkSettings
 from coordinator.topology import Topology
 from neuron_node.initial import initial_bias_and_weights, uniform
-from neuron_node.messages import State
+from neuron_node.messages import state_of
 from neuron_node.role import Block
 from tests.networks import seed_settings, settings_of
 from tests.roles import role_of
@@ -72,7 +72,7 @@ def test_first_numbers_do_not_depend_on_the_group_size(settings: NetworkSettings
         states = {}
         for number in topology.groups:
             bias, weights = initial_bias_and_weights(topology.role(number, settings, seed=9))
-            states[number] = State(bias[None, :], weights)
+            states[number] = state_of(bias[None, :], weights)
         networks.append(topology.assemble(states).sha256())
     assert len(set(networks)) == 1
 
@@ -81,7 +81,7 @@ def test_each_block_and_the_bias_have_their_range() -> None:
     """Weights lie in their own block's range, biases in theirs; an empty range is its only number."""
     role = role_of(
         tuple(f"n{index}" for index in range(50)),
-        blocks=(Block(3, 20, -0.5, 0.5), Block(4, 10, 7.0, 8.0)),
+        blocks=(Block(3, 3, 20, -0.5, 0.5), Block(4, 3, 10, 7.0, 8.0)),
         bias_low=-3.0,
         bias_high=-1.0,
     )

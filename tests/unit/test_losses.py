@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from coordinator.machine.training import LOSSES as MEASURED_LOSSES
 from neuron_node.activations import ACTIVATIONS, Array, quiet
-from neuron_node.losses import LOSSES
+from neuron_node.losses import LOSSES, OutputError
 from tests.networks import numbers
 
 STEP = 1e-6
@@ -60,12 +60,10 @@ def test_the_cross_entropy_error_of_an_output_is_the_gradient_of_the_measured_lo
     check_gradient(LOSSES["cross_entropy"], MEASURED_LOSSES["cross_entropy"], "logistic")
 
 
-def check_gradient(
-    error: Callable[[Array, Array, str], Array], loss: Callable[[Array, Array], float], activation: str
-) -> None:
+def check_gradient(error: OutputError, loss: Callable[[Array, Array], float], activation: str) -> None:
     activity = ACTIVATIONS[activation].activity
     totals, targets = numbers("totals", 5, 3, -2.0, 2.0), numbers("targets", 5, 3, 0.0, 1.0)
-    found = error(activity(totals), targets, activation)
+    found = error(activity(totals), targets, ACTIVATIONS[activation].derivative)
     for index in np.ndindex(totals.shape):
         moved = np.zeros_like(totals)
         moved[index] = STEP

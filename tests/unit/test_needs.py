@@ -24,7 +24,7 @@ from coordinator.needs import (
     suggested_group_size,
 )
 from coordinator.topology import Topology
-from coordinator.traffic import Pass, coordinators_part, groups_part, load_of
+from coordinator.traffic import Pass, load_of, messages_of
 from tests.commands import Terminal
 
 BOUNDLESS = Machine(None, None, None)
@@ -42,9 +42,12 @@ def test_the_numbers_are_a_real_topologys(layers: tuple[int, ...], group_size: i
     load = load_of(topology, one)
     assert (needs.messages_per_step, needs.bytes_per_step) == (load.messages, load.message_bytes)
     assert (needs.deliveries_per_step, needs.delivered_bytes_per_step) == (load.deliveries, load.delivered_bytes)
-    parts = [coordinators_part(topology, one), *(groups_part(topology, number, one) for number in topology.groups)]
-    assert needs.most_heard_per_step == max(part.heard_first + part.heard_then for part in parts)
-    assert needs.largest_message_bytes == max(message.size for part in parts for message in part.sent)
+    heard = [len(topology.inputs) + len(topology.outputs)]
+    # The input and the target come from the coordinator.
+    neighbours = [(topology.senders[number], topology.receivers[number]) for number in topology.groups]
+    heard += [max(1, len(senders)) + max(1, len(receivers)) for senders, receivers in neighbours]
+    assert needs.most_heard_per_step == max(heard)
+    assert needs.largest_message_bytes == max(message.size for message in messages_of(topology, one))
 
 
 @pytest.mark.parametrize("relayed", [False, True])
@@ -127,8 +130,8 @@ def test_fewer_nodes_than_groups_need_no_more(layers: tuple[int, ...], group_siz
     assert needs.delivered_bytes_per_step <= one_a_group.delivered_bytes_per_step
     ends = len(Topology(layers[:1], group_size).groups) + len(Topology(layers[-1:], group_size).groups)
     if nodes == 1:
-        # An input and an input's error, or a target and an output, of each.
-        assert needs.messages_per_step == needs.deliveries_per_step == 2 * ends
+        # All inputs and all targets, and of each group an input's error or an output.
+        assert needs.messages_per_step == needs.deliveries_per_step == 2 + ends
         assert needs.most_heard_per_step == ends
 
 
@@ -153,7 +156,7 @@ def test_more_nodes_than_groups_are_refused(capfd: pytest.CaptureFixture[str]) -
     said = Terminal(capfd).type("plan", "--layers", "4,3,2", "--nodes", "10")
     assert (said.code, said.err) == (
         2,
-        "coordinator: nodes must be a whole number from 1 to 9, the number of groups, not 10: each node hosts one at least\n",
+        "coordinator: nodes must be a whole number from 1 to 9, the number of groups, not 10: each node hosts at least one\n",
     )
 
 
@@ -228,7 +231,7 @@ def test_plan_prints_a_table(capfd: pytest.CaptureFixture[str]) -> None:
     """Each need stands beside the limit it is held against."""
     said = Terminal(capfd).type("plan", "--layers", "64,12,10")
     assert (said.code, said.err) == (0, "")
-    for line in ("synapses                             888", "messages a step                      246"):
+    for line in ("synapses                             888", "messages per step                    174"):
         assert line in said.out
 
 
@@ -258,7 +261,7 @@ def test_plan_places_as_learn_would(capfd: pytest.CaptureFixture[str]) -> None:
     """`auto` says on stderr what it picked, and plans for that."""
     said = Terminal(capfd).type("plan", "--layers", "64,12,10", "--group-size", "auto", "--json")
     assert (said.code, json.loads(said.out)["group_size"]) == (0, 64)
-    assert said.err.startswith("group size auto: 64, one group a layer (3 nodes) for ")
+    assert said.err.startswith("group size auto: 64, one group per layer (3 nodes) for ")
     assert said.err.count("\n") == 1
 
 

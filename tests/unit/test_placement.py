@@ -85,7 +85,7 @@ def test_what_does_not_fit_is_passed_over_and_named() -> None:
     placement = place(LARGE, 256, machine(2, memory_megabytes=whole.memory_megabytes + 1))
     assert placement.group_size == 784
     assert placement.told == (
-        f"group size auto: 784, one group a layer (4 nodes) for 2 cores; {best.group_size} might be quicker, but "
+        f"group size auto: 784, one group per layer (4 nodes) for 2 cores; {best.group_size} might be faster, but "
         f"{best.needs.groups} nodes need about {best.needs.memory_megabytes:,.0f} MB of memory, "
         f"{whole.memory_megabytes + 1:,.0f} MB are free"
     )
@@ -111,8 +111,8 @@ def test_where_nothing_fits_that_is_said() -> None:
 @pytest.mark.parametrize(
     ("layers", "batch", "cores", "line"),
     [
-        ((64, 12, 10), 16, 2, "group size auto: 64, one group a layer (3 nodes) for 2 cores"),
-        ((784, 512, 512, 10), 256, 1, "group size auto: 784, one group a layer (4 nodes) for 1 core"),
+        ((64, 12, 10), 16, 2, "group size auto: 64, one group per layer (3 nodes) for 2 cores"),
+        ((784, 512, 512, 10), 256, 1, "group size auto: 784, one group per layer (4 nodes) for 1 core"),
         ((5_000, 5_000), 64, 2, "group size auto: 2,500, layers in up to 2 groups (4 nodes) for 2 cores"),
     ],
 )
@@ -160,10 +160,10 @@ def test_a_service_goes_on_with_what_was_picked(tmp_path: Path, capfd: pytest.Ca
 
     assert job(1).group_size != job(8).group_size
     begun = _run_of(job(1), tmp_path, False)
-    assert "group size auto: 3,000, one group a layer (3 nodes) for 1 core" in capfd.readouterr().err
+    assert "group size auto: 3,000, one group per layer (3 nodes) for 1 core" in capfd.readouterr().err
     again = _run_of(job(8), tmp_path, False)
     assert again.path == begun.path and again.config()["group_size"] == 3_000
-    assert f"group size auto: 3,000, as the run {begun.path.name} was begun" in capfd.readouterr().err
+    assert f"group size auto: 3,000, as in the run {begun.path.name}" in capfd.readouterr().err
     other = Job.from_flags({**flags, "group_size": "1500"}, None)
     assert _run_of(other, tmp_path, False).path != begun.path
 

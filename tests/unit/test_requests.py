@@ -12,25 +12,24 @@ import pytest
 
 from coordinator.machine.plan import Plan
 from neuron_node.addresses import COORDINATOR, client_address
-from neuron_node.codec import decode, encode
+from neuron_node.codec import encode
 from neuron_node.events import Tick
-from neuron_node.messages import (
-    NOBODY,
-    Fetch,
-    GroupState,
-    Header,
-    Input,
-    InputError,
-    Mode,
-    Output,
-    Reply,
-    Request,
-    State,
-    Stop,
+from neuron_node.frames import DataFrame, DataKind, Mode
+from neuron_node.messages import NOBODY, Fetch, GroupState, Header, Reply, Request, Stop, state_of
+from tests.coordinators import (
+    NO_TRAFFIC,
+    by,
+    finish_step,
+    linked,
+    ready,
+    register,
+    request,
+    result,
+    tell,
+    wired,
 )
-from tests.coordinators import NO_TRAFFIC, by, linked, ready, register, request, tell, wired
 from tests.networks import made_data, parameters, plan_of, seed_settings, settings_of, xor_data
-from tests.roles import matrix, messages, sent
+from tests.roles import frames_of, matrix, messages, sent
 from tests.simulator import Simulator
 
 PLAN = plan_of(settings_of((2, 1)), xor_data())
@@ -78,7 +77,7 @@ def running(plan: Plan, *, finished: bool = False) -> tuple[Simulator, Ask]:
         message = Request(Header(NOBODY, 0, 0, client), client, command, json.dumps(arguments), given)
         simulator.send(COORDINATOR + encode(message))
         simulator.run(lambda: bool(heard))
-        [reply] = [decode(frame) for frame in heard]
+        [reply] = [frame for message in heard for frame in frames_of(message)]
         assert isinstance(reply, Reply) and reply.good == ("error" not in json.loads(reply.result))
         return json.loads(reply.result), reply.rows
 
@@ -120,15 +119,13 @@ def test_a_repeated_request_is_answered_once_and_then_again_from_memory() -> Non
     number = machine.course.under_way.oldest
     assert answers(request(machine, "forward", rows=matrix((0.0, 1.0)))) == []
     assert request(machine, "forward", rows=matrix((0.0, 1.0))) == []
-    actions: list[Any] = []
-    for node, kind in ((3, Output), (1, InputError), (2, InputError)):
-        actions = tell(machine, kind(by(machine, node, number), 0, Mode.TRAIN, node, np.full((4, 1), 0.5)))
-    forward = [message for message in messages(actions) if isinstance(message, Input)]
-    assert [(message.mode, message.values.tolist()) for message in forward] == [
-        (Mode.FORWARD, [[0.0]]),
-        (Mode.FORWARD, [[1.0]]),
+    actions = finish_step(machine)
+    forward = [frame for frame in messages(actions) if isinstance(frame, DataFrame)]
+    assert [(frame.kind, frame.mode, frame.values.tolist()) for frame in forward] == [
+        (DataKind.AXON, Mode.FORWARD, [[0.0, 1.0]])
     ]
-    actions = tell(machine, Output(by(machine, 3, number + 1), 0, Mode.FORWARD, 3, matrix((0.75,))))
+    answered = result(machine, DataKind.OUTPUT, 3, number + 1, matrix((0.75,)), mode=Mode.FORWARD)
+    actions = tell(machine, answered)
     [reply] = answers(actions)
     assert reply.good and reply.rows.tolist() == [[0.75]]
     passes = machine.course.under_way.passes
@@ -165,6 +162,26 @@ def test_status_is_known_in_every_state() -> None:
         3,
         3,
     )
+
+
+def test_status_of_a_finished_network_counts_later_recoveries() -> None:
+    """Two nodes are lost after the training: the figures of the training stay, the counts go on."""
+    plan = plan_of(settings_of((2, 1), epochs=50), xor_data(), stop_when_finished=False)
+    simulator, ask = running(plan, finished=True)
+    simulator.run(lambda: simulator.coordinator.finished is not None)
+    before, _ = ask("status")
+    for generation in (2, 3):
+        simulator.replace("node-1")
+        simulator.run(
+            lambda wanted=generation: (  # type: ignore[misc]
+                simulator.coordinator.outbox.generation == wanted and simulator.coordinator.state.value == "idle"
+            )
+        )
+    after, _ = ask("status")
+    assert (before["recoveries"], before["generation"]) == (0, 1)
+    assert (after["recoveries"], after["generation"]) == (2, 3)
+    for key in ("seconds_training", "messages_per_second", "weights_sha256", "train_loss"):
+        assert after[key] == before[key], key
 
 
 def test_neurons_are_listed_with_who_hosts_them() -> None:
@@ -216,7 +233,7 @@ def test_a_neuron_is_asked_about_until_all_have_answered() -> None:
     tell(
         machine,
         GroupState(
-            by(machine, 1), 1, 0, State(matrix((0.0,)), matrix((0.5,))), matrix((0.0,)), matrix((0.0,)), NO_TRAFFIC
+            by(machine, 1), 1, 0, state_of(matrix((0.0,)), matrix((0.5,))), matrix((0.0,)), matrix((0.0,)), NO_TRAFFIC
         ),
     )
     again = [message.group for message in messages(machine.handle(Tick(), 600.0)) if isinstance(message, Fetch)]

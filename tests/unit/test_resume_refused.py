@@ -50,6 +50,13 @@ def rewrite(folder: Path, **changes: Any) -> None:
     (folder / "config.json").write_text(json.dumps({**config, "checksum": checksum_of(config)}))
 
 
+def rewrite_without(folder: Path, keys: tuple[str, ...], **changes: Any) -> None:
+    """A config that lacks some keys."""
+    config = json.loads((folder / "config.json").read_text()) | changes
+    config = {key: value for key, value in config.items() if key not in keys}
+    (folder / "config.json").write_text(json.dumps({**config, "checksum": checksum_of(config)}))
+
+
 def flip(path: Path) -> None:
     content = bytearray(path.read_bytes())
     content[len(content) // 2] ^= 1
@@ -84,6 +91,14 @@ REFUSED: dict[str, tuple[Callable[[Path], object], list[str]]] = {
     "a list for a config": (lambda folder: (folder / "config.json").write_text("[]"), ["config.json", "ours"]),
     "a config that was edited": (lambda folder: edit(folder, '"seed": 0', '"seed": 1'), ["config.json", "checksum"]),
     "groups of none": (lambda folder: rewrite(folder, group_size=0), ["config.json"]),
+    "more nodes than groups": (lambda folder: rewrite(folder, nodes=1_000), ["config.json", "'nodes'"]),
+    "no node": (lambda folder: rewrite(folder, nodes=0), ["config.json", "'nodes'"]),
+    "a wiring that is none": (lambda folder: rewrite(folder, wiring="pigeons"), ["config.json", "'wiring'"]),
+    "version 0.1": (lambda folder: rewrite(folder, version="0.1.0"), ["version 0.1.0", __version__, "0.1.x"]),
+    "an early version 0.1": (
+        lambda folder: rewrite_without(folder, ("nodes", "wiring"), version="0.1.0"),
+        ["version 0.1.0", __version__, "0.1.x"],
+    ),
     "a network that is none": (lambda folder: rewrite(folder, network={}), ["config.json"]),
     "a run without a number": (lambda folder: rewrite(folder, run="xyz"), ["config.json"]),
 }
@@ -115,10 +130,13 @@ COMMANDS: dict[str, tuple[list[str], list[str]]] = {
     "nothing": (["--resume", ""], ["'' is no run's name"]),
     "another data set": (["iris", "--resume", "r"], ["iris is not the data", "SHA-256"]),
     "a file that is not there": (["peach.csv", "--resume", "r"], ["peach.csv"]),
-    "a file of settings": (["--resume", "r", "--config", "x.toml"], ["--config does not go with --resume"]),
+    "a file of settings": (["--resume", "r", "--config", "x.toml"], ["--config cannot be used with --resume"]),
     "a model to save nowhere": (["--resume", "r", "--save", "no/such"], ["--save"]),
     **{
-        f"the setting {name}": (["--resume", "r", flag_of(name), "3"], [f"{flag_of(name)} does not go with --resume"])
+        f"the setting {name}": (
+            ["--resume", "r", flag_of(name), "3"],
+            [f"{flag_of(name)} cannot be used with --resume"],
+        )
         for name in SETTINGS
         if name != "data"
     },
@@ -181,7 +199,9 @@ def test_what_can_go_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert resume(None, None)[0].path == folder
 
 
-@pytest.mark.parametrize("key", ["version", "run", "network", "seed", "prepared_sha256", "steps_at_most", "settings"])
+@pytest.mark.parametrize(
+    "key", ["version", "run", "network", "seed", "prepared_sha256", "steps_at_most", "settings", "nodes", "wiring"]
+)
 def test_every_key_is_needed(folder: Path, key: str) -> None:
     """A config that lacks one, or has something of another kind there, is not one of ours."""
     good = json.loads((folder / "config.json").read_text())

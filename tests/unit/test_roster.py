@@ -83,11 +83,11 @@ def test_a_repeated_registration_is_the_same_member() -> None:
     assert earlier is None and member is roster.members[life(1)] and member.heard_ms == 55.0
 
 
-def test_the_rate_is_between_counts_half_a_second_apart() -> None:
-    """Closer counts change the total, not the rate."""
+def test_rate_of_a_member_counts_what_it_sends_between_counts_half_a_second_apart() -> None:
+    """A message is counted once, where it is sent, as in `messages_per_second`; closer counts change only the total."""
     member = Member(life(1), "n", "h", 1, "f", 0.0)
     member.count(Traffic(0, 0, 0), 1_000.0)
     member.count(Traffic(50, 50, 0), 1_100.0)
     assert member.rate == 0.0
-    member.count(Traffic(100, 100, 0), 2_000.0)
-    assert member.rate == 200.0 and member.traffic.sent == 100
+    member.count(Traffic(100, 700, 0), 2_000.0)
+    assert member.rate == 100.0 and member.traffic.sent == 100

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 
 from coordinator.data import PreparedData, load_dataset, prepare
 from coordinator.errors import UserError
-from coordinator.presets import DATASETS, PRESETS, NetworkSettings, resolve_network
-from coordinator.settings import LearnSettings, flag_of, prepare_data, resolve_settings, variable_of
+from coordinator.presets import DATASETS, PRESETS, NetworkSettings
+from coordinator.settings import LearnSettings, flag_of, prepare_data, resolve_network, resolve_settings, variable_of
 
 
 def config(folder: Path, text: str | bytes) -> Path:
@@ -112,9 +112,7 @@ def test_sizes_can_be_written_in_several_ways(given_value: object, expected: tup
 
 def test_layers_and_hidden_say_the_same_thing(tmp_path: Path) -> None:
     """From one place both are a contradiction; from two, the place that is asked first decides."""
-    assert refusal({"layers": "64,5,10", "hidden": "5"}) == (
-        "--layers and --hidden say the same thing; give one of them"
-    )
+    assert refusal({"layers": "64,5,10", "hidden": "5"}) == ("--layers and --hidden mean the same; give only one")
     file = config(tmp_path, "hidden = [5]\n")
     resolved = resolve_settings({"layers": "64,7,10"}, {}, file)
     assert (resolved.layers, resolved.hidden, resolved.outputs) == ((64, 7, 10), None, 10)
@@ -152,9 +150,13 @@ WRONG = [
     ("snapshot_interval_steps", "0", "a whole number from 1 to 1,000,000, or auto, not '0'"),
     ("regroup_after_seconds", "-1", "a number from 0 to 86,400, not '-1'"),
     ("target_kind", "text", "auto, classes or numbers, not 'text'"),
-    ("hidden", "12,0", "the sizes of the hidden layers, as 12 or 16,12 (none for none), not '12,0'"),
-    ("hidden", "twelve", "the sizes of the hidden layers, as 12 or 16,12 (none for none), not 'twelve'"),
-    ("layers", "64", "the sizes of all layers, as 64,12,10, not '64'"),
+    ("hidden", "12,0", "the sizes of the hidden layers, such as 12 or 16,12 (none for no hidden layer), not '12,0'"),
+    (
+        "hidden",
+        "twelve",
+        "the sizes of the hidden layers, such as 12 or 16,12 (none for no hidden layer), not 'twelve'",
+    ),
+    ("layers", "64", "the sizes of all layers, such as 64,12,10, not '64'"),
     ("name", "../x", "up to 64 letters, digits, dots, - and _, not '../x'"),
     ("name", "a" * 65, f"up to 64 letters, digits, dots, - and _, not '{'a' * 37}...'"),
 ]
@@ -190,7 +192,7 @@ def test_other_types_in_a_file_are_refused(name: str, value: str, tmp_path: Path
         ("[learn]\nepochs = 3\n", "FILE: settings stand at the top, not in a table [learn]; take out that line"),
         ("epochs 3\n", "FILE: is not TOML (Expected '=' after a key in a key/value pair (at line 1, column 8))"),
         (b"\xff", "FILE: is not UTF-8 text, so not TOML"),
-        (b"#" * (2**20 + 1), "FILE: is larger than 1,048,576 bytes, the most that a file of settings may have"),
+        (b"#" * (2**20 + 1), "FILE: is larger than 1,048,576 bytes, the limit for a file with settings"),
         ("seed = " + "[" * 100_000, "FILE: is not TOML"),
         ("seed = " + "1" * 5_000, "FILE: is not TOML"),
     ],
@@ -203,7 +205,7 @@ def test_bad_files_are_refused(text: str | bytes, message: str, tmp_path: Path) 
 def test_places_without_a_file_are_refused(tmp_path: Path) -> None:
     """A missing file and a folder are told apart."""
     assert refusal(file=tmp_path / "no.toml") == "FILE: no such file; --config takes a TOML file with settings"
-    assert refusal(file=tmp_path).startswith("FILE: can't be read (Is a directory)")
+    assert refusal(file=tmp_path).startswith("FILE: cannot be read (Is a directory)")
 
 
 def test_unknown_flags_are_refused() -> None:

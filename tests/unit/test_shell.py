@@ -10,8 +10,7 @@ from typing import Any, cast
 import pytest
 
 from neuron_node import shell
-from neuron_node.events import End, Tick
-from neuron_node.intake import OneByOne
+from neuron_node.events import End, Send, Tick
 from neuron_node.shell import Shell
 from neuron_node.wiring import Link
 
@@ -23,7 +22,7 @@ class Silence:
         self.now_ms = 0.0
         self.wait_ms = wait_ms
 
-    def receive_many(self, _most: int) -> list[bytes]:
+    def receive_many(self, _wanted: int) -> list[bytes]:
         self.now_ms += self.wait_ms
         return []
 
@@ -41,7 +40,8 @@ class Impatient:
     """A machine that wants to look at the time after these intervals, and ends with the last of them."""
 
     def __init__(self, *intervals_ms: float) -> None:
-        self.intake = OneByOne()
+        self.wanted = 1
+        self.has_deferred_work = False
         self.tick_interval_ms = intervals_ms[0]
         self.ticked_ms: list[float] = []
         self._later_ms = [*intervals_ms[1:], intervals_ms[-1]]
@@ -55,11 +55,11 @@ class Impatient:
         self.tick_interval_ms = self._later_ms[len(self.ticked_ms) - 1]
         return [End(0)] if len(self.ticked_ms) == len(self._later_ms) else []
 
-    def receive(self, _frame: bytes, _now_ms: float) -> Sequence[Any]:
+    def receive(self, _messages: Sequence[bytes], _now_ms: float) -> Sequence[Any]:
         raise AssertionError("nothing has come")
 
-    def take(self, _frames: list[bytes], _now_ms: float) -> Sequence[Any]:
-        raise AssertionError("nothing has come")
+    def run_deferred(self, _now_ms: float) -> Sequence[Any]:
+        raise AssertionError("nothing was put off")
 
 
 @pytest.fixture(autouse=True)
@@ -82,3 +82,50 @@ def test_time_passes_as_often_as_the_machine_wants(monkeypatch: pytest.MonkeyPat
         1_250.0,
         100.0,
     ]
+
+
+class Arrivals(Silence):
+    """A link on which these messages come, each asked for with how many frames were wanted."""
+
+    def __init__(self, *portions: list[bytes]) -> None:
+        super().__init__(1.0)
+        self.portions = list(portions)
+        self.wanted: list[int] = []
+        self.done: list[str] = []
+
+    def receive_many(self, wanted: int) -> list[bytes]:
+        self.wanted.append(wanted)
+        return self.portions.pop(0)
+
+    def send(self, frame: bytes) -> bool:
+        self.done.append(f"sent {frame.decode()}")
+        return True
+
+
+class Deferring(Impatient):
+    """A machine that answers each message and puts twice as much work off."""
+
+    def __init__(self, done: list[str]) -> None:
+        super().__init__(1e9)
+        self._done = done
+        self._left = 0
+
+    def receive(self, messages: Sequence[bytes], _now_ms: float) -> Sequence[Any]:
+        self.wanted, self._left, self.has_deferred_work = self.wanted + 2, 2, True
+        self._done.append(f"received {b' '.join(messages).decode()}")
+        return [Send(b"answer")]
+
+    def run_deferred(self, _now_ms: float) -> Sequence[Any]:
+        self._left -= 1
+        self.has_deferred_work = self._left > 0
+        self._done.append("worked")
+        return [Send(b"result")] if self.has_deferred_work else [End(3)] if len(self._done) > 8 else []
+
+
+def test_what_is_put_off_is_done_when_the_answer_has_left() -> None:
+    """All of it, before the next messages are waited for; and the link is told how much the machine wants."""
+    link = Arrivals([b"one", b"two"], [b"three"])
+    assert Shell(Deferring(link.done), cast("Link", link)).run() == 3
+    assert link.wanted == [1, 3]
+    one_round = ["sent answer", "worked", "sent result", "worked"]
+    assert link.done == ["received one two", *one_round, "received three", *one_round]

@@ -20,7 +20,7 @@ from coordinator.machine.training import Epoch, Progress
 from coordinator.run_store import RunStore
 from coordinator.snapshot_store import DIGEST_LENGTH, MAGIC, decode_snapshot, encode_snapshot
 from coordinator.topology import Topology
-from neuron_node.messages import State
+from neuron_node.messages import state_of
 from tests.stores import TOPOLOGY, check_is, persist, rows, snapshot
 
 GOOD = encode_snapshot(snapshot(6), 3, "whose")
@@ -180,7 +180,7 @@ def test_whatever_is_encoded_comes_back(
     """Every bit of every number, negative zeros and NaNs too, and the progress as it was."""
     progress = Progress(step, loss_sum, 1, 2, tuple(recent), tuple(epochs))
     states = {
-        number: State(bias[number - 1 : number], weights[number - 1 : number] if number < 3 else np.empty((1, 0)))
+        number: state_of(bias[number - 1 : number], weights[number - 1 : number] if number < 3 else np.empty((1, 0)))
         for number in TOPOLOGY.groups
     }
     saved = decode_snapshot(encode_snapshot(Snapshot(step, states, progress), generation, "whose"), "whose", TOPOLOGY)

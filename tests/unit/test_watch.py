@@ -6,7 +6,7 @@ from coordinator.machine.machine import CoordinatorMachine
 from coordinator.machine.state import CoordinatorState
 from coordinator.machine.watch import LEAST_ANSWER_MS
 from neuron_node.events import LinkLost, Tick
-from neuron_node.messages import GroupState, Heartbeat, Lacking, Query, Stage, State, Stopped, Waiting, Waits
+from neuron_node.messages import GroupState, Heartbeat, Lacking, Query, Stage, Stopped, Waiting, Waits, state_of
 from tests.coordinators import (
     NO_TRAFFIC,
     by,
@@ -116,7 +116,7 @@ def snapshot(machine: CoordinatorMachine) -> None:
     """The parts of the snapshot after the first step come in, which is then done."""
     for group in (1, 2, 3):
         weights = matrix((0.25,)) if group < 3 else matrix((0.25,))[:, :0]
-        state = State(matrix((group / 8,)), weights)
+        state = state_of(matrix((group / 8,)), weights)
         empty = matrix((0.0,))
         tell(machine, GroupState(by(machine, group), group, 1, state, empty, empty, NO_TRAFFIC))
     finish_step(machine)

@@ -1,0 +1,677 @@
+"""One group of neurons: its passes, what it sends in them, and its copies for snapshots.
+
+A pass of a group goes through three stages:
+
+| stage | what completes it | what then happens |
+|---|---|---|
+| LISTENING | all signals (or the input) are here | steps 2-4: fire. FIRED, or DONE if nothing is learned |
+| FIRED | all errors (or the target) are here | steps 6-9: reply and learn. DONE |
+| DONE | | |
+
+`receive` puts frames into the inboxes of their pass; `run` then processes every pass that has become complete. Training
+passes run in the order of their numbers: one begins when every older pass is done here, except the other parts of its own
+step. Forward passes run as they complete.
+
+A frame with a higher attempt than before makes the group send again, once, all that it has sent in the pass: a lost message
+costs a repetition, not a rollback.
+"""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import struct
+from collections.abc import Callable
+from functools import lru_cache
+from math import isfinite
+from typing import Any
+
+import numpy as np
+
+from neuron_node.activations import Array, all_finite
+from neuron_node.addresses import ADDRESS_LENGTH, COORDINATOR, group_address, stage_address
+from neuron_node.codec import encode
+from neuron_node.copies import Copies
+from neuron_node.errors import Duplicate, PeerError, Stale, Unexpected, Window, WrongShape
+from neuron_node.events import Send
+from neuron_node.fields import MAX_BATCH
+from neuron_node.frames import (
+    HEAD,
+    MARK,
+    MAX_PARTS,
+    NUMBER_BYTES,
+    NUMBERS_BEGIN,
+    ON_THE_WIRE,
+    DataKind,
+    Mode,
+    data_head,
+    mark_of,
+    parse,
+    pass_of,
+    shape_of,
+    split,
+    tail_of,
+    window_of,
+)
+from neuron_node.inbox import Direction, Inbox, InboxLayout, Slot
+from neuron_node.initial import initial_bias_and_weights
+from neuron_node.messages import MISSING_AT_MOST, Diverged, Header, Placement, Stage, State, Waits, state_of
+from neuron_node.neuron import Neuron
+from neuron_node.neuron_array import NeuronArray
+from neuron_node.role import OUTSIDE, Role
+
+AXON_AT_ONCE_BYTES = 32 * 1024
+"""Up to this size a group sends its whole axons in one message; beyond it, the bytes that each receiver would get in vain cost more."""
+REPLIES_FIRST_FROM_BYTES = 256 * 1024
+"""With so many weights, the error is sent before they are learned: the groups above can begin."""
+WANTED_AT_MOST = 1_024
+"""Frames that are waited for at the most before `run`: time must pass, even if they come slowly."""
+LISTENING, FIRED, DONE = Stage.LISTENING, Stage.FIRED, Stage.DONE
+FORWARD, TRAIN_AND_COPY = int(Mode.FORWARD), int(Mode.TRAIN_AND_COPY)
+_HEAD_IN_MESSAGE = slice(ADDRESS_LENGTH + HEAD.start, ADDRESS_LENGTH + HEAD.stop)
+_MARK_IN_MESSAGE = slice(ADDRESS_LENGTH + MARK.start, ADDRESS_LENGTH + MARK.stop)
+_MODES = frozenset(Mode)
+
+Rejection = tuple[bytes, PeerError]
+"""A frame that does not belong, and why."""
+_NO_REJECTIONS: list[Rejection] = []
+
+
+class Pass:
+    """One pass of one group."""
+
+    __slots__ = (
+        "activity", "attempt", "broken", "error_numbers", "errors", "fired", "mark", "mode", "number", "own_error", "part",
+        "parts", "plain", "repeated", "rows", "signals", "stage", "weights",
+    )  # fmt: skip
+
+    activity: Any
+    fired: Any
+    """The signals at all synapses."""
+    error_numbers: Any
+    """The receivers' errors; of an output group the targets."""
+    weights: Any
+    """Those that the signals were sent with, where the own error is worked out only on request."""
+
+    def __init__(
+        self, number: int, mode: int, part: int, parts: int, mark: bytes, signals: InboxLayout, errors: InboxLayout
+    ) -> None:
+        self.number, self.mode, self.part, self.parts, self.mark = number, mode, part, parts, mark
+        self.rows = signals.rows
+        self.plain = signals.plain
+        """Whether its numbers are those of one neuron and one sample: floats, and sequences of floats."""
+        self.signals = Inbox(signals, number, mark)
+        self.errors = Inbox(errors, number, mark)
+        self.stage = LISTENING
+        self.attempt = 0
+        """The highest that was received."""
+        self.repeated = 0
+        """The highest in which the group has sent."""
+        self.own_error: Any = None
+        self.broken = ""
+        """The neuron whose numbers were no longer finite, if any were not."""
+
+    @property
+    def first_of_step(self) -> int:
+        """The number of the first pass of its step."""
+        return self.number - self.part
+
+
+class Outgoing:
+    """Data frames of one kind to one address: which columns they hold, and how they begin."""
+
+    __slots__ = ("_address", "_head", "blocks", "columns", "width")
+
+    def __init__(self, address: bytes, head: bytes, columns: slice, *blocks: slice) -> None:
+        """`blocks` are the columns of each group of a stage, where the frames are for a whole stage."""
+        self._address, self._head = address, head
+        self.columns, self.blocks = columns, blocks
+        self.width = columns.stop - columns.start
+
+    def send(self, record: Pass, window: bytes, *numbers: bytes | memoryview) -> Send:
+        """A message of one frame."""
+        shape = shape_of(record.rows, self.width)
+        tail = tail_of(record.mark, shape)
+        return Send(b"".join((self._address, shape.length, self._head, window, tail, *numbers)))
+
+
+class Group:
+    """One group: its neurons, its passes, and its copies for snapshots."""
+
+    # Slots keep all of it in one piece of memory: when a program wakes up, its caches are cold.
+    __slots__ = (
+        "_array",
+        "_axons",
+        "_errors",
+        "_generation",
+        "_incarnation",
+        "_is_input",
+        "_is_output",
+        "_last_fired",
+        "_last_replied",
+        "_layouts",
+        "_needs_own_error",
+        "_neuron",
+        "_newest",
+        "_output",
+        "_passes",
+        "_replies",
+        "_replies_first",
+        "_rows",
+        "_run",
+        "_send_copy",
+        "_signals",
+        "_silent_error",
+        "_size",
+        "_slots",
+        "_to_repeat",
+        "_unfinished",
+        "_window",
+        "copies",
+        "high",
+        "low",
+        "role",
+        "step",
+        "unlearned",
+        "wanted",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        placement: Placement,
+        header: Header,
+        incarnation: bytes,
+        copies: Copies | None = None,
+        send_copy: Callable[[Group, int], Send] | None = None,
+    ) -> None:
+        """Take the placement's state, or draw the initial one; `send_copy` makes a message of a fresh copy for a snapshot.
+
+        The header is that of the grant: its run, its generation, and the generation's first pass.
+        """
+        self.role = role = placement.role
+        self.step = placement.step
+        self.copies = Copies() if copies is None else copies
+        self.wanted = 1
+        """Frames that are worth waiting for before `run` can do anything."""
+        self.low = self.high = header.pass_number
+        self._window = window_of(0, self.low, self.high)
+        self._run, self._generation, self._incarnation = header.run, header.generation, incarnation
+        self._send_copy = send_copy
+        self._neuron: Neuron | None = None
+        bias, weights = initial_bias_and_weights(role) if placement.state is None else placement.state.numbers
+        self._array: NeuronArray | None = NeuronArray(role, bias, weights)
+        """One of the two forms holds the numbers; the other one is None."""
+        self._is_input, self._is_output, self._size = role.is_input, role.is_output, role.size
+        self._needs_own_error = role.needs_own_error
+        # A second trip through the shell takes longer than learning a few weights.
+        self._replies_first = NUMBER_BYTES * weights.size > REPLIES_FIRST_FROM_BYTES
+        self._passes: dict[int, Pass] = {}
+        self._newest = header.pass_number - 1
+        self._unfinished: list[Pass] = []
+        """In the order of their numbers."""
+        self._to_repeat: list[Pass] = []
+        self.unlearned: list[Pass] = []
+        """Those that were replied to and not learned: see `learn`."""
+        self._last_fired: list[Pass] = []
+        self._last_replied: list[Pass] = []
+        """All parts of the last step."""
+        self._signals, self._errors = _incoming(role, header.run, header.generation)
+        self._slots = {head: (False, slot) for head, slot in self._signals.slots.items()}
+        self._slots |= {head: (True, slot) for head, slot in self._errors.slots.items()}
+        self._rows = 0
+        self._layouts = (self._signals.layout(1), self._errors.layout(1))
+        """Of passes with so many rows."""
+        self._prepare_sending()
+
+    def _prepare_sending(self) -> None:
+        role, run, generation = self.role, self._run, self._generation
+
+        def outgoing(kind: DataKind, address: bytes, receiver: int, columns: slice, *blocks: slice) -> Outgoing:
+            return Outgoing(address, data_head(kind, run, generation, receiver, role.group), columns, *blocks)
+
+        outside, whole = stage_address(OUTSIDE), slice(0, role.size)
+        self._output = outgoing(DataKind.OUTPUT, outside, OUTSIDE, whole)
+        self._silent_error = outgoing(DataKind.INPUT_ERROR, outside, OUTSIDE, slice(0, 0))
+        stages = sorted({sender.stage for sender in role.senders})
+        self._replies = [outgoing(DataKind.ERROR, stage_address(stage), stage, whole) for stage in stages]
+        if role.is_input:
+            self._replies = [outgoing(DataKind.INPUT_ERROR, outside, OUTSIDE, whole)]
+        self._axons: list[tuple[Outgoing, list[Outgoing]]] = []
+        """For each stage below: the signals for all of its groups, and those for each group."""
+        at = 0
+        for stage, blocks in itertools.groupby(role.blocks, lambda block: block.stage):
+            begin, parts = at, []
+            for block in blocks:
+                columns = slice(at, at + block.size)
+                parts.append(outgoing(DataKind.SIGNAL, group_address(block.receiver), block.receiver, columns))
+                at += block.size
+            all_columns = slice(begin, at), *(part.columns for part in parts)
+            self._axons.append((outgoing(DataKind.AXON, stage_address(stage), stage, *all_columns), parts))
+
+    @property
+    def addresses(self) -> tuple[bytes, bytes]:
+        """Where frames for the group are sent."""
+        return stage_address(self.role.stage), group_address(self.role.group)
+
+    @property
+    def oldest(self) -> Pass | None:
+        """The first pass that is not over; None if there is none."""
+        return self._unfinished[0] if self._unfinished else None
+
+    # Frames.
+
+    def receive(self, message: bytes) -> list[Rejection]:
+        """Put the frames of a message into the inboxes of their passes; those that do not belong, each with its reason."""
+        place = self._slots.get(message[_HEAD_IN_MESSAGE])
+        if place is not None and self._take(message, is_error=place[0]):
+            return _NO_REJECTIONS
+        # Frames of several passes and directions, or a frame that does not belong.
+        sorted_frames: dict[tuple[bool | None, bytes], list[bytes]] = {}
+        for frame in split(message):
+            place = self._slots.get(frame[HEAD])
+            sorted_frames.setdefault((place and place[0], frame[MARK]), []).append(frame)
+        rejections: list[Rejection] = []
+        for (is_error, _), frames in sorted_frames.items():
+            again = len(sorted_frames) > 1 and is_error is not None
+            if not again or not self._take(b"".join([message[:ADDRESS_LENGTH], *frames]), is_error=bool(is_error)):
+                rejections += self._receive_each(frames)
+        return rejections
+
+    def _take(self, message: bytes, *, is_error: bool) -> bool:
+        """Take a message all of whose frames belong to one inbox; whether that was so."""
+        mark = message[_MARK_IN_MESSAGE]
+        for record in self._unfinished:
+            if record.mark == mark:
+                known = True
+                break
+        else:
+            if len(message) < ADDRESS_LENGTH + NUMBERS_BEGIN:
+                return False
+            number, *rest = pass_of(message, ADDRESS_LENGTH)
+            known = number in self._passes
+            found = self._passes[number] if known else self._new_pass(number, *rest)
+            if found is None:
+                return False
+            record = found
+        if is_error and record.mode == FORWARD:
+            return False
+        usual = self._window if record.number <= self.high else b""
+        windows = (record.errors if is_error else record.signals).offer_message(message, usual)
+        if windows is None:
+            return False
+        if not known:
+            self._keep(record)
+        for window in windows:
+            self._note(record, window)
+        return True
+
+    def _receive_each(self, frames: list[bytes]) -> list[Rejection]:
+        rejections = []
+        for frame in frames:
+            try:
+                self._receive_frame(frame)
+            except PeerError as fault:
+                rejections.append((frame, fault))
+        return rejections
+
+    def _receive_frame(self, frame: bytes) -> None:
+        place = self._slots.get(frame[HEAD])
+        if place is None or len(frame) < NUMBERS_BEGIN:
+            data = parse(frame)
+            if (data.run, data.generation) != (self._run, self._generation):
+                raise Stale(f"generation {data.generation}, this is {self._generation}")
+            raise Unexpected(f"{DataKind(data.kind).name} of group {data.sender} for {self.role.names[0]}")
+        is_error, slot = place
+        number, *rest = pass_of(frame, 0)
+        known = self._passes.get(number)
+        record = known or self._new_pass(number, *rest)
+        if record is None:
+            parse(frame)
+            raise Stale(f"pass {number} is over") if number < self.low else WrongShape("a pass without rows")
+        if is_error and record.mode == FORWARD:
+            parse(frame)
+            raise Unexpected(f"an error in pass {number}, in which nothing is learned")
+        try:
+            window = (record.errors if is_error else record.signals).offer(slot, frame)
+        except Duplicate as fault:
+            self._note_attempt(record, fault.window.attempt)
+            raise
+        if known is None:
+            self._keep(record)
+        self._note(record, window)
+
+    def _new_pass(self, number: int, mode: int, part: int, parts: int, rows: int, _columns: int) -> Pass | None:
+        """A pass that no frame was kept of so far; None if there can't be such a pass."""
+        if number < self.low or mode not in _MODES or not part < parts <= MAX_PARTS or not 0 < rows <= MAX_BATCH:
+            return None
+        if rows != self._rows:
+            self._rows, self._layouts = rows, (self._signals.layout(rows), self._errors.layout(rows))
+        return Pass(number, mode, part, parts, mark_of(number, mode, part, parts), *self._layouts)
+
+    def _keep(self, record: Pass) -> None:
+        self._passes[record.number] = record
+        if record.number > self._newest:
+            self._newest = record.number
+            self._unfinished.append(record)
+        else:
+            bisect.insort(self._unfinished, record, key=lambda one: one.number)
+
+    def _note(self, record: Pass, window: Window) -> None:
+        """Learn from an accepted frame which passes are under way, and whether one is asked for again."""
+        attempt, low, high = window
+        if attempt > record.attempt:
+            self._note_attempt(record, attempt)
+        if low <= self.low and high <= self.high:
+            return
+        forward = low > self.low
+        self.low, self.high = max(self.low, low), max(self.high, high)
+        # Valid for every pass from `low` to `high`; frames with it say nothing new.
+        self._window = window_of(0, self.low, self.high)
+        for number in [number for number in self._passes if number < low] if forward else ():
+            over = self._passes.pop(number)
+            if over.stage is not DONE:
+                self._unfinished.remove(over)
+
+    def _note_attempt(self, record: Pass, attempt: int) -> None:
+        if attempt > record.attempt:
+            record.attempt = attempt
+            self._to_repeat.append(record)
+
+    # Work.
+
+    def run(self) -> list[Send]:
+        """Process every complete pass, oldest first; the messages to send."""
+        sends = self._repeat() if self._to_repeat else []
+        for record in self._unfinished:
+            if record.stage is LISTENING and not record.signals.missing:
+                if record.number - record.part > self.low and not self._may_begin(record):
+                    continue
+                self._fire(record, sends)
+            if record.stage is FIRED and not record.errors.missing:
+                self._reply(record, sends)
+                if self.unlearned:
+                    # Its error is to leave first.
+                    break
+        if (self._unfinished and self._unfinished[0].stage is DONE) or len(self._unfinished) > 1:
+            self._unfinished = [record for record in self._unfinished if record.stage is not DONE]
+        self.wanted = self._count_wanted()
+        return sends
+
+    def _may_begin(self, record: Pass) -> bool:
+        """Whether every pass before a training step is done here."""
+        if record.mode != FORWARD:
+            for number in range(self.low, record.number - record.part):
+                older = self._passes.get(number)
+                if older is None or older.stage is not DONE:
+                    return False
+        return True
+
+    def _fire(self, record: Pass, sends: list[Send]) -> None:
+        """Steps 2 to 4."""
+        if self.unlearned:
+            sends += self.learn()
+        if record.plain:
+            neuron = self._neuron or self._as_neuron()
+            record.activity = activity = neuron.activate(record.signals.floats())
+            record.fired = fired = [activity] if self._is_output else neuron.fire(activity)
+            finite = isfinite(sum(fired)) or all(map(isfinite, fired))
+        else:
+            neurons = self._as_array()
+            record.activity = neurons.activate(record.signals.stacked())
+            record.fired = record.activity if self._is_output else neurons.fire(record.activity)
+            finite = all_finite(record.fired)
+        record.stage = DONE if record.mode == FORWARD else FIRED
+        self._last_fired = [record] if record.parts == 1 else _with_its_step(self._last_fired, record)
+        # A number that is not finite makes every product with it so.
+        sends += self._outgoing_signals(record) if finite else self._diverge(record)
+
+    def _reply(self, record: Pass, sends: list[Send]) -> None:
+        """Steps 6 and 7, and, unless the error is to be on its way first, 8 and 9.
+
+        No weight depends on the error of an input neuron: the coordinator is told that all is done, and the error is worked
+        out on request.
+        """
+        record.stage = DONE
+        neurons: Any
+        if record.plain:
+            neurons, record.error_numbers = self._neuron or self._as_neuron(), record.errors.floats()
+        else:
+            neurons, record.error_numbers = self._as_array(), record.errors.side_by_side()
+        self._last_replied = [record] if record.parts == 1 else _with_its_step(self._last_replied, record)
+        if self._needs_own_error:
+            record.own_error = own = neurons.own_error(record.activity, record.error_numbers)
+            if not (isfinite(own) if record.plain else all_finite(own)):
+                sends += self._diverge(record)
+                return
+        else:
+            record.weights = neurons.weights
+        replied = self._outgoing_error(record)
+        if self._replies_first:
+            self.unlearned.append(record)
+            sends += replied
+            return
+        learned = self._learn(record)
+        sends += learned if record.broken else replied + learned
+
+    def learn(self) -> list[Send]:
+        """Steps 8 and 9 of everything that was replied to. The copy for a snapshot is taken as the step ends."""
+        sends: list[Send] = []
+        while self.unlearned:
+            sends += self._learn(self.unlearned.pop(0))
+        return sends
+
+    def _learn(self, record: Pass) -> list[Send]:
+        if record.parts == 1:
+            neurons: Any = self._as_neuron() if record.plain else self._as_array()
+            finite = neurons.learn(record.activity, record.error_numbers, record.own_error)
+        else:
+            parts = [part for part in self._last_replied if part.first_of_step == record.first_of_step]
+            if len(parts) < record.parts or any(part in self.unlearned for part in parts):
+                return []
+            # The gradient is one product over the rows of all parts, whatever order they were done in.
+            parts.sort(key=lambda part: part.number)
+            finite = self._as_array().learn(
+                np.concatenate([self._activity(part) for part in parts]),
+                np.concatenate([self._error_rows(part) for part in parts]),
+                np.concatenate([self._own_error(part) for part in parts]) if self._needs_own_error else None,
+            )
+        self.step += 1
+        if not finite:
+            return self._diverge(record)
+        if record.mode != TRAIN_AND_COPY:
+            return []
+        self.copies.keep(self.role.group, self.step, self._copy())
+        return [self._send_copy(self, self.step)] if self._send_copy else []
+
+    def _repeat(self) -> list[Send]:
+        """Send again what was sent in passes that were asked for again."""
+        sends: list[Send] = []
+        for record in self._to_repeat:
+            if record.attempt > record.repeated and record.number >= self.low:
+                record.repeated = record.attempt
+                if record.broken:
+                    sends += self._diverge(record)
+                    continue
+                if record.stage is not LISTENING:
+                    sends += self._outgoing_signals(record)
+                if record.stage is DONE and record.mode != FORWARD:
+                    sends += self._outgoing_error(record)
+        self._to_repeat.clear()
+        return sends
+
+    def _count_wanted(self) -> int:
+        """Frames that must come before the oldest pass can go on, and those of the next pass that will come meanwhile."""
+        unfinished = self._unfinished
+        if not unfinished:
+            # The next pass may never come, unless it was announced.
+            announced = self.high > self._newest
+            return min(len(self._signals.senders) + self._is_output, WANTED_AT_MOST) if announced else 1
+        record = unfinished[0]
+        if record.mode == FORWARD:
+            wanted = sum(one.signals.missing for one in unfinished)
+        elif record.stage is not LISTENING:
+            wanted = record.errors.missing
+            if self._is_input and record.number < self.high:
+                # Of an announced pass, the input comes before the errors of this one are all here.
+                following = self._passes.get(record.number + 1)
+                wanted += following is None or bool(following.signals.missing)
+        else:
+            wanted = record.signals.missing + (record.errors.missing if self._is_output else 0)
+        return 1 if wanted < 1 else min(wanted, WANTED_AT_MOST)
+
+    # Messages.
+
+    def _outgoing_signals(self, record: Pass) -> list[Send]:
+        window, fired = window_of(record.attempt, self.low, self.high), record.fired
+        if self._is_output:
+            return [self._output.send(record, window, _bytes_of(fired, record))]
+        sends = []
+        for axon, parts in self._axons:
+            if len(parts) == 1 or NUMBER_BYTES * record.rows * axon.width > AXON_AT_ONCE_BYTES:
+                sends += [part.send(record, window, _columns(fired, part.columns, record)) for part in parts]
+            elif record.plain:
+                sends.append(axon.send(record, window, _columns(fired, axon.columns, record)))
+            elif len(parts) == axon.width:
+                sends.append(axon.send(record, window, _bytes_of(fired[:, axon.columns].T, record)))
+            else:
+                blocks = [_columns(fired, block, record) for block in axon.blocks]
+                sends.append(axon.send(record, window, *blocks))
+        return sends
+
+    def _outgoing_error(self, record: Pass) -> list[Send]:
+        if self._is_input and not record.attempt and self.high >= record.first_of_step + record.parts:
+            # The signals of the next step will say that this one is done here.
+            return []
+        window, error = window_of(record.attempt, self.low, self.high), record.own_error
+        if error is None:
+            return [self._silent_error.send(record, window)]
+        numbers = _bytes_of((error,) if record.plain else error, record)
+        return [reply.send(record, window, numbers) for reply in self._replies]
+
+    def _diverge(self, record: Pass) -> list[Send]:
+        record.broken = record.broken or self._first_broken_neuron(record)
+        header = Header(self._run, self._generation, record.number, self._incarnation)
+        return [Send(COORDINATOR + encode(Diverged(header, self.role.group, record.broken, self.step)))]
+
+    def _first_broken_neuron(self, record: Pass) -> str:
+        neurons = self._as_array()
+        ours = (
+            [self._activity(record).T]
+            if record.own_error is None
+            else [self._activity(record).T, self._own_error(record).T]
+        )
+        finite = np.all([np.isfinite(n).all(axis=1) for n in (neurons.bias[:, None], neurons.weights, *ours)], axis=0)
+        # With every number finite, it was a product weight × activity that overflowed.
+        return self.role.names[int(np.argmin(finite))]
+
+    # Numbers.
+
+    def _as_neuron(self) -> Neuron:
+        """The numbers in the form for one sample."""
+        if self._neuron is None:
+            assert self._array is not None
+            self._neuron = Neuron(self.role, float(self._array.bias[0]), self._array.weights[0].tolist())
+            self._array = None
+        return self._neuron
+
+    def _as_array(self) -> NeuronArray:
+        """The numbers in the form for a batch."""
+        if self._array is None:
+            assert self._neuron is not None
+            bias, weights = np.array([self._neuron.bias]), np.array([self._neuron.weights])
+            self._array, self._neuron = NeuronArray(self.role, bias, weights), None
+        return self._array
+
+    def _copy(self) -> State:
+        # Learning makes new arrays and lists and never changes old ones, so a reference is a copy.
+        if self._neuron is not None:
+            return state_of(np.array([[self._neuron.bias]]), np.array([self._neuron.weights]).reshape(1, -1))
+        assert self._array is not None
+        return state_of(self._array.bias[None, :], self._array.weights)
+
+    def state_after(self, step: int) -> State | None:
+        """The group's state after a step, if it stands there or kept a copy; None otherwise."""
+        return self._copy() if step == self.step else self.copies.of(self.role.group, step)
+
+    @property
+    def last_activity(self) -> Array:
+        """Of the last pass, or all parts of the last step, (rows, neurons); empty if there was none."""
+        return self._whole(self._last_fired, self._activity)
+
+    @property
+    def last_error(self) -> Array:
+        """Of the last training step, (rows, neurons); empty if there was none."""
+        return self._whole(self._last_replied, self._own_error)
+
+    def _whole(self, records: list[Pass], numbers: Callable[[Pass], Array]) -> Array:
+        in_order = [numbers(record) for record in sorted(records, key=lambda record: record.number)]
+        return np.concatenate(in_order) if in_order else np.empty((0, self._size))
+
+    def _activity(self, record: Pass) -> Array:
+        return np.array([[record.activity]]) if record.plain else record.activity
+
+    def _error_rows(self, record: Pass) -> Array:
+        return np.array([record.error_numbers]) if record.plain else record.error_numbers
+
+    def _own_error(self, record: Pass) -> Array:
+        error = record.own_error
+        if error is None:
+            neurons: Any = Neuron(self.role, 0.0, record.weights) if record.plain else self._as_array()
+            error = neurons.own_error(record.activity, record.error_numbers, record.weights)
+        return np.array([[error]]) if record.plain else error
+
+    def waits(self, number: int) -> Waits:
+        """Where the group stands in a pass, and the first senders that it waits for."""
+        group, record = self.role.group, self._passes.get(number)
+        if record is None:
+            if number < self.low:
+                return Waits(group, Stage.DONE, ())
+            return Waits(group, Stage.UNHEARD, self._signals.senders[:MISSING_AT_MOST])
+        missing: list[int] = []
+        if record.stage is not DONE:
+            missing = (record.signals if record.stage is LISTENING else record.errors).lacks()
+        return Waits(group, record.stage, tuple(missing[:MISSING_AT_MOST]))
+
+
+def _incoming(role: Role, run: bytes, generation: int) -> tuple[Direction, Direction]:
+    """The two directions of a group: signals, and errors. Every head follows from its role and its grant."""
+
+    def whole_or_own(sender: int, index: int, whole: DataKind, own: DataKind) -> dict[bytes, Slot]:
+        return {
+            data_head(whole, run, generation, role.stage, sender): Slot(index, role.width, role.first, role.size),
+            data_head(own, run, generation, role.group, sender): Slot(index, role.size, 0, role.size),
+        }
+
+    senders = [sender.group for sender in role.senders] or [OUTSIDE]
+    signals: dict[bytes, Slot] = {}
+    for index, sender in enumerate(senders):
+        signals |= whole_or_own(sender, index, DataKind.AXON, DataKind.SIGNAL)
+    down = Direction(senders, signals, [role.size] * len(senders))
+    if role.is_output:
+        return down, Direction([OUTSIDE], whole_or_own(OUTSIDE, 0, DataKind.TARGETS, DataKind.TARGET), [role.size])
+    errors = {
+        data_head(DataKind.ERROR, run, generation, role.stage, block.receiver): Slot(index, block.size, 0, block.size)
+        for index, block in enumerate(role.blocks)
+    }
+    return down, Direction([block.receiver for block in role.blocks], errors, [block.size for block in role.blocks])
+
+
+def _with_its_step(records: list[Pass], record: Pass) -> list[Pass]:
+    """A pass with the other parts of its step."""
+    return [*(one for one in records if one.number - one.part == record.number - record.part), record]
+
+
+@lru_cache(maxsize=64)
+def _doubles(count: int) -> struct.Struct:
+    return struct.Struct(f"<{count}d")
+
+
+def _columns(numbers: Any, columns: slice, record: Pass) -> bytes | memoryview:
+    return _bytes_of(numbers[columns] if record.plain else numbers[:, columns], record)
+
+
+def _bytes_of(numbers: Any, record: Pass) -> bytes | memoryview:
+    """As numbers travel: little-endian, in C order. Arrays are copied once, into the frame."""
+    if record.plain:
+        return _doubles(len(numbers)).pack(*numbers)
+    return np.ascontiguousarray(numbers, ON_THE_WIRE).data

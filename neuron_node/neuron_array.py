@@ -1,0 +1,86 @@
+"""The nine steps of `neuron.py` for a group of neurons and a batch of samples, in NumPy. The steps and their names are the same.
+
+Arrays are float64 in C order. The rows of a batch are its samples: activities and own errors are (rows, neurons), signals
+and errors at the synapses (rows, synapses).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from neuron_node.activations import ACTIVATIONS, Array, all_finite
+from neuron_node.losses import LOSSES
+from neuron_node.role import Role
+
+ACCUMULATED_AT_MOST_BYTES = 64 * 1024
+
+
+class NeuronArray:
+    """The biases (neurons,) of a group, the weights (neurons, synapses) of its axons, and the nine steps."""
+
+    def __init__(self, role: Role, bias: Array, weights: Array) -> None:
+        self.bias = _one_layout(bias, (role.size,))
+        self.weights = _one_layout(weights, (role.size, role.fan_out))
+        self._activation = ACTIVATIONS[role.activation]
+        self._loss = LOSSES[role.loss]
+        self._is_output = role.is_output
+        self._bias_learned = role.bias_learned
+        self._learning_rate = role.learning_rate
+
+    # 1. Wait until every dendrite has received its signal.
+    # 2. Activity = activation(sum of the signals + bias).
+    def activate(self, signals: Array) -> Array:
+        """The activities (rows, neurons) of signals (senders, rows, neurons), which are added in synapse order."""
+        return self._activation.activity(_running_total(signals) + self.bias)
+
+    # 3. At every synapse of the axon, signal = weight × activity.
+    # 4. Send each signal to the neuron at the other end of its synapse.
+    def fire(self, activity: Array) -> Array:
+        """The signals at all synapses, (rows, synapses)."""
+        return activity @ self.weights
+
+    # 5. Wait for the error of each of those neurons.
+    # 6. Own error = Σ(weight × their error) × activation'(own activity), with the weights as they were when the signals were sent.
+    # 7. Send the own error back to every sender of step 1.
+    def own_error(self, activity: Array, errors: Array, weights: Array | None = None) -> Array:
+        """d loss / d (sum of signals + bias), (rows, neurons). The `errors` (rows, synapses) of an output group are its targets."""
+        if self._is_output:
+            own: Array = self._loss(activity, errors, self._activation.derivative)
+            return own
+        error: Array = (errors @ (self.weights if weights is None else weights).T) * self._activation.derivative(
+            activity
+        )
+        return error
+
+    # 8. Gradient of each synapse = their error × own activity; gradient of the bias = own error (mean over the batch).
+    # 9. Update weights and bias.
+    def learn(self, activity: Array, errors: Array, own_error: Array | None) -> bool:
+        """Take one step down the mean gradient; whether all numbers are still finite. The old arrays stay as they are."""
+        rate = self._learning_rate / len(activity)
+        if not self._is_output:
+            gradient = activity.T @ errors
+            change = np.multiply(gradient, rate, out=gradient)
+            # Reuse the gradient's buffer: allocating a new one takes longer than the subtraction.
+            self.weights = np.subtract(self.weights, change, out=change)
+        if self._bias_learned:
+            assert own_error is not None
+            self.bias = self.bias - rate * own_error.sum(axis=0)
+        return all_finite(self.weights) and (not self._bias_learned or all_finite(self.bias))
+
+
+def _running_total(signals: Array) -> Array:
+    """(senders, rows, neurons) added up one after the other; `sum` may add in pairs."""
+    total: Array = signals[0]
+    if len(signals) > 1 and signals.nbytes <= ACCUMULATED_AT_MOST_BYTES:
+        total = np.add.accumulate(signals)[-1]
+    elif len(signals) > 1:
+        # The same additions, without an array of all sums on the way.
+        total = total + signals[1]
+        for signal in signals[2:]:
+            np.add(total, signal, out=total)
+    return total
+
+
+def _one_layout(array: Array, shape: tuple[int, ...]) -> Array:
+    """C order and native float64: another memory layout would change the last bits of a product."""
+    return np.ascontiguousarray(array, dtype=np.float64).reshape(shape).copy()

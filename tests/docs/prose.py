@@ -1,0 +1,159 @@
+"""The prose linter: proselint, and a short list of words to avoid, over documents, docstrings, comments and messages.
+
+`python -m tests.docs.prose` prints all findings, and exits with 1 if there are any; so does `make test`.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import re
+import sys
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from proselint import checks as proselint_checks
+from proselint.config import DEFAULT
+from proselint.registry import CheckRegistry
+from proselint.tools import LintFile
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+CHECKED = (
+    "*.md", "docs/**/*.md", "coordinator/**/*.py", "neuron_node/**/*.py", "tests/**/*.py", "tools/*.py", "requirements/*.py",
+    "compose.yaml", "Dockerfile", "Makefile", ".env.example", "config/*.env", "mkdocs.yml", ".pre-commit-config.yaml",
+    ".github/**/*.yml", ".ci/run",
+)  # fmt: skip
+
+AVOID = {
+    r"who(m|ever|mever)": "name the person or program",
+    r"whatever|whichever": "name the thing",
+    r"what (comes|came|is lost|is not so|is wanted|is due|belongs|goes)": "use a noun",
+    r"one of them|one of these": "name the member",
+    r"somebody|nobody": "name the person or program",
+    r"a thing|things": "name them",
+    r"mended|dear|reckon(s|ed|ing)?|household|in peace|strikes?|struck|victims?": "use the words of the field",
+    r"lets? go of|goes on with|moves? in with|has its place|of the past": "use the words of the field",
+    r"learnt": "learned",
+    r"oftener": "more often",
+}
+"""Words and phrases to avoid, as regular expressions, and the advice for each."""
+
+UNCHECKED = ("typography", "lexical_illusions")
+"""Groups of checks of proselint that do not fit: quotes and accents in plain text, and repeated words, as tables have them."""
+
+STILL_TO_DO = (
+    "docs/architecture.md", "docs/performance.md", "docs/protocol.md",
+    "neuron_node/*.py", "tests/*.py", "tests/*/*.py", "requirements/*.py",
+    "coordinator/*.py", "coordinator/bench/*.py", "coordinator/data/*.py", "coordinator/local/*.py", "coordinator/machine/*.py",
+    "coordinator/verify/*.py",
+)  # fmt: skip
+"""Files that are not yet written in plain English, except those in DONE. This list only shrinks."""
+
+DONE = (
+    "coordinator/presets.py", "coordinator/settings.py", "coordinator/__main__.py", "coordinator/verify/textbook.py",
+    "tests/docs/prose.py", "tests/docs/reference.py", "tests/signals.py", "tests/unit/test_signals.py",
+    "tests/unit/test_conventions.py",
+)  # fmt: skip
+"""Files that match STILL_TO_DO, but are written in plain English."""
+
+CODE_SPAN = re.compile(r"`+[^`]*`+")
+LINK_TARGET = re.compile(r"\]\([^)]*\)")
+COMMENT = re.compile(r"(?:^|\s)#(?!!)\s?(?P<text>.*)$")
+FEWEST_WORDS = 3
+
+
+class Finding(NamedTuple):
+    """One place to rewrite."""
+
+    path: str
+    line: int
+    advice: str
+
+    def __str__(self) -> str:
+        return f"{self.path}:{self.line}: {self.advice}"
+
+
+def files() -> Iterator[Path]:
+    """All files with text of the project."""
+    for pattern in CHECKED:
+        yield from sorted(path for path in CHECKOUT.glob(pattern) if path.is_file())
+
+
+def is_still_to_do(path: Path) -> bool:
+    """Whether a file may still have findings."""
+    name = path.relative_to(CHECKOUT)
+    return any(name.match(pattern) for pattern in STILL_TO_DO) and str(name) not in DONE
+
+
+def findings_in(path: Path) -> list[Finding]:
+    """Check one file."""
+    text = path.read_text(encoding="utf-8")
+    prose = {".md": prose_of_markdown, ".py": prose_of_python}.get(path.suffix, prose_of_comments)(text)
+    return list(findings(str(path.relative_to(CHECKOUT)), prose))
+
+
+def findings(name: str, prose: str) -> Iterator[Finding]:
+    """Check prose whose lines have the numbers of the file."""
+    for pattern, advice in AVOID.items():
+        for match in re.finditer(rf"\b(?:{pattern})\b", prose, re.IGNORECASE):
+            yield Finding(name, prose.count("\n", 0, match.start()) + 1, f"avoid {match[0]!r}: {advice}")
+    registry = CheckRegistry()
+    if not registry.checks:
+        registry.register_many(proselint_checks.__register__)
+    checks = {check: wanted and not check.startswith(UNCHECKED) for check, wanted in DEFAULT["checks"].items()}
+    for result in LintFile(name, prose or " ").lint({"max_errors": 100, "checks": checks}):
+        yield Finding(name, result.pos[0], result.check_result.message)
+
+
+def prose_of_markdown(text: str) -> str:
+    """Blank out code, targets of links, and comments; end headings like sentences."""
+    lines, fenced = [], False
+    for line in text.splitlines():
+        if line.startswith("```"):
+            fenced = not fenced
+        if fenced or line.startswith(("```", "<!--", "    ")):
+            lines.append("")
+        elif line.startswith("#"):
+            lines.append(f"{line.lstrip('# ')}.")
+        else:
+            lines.append(line)
+    return LINK_TARGET.sub("]", CODE_SPAN.sub("Code", "\n".join(lines)))
+
+
+def prose_of_python(text: str) -> str:
+    """Keep docstrings, comments, and strings of several words, each on its line; leave out regular expressions."""
+    lines = [""] * (text.count("\n") + 1)
+    for token in tokenize.generate_tokens(io.StringIO(text).readline):
+        if token.type == tokenize.COMMENT:
+            lines[token.start[0] - 1] += token.string.lstrip("#! ")
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and is_prose(node.value):
+            for number, line in enumerate(node.value.splitlines(), start=node.lineno - 1):
+                if number < len(lines):
+                    lines[number] += f" {line}"
+    return CODE_SPAN.sub("Code", "\n".join(lines))
+
+
+def is_prose(text: str) -> bool:
+    """Whether a string has several words, and is no regular expression."""
+    return len(text.split()) >= FEWEST_WORDS and "|" not in text
+
+
+def prose_of_comments(text: str) -> str:
+    """Keep the comments of a file with # comments."""
+    found = (COMMENT.search(line) for line in text.splitlines())
+    return CODE_SPAN.sub("Code", "\n".join(match["text"] if match else "" for match in found))
+
+
+def main() -> int:
+    """Print all findings in files that are not still to be rewritten."""
+    found = [finding for path in files() if not is_still_to_do(path) for finding in findings_in(path)]
+    for finding in found:
+        print(finding)
+    return 1 if found else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,31 @@
+"""docs/reference says of settings, commands and programs what the code says."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from neuron_node import broker, program
+
+from .reference import BLOCKS, FOLDER
+from .tables import marked
+
+
+@pytest.mark.parametrize("name", sorted(BLOCKS))
+def test_block_of_a_reference_page_is_the_codes(name: str) -> None:
+    """`python -m tests.docs.reference` writes it anew."""
+    page, made = BLOCKS[name]
+    assert marked((FOLDER / page).read_text(encoding="utf-8"))[name] == made()
+
+
+@pytest.mark.parametrize(("name", "main"), [("neuron-node", program.main), ("neuron-broker", broker.main)])
+def test_reference_has_every_option_of_a_program(name: str, main: object, capsys: pytest.CaptureFixture[str]) -> None:
+    """And no other, but for --help and --version."""
+    assert callable(main)
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    known = set(re.findall(r"--[a-z-]+", capsys.readouterr().out)) - {"--help", "--version"}
+    text = (FOLDER / "commands.md").read_text(encoding="utf-8")
+    section = text[text.index(f"## `{name}`\n") :].partition("\n## ")[0]
+    assert set(re.findall(r"^\| `(--[a-z-]+)", section, re.MULTILINE)) == known

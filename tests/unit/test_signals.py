@@ -1,0 +1,81 @@
+"""Signals to the tests themselves: nothing stays behind after SIGTERM, and an ignored SIGINT is not passed on."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+CONFTEST = "from tests.conftest import pytest_sessionstart\n"
+
+
+def start_pytest(folder: Path, test: str, *, ignore_interrupts: bool = False) -> subprocess.Popen[str]:
+    """Start pytest on one file, with this project's way of taking signals."""
+    (folder / "conftest.py").write_text(CONFTEST, encoding="utf-8")
+    (folder / "test_made.py").write_text(test, encoding="utf-8")
+    (folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+    before = signal.getsignal(signal.SIGINT)
+    if ignore_interrupts:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        return subprocess.Popen(
+            [sys.executable, "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", "--rootdir", folder, folder],
+            cwd=folder,
+            env={"PYTHONPATH": str(CHECKOUT)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def test_sigterm_in_a_test_runs_the_end_of_session_fixtures(tmp_path: Path) -> None:
+    """Also when a second SIGTERM comes while the fixtures end, as from a job control that is in a hurry."""
+    process = start_pytest(
+        tmp_path,
+        """
+import os, pathlib, signal, sys
+import pytest
+
+@pytest.fixture(scope="session")
+def stack():
+    yield
+    os.kill(os.getpid(), signal.SIGTERM)
+    pathlib.Path("taken-down").touch()
+
+def test_waits(stack):
+    print("waiting", flush=True)
+    sys.stdin.read()
+""",
+    )
+    assert process.stdout and process.stdin
+    with process:
+        assert any("waiting" in line for line in process.stdout)
+        process.terminate()
+        process.stdout.read()
+        process.wait()
+    assert process.returncode == 2
+    assert (tmp_path / "taken-down").exists()
+
+
+def test_ignored_sigint_is_not_inherited_by_programs_of_the_tests(tmp_path: Path) -> None:
+    """A shell starts background jobs with SIGINT ignored; a program that a test starts can be interrupted all the same."""
+    process = start_pytest(
+        tmp_path,
+        """
+import os, signal, subprocess, sys
+
+def test_child():
+    os.kill(os.getpid(), signal.SIGINT)
+    code = "import signal; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.stdout == "True\\n"
+""",
+        ignore_interrupts=True,
+    )
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, said
