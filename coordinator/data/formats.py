@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
 
-from coordinator.data import limits
 from coordinator.data.chunks import (
     CHUNK_CELLS,
     CHUNK_ROWS,
@@ -19,7 +18,7 @@ from coordinator.data.chunks import (
     lines_of,
 )
 from coordinator.data.dialect import Dialect, sample_lines
-from coordinator.data.limits import check_size, shown
+from coordinator.data.limits import FILE_BYTES, check_size, shown
 from coordinator.data.opening import Format
 from coordinator.data.options import TableOptions
 from coordinator.errors import UserError
@@ -100,7 +99,7 @@ def _objects(text: TextIO, place: str) -> Iterator[tuple[int, dict[str, Any]]]:
 def read_json(text: TextIO, place: str, encoding: str) -> Records:
     """Read one JSON array of objects."""
     try:
-        values = json.loads(text.read(limits.FILE_BYTES), parse_float=str, parse_int=str, parse_constant=str)
+        values = json.loads(text.read(FILE_BYTES), parse_float=str, parse_int=str, parse_constant=str)
     except (ValueError, RecursionError) as error:
         raise UserError(f"{place}: is not JSON ({error})") from None
     if not isinstance(values, list) or not values or not all(isinstance(value, dict) for value in values):

@@ -13,18 +13,15 @@ one for each sample, or several numbers; rows of zeros with a single one (one-ho
 from __future__ import annotations
 
 import io
-import math
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
+from coordinator.data.arrays import SUFFIX, NpzArrays, read_npy_array
 from coordinator.data.columns import TextCells
-from coordinator.data.limits import FILE_BYTES, check_size, sha256_of, shown, shown_path
+from coordinator.data.limits import check_size, sha256_of, shown, shown_path
 from coordinator.data.opening import read_unpacked
 from coordinator.data.suggestion import closest
 from coordinator.data.table import ColumnFacts, Floats, Table, TableFacts, number_columns
@@ -44,66 +41,6 @@ SPLITS = (
 TARGETS_BESIDE = {"X": "y", "x": "y", "data": "target", "inputs": "targets", "features": "labels", "images": "labels"}
 FEATURE_NAMES = "feature_names"
 TARGET_NAMES = "target_names"
-SUFFIX = ".npy"
-
-_HEADER_READERS = {(1, 0): npy_format.read_array_header_1_0, (2, 0): npy_format.read_array_header_2_0}
-_BROKEN = (
-    OSError,
-    ValueError,
-    KeyError,
-    EOFError,
-    MemoryError,
-    NotImplementedError,
-    RuntimeError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
-
-
-class NpzArrays:
-    """The arrays of an NPZ file, each checked for its size before it is read."""
-
-    def __init__(self, content: bytes, place: str) -> None:
-        self.place = place
-        try:
-            self._archive = zipfile.ZipFile(io.BytesIO(content))
-        except _BROKEN:
-            raise UserError(f"{place}: is not an NPZ file (as numpy.savez writes it)") from None
-        self.names = [name.removesuffix(SUFFIX) for name in self._archive.namelist() if name.endswith(SUFFIX)]
-
-    def read(self, name: str) -> NDArray[Any]:
-        """Return one array.
-
-        Raises:
-            UserError: too large, broken, or made of Python objects.
-        """
-        member = name + SUFFIX
-        try:
-            size = self._archive.getinfo(member).file_size
-            if size > FILE_BYTES:
-                raise UserError(f"{self.place}: array {shown(name)} is larger than {FILE_BYTES:,} bytes")
-            with self._archive.open(member) as file:
-                _check_header(file, f"{self.place}: array {shown(name)}", size)
-            with self._archive.open(member) as file:
-                array: NDArray[Any] = npy_format.read_array(file, allow_pickle=False)
-        except _BROKEN:
-            raise UserError(f"{self.place}: array {shown(name)} is broken or not an array of numbers or text") from None
-        return array
-
-
-def _check_header(file: Any, what: str, size: int) -> None:
-    """Refuse arrays of other types; a header may promise more than the file holds: refuse it before it is read."""
-    shape, _, dtype = _HEADER_READERS[npy_format.read_magic(file)](file)
-    if dtype.hasobject:
-        raise UserError(
-            f"{what} is of Python objects, which are never unpickled; save it as text or numbers, with .astype(str) or "
-            ".astype(float)"
-        )
-    if dtype.kind not in "biufUS":
-        advice = {"c": "; save its real and imaginary parts apart", "M": "; turn the dates into numbers first"}
-        raise UserError(f"{what} is of type {dtype}; numbers or text are needed{advice.get(dtype.kind, '')}")
-    if math.prod(shape) * dtype.itemsize > size:
-        raise ValueError("truncated")
 
 
 def read_npz(path: Path, target: str | None) -> Table:
@@ -178,8 +115,8 @@ def read_npy(path: Path, target: str | None) -> Table:
     place = shown_path(path)
     beside = _targets_beside(path, target)
     content, content_of_targets = read_unpacked(path), read_unpacked(beside)
-    inputs = _inputs(_npy(content, place), place, path.stem)
-    targets = _npy(content_of_targets, shown_path(beside))
+    inputs = _inputs(read_npy_array(content, place), place, path.stem)
+    targets = read_npy_array(content_of_targets, shown_path(beside))
     _check_fit(inputs, targets, place, (path.stem, beside.stem))
     return _array_table(
         inputs,
@@ -215,16 +152,7 @@ def _targets_beside(path: Path, target: str | None) -> Path:
 
 def read_npy_inputs(content: bytes, place: str) -> Floats:
     """Return the inputs in an NPY file. Raises `UserError`."""
-    return _inputs(_npy(content, place), place, "")
-
-
-def _npy(content: bytes, place: str) -> NDArray[Any]:
-    try:
-        _check_header(io.BytesIO(content), f"{place}:", len(content))
-        array: NDArray[Any] = npy_format.read_array(io.BytesIO(content), allow_pickle=False)
-    except _BROKEN:
-        raise UserError(f"{place}: is broken or not an array of numbers or text") from None
-    return array
+    return _inputs(read_npy_array(content, place), place, "")
 
 
 def read_svmlight(path: Path) -> Table:

@@ -20,8 +20,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, BinaryIO, Literal, TextIO, cast
 
-from coordinator.data import limits
-from coordinator.data.limits import shown, shown_path
+from coordinator.data.limits import FILE_BYTES, LINE_CHARACTERS, check_bytes, shown, shown_path
 from coordinator.errors import UserError
 
 Format = Literal["text", "npz", "npy", "parquet", "jsonl", "json", "arff", "svmlight"]
@@ -29,7 +28,7 @@ Format = Literal["text", "npz", "npy", "parquet", "jsonl", "json", "arff", "svml
 SAMPLE_BYTES = 1 << 20
 SPOOL_BYTES = 1 << 24
 BLOCK_BYTES = 1 << 20
-LINE_BYTES = 4 * limits.LINE_CHARACTERS
+LINE_BYTES = 4 * LINE_CHARACTERS
 """More than a line of the most characters takes in any encoding."""
 
 BROKEN = (OSError, EOFError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, NotImplementedError, RuntimeError)
@@ -108,7 +107,7 @@ def _copy(source: IO[bytes], target: BinaryIO, place: str) -> None:
     size = 0
     while block := source.read(BLOCK_BYTES):
         size += len(block)
-        if size > limits.FILE_BYTES:
+        if size > FILE_BYTES:
             break
         target.write(block)
     _check_bytes(size, place)
@@ -118,8 +117,7 @@ def _copy(source: IO[bytes], target: BinaryIO, place: str) -> None:
 def _check_bytes(size: int, place: str) -> None:
     if size == 0:
         raise UserError(f"{place}: is empty, rows of data are needed")
-    if size > limits.FILE_BYTES:
-        raise UserError(f"{place}: is larger than {limits.FILE_BYTES:,} bytes, the most that is read")
+    check_bytes(size, place)
 
 
 def unpacked(file: BinaryIO, place: str) -> tuple[BinaryIO, str | None]:
@@ -218,11 +216,10 @@ def read_whole(file: BinaryIO, place: str) -> bytes:
         UserError: broken, or too long when unpacked.
     """
     try:
-        content = file.read(limits.FILE_BYTES + 1)
+        content = file.read(FILE_BYTES + 1)
     except BROKEN as error:
         raise UserError(f"{place}: can't be unpacked ({error or type(error).__name__})") from None
-    if len(content) > limits.FILE_BYTES:
-        raise UserError(f"{place}: is larger than {limits.FILE_BYTES:,} bytes unpacked, the most that is read")
+    check_bytes(len(content), place, unpacked=True)
     return content
 
 
@@ -269,8 +266,7 @@ def _find_encoding(file: BinaryIO, place: str, asked: str | None) -> str:
     text_is_bytes = not encoding.startswith(("utf-16", "utf-32"))
     while True:
         size += len(block)
-        if size > limits.FILE_BYTES:
-            raise UserError(f"{place}: is larger than {limits.FILE_BYTES:,} bytes unpacked, the most that is read")
+        check_bytes(size, place, unpacked=True)
         if text_is_bytes and (at := block.find(b"\0")) >= 0:
             line += block.count(b"\n", 0, at)
             raise UserError(f"{place}, line {line}: holds NUL bytes, so it is not text")
@@ -288,7 +284,7 @@ def _find_encoding(file: BinaryIO, place: str, asked: str | None) -> str:
         end = max(block.rfind(b"\n"), block.rfind(b"\r"))
         since_end = len(block) - end if end >= 0 else since_end + len(block)
         if since_end > LINE_BYTES:
-            raise UserError(f"{place}, line {line}: is longer than {limits.LINE_CHARACTERS:,} characters")
+            raise UserError(f"{place}, line {line}: is longer than {LINE_CHARACTERS:,} characters")
         block = file.read(BLOCK_BYTES)
 
 
@@ -312,8 +308,7 @@ def _byte_encoding(file: BinaryIO, place: str) -> str:
     size, high, undefined = 0, False, False
     while block := file.read(BLOCK_BYTES):
         size += len(block)
-        if size > limits.FILE_BYTES:
-            raise UserError(f"{place}: is larger than {limits.FILE_BYTES:,} bytes unpacked, the most that is read")
+        check_bytes(size, place, unpacked=True)
         if b"\0" in block:
             raise UserError(f"{place}: holds NUL bytes, so it is not text")
         high = high or re.search(rb"[\x80-\x9f]", block) is not None

@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from coordinator.data.arrays import NpzArrays
 from coordinator.data.dataset import Dataset
 from coordinator.data.encoding import SCALINGS, EncodedColumn, Encoding, outputs_fit
 from coordinator.data.fitting import fit_columns, fit_scaling, recode, standard
 from coordinator.data.limits import read_file, shown, shown_path
-from coordinator.data.npz_file import NpzArrays
 from coordinator.data.report import DataReport, report_on
 from coordinator.data.splitting import Indices, split
 from coordinator.data.table import Floats

@@ -10,13 +10,14 @@ from typing import TextIO
 
 import numpy as np
 
+from coordinator.data.arrays import NpzArrays
 from coordinator.data.cells import Decimal
 from coordinator.data.columns import TextCells
 from coordinator.data.decoding import Batch, Decoder, Rows
 from coordinator.data.encoding import Encoding
 from coordinator.data.limits import shown, shown_path
 from coordinator.data.matching import Match, match_columns
-from coordinator.data.npz_file import NpzArrays, read_inputs, read_npy_inputs, svmlight_arrays
+from coordinator.data.npz_file import read_inputs, read_npy_inputs, svmlight_arrays
 from coordinator.data.opening import Format, format_of, opened, place_of, read_sample, read_whole, unpacked
 from coordinator.data.options import DEFAULT, TableOptions
 from coordinator.data.records import Chunk, Records, records_in

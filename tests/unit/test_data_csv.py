@@ -255,7 +255,7 @@ def test_sizes_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr("coordinator.data.chunks.LINE_CHARACTERS", 10)
     assert refusal(tmp_path, "1,x\n2,y\n3," + "z" * 10) == "FILE, line 3: is longer than 10 characters"
     monkeypatch.setattr("coordinator.data.limits.FILE_BYTES", 100)
-    assert refusal(tmp_path, rows) == "FILE: is larger than 100 bytes, the most that is read"
+    assert refusal(tmp_path, rows) == "FILE: is larger than 100 bytes, the limit"
 
 
 def test_numbers_are_read_as_python_reads_them(tmp_path: Path) -> None:

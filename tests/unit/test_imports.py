@@ -42,7 +42,7 @@ FORMATS = {"neuron_node.codec": {"msgpack"}}
 
 KNOWN_IMPURE = {
     "coordinator.data.limits": {"pathlib"},
-    "coordinator.data.npz_file": {"io", "pathlib"},
+    "coordinator.data.arrays": {"io"},
     "coordinator.data.prepared": {"pathlib"},
     "neuron_node.shell": {"signal", "time"},
     "neuron_node.wiring": {"resource", "zmq"},
