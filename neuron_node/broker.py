@@ -23,7 +23,8 @@ DESCRIPTORS = 4_096
 def run_broker(endpoints: Endpoints, descriptors: int = DESCRIPTORS, *, joins: bool = True) -> int:
     """Pass messages on until SIGTERM or SIGINT; leaves no socket file behind. Raises `UserError` if it can't listen.
 
-    Unless it `joins` frames for one address, each message arrives as it was sent.
+    Where it `joins` frames for one address, a receiver wakes up once for many of them: see `wiring.relay`. Otherwise each
+    message arrives as it was sent, which is faster between few programs.
 
     The signals are blocked and waited for, and the proxy runs beside that: a handler would only run while the proxy
     polls, so a signal in the middle of traffic could be lost. For the same reason they are blocked first of all.
@@ -36,9 +37,7 @@ def run_broker(endpoints: Endpoints, descriptors: int = DESCRIPTORS, *, joins: b
         sockets.append(bound_socket(context, PULL, endpoints.inward))
         sockets.append(bound_socket(context, PUB, endpoints.outward))
         # The sockets are the thread's from here on; it closes them when the context ends.
-        threading.Thread(
-            target=relay if joins and not os.environ.get("EXM_PROXY") else proxy, args=tuple(sockets)
-        ).start()
+        threading.Thread(target=relay if joins else proxy, args=tuple(sockets)).start()
         sockets.clear()
         announce_health()
         signal.sigwait(ends)
@@ -70,11 +69,17 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--bind-out", default=outward, metavar="ENDPOINT", help="where programs hear (default %(default)s)"
     )
+    parser.add_argument(
+        "--no-join",
+        action="store_true",
+        help="pass every message on as it is, instead of joining the frames for one address; faster below 64 programs",
+    )
     parser.add_argument("--version", action="version", version=f"neuron-broker {__version__}")
     options = parser.parse_args(arguments)
     try:
         return run_broker(
-            Endpoints(check_endpoint("--bind-in", options.bind_in), check_endpoint("--bind-out", options.bind_out))
+            Endpoints(check_endpoint("--bind-in", options.bind_in), check_endpoint("--bind-out", options.bind_out)),
+            joins=not options.no_join,
         )
     except UserError as fault:
         print(f"neuron-broker: {fault}", file=sys.stderr)

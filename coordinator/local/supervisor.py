@@ -33,6 +33,7 @@ from coordinator.local.relay import relayed, run_relay
 from coordinator.run_directory import RunDirectory
 from coordinator.service import Service
 from coordinator.verify.watching import watch_steps
+from coordinator.wiring import JOINED_FROM_PROGRAMS
 from neuron_node.broker import run_broker
 from neuron_node.direct import Listening
 from neuron_node.errors import JobError, UserError
@@ -212,7 +213,8 @@ class Supervisor:
             os._exit(code)
 
     def _broker(self, _orphaned: Callable[[], bool]) -> int:
-        code = run_broker(self._endpoints, self.order.descriptors)
+        joins = self.order.nodes >= JOINED_FROM_PROGRAMS
+        code = run_broker(self._endpoints, self.order.descriptors, joins=joins)
         with contextlib.suppress(OSError):
             Path(self._endpoints.inward.removeprefix("ipc://")).parent.rmdir()
         return code
