@@ -12,7 +12,7 @@ from coordinator.data.limits import sha256_of
 from coordinator.data.table import Table, number_columns
 
 DIGITS_RANGE = (0.0, 16.0)
-"""A pixel of `digits` counts the black ones of 4 x 4, so the bounds are known and need not be learnt from the rows."""
+"""A pixel of `digits` counts the black ones of 4 x 4, so the bounds are known."""
 
 
 def digits() -> Table:
@@ -44,7 +44,7 @@ def breast_cancer() -> Table:
 
 
 def xor() -> Table:
-    """Exclusive or: the smallest set that a network without a hidden layer can't learn."""
+    """Exclusive or: the smallest set that a network without a hidden layer cannot learn."""
     inputs = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
     targets = ["0", "1", "1", "0"]
     return Table(

@@ -91,13 +91,13 @@ def decimal_of(cells: Iterable[str], preferred: Decimal | None) -> tuple[Decimal
 
 
 def wrong_cell(cell: str) -> str:
-    """Say what is wrong with a cell where a number belongs."""
+    """Say what is wrong with a cell of a column of numbers."""
     if not cell:
         return "is empty, a number is needed"
     value = parse_number(cell)
     if value is not None:
         return "is not finite (NaN or infinity), a number is needed"
-    return f"{shown(cell)} where a number belongs"
+    return f"expected a number, not {shown(cell)}"
 
 
 def is_date(cell: str) -> bool:

@@ -1,4 +1,4 @@
-"""Rows of text cells, a few thousand at a time: what every format of tables gives."""
+"""Rows of text cells, a few thousand at a time, from tables of any format."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LINES_BYTES = 1 << 16
 BLANKS = " \t\r\n\x0c\x1a"
 
 Repair = Callable[[list[str], int], list[str]]
-"""Makes of the cells of a row, and its line number, those that the table has."""
+"""Repair the cells of a row, given its line number."""
 
 
 class Reader(Protocol):
@@ -43,7 +43,7 @@ class Chunk(NamedTuple):
 
 @dataclass
 class Records:
-    """The rows of a table and what was found out about how they are written.
+    """The rows of a table, and how they are written.
 
     `unnamed` are the columns without a name in the header, which are called `column N`. `classes` are the target's
     names where the file lists them apart from the rows. `notes` say what was skipped or assumed.
@@ -79,7 +79,7 @@ class Records:
 def lines_of(text: TextIO, place: str, number: int = 0) -> Iterator[str]:
     """Yield lines with their ends; a line that is too long is refused.
 
-    The lines are read some at a time. `find_encoding` has made sure that none is beyond all bounds.
+    The lines are read in blocks. `find_encoding` has checked that no line exceeds the memory.
     """
     while lines := text.readlines(LINES_BYTES):
         if max(map(len, lines)) > LINE_CHARACTERS:
@@ -108,7 +108,7 @@ def read_records(reader: Reader, skip: int, place: str) -> Iterator[tuple[int, l
 
 
 def chunks_of(reader: Reader, skip: int, table: Records, repair: Repair | None = None) -> Iterator[Chunk]:
-    """Gather rows, and refuse those of another width; blank rows, rows of empty cells and comments are left out.
+    """Gather rows, leaving out blank rows, rows of empty cells and comments; refuse rows of another width.
 
     `skip` lines stand above those of the reader. `repair` is applied to each row first.
     """

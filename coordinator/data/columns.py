@@ -9,9 +9,9 @@ Every cell is read as text first. A column is then
 * `index` where it only counts or names the rows: whole numbers in order from 0 or 1 (in ten rows or more), or values
   that all differ in a column without a name or with a name such as id, Id or PassengerId;
 * `constant` where one value stands in all rows, in a table with names;
-* `ignored` where the user said so, where the cells are all empty, or where texts differ in most rows.
+* `ignored` where the user said so, where all cells are empty, or where the texts of most rows differ.
 
-Texts among numbers are refused with their place: the column is not guessed at.
+A text in a column of numbers is refused with its line and column.
 """
 
 from __future__ import annotations
@@ -89,10 +89,10 @@ class TextCells:
 
 @dataclass(frozen=True, eq=False)
 class Column:
-    """A column of a table, decided upon.
+    """A column of a table whose kind is decided.
 
     `values` (rows,) are its numbers, or the indices of its `categories`; NaN is a missing cell. They are None where
-    the column is no input. `problem` is what keeps the table from being learnt from.
+    the column is no input. With a `problem`, `learn` refuses the table.
     """
 
     name: str
@@ -102,7 +102,7 @@ class Column:
     categories: tuple[str, ...] = ()
     why: str = ""
     problem: tuple[int, str] | None = None
-    """The row of a cell that is not what the column is, and what is wrong with it."""
+    """The row of a cell that does not fit the kind of the column, and what is wrong with it."""
 
 
 class _Table(dict[str, int]):
@@ -126,7 +126,7 @@ class ColumnCells:
         self._style: Decimal | None = None
         self._rows = 0
         self.slip: tuple[int, str] | None = None
-        """The row and the text of the first cell that is no number among numbers that were kept without texts."""
+        """The row and the text of the first cell that is not a number, if only numbers were kept."""
 
     def add(self, cells: Sequence[str]) -> None:
         """Add the cells of the next rows."""
@@ -193,7 +193,7 @@ class ColumnCells:
 
 @dataclass(frozen=True)
 class ColumnRules:
-    """What is known about a table when its columns are decided upon."""
+    """Facts about a table that decide the kinds of its columns."""
 
     named: bool
     missing: tuple[str, ...]

@@ -15,7 +15,7 @@ from coordinator.errors import UserError
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Samples to learn from, as they came.
+    """Samples, not yet scaled or encoded.
 
     `inputs` (samples, columns) is float64 in C order, in the source's units; a category is the index of its text in
     the column's `categories`, and NaN a missing cell. Either `classes` and `labels` (samples,), the index of each
@@ -69,7 +69,7 @@ def dataset_from(table: Table, kind: TargetKind) -> Dataset:
     """Decide what the targets of `table` are, and check that there is something to learn.
 
     Raises:
-        UserError: fewer than two rows, or targets that nothing can be learnt from.
+        UserError: fewer than two rows, or targets without anything to learn.
     """
     rows, features = table.inputs.shape
     check_size(rows, features, table.place)

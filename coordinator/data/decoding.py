@@ -1,4 +1,4 @@
-"""Decode chunks of text cells as rows of a model's columns, and keep count of what had to be assumed."""
+"""Decode chunks of text cells as rows of a model's columns, and count assumptions."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Rows:
         return self.batches
 
     def notes(self) -> list[str]:
-        """Say what was assumed about the columns and the cells."""
+        """Return the assumptions about columns and cells."""
         notes = list(self.said)
         for (column, cell), category in self.alike.items():
             notes.append(f"{shown(cell)} in {shown(column)} is taken for {shown(category)}")
@@ -69,12 +69,12 @@ class Rows:
             notes.append(f"{rows} no target and {'are' if self.left_out > 1 else 'is'} left out")
         if self.far:
             rows = f"{self.far:,} row{'s have' if self.far > 1 else ' has'}"
-            notes.append(f"{rows} numbers far from those of the training rows, so do not trust the answers")
+            notes.append(f"{rows} numbers far from those of the training rows, so do not trust the predictions")
         return notes
 
 
 class Decoder:
-    """Turns chunks of text into rows of a model's columns."""
+    """Turn chunks of text into rows of a model's columns."""
 
     def __init__(self, records: Records, encoding: Encoding, options: TableOptions, match: Match) -> None:
         self._records = records
@@ -193,7 +193,7 @@ class Decoder:
                 table[cell] = np.nan
             elif column.kind == "boolean":
                 if text.lower() not in TRUTH:
-                    raise self._wrong(position, lines[row], f"{shown(text)} where True or False belongs")
+                    raise self._wrong(position, lines[row], f"expected True or False, not {shown(text)}")
                 table[cell] = float(TRUTH[text.lower()])
             elif text.casefold() in alike:
                 table[cell] = alike[text.casefold()]

@@ -1,8 +1,8 @@
 """Find how a delimited text is written: delimiter, quotes, comments, header.
 
 Only the first lines are looked at. Five ways to split a line are compared: comma, semicolon, tab, `|` and runs of
-blanks. The one wins with which most records have the same number of cells, and then the one whose cells hold the
-fewest other delimiters.
+blanks. The delimiter with which most records have the same number of cells is chosen; among equals, the one
+whose cells contain the fewest other delimiters.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SAMPLE_RECORDS = 300
 ALIKE = 0.9
 """The share of records, or of cells, that must agree."""
 ROWS_TO_TELL = 3
-"""So many rows below a number show that it is a name, if they hold text."""
+"""The number of rows of text that show that a number above them is a name."""
 
 Record = list[str]
 
@@ -59,7 +59,7 @@ class Dialect:
 
 
 def find_dialect(lines: Sequence[str], delimiter: str | None = None) -> Dialect:
-    """Find the dialect of a text from its first lines; `delimiter` is what the user named."""
+    """Find the dialect of a text from its first lines; `delimiter` is the choice of the user."""
     skip, comments, said = _preamble(lines)
     body = list(itertools.islice(lines, skip, None))
     quote, escape = _quotes(body)
@@ -69,7 +69,7 @@ def find_dialect(lines: Sequence[str], delimiter: str | None = None) -> Dialect:
         (share, _, width), index = max(candidates)
         base = replace(base, delimiter=DELIMITERS[-index] if width > 1 and share > 0.0 else None)
     if body and body[0].startswith("|") and base.delimiter != "|":
-        # UCI's own mark of a comment.
+        # UCI's mark of a comment.
         widths = Counter(len(record) for record in records_of(body[1:], base))
         if widths and len(records_of(body[:1], base)[0]) != widths.most_common(1)[0][0]:
             base = replace(base, skip=skip + 1)
@@ -77,7 +77,7 @@ def find_dialect(lines: Sequence[str], delimiter: str | None = None) -> Dialect:
 
 
 def records_of(lines: Iterable[str], dialect: Dialect) -> list[Record]:
-    """Return the records in these lines that are not blank, up to the first that can't be read."""
+    """Return the records in these lines that are not blank, up to the first that cannot be read."""
     records: list[Record] = []
     try:
         for record in dialect.reader(lines, strict=False):
@@ -225,7 +225,7 @@ def _may_be_names(numbers: Sequence[tuple[int, float]]) -> bool:
 
 
 def sample_lines(lines: Iterator[str], most_characters: int = 1 << 20) -> list[str]:
-    """Take the first lines of a text: enough to judge it by."""
+    """Take the first lines of a text, enough to find its dialect."""
     taken: list[str] = []
     size = 0
     for line in lines:

@@ -1,4 +1,4 @@
-"""From the units of the data to the network's numbers and back. It is saved with the model.
+"""Convert the units of the data to the network's numbers and back. The encoding is saved with the model.
 
 Columns become inputs: a number is one input; a category is one input for each of its texts and one for all others; a
 boolean is two. A missing cell is filled with the median of a number or the most frequent text, and where the training
@@ -9,7 +9,7 @@ or 1 and stay so. The rules for offset and scale of numbers:
 
 * `standard`: mean and standard deviation of the training rows (scikit-learn's StandardScaler);
 * `range`: the training rows' minimum to maximum become 0 to 1 (MinMaxScaler), or the source's own bounds do where it
-  has any (a pixel of `digits` goes from 0 to 16 whatever the rows hold);
+  has any (a pixel of `digits` goes from 0 to 16);
 * `none`: as they are.
 
 An input that never varies has the scale 1.
@@ -105,12 +105,12 @@ def expand(columns: Sequence[EncodedColumn], rows: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class Encoding:
-    """What has to be known beside the weights to use a model.
+    """The data that a model needs besides its weights.
 
     `feature_names` name the inputs; `input_offset` and `input_scale` have a number for each; `target_offset` and
     `target_scale` a number for each output, and none where the targets are `classes`. `columns` are the columns that
     become the inputs; without them each input is a column of numbers. `source_columns` are all columns of the table
-    that was learnt from, in order, `has_header` says whether they are names of its own, and `decimal` is the decimal mark
+    that it was trained with, in order, `has_header` says whether they are names of its own, and `decimal` is the decimal mark
     of its numbers, where that is not a point.
     """
 
@@ -191,7 +191,7 @@ class Encoding:
         """The encoding that `to_json` wrote.
 
         Raises:
-            UserError: something is missing, unknown, of another type, or doesn't fit the rest.
+            UserError: something is missing, unknown, of another type, or does not fit the rest.
         """
         if isinstance(document, Mapping):
             # Models of earlier versions lack these.
@@ -221,7 +221,7 @@ class Encoding:
             and (not self.columns or sum(column.width for column in self.columns) == self.features)
         )
         if not fits:
-            raise UserError("the encoding saved with the model is damaged: its parts don't fit one another")
+            raise UserError("the encoding saved with the model is damaged: its parts do not fit one another")
 
 
 def outputs_fit(classes: tuple[str, ...], outputs: int) -> bool:

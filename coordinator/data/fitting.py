@@ -1,6 +1,6 @@
-"""Fit on training rows what an encoding holds: fill values, categories, offsets and scales. scikit-learn does the fitting.
+"""Fit the fill values, categories, offsets and scales of an encoding on training rows, with scikit-learn.
 
-Only its numbers are kept; `encoding.expand` applies them, so that a saved model needs no scikit-learn.
+Only numbers and texts are kept; `encoding.expand` applies them, so a saved model needs no scikit-learn.
 """
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def standard(rows: Floats) -> Pair:
 
 
 def _shift(rows: Floats) -> np.ndarray:
-    """Return the binary exponents by which columns of very large or very small numbers are brought near 1 first."""
+    """Return the binary exponents that bring columns of huge or tiny numbers near 1."""
     _, exponents = np.frexp(np.abs(rows).max(axis=0))
     return np.where(np.abs(exponents) > FAR, exponents, 0)
 

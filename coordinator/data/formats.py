@@ -76,7 +76,7 @@ def _named(
 
 
 def read_json_lines(text: TextIO, place: str, encoding: str) -> Records:
-    """Read one JSON object a line."""
+    """Read one JSON object per line."""
     objects = _objects(text, place)
     first = list(itertools.islice(objects, 100))
     if not first:
@@ -92,7 +92,7 @@ def _objects(text: TextIO, place: str) -> Iterator[tuple[int, dict[str, Any]]]:
             except (ValueError, RecursionError) as error:
                 raise UserError(f"{place}, line {number}: is not a JSON object ({error})") from None
             if not isinstance(value, dict):
-                raise UserError(f"{place}, line {number}: is no JSON object; one object a line is needed")
+                raise UserError(f"{place}, line {number}: is not a JSON object; expected one object per line")
             yield number, value
 
 
@@ -103,7 +103,7 @@ def read_json(text: TextIO, place: str, encoding: str) -> Records:
     except (ValueError, RecursionError) as error:
         raise UserError(f"{place}: is not JSON ({error})") from None
     if not isinstance(values, list) or not values or not all(isinstance(value, dict) for value in values):
-        raise UserError(f"{place}: is no table; an array of JSON objects, or one object a line, is needed")
+        raise UserError(f"{place}: is not a table; expected an array of JSON objects, or one object per line")
     rows = list(enumerate(values, start=1))
     return _of_objects(rows, iter(()), place, "json", encoding)
 
@@ -157,7 +157,7 @@ def read_arff(text: TextIO, place: str, encoding: str, options: TableOptions) ->
             name = match[1]
             names.append(re.sub(r"\\(.)", r"\1", name[1:-1]) if name[0] in "'\"" else name)
         elif entry and not entry.startswith("%") and not entry.lower().startswith("@relation"):
-            raise UserError(f"{place}, line {number}: {shown(entry)} where an @attribute or @data belongs")
+            raise UserError(f"{place}, line {number}: expected @attribute or @data, not {shown(entry)}")
     if not names:
         raise UserError(f"{place}: is ARFF without an @attribute")
     sample = sample_lines(lines)

@@ -31,7 +31,7 @@ def shown_path(path: Path) -> str:
 
 
 def read_file(path: Path) -> bytes:
-    """The whole contents of `path`, at most `FILE_BYTES` bytes: read once, so that hash and numbers can't differ.
+    """The whole contents of `path`, at most `FILE_BYTES` bytes: read once, so that hash and numbers cannot differ.
 
     Raises:
         UserError: no such file, a folder, not readable, empty, too large.
@@ -48,7 +48,7 @@ def read_file(path: Path) -> bytes:
         raise UserError(f"{place}: may not be read by this user (permission denied)") from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise UserError(f"{place}: can't be read ({reason})") from None
+        raise UserError(f"{place}: cannot be read ({reason})") from None
     if not content:
         raise UserError(f"{place}: is empty, rows of data are needed")
     check_bytes(len(content), place)

@@ -13,7 +13,7 @@ from coordinator.errors import UserError
 
 @dataclass(frozen=True)
 class Match:
-    """The position of each of the model's columns, the target's if it is there, and what has to be said about them."""
+    """The positions of the model's columns and of the target, if the table has it, and notes about them."""
 
     columns: tuple[int, ...]
     target: int | None
@@ -35,7 +35,7 @@ def match_columns(
     `labelled` says that the table is to hold the target.
 
     Raises:
-        UserError: a column of the model is missing, no name is the model's, or the number of columns doesn't fit.
+        UserError: a column of the model is missing, no name is the model's, or the number of columns does not fit.
     """
     model_names = [column.name for column in encoding.table_columns]
     own_names = encoding.has_header and not all(
@@ -125,5 +125,5 @@ def _by_position(
         return Match(tuple(index - (index > at) for index in whole), None, notes)
     raise UserError(
         f"{place}: has {width} columns, the model takes {count} ({listed(model_names, 4)})"
-        + ("" if len(source) - 1 == count else f", or all {len(source)} of the table that it was learnt from")
+        + ("" if len(source) - 1 == count else f", or all {len(source)} of the table that it was trained with")
     )

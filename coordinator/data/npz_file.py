@@ -47,7 +47,7 @@ def read_npz(path: Path, target: str | None) -> Table:
     """Read the table in an NPZ file; `target` names the array of targets where it has none of the usual names.
 
     Raises:
-        UserError: an array is missing, or doesn't fit the other, or is not finite.
+        UserError: an array is missing, or does not fit the other, or is not finite.
     """
     content = read_unpacked(path)
     place = shown_path(path)
@@ -110,7 +110,7 @@ def read_npy(path: Path, target: str | None) -> Table:
     """Read the inputs in an NPY file, and their targets in the file beside it.
 
     Raises:
-        UserError: no file of targets, or one that doesn't fit.
+        UserError: no file of targets, or one that does not fit.
     """
     place = shown_path(path)
     beside = _targets_beside(path, target)
@@ -239,7 +239,7 @@ def read_inputs(arrays: NpzArrays) -> tuple[Floats, tuple[str, ...] | None]:
 
 def _inputs(array: NDArray[Any], place: str, name: str) -> Floats:
     if array.dtype.kind in "US":
-        raise UserError(f"{place}: array {shown(name)} holds text where numbers belong")
+        raise UserError(f"{place}: array {shown(name)} holds text, not numbers")
     if array.ndim < 2 or array.size == 0:
         raise UserError(f"{place}: array {shown(name)} has shape {array.shape}; (rows, features) is needed")
     check_size(array.shape[0], array.size // array.shape[0], place)

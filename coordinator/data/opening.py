@@ -1,6 +1,6 @@
 """Open a file by its content: unpack it, tell its format, and find the encoding of its text.
 
-No function here looks at a file's name. Every input is bounded by `FILE_BYTES`, packed and unpacked.
+No function here looks at a file's name. The size of every input is bounded by `FILE_BYTES`, packed and unpacked.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ def opened(source: Path | TextIO, place: str) -> Iterator[BinaryIO]:
         raise UserError(f"{place}: may not be read by this user (permission denied)") from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise UserError(f"{place}: can't be read ({reason})") from None
+        raise UserError(f"{place}: cannot be read ({reason})") from None
     with file:
         if not file.seekable():
             with tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as spool:
@@ -100,7 +100,7 @@ def _spool(stream: TextIO, target: BinaryIO, place: str) -> None:
             _copy(io.BytesIO(stream.read().encode("utf-8", "surrogatepass")), target, place)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise UserError(f"{place}: can't be read ({reason})") from None
+        raise UserError(f"{place}: cannot be read ({reason})") from None
 
 
 def _copy(source: IO[bytes], target: BinaryIO, place: str) -> None:
@@ -123,7 +123,7 @@ def _check_bytes(size: int, place: str) -> None:
 def unpacked(file: BinaryIO, place: str) -> tuple[BinaryIO, str | None]:
     """Return the file inside a gzip, xz, bzip2 or zip file and the packing's name, or the file itself and None.
 
-    An NPZ file, which is a zip of arrays, is not unpacked.
+    An NPZ file, which is a zip file of arrays, is not unpacked.
 
     Raises:
         UserError: an Excel workbook, a zip of several files, or a broken one.
@@ -152,7 +152,7 @@ def unpacked(file: BinaryIO, place: str) -> tuple[BinaryIO, str | None]:
         return file, None
     if any(name.startswith("xl/") or name == "[Content_Types].xml" for name in names):
         raise UserError(
-            f"{place}: is an Excel workbook, whatever its name says; save the sheet as CSV "
+            f"{place}: is an Excel workbook; save the sheet as CSV "
             "(in Excel: File, Save As, CSV UTF-8; in LibreOffice: File, Save As, Text CSV)"
         )
     members = [name for name in names if not name.endswith("/") and not name.startswith("__MACOSX/")]
@@ -162,7 +162,7 @@ def unpacked(file: BinaryIO, place: str) -> tuple[BinaryIO, str | None]:
     try:
         return cast("BinaryIO", archive.open(members[0])), "zip"
     except BROKEN as error:
-        raise UserError(f"{place}: can't be unpacked ({error})") from None
+        raise UserError(f"{place}: cannot be unpacked ({error})") from None
 
 
 def read_sample(file: BinaryIO, place: str) -> bytes:
@@ -171,7 +171,7 @@ def read_sample(file: BinaryIO, place: str) -> bytes:
         sample = file.read(SAMPLE_BYTES)
         file.seek(0)
     except BROKEN as error:
-        raise UserError(f"{place}: can't be unpacked ({error or type(error).__name__})") from None
+        raise UserError(f"{place}: cannot be unpacked ({error or type(error).__name__})") from None
     if not sample:
         raise UserError(f"{place}: is empty, rows of data are needed")
     return sample
@@ -181,7 +181,7 @@ def format_of(sample: bytes, place: str) -> Format:
     """Tell the format of a file from its first bytes.
 
     Raises:
-        UserError: a format that holds no table, or none that is read, with what to do instead.
+        UserError: a format without a table, or an unknown one, with advice.
     """
     if sample.startswith(b"PK\x03\x04"):
         return "npz"
@@ -218,7 +218,7 @@ def read_whole(file: BinaryIO, place: str) -> bytes:
     try:
         content = file.read(FILE_BYTES + 1)
     except BROKEN as error:
-        raise UserError(f"{place}: can't be unpacked ({error or type(error).__name__})") from None
+        raise UserError(f"{place}: cannot be unpacked ({error or type(error).__name__})") from None
     check_bytes(len(content), place, unpacked=True)
     return content
 
@@ -243,7 +243,7 @@ def find_encoding(file: BinaryIO, place: str, asked: str | None = None) -> str:
     try:
         return _find_encoding(file, place, asked)
     except BROKEN as error:
-        raise UserError(f"{place}: can't be unpacked ({error or type(error).__name__})") from None
+        raise UserError(f"{place}: cannot be unpacked ({error or type(error).__name__})") from None
     finally:
         with contextlib.suppress(*BROKEN, ValueError):
             file.seek(0)

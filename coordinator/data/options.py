@@ -1,4 +1,4 @@
-"""What a user says about a table, where it is not to be found out from the table itself."""
+"""The user's overrides for reading a table."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ class PreparedData:
         """Write everything as an NPZ file that needs no pickle.
 
         Raises:
-            UserError: the file can't be written.
+            UserError: the file cannot be written.
         """
         metadata = json.dumps({"dataset": self.dataset, "sha256": self.sha256, "encoding": self.encoding.to_json()})
         arrays = {name: getattr(self, name) for name in (*_ARRAYS, *_LABELS) if getattr(self, name) is not None}
@@ -56,7 +56,7 @@ class PreparedData:
             with path.open("wb") as file:
                 np.savez(file, allow_pickle=False, **{METADATA: np.array(metadata)}, **arrays)
         except OSError as error:
-            raise UserError(f"{shown_path(path)}: can't be written ({error.strerror})") from None
+            raise UserError(f"{shown_path(path)}: cannot be written ({error.strerror})") from None
 
     @classmethod
     def load(cls, path: Path) -> PreparedData:
@@ -97,7 +97,7 @@ class PreparedData:
                 and _labels_fit(labels, rows, self.encoding)
             )
             if not fits:
-                raise UserError(f"{place}: is damaged, its arrays don't fit one another")
+                raise UserError(f"{place}: is damaged, its arrays do not fit one another")
 
 
 def _labels_fit(labels: Labels | None, rows: int, encoding: Encoding) -> bool:
@@ -108,7 +108,7 @@ def _labels_fit(labels: Labels | None, rows: int, encoding: Encoding) -> bool:
 
 def _as(array: NDArray[Any], dtype: type[np.generic], kinds: str, place: str) -> NDArray[Any]:
     if array.dtype.kind not in kinds:
-        raise UserError(f"{place}: is damaged, it holds {array.dtype} where numbers belong")
+        raise UserError(f"{place}: is damaged: expected numbers, not {array.dtype}")
     return np.ascontiguousarray(array, dtype=dtype)
 
 
@@ -129,7 +129,7 @@ def prepare(
         scaling: one of `SCALINGS`; the data set's own rule by default.
 
     Raises:
-        UserError: the outputs don't fit the targets, or numbers are too large to be scaled.
+        UserError: the outputs do not fit the targets, or numbers are too large to be scaled.
     """
     if dataset.facts.problems:
         raise UserError(f"{dataset.place}: {dataset.facts.problems[0]}")
@@ -160,7 +160,7 @@ def prepare(
 def inspect(
     dataset: Dataset, *, seed: int, test_fraction: float, outputs: int | None = None, scaling: str | None = None
 ) -> DataReport:
-    """Report on a data set without preparing it, also where it can't be learnt from as it is. Raises `UserError`."""
+    """Report on a data set, even if `prepare` would refuse it. Raises `UserError`."""
     if not dataset.facts.problems:
         report = prepare(dataset, seed=seed, test_fraction=test_fraction, outputs=outputs, scaling=scaling).report
         assert report is not None
@@ -238,8 +238,8 @@ def _check_outputs(dataset: Dataset, outputs: int) -> None:
     if dataset.classes is None:
         if outputs != dataset.default_outputs:
             right = f"{dataset.default_outputs} target{'s' if dataset.default_outputs > 1 else ''}"
-            raise UserError(f"{outputs} outputs don't fit {dataset.name}: it has {right}, and each takes one")
+            raise UserError(f"{outputs} outputs do not fit {dataset.name}: it has {right}, and each takes one")
     elif not outputs_fit(dataset.classes, outputs):
         count = len(dataset.classes)
         right = "1 or 2" if count == 2 else str(count)
-        raise UserError(f"{outputs} outputs don't fit the {count} classes of {dataset.name}: {right} are needed")
+        raise UserError(f"{outputs} outputs do not fit the {count} classes of {dataset.name}: {right} are needed")

@@ -1,7 +1,6 @@
-"""Read the records of a table, a few thousand at a time, whatever the format of its file.
+"""Read the records of a table of any format, a few thousand at a time.
 
-Every format gives the same: names of columns, and rows of cells as text. So one set of rules decides what the columns
-are, and memory is bounded by what is done with the rows.
+All formats give names of columns, and rows of cells as text, so that one set of rules decides the kinds of columns.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ def open_records(
     `wanted` are names that make the first record a header where they stand in it.
 
     Raises:
-        UserError: the file can't be read, or it is of a format that holds arrays.
+        UserError: the file cannot be read, or it is of a format that holds arrays.
     """
     place = place_of(source)
     with opened(source, place) as packed:
@@ -91,7 +90,7 @@ def _text_records(
 
 
 def _unbroken(chunks: Iterator[Chunk], place: str) -> Iterator[Chunk]:
-    """Yield chunks; only faults of reading become the file's, not those of the code that takes the chunks."""
+    """Yield chunks. Only errors of reading are errors of the file, not errors of the code that uses the chunks."""
     try:
         yield from chunks
     except BROKEN as error:
@@ -99,7 +98,7 @@ def _unbroken(chunks: Iterator[Chunk], place: str) -> Iterator[Chunk]:
 
 
 def _broken(place: str, error: BaseException) -> UserError:
-    return UserError(f"{place}: can't be unpacked ({error or type(error).__name__})")
+    return UserError(f"{place}: cannot be unpacked ({error or type(error).__name__})")
 
 
 def _delimited(

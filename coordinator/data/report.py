@@ -1,4 +1,4 @@
-"""Report what was understood of a data set before anything is done with it: one block of lines, or JSON."""
+"""Report what was understood of a data set, as lines or as JSON."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from coordinator.data.table import ColumnFacts, Floats, TableFacts
 from coordinator.data.targets import Labels
 
 ONE_CLASS = 0.95
-"""The share of rows of one class beyond which accuracy says little."""
+"""With this share of rows of one class, report the balanced accuracy too."""
 FEW_ROWS_A_CLASS = 5
 DUPLICATES = 0.05
 FAR_OUT = 0.99
@@ -89,7 +89,7 @@ class DataReport:
         }
 
     def lines(self) -> list[str]:
-        """Return the block for people; one line does for a set that comes with the program."""
+        """Return the lines for people: one line for a bundled data set."""
         if not self.facts.columns:
             return [self._in_one_line()]
         return [
@@ -125,7 +125,7 @@ class DataReport:
         return f"data: {shown(self.file, 200)[1:-1]}: " + ", ".join(parts)
 
     def _column_lines(self) -> list[tuple[str, str, str, str, str]]:
-        """List columns; many alike become one line, and of very many only the first are listed."""
+        """Describe the first columns; many equal columns in a row become one line."""
         groups: list[list[ReportedColumn]] = []
         for column in self.columns:
             alike = groups and column.kind == groups[-1][0].kind and not column.missing and not groups[-1][0].missing
@@ -189,7 +189,7 @@ def _table(rows: Sequence[tuple[str, ...]]) -> list[str]:
 
 
 def report_on(file: str, dataset: Dataset, encoding: Encoding, parts: tuple[Labels, Labels] | None) -> DataReport:
-    """Report on a data set, encoded as given, of which the rows `parts` are learnt from and held out."""
+    """Report on an encoded data set. `parts` are the rows for training and those held out."""
     facts = dataset.facts
     described = facts.columns or (
         *(ColumnFacts(column.name, column.kind) for column in dataset.columns),
@@ -203,7 +203,7 @@ def report_on(file: str, dataset: Dataset, encoding: Encoding, parts: tuple[Labe
     if dataset.classes is not None and dataset.labels is not None:
         counts = np.bincount(dataset.labels, minlength=len(dataset.classes)).tolist()
         classes = dict(zip(dataset.classes, counts, strict=True))
-    warnings = [*facts.warnings, *(f"{problem}; learn refuses the table" for problem in facts.problems)]
+    warnings = [*facts.warnings, *(f"{problem}; learn refuses this table" for problem in facts.problems)]
     if parts is not None:
         warnings += _doubts(dataset, classes, train, train[:0] if same else test)
     return DataReport(
@@ -228,7 +228,7 @@ def _column(column: ColumnFacts, used: dict[str, EncodedColumn]) -> ReportedColu
 
 
 def _doubts(dataset: Dataset, classes: dict[str, int] | None, train: Labels, test: Labels) -> list[str]:
-    """Say what is suspicious about a data set."""
+    """Return warnings about suspicious data."""
     doubts: list[str] = []
     if classes is not None:
         doubts += _doubts_about_classes(dataset, classes, train)
@@ -246,7 +246,7 @@ def _doubts_about_classes(dataset: Dataset, classes: dict[str, int], train: Labe
     most = max(classes, key=lambda name: classes[name])
     if classes[most] >= ONE_CLASS * total:
         doubts.append(
-            f"{classes[most]:,} of {total:,} rows are of the class {shown(most)}: the accuracy of always saying so is "
+            f"{classes[most]:,} of {total:,} rows are of the class {shown(most)}: always predicting it has the accuracy "
             f"{classes[most] / total:.3f}; look at the balanced accuracy"
         )
     present = [count for count in classes.values() if count]
@@ -287,7 +287,7 @@ def _doubts_about_columns(dataset: Dataset, train: Labels) -> list[str]:
             and _equals(values, target, classes=dataset.labels is not None)
         ):
             doubts.append(
-                f"{shown(column.name)} is equal to the target, or to a name of it; leave it out with --ignore"
+                f"{shown(column.name)} is equal to the target, or has one value per class; leave it out with --ignore"
             )
         if column.kind == "number":
             doubts += _doubts_about_numbers(column.name, values[train])
@@ -332,13 +332,13 @@ def _duplicates(dataset: Dataset, train: Labels, test: Labels) -> list[str]:
     with np.errstate(over="ignore", invalid="ignore"):
         marks = np.nan_to_num(dataset.inputs, nan=-1.2345e5, posinf=0.0, neginf=0.0) @ weights
     if len(np.unique(marks)) * 2 < len(marks):
-        # So few different rows that they must repeat.
+        # With so few different rows, repeats are expected.
         return []
     count = int(np.isin(marks[test], marks[train]).sum())
     if count < max(2, DUPLICATES * len(test)):
         return []
     return [
-        f"{count:,} of {len(test):,} held-out rows are among the training rows too, so the held-out figures flatter"
+        f"{count:,} of {len(test):,} held-out rows are among the training rows too, so the held-out figures are too good"
     ]
 
 

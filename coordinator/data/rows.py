@@ -1,4 +1,4 @@
-"""Rows for a model that is there already: to predict, and to evaluate, a batch at a time."""
+"""Rows for a trained model: to predict and to evaluate, batch by batch."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ FAR_AWAY = 1_000.0
 
 @dataclass(frozen=True, eq=False)
 class LabelledRows:
-    """Rows ready for the network, and what is right: `inputs` (rows, inputs) scaled, `targets` (rows, outputs)
+    """Rows ready for the network, and their targets: `inputs` (rows, inputs) scaled, `targets` (rows, outputs)
     encoded, `labels` (rows,) the class indices where the targets are classes. `notes` say what was assumed."""
 
     inputs: Floats
@@ -52,7 +52,7 @@ def open_rows(
     """Open a table for a model. With `labelled`, each batch has its targets, and rows without one are left out.
 
     Raises:
-        UserError: the rows can't be read, or are not what the model takes.
+        UserError: the rows cannot be read, or are not what the model takes.
     """
     place = place_of(source)
     with opened(source, place) as packed:
@@ -147,7 +147,7 @@ def _match(records: Records, encoding: Encoding, options: TableOptions, first: C
 
 
 def encoded(encoding: Encoding, batch: Batch, rows: Rows) -> Floats:
-    """Return a batch as the input neurons get it. Raises `UserError` for numbers beyond what can be computed with."""
+    """Return a batch as the input neurons get it. Raises `UserError` for numbers that are too large."""
     with np.errstate(over="ignore"):
         inputs = encoding.encode_rows(batch.rows)
     finite = np.isfinite(inputs).all(axis=1)
@@ -179,7 +179,7 @@ def read_labelled(
     The target's column is `target`, or the one with the model's name for it, or the last.
 
     Raises:
-        UserError: they can't be read, or their features or classes are not the model's.
+        UserError: they cannot be read, or their features or classes are not the model's.
     """
     if target is not None:
         options = TableOptions(**{**vars(options), "target": target})

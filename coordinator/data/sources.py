@@ -37,12 +37,12 @@ def load_dataset(
     Args:
         name: what to load.
         data: the file of `semeion`; without it the set is fetched from OpenML.
-        target: the target's column or array, before what `options` say.
+        target: the target's column or array, unless `options` name one.
         target_kind: what the targets of a file are, where the rule in `targets.py` would not see it.
-        options: what the user said about the table.
+        options: the user's overrides for reading the table.
 
     Raises:
-        UserError: no such data set or file, or nothing can be learnt from it.
+        UserError: no such data set or file, or it cannot be used for training.
     """
     return dataset_from(load_table(name, data=data, target=target, options=options), target_kind)
 
@@ -53,7 +53,7 @@ def load_table(
     """Load as `load_dataset` does, before it is decided what the targets are.
 
     Raises:
-        UserError: no such data set or file, or it can't be read.
+        UserError: no such data set or file, or it cannot be read.
     """
     if target is not None:
         options = replace(options, target=target)

@@ -1,4 +1,4 @@
-"""What every source gives: columns to learn from, and targets about which nothing has been decided yet."""
+"""The table that every source gives: columns of inputs, and targets whose kind is not decided yet."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class TableColumn:
 
 @dataclass(frozen=True)
 class ColumnFacts:
-    """What is reported of a column of the source, used or not."""
+    """Facts about a column of the source, used or not."""
 
     name: str
     kind: ColumnKind
@@ -35,9 +35,9 @@ class ColumnFacts:
 
 @dataclass(frozen=True)
 class TableFacts:
-    """What is reported of a source: how it is written, all its columns in order, and what a person should know.
+    """Facts about a source: how it is written, all its columns in order, and warnings.
 
-    `problems` keep the table from being learnt from.
+    With `problems`, `learn` refuses the table.
     """
 
     rows: int

@@ -32,14 +32,14 @@ from coordinator.data.table import ColumnFacts, Table, TableColumn, TableFacts
 from coordinator.errors import UserError
 
 USUAL_TARGETS = ("target", "class", "label")
-"""A column of one of these names is the target where no other is named; otherwise the last column is."""
+"""A column with such a name is the target, if no other is named; otherwise the last column is."""
 
 
 def read_text_table(path: Path, options: TableOptions) -> Table:
     """Read the table in a file of text cells, in any format that `records.py` knows.
 
     Raises:
-        UserError: the file can't be read or holds no table, with the line and the column where there is one.
+        UserError: the file cannot be read or holds no table, with the line and the column where there is one.
     """
     place = shown_path(path)
     with opened(path, place) as packed:
@@ -178,7 +178,7 @@ def _gathered(
 
 @contextlib.contextmanager
 def _collector_paused() -> Iterator[None]:
-    """Pause the collector of cycles: rows of cells hold none, and looking for them takes a third of the time."""
+    """Pause the collector of cycles: rows of cells hold none, and the search takes a third of the time."""
     running = gc.isenabled()
     gc.disable()
     try:
@@ -263,7 +263,7 @@ def _facts(
             facts.append(ColumnFacts(name, column.kind, column.missing, column.why))
             if column.kind == "date":
                 problems.append(
-                    f"{records.column(index)} holds dates, which are not numbers: leave it out with --ignore "
+                    f"{records.column(index)} contains dates, which are not numbers: leave it out with --ignore "
                     f"{_quoted(name)}, or turn it into numbers such as year, month or days since the first"
                 )
             elif column.kind == "ignored":

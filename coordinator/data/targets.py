@@ -221,7 +221,7 @@ def _as_text(table: Table) -> TextCells:
         return table.targets
     numbers = np.asarray(table.targets)
     if numbers.shape[1] > 1:
-        raise UserError(f"{table.place}: {numbers.shape[1]} target columns can't name a class; one column is needed")
+        raise UserError(f"{table.place}: {numbers.shape[1]} target columns cannot name a class; one column is needed")
     values, codes = np.unique(numbers[:, 0], return_inverse=True)
     return TextCells(tuple(_number_name(float(value)) for value in values), codes.astype(np.int64))
 

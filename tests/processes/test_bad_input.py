@@ -1,4 +1,4 @@
-"""What can't be done is said in one line, with exit 2, and leaves no process and no folder of a run."""
+"""A command that cannot work prints one line, exits with 2, and leaves no process and no folder of a run."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ BAD: dict[str, tuple[list[str], str]] = {
     "an infinity": (["learn", "inf.csv"], "line 6"),
     "one class only": (["learn", "one.csv"], "one.csv"),
     "an unknown data set": (["learn", "irsi"], "iris"),
-    "layers that don't fit": (["learn", "iris", "--layers", "5,3,3"], "4-3-3"),
-    "outputs that don't fit": (["learn", "iris", "--layers", "4,3,2"], "3"),
+    "layers that do not fit": (["learn", "iris", "--layers", "5,3,3"], "4-3-3"),
+    "outputs that do not fit": (["learn", "iris", "--layers", "4,3,2"], "3"),
     "no epochs": (["learn", "iris", "--epochs", "0"], "--epochs"),
     "negative epochs": (["learn", "iris", "--epochs", "-3"], "--epochs"),
     "epochs that are no number": (["learn", "iris", "--epochs", "many"], "--epochs"),
@@ -132,7 +132,7 @@ def test_as_many_open_files_as_are_needed_are_enough(bench: Bench) -> None:
 
 
 def test_a_path_of_temporary_files_that_is_too_long_leaves_no_run(bench: Bench) -> None:
-    """Sockets can't have it: one line that says what to set."""
+    """Sockets cannot have it: one line that says what to set."""
     long = bench.sockets / ("d" * 100)
     long.mkdir()
     program = bench.start("coordinator", "learn", "xor", environment={"TMPDIR": str(long)})

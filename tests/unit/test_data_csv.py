@@ -54,7 +54,7 @@ def refusal(folder: Path, text: str | bytes, **arguments: str) -> str:
 def test_what_is_written_is_read_bit_for_bit(
     tmp_path: Path, data: list[tuple[list[float], str]], header: bool, dialect: tuple[str, Literal[0, 1], str]
 ) -> None:
-    """Any finite float64 and any class name survive the file, whatever the delimiter, the quotes and the line ends."""
+    """Any finite float64 and any class name survive the file, with every delimiter, quotes and line ends."""
     text = io.StringIO()
     delimiter, quoting, line_end = dialect
     writer = csv.writer(text, delimiter=delimiter, quoting=quoting, lineterminator=line_end)
@@ -153,7 +153,7 @@ def test_targets_are_classes_or_numbers_by_the_rule(
 
 
 def test_the_rule_can_be_overruled(tmp_path: Path) -> None:
-    """Whoever knows better says whether targets are classes or numbers."""
+    """The user can override whether targets are classes or numbers."""
     path = write(tmp_path, "1,3\n2,4\n3,4\n")
     assert load_dataset(path).classes == ("3", "4")
     assert load_dataset(path, target_kind="numbers").numbers is not None
@@ -190,13 +190,13 @@ def test_the_contents_have_a_hash(tmp_path: Path) -> None:
         ("1\n2\n", "FILE: has one column; at least one input beside the target is needed (comma, ; or tab)"),
         ("1,2,x\n3,y\n", "FILE, line 2: has 2 columns where the first line has 3"),
         ("1,2,x\n3,4,5,y\n", "FILE, line 2: has 4 columns where the first line has 3"),
-        ("a,b,c\n1,2,x\n3,oops,y\n", "FILE, line 3, column 2 ('b'): 'oops' where a number belongs"),
-        ("1,2,x\n\n3,oops,y\n", "FILE, line 3, column 2: 'oops' where a number belongs"),
-        ("5.1,oops,x\n3,4,y\n", "FILE, line 1, column 2: 'oops' where a number belongs"),
-        ("1,2,x\n3,1_000,y\n", "FILE, line 2, column 2: '1_000' where a number belongs"),
-        ("1,2,x\n3,#REF!,y\n", "FILE, line 2, column 2: '#REF!' where a number belongs"),
+        ("a,b,c\n1,2,x\n3,oops,y\n", "FILE, line 3, column 2 ('b'): expected a number, not 'oops'"),
+        ("1,2,x\n\n3,oops,y\n", "FILE, line 3, column 2: expected a number, not 'oops'"),
+        ("5.1,oops,x\n3,4,y\n", "FILE, line 1, column 2: expected a number, not 'oops'"),
+        ("1,2,x\n3,1_000,y\n", "FILE, line 2, column 2: expected a number, not '1_000'"),
+        ("1,2,x\n3,#REF!,y\n", "FILE, line 2, column 2: expected a number, not '#REF!'"),
         ("1,2,x\n-inf,3,y\n", "FILE, line 2, column 1: is not finite (NaN or infinity), a number is needed"),
-        ("1,1.5\n2,oops\n", "FILE, line 2, column 'column 2': 'oops' where a number belongs"),
+        ("1,1.5\n2,oops\n", "FILE, line 2, column 'column 2': expected a number, not 'oops'"),
         ("1,1.5\n2,inf\n", "FILE, line 2, column 'column 2': is not finite (NaN or infinity)"),
         ("1,1.5\n2,nan\n", "FILE: has 1 row of data with a target (of 2), at least 2 are needed"),
         ("1,x\n2,\n", "FILE: has 1 row of data with a target (of 2), at least 2 are needed"),

@@ -67,7 +67,7 @@ def test_scaling_is_scikit_learns(inputs: Any) -> None:
         np.testing.assert_allclose(prepared.train_inputs, scaler.fit_transform(inputs), rtol=1e-9, atol=1e-9)
 
 
-def test_scaling_is_learnt_from_the_training_rows_alone() -> None:
+def test_scaling_is_learned_from_the_training_rows_alone() -> None:
     """What is held out has no part in offset and scale."""
     for seed in range(3):
         prepared = prepare(load_dataset("iris"), seed=seed, test_fraction=0.2)
@@ -77,7 +77,7 @@ def test_scaling_is_learnt_from_the_training_rows_alone() -> None:
 
 
 def test_each_set_has_its_own_rule() -> None:
-    """A pixel of digits is divided by 16 whatever the rows hold; xor stays as it is; the rest is standardised."""
+    """A pixel of digits is always divided by 16; xor stays as it is; the rest is standardised."""
     digits = load_dataset("digits")
     for scaling in (None, "range"):
         made = prepare(digits, seed=0, test_fraction=0.2, scaling=scaling).encoding
@@ -183,7 +183,7 @@ def test_json_keeps_everything_bit_for_bit(offset: list[float], names: list[str]
     ],
 )
 def test_damaged_encodings_are_refused(change: dict[str, Any]) -> None:
-    """Whatever is of another type, missing, unknown or does not fit the rest is refused in one line."""
+    """An entry of another type, a missing or unknown one, or one that does not fit the rest is refused in one line."""
     with pytest.raises(UserError, match="damaged"):
         Encoding.from_json(encoding().to_json() | change)
 

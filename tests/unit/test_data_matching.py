@@ -1,4 +1,4 @@
-"""Other tables than the one that was learnt from, and tables that were written by a program: nothing is lost or mixed up."""
+"""Tables for a trained model, and tables that pandas writes: no column is lost or mixed up."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def mixed(tmp_path: Path) -> tuple[Path, Encoding]:
 
 
 def test_the_encoding_is_scikit_learns(tmp_path: Path) -> None:
-    """One function of NumPy gives what OneHotEncoder, SimpleImputer and StandardScaler give, and needs none of them."""
+    """`expand` computes the same as OneHotEncoder, SimpleImputer and StandardScaler."""
     path, _ = mixed(tmp_path)
     dataset = load_dataset(str(path))
     prepared = prepare(dataset, seed=0, test_fraction=0.0)
@@ -60,7 +60,7 @@ def _order(prepared: Any, dataset: Any) -> Any:
 def test_answers_do_not_depend_on_the_order_of_columns(
     tmp_path_factory: pytest.TempPathFactory, order: list[int], upper: bool, extra: bool
 ) -> None:
-    """The training file with its columns in another order gives the network the same rows."""
+    """The training file with its columns in another order gives the same rows for the network."""
     path, encoding = mixed(tmp_path_factory.mktemp("order"))
     rows = [line.split(",") for line in path.read_text().splitlines()]
     shuffled = [[row[index] for index in order] + ["9"] * extra for row in rows]
@@ -75,7 +75,7 @@ def test_answers_do_not_depend_on_the_order_of_columns(
 
 
 def test_what_is_assumed_of_new_rows_is_said(tmp_path: Path) -> None:
-    """Cells that are filled in, texts that are new and rows without a target are counted."""
+    """Filled cells, new texts and rows without a target are counted."""
     _, encoding = mixed(tmp_path)
     path = write(tmp_path, "Size,colour,new,kind\n1.5,RED,True,p\n,green,False,q\n2.5,white,True,?\n", "new")
     notes = read_labelled(str(path), encoding).notes
@@ -87,7 +87,7 @@ def test_what_is_assumed_of_new_rows_is_said(tmp_path: Path) -> None:
 
 
 def test_a_fault_of_the_output_is_not_the_files(tmp_path: Path) -> None:
-    """An error in the code that takes the rows, such as a full disk, stays what it is."""
+    """An error in the code that uses the rows, such as a full disk, is not reported as an error of the file."""
     path, encoding = mixed(tmp_path)
     with pytest.raises(OSError, match="full"), open_rows(path, encoding) as rows:
         for _ in rows:
@@ -111,7 +111,7 @@ CELLS = st.one_of(
 def test_a_written_table_is_found_again(
     tmp_path_factory: pytest.TempPathFactory, columns: list[list[Any]], delimiter: str, encoding: str, end: str
 ) -> None:
-    """In any dialect and encoding, each column holds the cells that were written, or the report says why it is left out."""
+    """In any dialect and encoding, each column has the cells that were written, or the report says why it is left out."""
     names = [f"column of {letter}" for letter in "abcd"[: len(columns)]]
     file = io.StringIO(newline="")
     writer = csv.writer(file, delimiter=delimiter, lineterminator=end)

@@ -98,7 +98,7 @@ def test_images_are_flattened_and_inputs_may_be_named(tmp_path: Path) -> None:
         ),
         ({"X": X, "y": [1, 1, 1]}, "FILE: all rows are of the one class '1'; at least two classes are needed"),
         ({"X": X[:1], "y": [1]}, "FILE: has 1 row of data, at least 2 are needed"),
-        ({"X": X.astype(str), "y": [0, 1, 1]}, "FILE: array 'X' holds text where numbers belong"),
+        ({"X": X.astype(str), "y": [0, 1, 1]}, "FILE: array 'X' holds text, not numbers"),
         (
             {"X": X * np.inf, "y": [0, 1, 1]},
             "FILE, row 1, column 1: is not finite (infinity), a number is needed",

@@ -71,7 +71,7 @@ def test_one_row_is_enough() -> None:
         ("1,2,3\n", "standard input: has 3 columns, the model takes 2 (length, width)"),
         ("1\n", "standard input: has 1 columns, the model takes 2 (length, width)"),
         ("1,2\n3\n", "standard input, line 2: has 1 columns where the first line has 2"),
-        ("1,2\n3,x\n", "standard input, line 2, column 2: 'x' where a number belongs"),
+        ("1,2\n3,x\n", "standard input, line 2, column 2: expected a number, not 'x'"),
         ("length,width\n1,nan\n", "standard input, line 2, column 2 ('width'): is not finite"),
         ("length,widht\n1,2\n", "standard input: has no column 'width'; did you mean 'widht'?"),
         ("length,width\n", "standard input: holds only a header"),
@@ -125,7 +125,7 @@ def test_npz_rows_are_read(tmp_path: Path) -> None:
 
 
 def test_a_semeion_model_reads_a_semeion_file(tmp_path: Path) -> None:
-    """Predicting needs no other file than the one that was learnt from."""
+    """Predicting needs no other file than the one that was learned from."""
     path = tmp_path / "semeion.data"
     path.write_text(
         "".join("0 1 " * 128 + " ".join(str(int(c == digit)) for c in range(10)) + "\n" for digit in (3, 5))
@@ -185,7 +185,7 @@ def test_bundled_sets_evaluate_a_model_of_their_own() -> None:
         ("1,2,3,x\n", FLOWERS, "has 4 columns, the model takes 2 (length, width)"),
         ("length,width\n1,2\n", FLOWERS, "has no column 'species' for the target"),
         ("length,width,species\n1,2,\n", FLOWERS, "holds no rows of data with a target"),
-        ("1,2,x\n", PRICES, "line 1, column 'price': 'x' where a number belongs"),
+        ("1,2,x\n", PRICES, "line 1, column 'price': expected a number, not 'x'"),
     ],
 )
 def test_labelled_rows_that_do_not_fit_are_refused(tmp_path: Path, text: str, encoding: Encoding, message: str) -> None:

@@ -1,4 +1,4 @@
-"""Tables as people have them: files, kinds of columns, targets, and what is said about them."""
+"""Tables from many programs: files, kinds of columns, targets, and the report about them."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ FILES: dict[str, tuple[str | bytes, dict[str, Any]]] = {
 
 @pytest.mark.parametrize("kind", FILES)
 def test_files_of_every_kind_hold_the_same_table(kind: str, tmp_path: Path) -> None:
-    """However a table is written, its numbers and classes are those that were written, and the report says how it was."""
+    """In every notation, numbers and classes are read as they were written, and the report names the notation."""
     content, facts = FILES[kind]
     path = write(tmp_path, content)
     dataset = load_dataset(str(path))
@@ -119,7 +119,7 @@ def test_files_of_every_kind_hold_the_same_table(kind: str, tmp_path: Path) -> N
 
 
 def test_parquet_holds_the_same_table(tmp_path: Path) -> None:
-    """A Parquet file is read as its numbers are; a float of 32 bits is the same number."""
+    """Parquet keeps its numbers, also floats of 32 bits."""
     duckdb = pytest.importorskip("duckdb")
     path = tmp_path / "table"
     values = ", ".join(f"({a}::DOUBLE, {b}::FLOAT, '{c}', NULL::INT)" for a, b, c in NUMBERS)
@@ -136,7 +136,7 @@ def test_parquet_holds_the_same_table(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress], ids=["plain", "gzip", "bzip2"])
 def test_svmlight_is_read_packed_or_not(tmp_path: Path, pack: Callable[[bytes], bytes]) -> None:
-    """Sparse rows are read whole, to learn and to predict; a file that is cut off is refused."""
+    """Sparse rows are read for learning and predicting; a truncated file is refused."""
     content = pack(b"1 1:5.1 2:3.5\n2 1:7\n1 2:3\n2 1:6.4 2:3.1\n")
     path = write(tmp_path, content)
     dataset = load_dataset(str(path))
@@ -146,7 +146,7 @@ def test_svmlight_is_read_packed_or_not(tmp_path: Path, pack: Callable[[bytes], 
     assert read_rows(path, encoding).tolist() == dataset.inputs.tolist()
     if pack is not bytes:
         for read in (load_dataset, lambda name: read_rows(Path(name), encoding)):
-            with pytest.raises(UserError, match="can't be unpacked"):
+            with pytest.raises(UserError, match="cannot be unpacked"):
                 read(str(write(tmp_path, content[:-9], "cut")))
 
 
@@ -155,7 +155,7 @@ def test_svmlight_is_read_packed_or_not(tmp_path: Path, pack: Callable[[bytes], 
     [("cp1252", "“é” µm", "cp1252"), ("latin-1", "espèce", "latin-1"), ("utf-8", "espèce", "utf-8")],
 )
 def test_bytes_that_are_not_utf_8_are_read(tmp_path: Path, encoding: str, name: str, found: str) -> None:
-    """A name with letters beyond ASCII is what was written, in the encodings that spreadsheets export."""
+    """A name with letters beyond ASCII is read in all encodings that spreadsheets export."""
     path = write(tmp_path, text().replace("length", name).encode(encoding))
     assert load_dataset(str(path)).feature_names == (name, "width")
     assert report_of(path).facts.encoding == found
@@ -167,7 +167,7 @@ def test_bytes_that_are_not_utf_8_are_read(tmp_path: Path, encoding: str, name: 
     ids=["counted", "even", "years", "from 1"],
 )
 def test_numbers_may_be_names(tmp_path: Path, header: str) -> None:
-    """A header of numbers is a header where its columns hold something else."""
+    """A header of numbers is a header if the columns contain something else."""
     rows = "".join(f"{n / 7:.4f},{n / 3:.4f},{n / 9:.4f},{'ab'[n % 2]}\n" for n in range(1, 13))
     dataset = load_dataset(str(write(tmp_path, f"{header}\n{rows}")))
     assert dataset.feature_names == tuple(header.split(","))[:3]
@@ -195,7 +195,7 @@ COLUMNS: dict[str, tuple[list[str], str, int, int]] = {
 
 @pytest.mark.parametrize("kind", COLUMNS)
 def test_columns_are_of_the_kind_that_a_person_sees(kind: str, tmp_path: Path) -> None:
-    """Each kind of column gets its inputs; one that is left out is said."""
+    """Each kind of column gets its inputs; the report names a column that is left out."""
     cells, expected, inputs, missing = COLUMNS[kind]
     path = write(tmp_path, "a,b,y\n" + "".join(f"{cell},{n * n % 7},{'pq'[n % 2]}\n" for n, cell in enumerate(cells)))
     report = report_of(path)
@@ -217,7 +217,7 @@ def test_ids_are_left_out_by_their_name(tmp_path: Path, name: str) -> None:
 
 
 def test_dates_are_refused_with_what_to_do(tmp_path: Path) -> None:
-    """`data` shows a date; learning from it is refused, and goes on without it."""
+    """`data` shows a date; learn refuses it, and accepts the table without it."""
     path = write(tmp_path, "day,b,y\n" + "".join(f"2024-01-{n + 1:02d},{n % 5}.5,{'pq'[n % 2]}\n" for n in range(12)))
     with pytest.raises(UserError, match=r"column 1 \('day'\) holds dates.*--ignore day"):
         prepare(load_dataset(str(path)), seed=0, test_fraction=0.2)
@@ -225,7 +225,7 @@ def test_dates_are_refused_with_what_to_do(tmp_path: Path) -> None:
 
 
 def test_pixels_that_never_vary_stay_in_arrays(tmp_path: Path) -> None:
-    """A pixel that is always 0 is a place in the picture; NaN in arrays is filled in."""
+    """A constant pixel stays an input; NaN in arrays is filled in."""
     pictures = np.zeros((10, 2, 2))
     pictures[:, 0, 1] = np.arange(10)
     pictures[3, 1, 1] = np.nan
@@ -242,9 +242,9 @@ def test_pixels_that_never_vary_stay_in_arrays(tmp_path: Path) -> None:
         (b"PK\x03\x04cut off", {}, "is a zip file that is broken or cut off"),
         (zipped("xl/workbook.xml", b"<x/>"), {}, "is an Excel workbook"),
         (b"\x80\x04\x95", {}, "is a Python pickle, which is never loaded"),
-        (gzip.compress(PLAIN)[:40], {}, "can't be unpacked"),
+        (gzip.compress(PLAIN)[:40], {}, "cannot be unpacked"),
         ("<html><body>404</body></html>", {}, "is a web page or XML, not a table"),
-        ("a,b,y\n1,2,p\n3,#DIV/0!,q\n", {}, "line 3, column 2 ('b'): '#DIV/0!' where a number belongs"),
+        ("a,b,y\n1,2,p\n3,#DIV/0!,q\n", {}, "line 3, column 2 ('b'): expected a number, not '#DIV/0!'"),
         (text(), {"ignore": ("colour",)}, "--ignore: FILE has no column 'colour'"),
         (text(), {"inputs": ("kind",)}, "--inputs: 'kind' is the target"),
         (text(), {"target": "9"}, "has no column '9' for the target"),
@@ -255,7 +255,7 @@ def test_pixels_that_never_vary_stay_in_arrays(tmp_path: Path) -> None:
 def test_what_is_no_table_is_refused_in_one_line(
     tmp_path: Path, content: str | bytes, options: dict[str, Any], message: str
 ) -> None:
-    """The fault says what the file is, or where it is wrong, and what would be right."""
+    """The message says what the file is, or where it is wrong, and what would be right."""
     path = write(tmp_path, content)
     with pytest.raises(UserError) as caught:
         report_of(path, **options)
@@ -269,25 +269,25 @@ def test_what_is_no_table_is_refused_in_one_line(
         ("f\udce9.csv", "DATASET: the file's name 'f\\udce9.csv' is not UTF-8; rename the file"),
         ("x" * 300, "no data set 'xxx"),
         ("x" * 300 + ".csv", "File name too long"),
-        ("a\0b.csv", "can't be read (embedded null byte)"),
+        ("a\0b.csv", "cannot be read (embedded null byte)"),
     ],
 )
 def test_names_that_are_no_files_name_the_real_cause(name: str, message: str) -> None:
-    """A name in another encoding, or longer than any file's, is refused for what it is."""
+    """The message for a name in another encoding, or a name that is too long, gives the real cause."""
     with pytest.raises(UserError) as caught:
         inspect_data(resolve_settings({"dataset": name}, {}, None))
     assert message in str(caught.value)
 
 
 def test_a_run_is_named_after_a_file_with_a_long_name(tmp_path: Path) -> None:
-    """A file may have the longest name there is; the folder of its run is named after the beginning."""
+    """A file may have the longest possible name; the folder of its run has the beginning of that name."""
     path = write(tmp_path, text(), "\u00e9" * 125)
     directory = Job.from_flags({"dataset": str(path)}, None).create_run(tmp_path / "runs")
     assert directory.path.name.endswith("\u00e9" * 48)
 
 
 def test_the_user_overrules_what_was_found(tmp_path: Path) -> None:
-    """Every override changes what it names, and nothing else decides then."""
+    """Every override has its effect."""
     path = write(tmp_path, "1;2;x\n3;4;y\n5;-1;x\n")
     assert load_dataset(str(path), options=TableOptions(header=True)).feature_names == ("1", "2")
     assert load_dataset(str(path), options=TableOptions(target="first")).target_name == "column 1"
@@ -309,7 +309,7 @@ DOUBTFUL: dict[str, tuple[Callable[[int], str], str]] = {
 
 @pytest.mark.parametrize("doubt", DOUBTFUL)
 def test_suspicious_data_are_reported(doubt: str, tmp_path: Path) -> None:
-    """Data that may mislead are learnt from, and the report says why they may."""
+    """Suspicious data are accepted, and the report warns."""
     row, message = DOUBTFUL[doubt]
     path = write(tmp_path, "a,b,y\n" + "".join(row(n) + "\n" for n in range(60)))
     assert any(message in warning for warning in report_of(path).warnings)

@@ -1,4 +1,4 @@
-"""What predict prints, and how output that can't be written ends."""
+"""The output of predict, and output that cannot be written."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NAMES = ("[/low]", "[red]x[/red]", ":smile:", "\x1b[31mevil", "a" * 150)
 
 @pytest.fixture(autouse=True)
 def handler_of_sigterm() -> Iterator[None]:
-    """Put back what a command line changes in its process."""
+    """Restore the process's state that a command line changes."""
     before = signal.getsignal(signal.SIGTERM)
     yield
     signal.signal(signal.SIGTERM, before)
@@ -57,7 +57,7 @@ def batches_of(outputs: int) -> list[np.ndarray]:
 
 
 def test_every_format_prints_the_same_rows(capsys: pytest.CaptureFixture[str]) -> None:
-    """Two batches are one output: the rows are numbered through, and the classes are as they were written."""
+    """Two batches are one output: row numbers continue, and classes keep their text."""
     encoding, batches = encoding_of(NAMES, len(NAMES)), batches_of(len(NAMES))
     activities = np.concatenate(batches)
     as_csv = list(csv.reader(io.StringIO(printed("csv", encoding, batches, capsys))))
@@ -72,7 +72,7 @@ def test_every_format_prints_the_same_rows(capsys: pytest.CaptureFixture[str]) -
 
 
 def test_a_table_is_never_cut_and_steers_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
-    """Long classes stay whole, nothing in a class is markup, and control characters are shown as escapes."""
+    """Long classes are not cut, no text is markup, and control characters are escaped."""
     out = printed("table", encoding_of(NAMES, len(NAMES)), batches_of(len(NAMES)), capsys)
     heading, *rows = out.splitlines()
     assert heading.split()[2:5] == list(NAMES[:3])
@@ -84,7 +84,7 @@ def test_a_table_is_never_cut_and_steers_no_terminal(capsys: pytest.CaptureFixtu
 
 
 def test_of_many_classes_the_best_are_shown(capsys: pytest.CaptureFixture[str]) -> None:
-    """With more classes than fit a line a row has its class and the five best."""
+    """With many classes, a row has its class and the five best."""
     names = tuple(f"class{n}" for n in range(30))
     out = printed("table", encoding_of(names, 30), batches_of(30), capsys)
     assert out.splitlines()[1].split(maxsplit=2)[:2] == ["1", "class29"]
@@ -100,7 +100,7 @@ def test_numbers_are_printed_in_their_units(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_no_rows_are_valid_json(capsys: pytest.CaptureFixture[str]) -> None:
-    """An output without a batch is whole all the same."""
+    """An output without a batch is complete too."""
     assert json.loads(printed("json", encoding_of(None, 1), [], capsys)) == {"predictions": [], "rows": 0}
 
 
@@ -111,7 +111,7 @@ TABLE = "a,b,kind\n" + "".join(f"{n % 5}.5,{n % 3}.5,{'pq'[n % 2]}\n" for n in r
 def test_a_full_disk_ends_with_one_line(
     arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Output that can't be written is exit code 1 and a line that says why."""
+    """If output cannot be written, the exit code is 1 and one line says why."""
     path = tmp_path / "t.csv"
     path.write_text(TABLE)
     with Path("/dev/full").open("w") as full:
@@ -126,7 +126,7 @@ def test_a_full_disk_ends_with_one_line(
 def test_closed_outputs_end_with_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """Without a standard output there is nothing to print to, and that is said."""
+    """A closed standard output is an error in one line."""
     path = tmp_path / "t.csv"
     path.write_text(TABLE)
     monkeypatch.setattr(sys, "stdout", None)
@@ -150,7 +150,7 @@ def test_what_an_encoding_lacks_is_an_escape(tmp_path: Path, monkeypatch: pytest
 
 @pytest.mark.parametrize("already", ["data", "other"])
 def test_save_replaces_no_file_but_a_model(already: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    """A model is never written over the data, nor over any file that is no model."""
+    """A model never replaces the data, or any file that is not a model."""
     path = tmp_path / "t.csv"
     path.write_text(TABLE)
     target = path if already == "data" else tmp_path / "notes"

@@ -54,7 +54,7 @@ def test_flags_win_over_the_environment_that_over_the_file_that_over_defaults(tm
 
 
 def test_nothing_asked_for_is_digits() -> None:
-    """Without any setting digits are learnt, with a network of 64-12-10 logistic neurons."""
+    """Without any setting digits are learned, with a network of 64-12-10 logistic neurons."""
     made = network()
     assert made.layers == (64, 12, 10)
     assert made.activations == ("identity", "logistic", "logistic")
@@ -135,9 +135,9 @@ WRONG = [
     ("seed", str(2**63), "a whole number from 0 to 9223372036854775807, not '9223372036854775808'"),
     ("group_size", "0", "a whole number from 1 to 65,536, layer or auto, not '0'"),
     ("delimiter", "and", "one character, or comma, semicolon, tab, space or pipe, not 'and'"),
-    ("decimal", ";", "the decimal mark of numbers, . or , (point or comma), not ';'"),
-    ("encoding", "x" * 41, f"the encoding of a text file, as utf-8, cp1252 or latin-1, not {'x' * 37 + '...'!r}"),
-    ("header", "maybe", "whether the first row holds the names, yes or no, not 'maybe'"),
+    ("decimal", ";", ". or , (point or comma), not ';'"),
+    ("encoding", "x" * 41, f"a name such as utf-8, cp1252 or latin-1, not {'x' * 37 + '...'!r}"),
+    ("header", "maybe", "yes or no, not 'maybe'"),
     ("wiring", "mesh", "auto, broker or direct, not 'mesh'"),
     ("group_size", "all", "a whole number from 1 to 65,536, layer or auto, not 'all'"),
     ("microbatches", "0", "a whole number from 1 to 64, not '0'"),
@@ -171,7 +171,7 @@ def test_a_wrong_value_names_its_place_and_what_is_right(name: str, value: str, 
 
 
 def test_the_tests_know_every_setting() -> None:
-    """A new setting can't be forgotten here: each is wrong in some way above, but for names and paths."""
+    """A new setting cannot be forgotten here: each has a wrong value above, except names and paths."""
     assert {name for name, _, _ in WRONG} | {"dataset", "data", "target", "na", "ignore", "inputs"} == set(
         LearnSettings.model_fields
     )
