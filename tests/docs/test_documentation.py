@@ -58,13 +58,13 @@ ONLINE = "coordinator learn iris --batch-size 1 --learning-rate 0.5 --epochs"
 STANDS_FOR = {
     "make learn": ("coordinator learn digits --group-size layer", {r"\b86(?= nodes connected| hosted neurons)": "3"}),
     f"{ONLINE} 40 --name undisturbed": (
-        f"{ONLINE} 20 --name undisturbed",
-        {r"\b40 epochs, 4,800 steps": "20 epochs, 2,400 steps"},
+        f"{ONLINE} 10 --name undisturbed",
+        {r"\b40 epochs, 4,800 steps": "10 epochs, 1,200 steps"},
     ),
-    f"{ONLINE} 40 --name killed": (f"{ONLINE} 20 --name killed", {}),
+    f"{ONLINE} 40 --name killed": (f"{ONLINE} 10 --name killed", {}),
 }
 """Shorter commands that are typed instead of commands that take a minute, and how they change the output. The digits learn in
-three processes instead of 86, with the same losses; a run that a person needs time to disturb is half as long.
+three processes instead of 86, with the same losses; a run that a person needs time to disturb is a quarter as long.
 """
 
 SESSIONS = [path for path in TYPED if any(command.text not in ELSEWHERE for command in commands_of(path))]
