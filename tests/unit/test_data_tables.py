@@ -219,7 +219,7 @@ def test_ids_are_left_out_by_their_name(tmp_path: Path, name: str) -> None:
 def test_dates_are_refused_with_what_to_do(tmp_path: Path) -> None:
     """`data` shows a date; learn refuses it, and accepts the table without it."""
     path = write(tmp_path, "day,b,y\n" + "".join(f"2024-01-{n + 1:02d},{n % 5}.5,{'pq'[n % 2]}\n" for n in range(12)))
-    with pytest.raises(UserError, match=r"column 1 \('day'\) holds dates.*--ignore day"):
+    with pytest.raises(UserError, match=r"column 1 \('day'\) contains dates.*--ignore day"):
         prepare(load_dataset(str(path)), seed=0, test_fraction=0.2)
     assert report_of(path, ignore=("day",)).inputs == 1
 

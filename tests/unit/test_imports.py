@@ -45,7 +45,7 @@ KNOWN_IMPURE = {
     "coordinator.data.arrays": {"io"},
     "coordinator.data.prepared": {"pathlib"},
     "neuron_node.shell": {"signal", "time"},
-    "neuron_node.wiring": {"resource", "zmq"},
+    "neuron_node.wiring": {"os", "resource", "zmq"},
 }
 """Today's exceptions: modules that machines reach, and what these modules import of WORLD."""
 

@@ -259,7 +259,7 @@ def test_settings_survive_json() -> None:
             {"layers": "63,12,10"},
             "the first of the layers has 63 neurons, digits has 64 inputs; 64-12-10 would fit",
         ),
-        ({"layers": "64,12,9"}, "9 outputs don't fit the 10 classes of digits: 10 are needed"),
+        ({"layers": "64,12,9"}, "9 outputs do not fit the 10 classes of digits: 10 are needed"),
         (
             {"loss": "cross_entropy", "output_activation": "tanh"},
             "cross_entropy needs classes and logistic outputs, not tanh outputs; take squared_error",
