@@ -22,10 +22,19 @@ from neuron_node import __version__
 COMMANDS = {
     "learn": ("learn", "Train a network on this machine, with one process per group (by default, one per neuron)."),
     "serve": ("serve", "Wait for the nodes of the network, train it, then stay up and answer requests."),
-    "verify": ("learn", "Train the same network as programs and as textbook matrices, and compare every number."),
+    "verify": (
+        "learn",
+        "Train the same network as programs and as textbook matrices, and compare every number of every step.",
+    ),
     "data": ("data", "Report what is understood of a data set, without training."),
-    "plan": ("plan", "Estimate what a network needs, and compare it with this machine."),
-    "bench": ("bench", "Measure steps per second of networks, of the bare wire under them, and of matrices."),
+    "plan": (
+        "plan",
+        "Estimate what a network needs (programs, open files, memory, messages) and compare it with this machine.",
+    ),
+    "bench": (
+        "bench",
+        "Measure steps per second of networks of programs, of the bare wire under them, and of matrices.",
+    ),
     "runs": ("runs", "List all runs, the oldest first."),
     "status": ("ask", "Show the state of the run and its figures so far."),
     "neurons": ("ask", "List all neurons: layer, state, and the program that each one runs in."),
