@@ -30,20 +30,33 @@ def accuracy(encoding: Encoding, activities: Floats, targets: Floats) -> float |
     return None if correct is None else float(np.mean(correct))
 
 
+def balanced_accuracy(encoding: Encoding, activities: Floats, targets: Floats) -> float | None:
+    """The mean over the classes that occur of the share of their rows that are right; None where targets are numbers."""
+    correct = batch_correct(encoding, activities, targets)
+    if correct is None:
+        return None
+    labels = encoding.decode_labels(targets)
+    rows = np.bincount(labels)
+    right = np.bincount(labels, weights=correct)
+    return float(np.mean(right[rows > 0] / rows[rows > 0]))
+
+
 def score(encoding: Encoding, activities: Floats, targets: Floats) -> dict[str, Any]:
     """Return the report of an evaluation as plain data.
 
-    For classes, it has `accuracy` and `classes` (name, precision, recall, f1 and support of each). For numbers, it has
-    `r2` and `mean_absolute_error` in the units of the targets, as means over the outputs. The other keys are None, and
-    so is R² with fewer than two rows.
+    For classes, it has `accuracy`, `balanced_accuracy` (the mean recall of the classes that occur) and `classes` (name,
+    precision, recall, f1 and support of each). For numbers, it has `r2` and `mean_absolute_error` in the units of the
+    targets, as means over the outputs. The other keys are None, and so is R² with fewer than two rows.
     """
     report: dict[str, Any] = {
         "accuracy": accuracy(encoding, activities, targets),
+        "balanced_accuracy": None,
         "classes": None,
         "r2": None,
         "mean_absolute_error": None,
     }
     if encoding.classes is not None:
+        report["balanced_accuracy"] = balanced_accuracy(encoding, activities, targets)
         report["classes"] = _class_report(encoding, activities, targets)
     else:
         report |= _number_report(encoding, activities, targets)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load, save
 
 from coordinator.data.encoding import Encoding
@@ -77,6 +77,17 @@ def sealed(content: bytes) -> bytes:
     place = _seal(content)
     digest = hashlib.sha256(_unsealed(content, place)).hexdigest().encode()
     return content[: place.start(1)] + digest + content[place.end(1) :]
+
+
+def is_model(path: Path) -> bool:
+    """Whether a file is a model, judged by its metadata."""
+    if not path.is_file():
+        return False
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return (file.metadata() or {}).get("format") in (FORMAT, FORMAT_OF_WEIGHTS_ALONE)
+    except (OSError, SafetensorError, ValueError):
+        return False
 
 
 def load_model(path: Path) -> Model:
@@ -163,9 +174,14 @@ def _encoding(path: Path, document: object) -> Encoding:
 def _parameters(path: Path, tensors: dict[str, np.ndarray], layers: tuple[int, ...]) -> Parameters:
     biases = tuple(tensors[f"layer{layer}.bias"] for layer in range(len(layers)))
     weights = tuple(tensors[f"layer{layer}.weight"] for layer in range(len(layers) - 1))
+    other = next((array.dtype for array in (*biases, *weights) if array.dtype != np.float64), None)
+    if other is not None:
+        raise UserError(
+            f"{path}: its numbers are {other}; models contain float64, as `coordinator learn --save` writes them"
+        )
     shapes = [array.shape for array in (*biases, *weights)]
     expected = [(size,) for size in layers] + list(itertools.pairwise(layers))
-    if shapes != expected or any(array.dtype != np.float64 for array in (*biases, *weights)):
+    if shapes != expected:
         raise UserError(f"{path}: its numbers do not have the shape of a {'-'.join(map(str, layers))} network")
     if not all(np.isfinite(array).all() for array in (*biases, *weights)):
         raise UserError(f"{path}: it holds a NaN or an infinity, so it was not trained to its end")

@@ -42,6 +42,8 @@ from neuron_node.fingerprint import fingerprint
 from neuron_node.frames import IDENTITY_LENGTH
 
 NAMES_TRIED = 1_000
+LABEL_CHARACTERS = 48
+"""The longest label in the name of a folder: a name has at most 255 bytes, and a character up to four."""
 LARGEST_JSON_BYTES = 64 * 1024 * 1024
 LAYOUT = 2
 """A config with a layout belongs to a run in which each JSON file and each line of events.jsonl has a checksum."""
@@ -364,5 +366,5 @@ def _locked(file: BinaryIO, how: int) -> bool:
 def _candidates(base: Path, name: str | None, label: str, numbered: bool) -> list[Path]:
     if name and not numbered:
         return [base / name]
-    stem = name or f"{time.strftime('%Y%m%d-%H%M%S')}-{label}"
+    stem = name or f"{time.strftime('%Y%m%d-%H%M%S')}-{label[:LABEL_CHARACTERS]}"
     return [base / (stem if attempt == 0 else f"{stem}-{attempt + 1}") for attempt in range(NAMES_TRIED)]

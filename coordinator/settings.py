@@ -15,11 +15,15 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from coordinator.data import PreparedData, TargetKind, load_dataset, prepare
+from coordinator.data.dataset import Dataset
 from coordinator.data.encoding import Encoding, Scaling
 from coordinator.data.limits import shown, shown_path
-from coordinator.data.sources import FILE_READERS
+from coordinator.data.options import TableOptions
+from coordinator.data.prepared import PreparedData, inspect, prepare
+from coordinator.data.report import DataReport
+from coordinator.data.sources import DATASET_NAMES, load_dataset
 from coordinator.data.suggestion import closest
+from coordinator.data.targets import TargetKind
 from coordinator.errors import UserError
 from coordinator.presets import (
     CAREFUL_LEARNING_RATE,
@@ -52,6 +56,29 @@ def _whole_numbers(value: object) -> object:
     return [value] if isinstance(value, int) and not isinstance(value, bool) else value
 
 
+def _names(value: object) -> object:
+    """Split `a,b` into a list of names."""
+    if isinstance(value, str):
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return value
+
+
+def _delimiter(value: object) -> object:
+    """Replace the name of a delimiter by the delimiter."""
+    names = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "space": " ", "blanks": " ", "pipe": "|"}
+    return names.get(value.lower(), value) if isinstance(value, str) else value
+
+
+def _mark(value: object) -> object:
+    """Replace the name of a decimal mark by the mark."""
+    return {"point": ".", "comma": ","}.get(value.lower(), value) if isinstance(value, str) else value
+
+
+def _yes_or_no(value: object) -> object:
+    """Replace true and false of TOML by yes and no."""
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else value
+
+
 def _not_bool(value: object) -> object:
     """Reject true and false, which Python would take for 1 and 0."""
     if isinstance(value, bool):
@@ -64,6 +91,7 @@ Sizes = Annotated[tuple[Neurons, ...], BeforeValidator(_whole_numbers)]
 Whole = Annotated[int, BeforeValidator(_not_bool)]
 Interval = Annotated[int, BeforeValidator(_not_bool), Field(ge=1, le=1_000_000)]
 Real = Annotated[float, BeforeValidator(_not_bool)]
+Names = Annotated[tuple[str, ...], BeforeValidator(_names)]
 
 
 class LearnSettings(BaseModel):
@@ -86,13 +114,45 @@ class LearnSettings(BaseModel):
         title="File of the data set semeion", default=None, description="the path of a file in Semeion's format"
     )
     target: str | None = Field(
-        title="Column to learn, by default the last one",
+        title="Column to learn, by default target, class or label, or else the last one",
         default=None,
         min_length=1,
         max_length=1000,
-        description="the name of a column",
+        description="the name of a column, first, last or a number",
     )
     target_kind: TargetKind = Field(title="Kind of the target", default="auto", description="auto, classes or numbers")
+    delimiter: Annotated[str | None, BeforeValidator(_delimiter)] = Field(
+        title="Delimiter of the columns",
+        default=None,
+        min_length=1,
+        max_length=1,
+        description="one character, or comma, semicolon, tab, space or pipe",
+    )
+    decimal: Annotated[Literal[".", ","] | None, BeforeValidator(_mark)] = Field(
+        title="Decimal mark of numbers", default=None, description=". or , (point or comma)"
+    )
+    encoding: str | None = Field(
+        title="Encoding of a text file",
+        default=None,
+        min_length=1,
+        max_length=40,
+        description="a name such as utf-8, cp1252 or latin-1",
+    )
+    header: Annotated[Literal["yes", "no"] | None, BeforeValidator(_yes_or_no)] = Field(
+        title="Whether the first row has the names of the columns", default=None, description="yes or no"
+    )
+    na: Names | None = Field(
+        title="Marks of missing values besides the usual ones",
+        default=None,
+        max_length=100,
+        description="texts such as -1 or none,unknown",
+    )
+    ignore: Names | None = Field(
+        title="Columns to leave out", default=None, description="names or numbers such as id,date"
+    )
+    inputs: Names | None = Field(
+        title="The only columns to use as inputs", default=None, description="names or numbers such as length,width"
+    )
     hidden: Sizes | None = Field(
         title="Hidden layers",
         default=None,
@@ -195,6 +255,20 @@ class LearnSettings(BaseModel):
         """The number of output neurons in `layers`, or None."""
         return None if self.layers is None else self.layers[-1]
 
+    @property
+    def table_options(self) -> TableOptions:
+        """The settings that override how a table is read."""
+        return TableOptions(
+            delimiter=self.delimiter,
+            decimal=self.decimal,
+            encoding=self.encoding,
+            header=None if self.header is None else self.header == "yes",
+            missing=self.na or (),
+            target=self.target,
+            ignore=self.ignore or (),
+            inputs=self.inputs or (),
+        )
+
 
 @dataclass(frozen=True)
 class _Source:
@@ -237,15 +311,24 @@ def prepare_data(settings: LearnSettings) -> PreparedData:
     Raises:
         UserError: the data set cannot be loaded, or does not fit the layers.
     """
-    dataset = load_dataset(
-        settings.dataset, data=settings.data, target=settings.target, target_kind=settings.target_kind
-    )
     return prepare(
-        dataset,
+        load(settings),
         seed=settings.seed,
         test_fraction=settings.test_fraction,
         outputs=settings.outputs,
         scaling=settings.scaling,
+    )
+
+
+def inspect_data(settings: LearnSettings) -> DataReport:
+    """Report on the data set of these settings, even if `learn` would refuse it. Raises `UserError`."""
+    return inspect(load(settings), seed=settings.seed, test_fraction=settings.test_fraction, scaling=settings.scaling)
+
+
+def load(settings: LearnSettings) -> Dataset:
+    """Load the data set of these settings. Raises `UserError`."""
+    return load_dataset(
+        settings.dataset, data=settings.data, target_kind=settings.target_kind, options=settings.table_options
     )
 
 
@@ -333,12 +416,18 @@ def _config(path: Path | None) -> _Source:
     if len(content) > CONFIG_BYTES:
         raise UserError(f"{place}: is larger than {CONFIG_BYTES:,} bytes, the limit for a file with settings")
     try:
-        values = tomllib.loads(content.decode("utf-8"))
+        values = tomllib.loads(content.decode("utf-8-sig"))
     except UnicodeDecodeError:
         raise UserError(f"{place}: is not UTF-8 text, so not TOML") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{place}: is not TOML ({' '.join(str(error).split())[:200]})") from None
-    for key in values:
+    # A flag's name will do.
+    values = {
+        key if key in LearnSettings.model_fields else key.replace("-", "_"): value for key, value in values.items()
+    }
+    for key, value in values.items():
+        if isinstance(value, dict) and key not in LearnSettings.model_fields:
+            raise UserError(f"{place}: settings stand at the top, not in a table [{key}]; take out that line")
         if key not in LearnSettings.model_fields:
             raise UserError(f"{place}: no setting {shown(key)}; {closest(key, list(LearnSettings.model_fields), 99)}")
     return _Source(_anchored(values, path.parent), {name: f"{name} in {place}" for name in values})
@@ -349,12 +438,17 @@ def _anchored(values: dict[str, Any], folder: Path) -> dict[str, Any]:
     paths = {}
     for name in ("data", "dataset"):
         value = values.get(name)
-        if isinstance(value, str) and value and (name == "data" or Path(value).suffix.lower() in FILE_READERS):
+        if isinstance(value, str) and value and (name == "data" or value not in DATASET_NAMES):
             paths[name] = str(folder / value)
     return values | paths
 
 
 def _validated(values: Mapping[str, object], labels: Mapping[str, str]) -> LearnSettings:
+    for name in ("dataset", "data"):
+        value = values.get(name)
+        # Python stands a surrogate for each byte of a file's name that is not UTF-8.
+        if value is not None and any("\ud800" <= character <= "\udfff" for character in str(value)):
+            raise UserError(f"{labels.get(name, name)}: the file's name {shown(value)} is not UTF-8; rename the file")
     try:
         return LearnSettings.model_validate(values)
     except ValidationError as error:

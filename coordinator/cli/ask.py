@@ -127,7 +127,7 @@ def why(name: str | None, runs: Path, as_json: bool, **where: Any) -> None:
         print_json(facts)
         return
     for depth, sentence in enumerate(facts["why"]):
-        results.print(f"{'  ' * depth}{sentence}", markup=False, soft_wrap=True)
+        results.print(f"{'  ' * depth}{sentence}")
 
 
 def _few(numbers: list[float], most: int = 6) -> str:
@@ -175,7 +175,7 @@ def logs(name: str, run_name: str | None, lines: int, runs: Path) -> None:
     except OSError as fault:
         raise UserError(f"{path} can't be read: {fault.strerror or fault}") from None
     for line in last:
-        results.print(line.rstrip("\n"), markup=False, soft_wrap=True)
+        results.print(line.rstrip("\n"))
 
 
 @click.command()

@@ -90,7 +90,7 @@ def bench(
     for case in cases:
         check_case(case)
     rows = []
-    with errors.status("starting") as status:
+    with errors.console().status("starting") as status:
         for number, case in enumerate(cases, start=1):
             before = f"{number} of {len(cases)}: {case.work}, batch {case.batch_size}, group {case.group_size}, "
 
@@ -129,7 +129,7 @@ def _settled(group_size: int | str, layers: tuple[int, ...], batch_size: int) ->
     if group_size != "auto":
         return group_size
     placement = place(layers, batch_size, this_machine())
-    errors.print(f"{'-'.join(map(str, layers))}, batch {batch_size}: {placement.told}", markup=False)
+    errors.print(f"{'-'.join(map(str, layers))}, batch {batch_size}: {placement.told}")
     return placement.group_size
 
 

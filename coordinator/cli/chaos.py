@@ -103,9 +103,9 @@ class RunChaos:
         for order in self._director.hear(event, facts, now):
             command(order)
         if event == "struck":
-            errors.print(_struck(facts), markup=False)
+            errors.print(_struck(facts))
         for sample in samples[known:]:
-            errors.print(f"chaos: recovered in {sample.seconds:.2f} s ({sample.kind})", markup=False)
+            errors.print(f"chaos: recovered in {sample.seconds:.2f} s ({sample.kind})")
         return event in ("struck", "released", "recovered") or (event == "ended" and bool(facts.get("chaos")))
 
     def figures(self) -> dict[str, Any]:

@@ -165,16 +165,21 @@ class Job:
         }
 
 
+def say_data(job: Job) -> None:
+    """Report what was understood of the data, before anything starts."""
+    if job.data.report is not None:
+        errors.print("\n".join(job.data.report.lines()))
+
+
 def say_placement(job: Job) -> None:
     """Print the choices for group size `auto` and wiring `auto`."""
     if job.placement is not None:
-        errors.print(job.placement.told, markup=False)
+        errors.print(job.placement.told)
     if job.settings.wiring == "auto" and "wiring" in job.settings.model_fields_set:
-        errors.print(told(job.wiring, job.network.layers, job.group_size, job.settings.nodes), markup=False)
+        errors.print(told(job.wiring, job.network.layers, job.group_size, job.settings.nodes))
 
 
 def _comparable(config: Mapping[str, Any]) -> Any:
-    """Return a config as JSON would give it back, without the name of the run."""
-    return json.loads(
-        json.dumps({**config, "settings": {**config["settings"], "name": None}}, sort_keys=True, default=str)
-    )
+    """Return a config as JSON would give it back, without the name of the run and settings that are None."""
+    settings = {key: value for key, value in config["settings"].items() if key != "name" and value is not None}
+    return json.loads(json.dumps({**config, "settings": settings}, sort_keys=True, default=str))

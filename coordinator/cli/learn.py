@@ -14,18 +14,23 @@ from typing import Any
 import click
 
 from coordinator.cli.chaos import Extras, RunChaos, check_identical, compared, extras_options, print_chaos
-from coordinator.cli.job import Job, say_placement
+from coordinator.cli.job import Job, say_data, say_placement
 from coordinator.cli.options import json_option, runs_option, settings_options
 from coordinator.cli.output import errors, print_json, print_table, say_all, shown
 from coordinator.cli.progress import watcher
 from coordinator.cli.resume import run_to_resume
+from coordinator.data.sources import exists
 from coordinator.disk import write_whole
 from coordinator.errors import JobError, UserError
 from coordinator.local.launcher import LocalRun, check_machine
 from coordinator.local.remains import remove_remains, remove_remains_of
+from coordinator.metrics import balanced_accuracy
+from coordinator.model_file import is_model, load_model
 from coordinator.needs import needs_of_run
+from coordinator.offline import forward
 from coordinator.run_directory import RunDirectory
 from coordinator.run_log import EventLog
+from coordinator.settings import LearnSettings
 from coordinator.wiring import check_relayed
 
 NOTED_HERE = ("ended", "put_aside", "delayed", "continued", "struck", "released")
@@ -41,11 +46,20 @@ def check_save(path: Path | None) -> None:
         raise UserError(
             f"--save: cannot write a model to {path}; give the path of a file in a folder that exists and is writable"
         )
+    if exists(path) and not is_model(path):
+        raise UserError(f"--save: {path} exists and is not a model, so it is not replaced; name another file")
+
+
+def check_not_data(save: Path | None, settings: LearnSettings) -> None:
+    """Refuse to write the model over the data. Raises `UserError`."""
+    for source in (settings.dataset, settings.data):
+        if save is not None and source is not None and save.exists() and exists(Path(source)) and save.samefile(source):
+            raise UserError(f"--save: {save} is the file with the data; name another file for the model")
 
 
 @click.command()
 @click.argument("dataset", required=False)
-@settings_options
+@settings_options()
 @click.option("--save", type=click.Path(path_type=Path), help="Write the trained model to this file (safetensors).")
 @click.option("--resume", metavar="RUN", help="Continue this run from its last snapshot, with its own settings.")
 @extras_options
@@ -63,7 +77,8 @@ def learn(
 ) -> None:
     """Train a network on this machine, with one process per group (by default, one per neuron).
 
-    DATASET is digits (the default), iris, wine, breast_cancer, xor, semeion, or the path of a CSV or NPZ file.
+    DATASET is digits (the default), iris, wine, breast_cancer, xor, semeion, or the path of a file: a table (CSV,
+    Parquet, JSON, ARFF, svmlight) or arrays (NPZ, NPY).
     """
     check_save(save)
     say_all(remove_remains())
@@ -82,15 +97,18 @@ def learn(
     else:
         job = Job.from_flags({"dataset": dataset, **flags}, config, spares=extras.spares, relayed=extras.relayed)
         nodes = job.nodes
+        check_not_data(save, job.settings)
         check_machine(job.needs(spares=extras.spares))
+        say_data(job)
         say_placement(job)
         directory = job.create_run(runs)
     result = _learnt(directory, nodes, extras)
     if job and extras.compare:
-        errors.print("training again without chaos", markup=False)
+        errors.print("training again without chaos")
         undisturbed = job.create_run(runs, name=f"{directory.path.name}-undisturbed", numbered=True)
         result |= compared(result, _learnt(undisturbed, nodes, Extras()))
         directory.write_json("result", result)
+    result |= _balanced(job, directory)
     _show(result, directory, save, as_json)
     check_identical(result)
 
@@ -101,13 +119,22 @@ def _show(result: dict[str, Any], directory: RunDirectory, save: Path | None, as
             write_whole(save, directory.model.read_bytes())
         except OSError as fault:
             raise JobError(
-                f"--save: the model can't be written to {save}: {fault.strerror or fault}; it is in {directory.model}"
+                f"--save: the model can't be written to {save}: {fault.strerror or fault}; the run has a copy: {directory.model}"
             ) from None
         result["model_path"] = str(save)
     if as_json:
         print_json(result)
     else:
         _print_result(result)
+
+
+def _balanced(job: Job | None, directory: RunDirectory) -> dict[str, Any]:
+    """Return the balanced accuracy of the held-out rows, if nearly all rows are of one class."""
+    if job is None or job.data.report is None or not job.data.report.one_class:
+        return {}
+    model = load_model(directory.model)
+    activities = forward(model, job.data.test_inputs)
+    return {"test_balanced_accuracy": balanced_accuracy(model.encoding, activities, job.data.test_targets)}
 
 
 def _learnt(directory: RunDirectory, nodes: int, extras: Extras) -> dict[str, Any]:
@@ -165,7 +192,7 @@ def _able_to_go_on(directory: RunDirectory) -> Iterator[None]:
     except KeyboardInterrupt:
         name = directory.path.name
         # The terminal has printed ^C: begin a new line.
-        errors.print(f"\ncontinue the run {name} with: coordinator learn --resume {name}", markup=False)
+        errors.print(f"\ncontinue the run {name} with: coordinator learn --resume {name}")
         raise click.Abort from None
 
 
@@ -212,12 +239,15 @@ def _quality(result: Mapping[str, Any]) -> list[tuple[str, str]]:
         figures = f"R² {shown(result['test_r2'])}, mean absolute error {shown(result['test_mean_absolute_error'])}"
         return [("held out", f"{figures}, loss {shown(result['test_loss'])}")]
     train, test = result["train_accuracy"], result["test_accuracy"]
-    return [("accuracy", f"held out {test:.4f}, training {train:.4f} (held-out loss {shown(result['test_loss'])})")]
+    lines = [("accuracy", f"held out {test:.4f}, training {train:.4f} (held-out loss {shown(result['test_loss'])})")]
+    if (balanced := result.get("test_balanced_accuracy")) is not None:
+        lines.append(("balanced accuracy", f"held out {balanced:.4f}"))
+    return lines
 
 
 @click.command()
 @click.argument("dataset", required=False)
-@settings_options
+@settings_options()
 @click.option(
     "--steps", type=click.IntRange(1, 100_000), default=20, show_default=True, help="Number of steps to compare."
 )
@@ -245,8 +275,10 @@ def verify(
         raise UserError("verify takes --group-sizes, such as 1,4,layer")
     sizes = [text.strip() for text in group_sizes.split(",")]
     jobs = [Job.from_flags({"dataset": dataset, **flags, "group_size": size}, config) for size in sizes]
-    for job in jobs:
+    for number, job in enumerate(jobs):
         check_machine(job.needs())
+        if number == 0:
+            say_data(job)
         say_placement(job)
     comparisons = []
     for size, job in zip(sizes, jobs, strict=True):

@@ -1,10 +1,13 @@
 """The command `coordinator` and its exit codes.
 
-Exit codes: 0 success, 1 the job failed, 2 wrong usage, 130 interrupted.
+Exit codes: 0 success, 1 the job failed, 2 wrong usage, 130 interrupted. The module of a command is imported when the
+command is given, so that help and short commands do not wait for the imports of other commands.
 """
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import logging
 import os
 import signal
@@ -12,20 +15,62 @@ import sys
 
 import click
 
-from coordinator.cli.ask import logs, neuron, neurons, status, stop, why
-from coordinator.cli.bench import bench
-from coordinator.cli.learn import learn, verify
-from coordinator.cli.output import errors
-from coordinator.cli.plan import plan
-from coordinator.cli.predict import evaluate, predict
-from coordinator.cli.runs import runs
-from coordinator.cli.serve import serve
+from coordinator.cli.output import errors, prepare_streams
 from coordinator.errors import JobError, UserError
 from coordinator.host import limit_of_memory
 from neuron_node import __version__
 
+COMMANDS = {
+    "learn": ("learn", "Train a network on this machine, with one process per group (by default, one per neuron)."),
+    "serve": ("serve", "Wait for the nodes of the network, train it, then stay up and answer requests."),
+    "verify": (
+        "learn",
+        "Train the same network as programs and as textbook matrices, and compare every number of every step.",
+    ),
+    "data": ("data", "Report what is understood of a data set, without training."),
+    "plan": (
+        "plan",
+        "Estimate what a network needs (programs, open files, memory, messages) and compare it with this machine.",
+    ),
+    "bench": (
+        "bench",
+        "Measure steps per second of networks of programs, of the bare wire under them, and of matrices.",
+    ),
+    "runs": ("runs", "List all runs, the oldest first."),
+    "status": ("ask", "Show the state of the run and its figures so far."),
+    "neurons": ("ask", "List all neurons: layer, state, and the program that each one runs in."),
+    "neuron": ("ask", "Show one neuron: its bias, the weights of its synapses, its last activity and error."),
+    "why": ("ask", "Show what blocks the run: which neuron waits for which, down to the cause."),
+    "logs": ("ask", "Print the log of a program of a local run."),
+    "predict": ("predict", "Predict the rows of a table."),
+    "evaluate": ("predict", "Measure how good the network is."),
+    "stop": ("ask", "Stop the service and all its nodes in order."),
+}
+"""The module of each command, and its line in the help of the group."""
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+
+class Commands(click.Group):
+    """A group that imports a command when it is needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
+        """Return the names, in the order of the table."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import a command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"coordinator.cli.{COMMANDS[cmd_name][0]}")
+        command: click.Command = getattr(module, cmd_name)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """Write the list of commands without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="coordinator")
 @click.option("--verbose", is_flag=True, help="Print more messages on stderr.")
 def cli(verbose: bool) -> None:
@@ -35,10 +80,6 @@ def cli(verbose: bool) -> None:
     )
 
 
-for _command in (learn, serve, verify, plan, bench, runs, status, neurons, neuron, why, logs, predict, evaluate, stop):
-    cli.add_command(_command)
-
-
 def _terminated(_number: int, _frame: object) -> None:
     raise KeyboardInterrupt
 
@@ -46,28 +87,49 @@ def _terminated(_number: int, _frame: object) -> None:
 def run(arguments: list[str] | None = None) -> int:
     """Run a command line and return its exit code. Errors of the user or the job are one line, never a traceback."""
     signal.signal(signal.SIGTERM, _terminated)
+    prepare_streams()
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         # nohup ignores it on purpose.
         signal.signal(signal.SIGHUP, _terminated)
     try:
         code = cli.main(arguments, prog_name="coordinator", standalone_mode=False)
+        _flush()
     except click.ClickException as fault:
         fault.show()
         return 2
     except UserError as fault:
-        errors.print(f"coordinator: {fault}", markup=False)
-        return 2
+        return _said(fault, 2)
     except JobError as fault:
-        errors.print(f"coordinator: {fault}", markup=False)
-        return 1
+        return _said(fault, 1)
     except MemoryError:
-        errors.print(f"coordinator: there is too little memory{limit_of_memory()}", markup=False)
-        return 1
+        return _said(f"there is too little memory{limit_of_memory()}", 1)
     except (KeyboardInterrupt, click.Abort):
-        errors.print("coordinator: interrupted", markup=False)
-        return 130
+        return _said("interrupted", 130)
     except BrokenPipeError:
         # The reader of our output has closed the pipe, as `head` does.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _to_nowhere()
         return 0
+    except OSError as fault:
+        # The disk under stdout is full, or there are too few processes or descriptors.
+        _to_nowhere()
+        where = f"{fault.filename}: " if fault.filename else "cannot write the output or start a program: "
+        return _said(f"{where}{fault.strerror or fault}", 1)
     return code if isinstance(code, int) else 0
+
+
+def _flush() -> None:
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
+def _to_nowhere() -> None:
+    """Discard buffered output, so that Python does not try to write it again at its end."""
+    with contextlib.suppress(OSError, AttributeError, ValueError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _said(what: object, code: int) -> int:
+    """Print why a command ends, if stderr is open, and return its exit code."""
+    with contextlib.suppress(OSError, ValueError):
+        errors.print(f"coordinator: {what}")
+    return code

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from coordinator.data.options import TableOptions
 from coordinator.errors import UserError
 from coordinator.run_directory import RunDirectory
-from coordinator.settings import LearnSettings, flag_of
+from coordinator.settings import LearnSettings, flag_of, resolve_settings
 from neuron_node.program import endpoints_from_environment
 from neuron_node.wiring import Endpoints, check_endpoint
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 SETTINGS = (
-    "data", "target", "target_kind", "hidden", "layers", "epochs", "batch_size", "learning_rate", "activation",
+    "data", "target", "target_kind", "delimiter", "decimal", "encoding", "header", "na", "ignore", "inputs",
+    "hidden", "layers", "epochs", "batch_size", "learning_rate", "activation",
     "output_activation", "loss", "seed", "group_size", "wiring", "microbatches", "nodes", "test_fraction", "scaling",
     "preset", "snapshot_interval_steps", "regroup_after_seconds", "name",
 )  # fmt: skip
@@ -33,20 +35,44 @@ runs_option = click.option(
 )
 
 
-def settings_options(command: Command) -> Command:
+def settings_options(names: Sequence[str] = SETTINGS) -> Callable[[Command], Command]:
     """Add one option per setting, and --config, to a command."""
-    for name in reversed(SETTINGS):
-        field = LearnSettings.model_fields[name]
-        command = click.option(
-            flag_of(name),
-            name,
-            metavar=name.rpartition("_")[2].upper(),
-            help=f"{field.title}: {field.description}.",
+
+    def decorate(command: Command) -> Command:
+        for name in reversed(names):
+            metavar = name.rpartition("_")[2].upper()
+            command = click.option(flag_of(name), name, metavar=metavar, help=_help_of(name))(command)
+        config = click.Path(path_type=Path)
+        return click.option(
+            "--config",
+            type=config,
+            envvar="EXMACHINA_CONFIG",
+            help="A TOML file with settings; options take precedence.",
         )(command)
-    config = click.Path(path_type=Path)
-    return click.option(
-        "--config", type=config, envvar="EXMACHINA_CONFIG", help="A TOML file with settings; options take precedence."
-    )(command)
+
+    return decorate
+
+
+def _help_of(name: str) -> str:
+    field = LearnSettings.model_fields[name]
+    return f"{field.title}: {field.description}."
+
+
+TABLE_SETTINGS = ("delimiter", "decimal", "encoding", "header", "na", "ignore", "inputs")
+"""The settings that override how a table is read."""
+
+
+def table_options(command: Command) -> Command:
+    """Add the options of `TABLE_SETTINGS` to a command."""
+    for name in reversed(TABLE_SETTINGS):
+        command = click.option(flag_of(name), name, metavar=name.upper(), help=_help_of(name))(command)
+    return command
+
+
+def table_options_of(flags: dict[str, Any], target: str | None = None) -> TableOptions:
+    """Take the options of `table_options` out of `flags`, and return their values. Raises `UserError`."""
+    values = {name: flags.pop(name) for name in TABLE_SETTINGS}
+    return resolve_settings({**values, "target": target}, {}, None).table_options
 
 
 def broker_endpoint_options(command: Command) -> Command:

@@ -55,7 +55,7 @@ def plan(
     if groups[0] == "auto":
         check_nodes(nodes, sum(sizes))
         placement = place(sizes, batches[0], machine, nodes=nodes, spares=spares)
-        errors.print(placement.told, markup=False)
+        errors.print(placement.told)
         neurons_a_group = placement.group_size
     else:
         neurons_a_group = max(sizes) if isinstance(groups[0], str) else groups[0]

@@ -12,16 +12,25 @@ from typing import Any
 import click
 import numpy as np
 
-from coordinator.cli.options import broker_options, endpoints, json_option, runs_option
-from coordinator.cli.output import print_json, print_table
+from coordinator.cli.options import (
+    broker_options,
+    endpoints,
+    json_option,
+    runs_option,
+    table_options,
+    table_options_of,
+)
+from coordinator.cli.output import errors, print_json, print_table
+from coordinator.cli.predictions import FORMATS, Predictions
 from coordinator.client import Client
 from coordinator.data.encoding import Encoding
-from coordinator.data.rows import read_labelled, read_rows
+from coordinator.data.report import ONE_CLASS
+from coordinator.data.rows import encoded, open_rows, read_labelled
 from coordinator.errors import UserError
 from coordinator.machine.training import LOSSES
 from coordinator.metrics import score
 from coordinator.model_file import load_model
-from coordinator.offline import forward
+from coordinator.offline import InMemoryNetwork
 from neuron_node.activations import Array
 
 ROWS_A_REQUEST = 4_096
@@ -49,7 +58,7 @@ def network(model: Path | None, runs: Path, where: dict[str, Any]) -> Iterator[N
     patience = where.pop("patience")
     if model is not None:
         saved = load_model(model)
-        yield Network(saved.encoding, saved.network.loss, lambda rows: forward(saved, rows), None)
+        yield Network(saved.encoding, saved.network.loss, InMemoryNetwork(saved).forward, None)
         return
     with Client(endpoints(runs, **where), patience) as client:
         facts, _ = client.ask("describe")
@@ -71,67 +80,42 @@ def network(model: Path | None, runs: Path, where: dict[str, Any]) -> Iterator[N
 @click.command()
 @click.argument("source", default="-", metavar="[FILE]")
 @model_option
+@table_options
 @broker_options
 @runs_option
-@json_option
-def predict(source: str, model: Path | None, runs: Path, as_json: bool, **where: Any) -> None:
-    """Predict rows of numbers.
+@click.option("--csv", "form", flag_value="csv", help="Print a table as CSV in UTF-8, with one line per row.")
+@click.option("--json", "form", flag_value="json", help="Print one JSON object on stdout, all else on stderr.")
+@click.option("--json-lines", "form", flag_value="json-lines", help="Print one JSON object per row.")
+def predict(source: str, model: Path | None, runs: Path, form: str | None, **where: Any) -> None:
+    """Predict the rows of a table.
 
-    The rows come from a CSV or NPZ file, or from stdin: one row per line, without a target.
+    The table comes from a file of any format that learn reads, or from stdin, with or without the target. With a header,
+    columns are matched by name, otherwise by position.
     """
-    with network(model, runs, where) as net:
-        rows = read_rows(sys.stdin if source == "-" else Path(source), net.encoding)
-        activities = net.forward(_scaled(net.encoding, rows))
-        predictions = _predictions(net.encoding, activities)
-    if as_json:
-        print_json({"rows": len(predictions), "predictions": predictions})
-    elif net.encoding.classes is not None:
-        body = [
-            (index + 1, p["class"], *(f"{a:.4f}" for a in p["activities"].values()))
-            for index, p in enumerate(predictions)
-        ]
-        print_table(("row", "class", *net.encoding.classes), body)
-    else:
-        print_table(
-            ("row", "value"),
-            [(index + 1, ", ".join(f"{v:.6g}" for v in p["values"])) for index, p in enumerate(predictions)],
-        )
-
-
-def _scaled(encoding: Encoding, rows: Array) -> Array:
-    """Scale rows for the input neurons. Raises `UserError` for a number that is too large to be scaled."""
-    with np.errstate(over="ignore"):
-        scaled = encoding.scale_inputs(rows)
-    _check_scaled(encoding, scaled)
-    return scaled
-
-
-def _check_scaled(encoding: Encoding, scaled: Array) -> None:
-    """Raise `UserError` for a number that is not finite after scaling: no message can carry it."""
-    bad = np.argwhere(~np.isfinite(scaled))
-    if len(bad):
-        row, feature = bad[0]
-        raise UserError(
-            f"row {row + 1}: the number for {encoding.feature_names[feature]} is too large to be scaled; "
-            "use numbers in the units of the training data"
-        )
-
-
-def _predictions(encoding: Encoding, activities: Array) -> list[dict[str, Any]]:
-    if encoding.classes is None:
-        return [{"values": row.tolist()} for row in encoding.decode_numbers(activities)]
-    names, by_class = encoding.decode_names(activities), encoding.class_activities(activities)
-    return [
-        {"class": name, "activities": dict(zip(encoding.classes, row.tolist(), strict=True))}
-        for name, row in zip(names, by_class, strict=True)
-    ]
+    options = table_options_of(where)
+    if source == "-" and sys.stdin is None:
+        raise UserError("standard input is closed; name a file, or pipe rows into it")
+    with (
+        network(model, runs, where) as net,
+        open_rows(sys.stdin if source == "-" else Path(source), net.encoding, options) as rows,
+    ):
+        # Notes on columns come before the first prediction, notes on cells after the last.
+        said = len(rows.said)
+        for note in rows.said:
+            errors.print(f"note: {note}")
+        with Predictions(net.encoding, FORMATS[form or "table"]) as predictions:
+            for batch in rows:
+                predictions.add(net.forward(encoded(net.encoding, batch, rows)))
+        for note in rows.notes()[said:]:
+            errors.print(f"note: {note}")
 
 
 @click.command()
 @click.argument("dataset", required=False)
 @click.option("--data", type=click.Path(path_type=Path), help="The file of the data set semeion.")
-@click.option("--target", help="The name of the target's column.")
+@click.option("--target", help="The column of the target: its name, first, last or its number.")
 @model_option
+@table_options
 @broker_options
 @runs_option
 @json_option
@@ -148,12 +132,12 @@ def evaluate(
 
     The samples are all rows of DATASET (a name or a file), or the held-out samples of the service.
     """
+    options = table_options_of(where, target)
+    notes: tuple[str, ...] = ()
     with network(model, runs, where) as net:
         if dataset is not None:
-            with np.errstate(over="ignore"):
-                rows = read_labelled(dataset, net.encoding, data=data, target=target)
-            _check_scaled(net.encoding, rows.inputs)
-            activities, targets = net.forward(rows.inputs), rows.targets
+            rows = read_labelled(dataset, net.encoding, data=data, options=options)
+            activities, targets, notes = net.forward(rows.inputs), rows.targets, rows.notes
         elif net.held_out is None:
             raise UserError(
                 "a saved model contains no held-out samples; name a data set or a file: evaluate DATASET --model …"
@@ -164,14 +148,24 @@ def evaluate(
         "samples": len(targets),
         "loss": LOSSES[net.loss](activities, targets),
         **score(net.encoding, activities, targets),
+        "notes": list(notes),
     }
+    for note in notes:
+        errors.print(f"note: {note}")
     if as_json:
         print_json(report)
         return
+    _print_report(report)
+
+
+def _print_report(report: dict[str, Any]) -> None:
     if report["classes"] is None:
         figures = [("R²", report["r2"]), ("mean absolute error", report["mean_absolute_error"])]
     else:
         figures = [("accuracy", report["accuracy"])]
+        counts = [c["support"] for c in report["classes"]]
+        if max(counts) >= ONE_CLASS * sum(counts):
+            figures.append(("balanced accuracy", report["balanced_accuracy"]))
     print_table(("", ""), [("samples", report["samples"]), *figures, ("loss", report["loss"])])
     if report["classes"] is not None:
         body = [

@@ -5,11 +5,12 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 from types import TracebackType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+from coordinator.cli.output import errors, printable, shown
 
-from coordinator.cli.output import errors, shown
+if TYPE_CHECKING:
+    from rich.progress import TaskID
 
 
 class Watcher(Protocol):
@@ -99,16 +100,18 @@ class PlainLines:
     def __call__(self, event: str, facts: dict[str, Any]) -> None:
         """Print one event."""
         if event == "waiting" and self._say_waiting:
-            errors.print(_waiting(facts), markup=False)
+            errors.print(_waiting(facts))
         elif (line := line_of(event, facts)) and not (event in REPEATED and line == self._said):
             self._said = line
-            errors.print(line, markup=False)
+            errors.print(line)
 
 
 class ProgressBar:
     """One bar over all steps, and lines above it for important events."""
 
     def __init__(self) -> None:
+        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415 - slow to import
+
         columns = "epoch {task.fields[epoch]}", "accuracy {task.fields[accuracy]}", "loss {task.fields[loss]}"
         rates = "{task.fields[samples]} samples/s", "{task.fields[messages]} messages/s"
         self._progress = Progress(
@@ -116,7 +119,7 @@ class ProgressBar:
             BarColumn(),
             *(TextColumn(text) for text in (*columns, *rates)),
             TimeRemainingColumn(compact=True),
-            console=errors,
+            console=errors.console(),
             transient=True,
             # Refresh without a thread: the bar changes with the events of the run.
             auto_refresh=False,
@@ -155,7 +158,7 @@ class ProgressBar:
             )
         elif (line := line_of(event, facts)) and not (event in REPEATED and line == self._said):
             self._said = line
-            self._progress.console.print(line, markup=False)
+            self._progress.console.print(printable(line))
         self._progress.refresh()
 
 

@@ -10,13 +10,14 @@ import click
 from click.core import ParameterSource
 
 from coordinator.cli.output import errors, say_all
+from coordinator.data.options import DEFAULT
 from coordinator.data.sources import DATASET_NAMES, load_table
 from coordinator.errors import UserError
 from coordinator.local.remains import remove_remains_of
 from coordinator.restoration import fault_of_model, restore_model
 from coordinator.resumption import config_to_go_on, nodes_of
 from coordinator.run_directory import RunDirectory
-from coordinator.settings import flag_of
+from coordinator.settings import LearnSettings, flag_of
 
 
 class ToResume(NamedTuple):
@@ -75,8 +76,9 @@ def _check_no_setting(flags: Mapping[str, Any]) -> None:
 def _check_same_data(name: str, config: Mapping[str, Any], dataset: str | None, data: str | None) -> None:
     settings = config["settings"]
     asked = dataset or settings.get("dataset", "")
-    target = None if asked in DATASET_NAMES else settings.get("target")
-    table = load_table(asked, data=Path(data) if data is not None else None, target=target)
+    known = {key: value for key, value in settings.items() if key in LearnSettings.model_fields}
+    options = DEFAULT if asked in DATASET_NAMES else LearnSettings.model_validate(known).table_options
+    table = load_table(asked, data=Path(data) if data is not None else None, options=options)
     if table.sha256 != config["data_sha256"]:
         raise UserError(
             f"{data or asked} is not the data that the run {name} was started with (another SHA-256); "

@@ -48,7 +48,7 @@ def runs(context: click.Context, /, check: str | None, runs: Path, as_json: bool
     if as_json:
         print_json({"runs": [row._asdict() for row in rows]})
     elif not rows:
-        errors.print(f"there is no run in {runs}", markup=False)
+        errors.print(f"there is no run in {runs}")
     else:
         titles = ("run", "data set", "layers", "state", "step", "steps", "accuracy", "begun", "size")
         print_table(titles, [_row(row._asdict()) for row in rows])

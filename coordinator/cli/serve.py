@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from coordinator.cli.job import Job, say_placement
+from coordinator.cli.job import Job, say_data, say_placement
 from coordinator.cli.options import broker_endpoint_options, endpoints, runs_option, settings_options
 from coordinator.cli.output import errors
 from coordinator.cli.progress import PlainLines
@@ -27,7 +27,7 @@ LARGEST_LOG_BYTES = 8 * 1024 * 1024
 
 @click.command()
 @click.argument("dataset", required=False)
-@settings_options
+@settings_options()
 @click.option(
     "--allow-mixed",
     is_flag=True,
@@ -64,6 +64,7 @@ def serve(
     listening = listening_at("--listen", listen or os.environ.get("EXMACHINA_LISTEN") or "tcp://127.0.0.1:*")
     job = Job.from_flags({"dataset": dataset, **flags}, config, machine=other_machines)
     check_needs(job.needs(), other_machines())
+    say_data(job)
     directory = _run_of(job, runs, allow_mixed)
     nodes = needs_of_run(directory.config()).nodes
     watch = _Watch(directory)
@@ -76,7 +77,6 @@ def serve(
     errors.print(
         f"{job.data.dataset} {layers}: waiting for {nodes} nodes at {where.inward}; run {directory.path.name}"
         + (f" goes on after step {restart.step:,}" if restart else ""),
-        markup=False,
     )
     watch.trained = service.plan.trained is not None
     code = service.run(where, listening=listening)
@@ -94,11 +94,11 @@ def _run_of(job: Job, runs: Path, mixed: bool) -> RunDirectory:
         try:
             config_to_go_on(directory)
         except UserError as fault:
-            errors.print(f"{fault}; starting another run", markup=False)
+            errors.print(f"{fault}; starting another run")
         else:
             if job.placement is not None:
                 size = directory.config()["group_size"]
-                errors.print(f"group size auto: {size:,}, as in the run {directory.path.name}", markup=False)
+                errors.print(f"group size auto: {size:,}, as in the run {directory.path.name}")
             return directory
     say_placement(job)
     return job.create_run(runs, name=name, mixed_arithmetic=mixed, numbered=True)
@@ -127,6 +127,4 @@ class _Watch:
 def _say_trained(result: dict[str, Any]) -> None:
     accuracy = result["test_accuracy"]
     figure = f"R² {result['test_r2']:.3f}" if accuracy is None else f"accuracy {100 * accuracy:.1f} %"
-    errors.print(
-        f"trained: {figure} held out, weights sha256 {result['weights_sha256']}; ready for requests", markup=False
-    )
+    errors.print(f"trained: {figure} held out, weights sha256 {result['weights_sha256']}; ready for requests")

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from coordinator.data.columns import TextCells
 from coordinator.data.limits import sha256_of
-from coordinator.data.table import Table
+from coordinator.data.table import Table, number_columns
 
 DIGITS_RANGE = (0.0, 16.0)
-"""A pixel of `digits` counts the black ones of 4 x 4, so the bounds are known and need not be learnt from the rows."""
+"""A pixel of `digits` counts the black ones of 4 x 4, so the bounds are known."""
 
 
 def digits() -> Table:
@@ -43,16 +44,16 @@ def breast_cancer() -> Table:
 
 
 def xor() -> Table:
-    """Exclusive or: the smallest set that a network without a hidden layer can't learn."""
+    """Exclusive or: the smallest set that a network without a hidden layer cannot learn."""
     inputs = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
     targets = ["0", "1", "1", "0"]
     return Table(
         name="xor",
         place="xor",
         inputs=inputs,
-        feature_names=("a", "b"),
+        columns=number_columns(("a", "b")),
         target_name="a xor b",
-        targets=targets,
+        targets=TextCells.of(targets),
         sha256=sha256_of(inputs.astype("<f8").tobytes(), "".join(targets).encode()),
         classes=("0", "1"),
         default_scaling="none",
@@ -83,9 +84,9 @@ def _from_sklearn(
         name=name,
         place=name,
         inputs=inputs,
-        feature_names=tuple(str(item) for item in bunch.feature_names),
+        columns=number_columns(bunch.feature_names),
         target_name=target_name,
-        targets=[classes[label] for label in bunch.target],
+        targets=TextCells(classes, np.asarray(bunch.target, dtype=np.int64)),
         sha256=sha256_of(inputs.astype("<f8").tobytes(), bunch.target.astype("<i8").tobytes()),
         classes=classes,
         default_scaling=scaling,

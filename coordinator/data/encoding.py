@@ -1,13 +1,18 @@
-"""From the units of the data to the network's numbers and back. It is saved with the model.
+"""Convert the units of the data to the network's numbers and back. The encoding is saved with the model.
 
-Inputs: network input = (input - offset) / scale, feature by feature. The rules for offset and scale:
+Columns become inputs: a number is one input; a category is one input for each of its texts and one for all others; a
+boolean is two. A missing cell is filled with the median of a number or the most frequent text, and where the training
+rows lack cells too, one more input says so. `expand` is the only place that does this.
+
+Inputs: network input = (input - offset) / scale, input by input. The inputs of categories and of missing cells are 0
+or 1 and stay so. The rules for offset and scale of numbers:
 
 * `standard`: mean and standard deviation of the training rows (scikit-learn's StandardScaler);
 * `range`: the training rows' minimum to maximum become 0 to 1 (MinMaxScaler), or the source's own bounds do where it
-  has any (a pixel of `digits` goes from 0 to 16 whatever the rows hold);
+  has any (a pixel of `digits` goes from 0 to 16);
 * `none`: as they are.
 
-A feature that never varies has the scale 1.
+An input that never varies has the scale 1.
 
 Targets: k classes are k outputs of which the class's own is 1 (the largest activity wins), or, for two classes, one
 output that is 1 for the second class (0.5 is the threshold). Numbers are standardised, and decoded in their own units.
@@ -16,27 +21,97 @@ output that is 1 for the second class (0.5 is the threshold). Numbers are standa
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
 from typing import Any, Literal, get_args
 
 import numpy as np
 
-from coordinator.data.table import Floats
+from coordinator.data.table import Floats, number_columns
 from coordinator.data.targets import Labels
 from coordinator.errors import UserError
 
 Scaling = Literal["standard", "range", "none"]
 SCALINGS: tuple[str, ...] = get_args(Scaling)
 THRESHOLD = 0.5
+OTHER = "other"
+ENCODED_KINDS = ("number", "boolean", "category")
+
+
+@dataclass(frozen=True)
+class EncodedColumn:
+    """How one column of a table becomes inputs of the network.
+
+    `fill` stands for a missing cell: a number, or the index of a category; None refuses missing cells. `indicator`
+    says whether one more input tells missing cells.
+    """
+
+    name: str
+    kind: str = "number"
+    categories: tuple[str, ...] = ()
+    fill: float | None = None
+    indicator: bool = False
+
+    @property
+    def width(self) -> int:
+        """The number of inputs."""
+        own = {"number": 1, "boolean": len(self.categories), "category": len(self.categories) + 1}[self.kind]
+        return own + self.indicator
+
+    def input_names(self) -> list[str]:
+        """Name the inputs."""
+        names = [self.name] if self.kind == "number" else [f"{self.name} = {text}" for text in self.categories]
+        if self.kind == "category":
+            names.append(f"{self.name} = {OTHER}")
+        return [*names, f"{self.name} is missing"] if self.indicator else names
+
+    def to_json(self) -> dict[str, Any]:
+        """Return everything, as what json can write."""
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "categories": list(self.categories),
+            "fill": self.fill,
+            "indicator": self.indicator,
+        }
+
+
+def expand(columns: Sequence[EncodedColumn], rows: Floats) -> Floats:
+    """Return rows of columns (rows, columns) as rows of unscaled inputs (rows, inputs): float64 in C order.
+
+    A category is the index of its text in the column's `categories`, or their number for any other text; NaN is a
+    missing cell.
+    """
+    if all(column.width == 1 and column.kind == "number" for column in columns) and not np.isnan(rows).any():
+        return rows
+    inputs = np.zeros((len(rows), sum(column.width for column in columns)))
+    every = np.arange(len(rows))
+    start = 0
+    for position, column in enumerate(columns):
+        values = rows[:, position]
+        missing = np.isnan(values)
+        if missing.any():
+            assert column.fill is not None, "missing cells are refused where no number stands for them"
+            values = np.where(missing, column.fill, values)
+        if column.kind == "number":
+            inputs[:, start] = values
+        else:
+            inputs[every, start + values.astype(np.int64)] = 1.0
+        if column.indicator:
+            inputs[:, start + column.width - 1] = missing
+        start += column.width
+    return inputs
 
 
 @dataclass(frozen=True)
 class Encoding:
-    """What has to be known beside the weights to use a model.
+    """The data that a model needs besides its weights.
 
-    `input_offset` and `input_scale` have a number a feature; `target_offset` and `target_scale` a number an output,
-    and none where the targets are `classes`.
+    `feature_names` name the inputs; `input_offset` and `input_scale` have a number for each; `target_offset` and
+    `target_scale` a number for each output, and none where the targets are `classes`. `columns` are the columns that
+    become the inputs; without them each input is a column of numbers. `source_columns` are all columns of the table
+    that it was trained with, in order, `has_header` says whether they are names of its own, and `decimal` is the decimal mark
+    of its numbers, where that is not a point.
     """
 
     dataset: str
@@ -49,15 +124,28 @@ class Encoding:
     outputs: int
     target_offset: tuple[float, ...] = ()
     target_scale: tuple[float, ...] = ()
+    columns: tuple[EncodedColumn, ...] = ()
+    source_columns: tuple[str, ...] = ()
+    has_header: bool = True
+    decimal: str | None = None
 
     @property
     def features(self) -> int:
         """The number of inputs, and so of input neurons."""
         return len(self.feature_names)
 
-    def scale_inputs(self, rows: Floats) -> Floats:
-        """Raw rows (rows, features) as the input neurons get them: float64 in C order."""
-        return np.ascontiguousarray((rows - np.array(self.input_offset)) / np.array(self.input_scale))
+    @property
+    def table_columns(self) -> tuple[EncodedColumn, ...]:
+        """The columns of a table that become the inputs."""
+        return self.columns or tuple(EncodedColumn(column.name) for column in number_columns(self.feature_names))
+
+    def scale_inputs(self, inputs: Floats) -> Floats:
+        """Return unscaled inputs (rows, inputs) as the input neurons get them: float64 in C order."""
+        return np.ascontiguousarray((inputs - np.array(self.input_offset)) / np.array(self.input_scale))
+
+    def encode_rows(self, rows: Floats) -> Floats:
+        """Return rows of columns (rows, columns), as `expand` takes them, as the input neurons get them."""
+        return self.scale_inputs(expand(self.table_columns, rows))
 
     def encode_labels(self, labels: Labels) -> Floats:
         """Class indices (rows,) as the activities that are right (rows, outputs)."""
@@ -90,15 +178,24 @@ class Encoding:
 
     def to_json(self) -> dict[str, Any]:
         """Everything, as what json can write: floats survive it bit for bit."""
-        return {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        document: dict[str, Any] = {}
+        for item in fields(self):
+            value = getattr(self, item.name)
+            if item.name == "columns":
+                value = [column.to_json() for column in self.columns]
+            document[item.name] = list(value) if isinstance(value, tuple) else value
+        return document
 
     @classmethod
     def from_json(cls, document: object) -> Encoding:
         """The encoding that `to_json` wrote.
 
         Raises:
-            UserError: something is missing, unknown, of another type, or doesn't fit the rest.
+            UserError: something is missing, unknown, of another type, or does not fit the rest.
         """
+        if isinstance(document, Mapping):
+            # Models of earlier versions lack these.
+            document = {**_ADDED, **document}
         if not isinstance(document, Mapping) or set(document) != set(_CHECKS):
             raise UserError("the encoding saved with the model is damaged: its entries are not those of this version")
         for name, check in _CHECKS.items():
@@ -107,6 +204,9 @@ class Encoding:
         values: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in document.items()
         }
+        values["columns"] = tuple(
+            EncodedColumn(**{**column, "categories": tuple(column["categories"])}) for column in document["columns"]
+        )
         encoding = cls(**values)
         encoding._check_fit()
         return encoding
@@ -118,9 +218,10 @@ class Encoding:
             and len(self.target_offset) == len(self.target_scale) == numbers
             and 0.0 not in (*self.input_scale, *self.target_scale)
             and (self.classes is None or outputs_fit(self.classes, self.outputs))
+            and (not self.columns or sum(column.width for column in self.columns) == self.features)
         )
         if not fits:
-            raise UserError("the encoding saved with the model is damaged: its parts don't fit one another")
+            raise UserError("the encoding saved with the model is damaged: its parts do not fit one another")
 
 
 def outputs_fit(classes: tuple[str, ...], outputs: int) -> bool:
@@ -140,7 +241,32 @@ def _is_numbers(value: object) -> bool:
     return isinstance(value, list) and all(type(item) is float and math.isfinite(item) for item in value)
 
 
-_CHECKS = {
+def _is_columns(value: object) -> bool:
+    return (
+        isinstance(value, list)
+        and all(isinstance(item, dict) and set(item) == _COLUMN_ENTRIES and _is_column(item) for item in value)
+        and len({item["name"] for item in value}) == len(value)
+    )
+
+
+def _is_column(item: dict[str, Any]) -> bool:
+    fill, categories = item["fill"], item["categories"]
+    bound = len(categories) if isinstance(categories, list) else 0
+    return (
+        isinstance(item["name"], str)
+        and item["kind"] in ENCODED_KINDS
+        and _is_names(categories)
+        and (item["kind"] == "number") == (not categories)
+        and (fill is None or (type(fill) is float and math.isfinite(fill)))
+        and (fill is None or item["kind"] == "number" or (fill.is_integer() and 0 <= fill < bound))
+        and (fill is not None or item["indicator"] is False)
+        and type(item["indicator"]) is bool
+    )
+
+
+_ADDED: dict[str, Any] = {"columns": [], "source_columns": [], "has_header": True, "decimal": None}
+_COLUMN_ENTRIES = {item.name for item in fields(EncodedColumn)}
+_CHECKS: dict[str, Callable[[Any], bool]] = {
     "dataset": _is_text,
     "feature_names": _is_names,
     "target_name": _is_text,
@@ -151,5 +277,9 @@ _CHECKS = {
     "outputs": lambda value: type(value) is int and value >= 1,
     "target_offset": _is_numbers,
     "target_scale": _is_numbers,
+    "columns": _is_columns,
+    "source_columns": _is_names,
+    "has_header": lambda value: type(value) is bool,
+    "decimal": lambda value: value in (None, ".", ","),
 }
 assert set(_CHECKS) == {field.name for field in fields(Encoding)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import BinaryIO, TextIO
+from typing import BinaryIO
 
 from coordinator.errors import UserError
 
@@ -33,7 +33,7 @@ def shown_path(path: Path) -> str:
 
 
 def read_file(path: Path) -> bytes:
-    """The whole contents of `path`, at most `FILE_BYTES` bytes: read once, so that hash and numbers can't differ.
+    """The whole contents of `path`, at most `FILE_BYTES` bytes: read once, so that hash and numbers cannot differ.
 
     Raises:
         UserError: no such file, a folder, not readable, empty, too large.
@@ -50,11 +50,10 @@ def read_file(path: Path) -> bytes:
         raise UserError(f"{place}: may not be read by this user (permission denied)") from None
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        raise UserError(f"{place}: can't be read ({reason})") from None
+        raise UserError(f"{place}: cannot be read ({reason})") from None
     if not content:
         raise UserError(f"{place}: is empty, rows of data are needed")
-    if len(content) > FILE_BYTES:
-        raise UserError(f"{place}: is larger than {FILE_BYTES:,} bytes, the most that is read")
+    check_bytes(len(content), place)
     return content
 
 
@@ -81,21 +80,10 @@ def decode_text(content: bytes, place: str) -> str:
         raise UserError(f"{place}, line {line}: is not UTF-8 text; save the file as UTF-8") from None
 
 
-def read_stream(stream: TextIO, place: str) -> str:
-    """All the text of a stream such as standard input, at most `FILE_BYTES` characters.
-
-    Raises:
-        UserError: empty, too long, not text.
-    """
-    try:
-        text = stream.read(FILE_BYTES + 1)
-    except UnicodeDecodeError:
-        raise UserError(f"{place}: is not UTF-8 text") from None
-    if not text.strip():
-        raise UserError(f"{place}: is empty, rows of numbers are needed")
-    if len(text) > FILE_BYTES:
-        raise UserError(f"{place}: is longer than {FILE_BYTES:,} characters, the most that is read")
-    return text
+def check_bytes(size: int, place: str, *, unpacked: bool = False) -> None:
+    """Refuse a file of more than `FILE_BYTES` bytes. Raises `UserError`."""
+    if size > FILE_BYTES:
+        raise UserError(f"{place}: is larger than {FILE_BYTES:,} bytes{' unpacked' if unpacked else ''}, the limit")
 
 
 def check_size(rows: int, columns: int, place: str) -> None:

@@ -1,148 +1,281 @@
-"""NPZ files of NumPy: `X` (or `inputs`) with a row a sample, `y` (or `targets`) with a target a sample.
+"""Files of arrays: NPZ and NPY of NumPy, and svmlight.
 
-`X` may have more than two dimensions (images): the rest is flattened. `y` holds class names, integers or numbers, one
-a sample, or several numbers a sample; rows of zeros with a single one (one-hot) are classes. An array `feature_names`
-names the inputs. Nothing is ever unpickled.
+An NPZ file holds inputs, a row for each sample, and targets, one for each sample, under the names that people use:
+`X` and `y`, `inputs` and `targets`, `data` and `target`, `arr_0` and `arr_1`; or in two parts, `x_train`, `y_train`,
+`x_test`, `y_test` (Keras) or `train_images`, `train_labels`, `test_images`, `test_labels` (MedMNIST): the second is
+then held out. An NPY file of inputs has its targets in a second one beside it, such as `X.npy` and `y.npy`.
+
+Inputs may have more than two dimensions (images): the rest is flattened. Targets are class names, integers or numbers,
+one for each sample, or several numbers; rows of zeros with a single one (one-hot) are classes. An array
+`feature_names` names the inputs, `target_names` the classes. Nothing is ever unpickled.
 """
 
 from __future__ import annotations
 
 import io
-import math
-import zipfile
-import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
-from coordinator.data.limits import FILE_BYTES, check_size, read_file, sha256_of, shown, shown_path
+from coordinator.data.arrays import SUFFIX, NpzArrays, read_npy_array
+from coordinator.data.columns import TextCells
+from coordinator.data.limits import check_size, sha256_of, shown, shown_path
+from coordinator.data.opening import read_unpacked
 from coordinator.data.suggestion import closest
-from coordinator.data.table import Floats, Table
+from coordinator.data.table import ColumnFacts, Floats, Table, TableFacts, number_columns
 from coordinator.errors import UserError
 
-INPUTS = ("X", "inputs")
-TARGETS = ("y", "targets")
-FEATURE_NAMES = "feature_names"
-SUFFIX = ".npy"
-
-_HEADER_READERS = {(1, 0): npy_format.read_array_header_1_0, (2, 0): npy_format.read_array_header_2_0}
-_BROKEN = (
-    OSError,
-    ValueError,
-    KeyError,
-    EOFError,
-    MemoryError,
-    NotImplementedError,
-    RuntimeError,
-    zipfile.BadZipFile,
-    zlib.error,
+PAIRS = (
+    ("X", "y"), ("inputs", "targets"), ("data", "target"), ("x", "y"), ("data", "labels"), ("images", "labels"),
+    ("features", "labels"), ("X", "Y"), ("arr_0", "arr_1"),
+)  # fmt: skip
+SPLITS = (
+    (("x_train", "y_train"), ("x_test", "y_test")),
+    (("X_train", "y_train"), ("X_test", "y_test")),
+    (("train_images", "train_labels"), ("test_images", "test_labels")),
+    (("train_x", "train_y"), ("test_x", "test_y")),
+    (("train_data", "train_labels"), ("test_data", "test_labels")),
 )
-
-
-class NpzArrays:
-    """The arrays of an NPZ file, each checked for its size before it is read."""
-
-    def __init__(self, content: bytes, place: str) -> None:
-        self.place = place
-        try:
-            self._archive = zipfile.ZipFile(io.BytesIO(content))
-        except _BROKEN:
-            raise UserError(f"{place}: is not an NPZ file (as numpy.savez writes it)") from None
-        self.names = [name.removesuffix(SUFFIX) for name in self._archive.namelist() if name.endswith(SUFFIX)]
-
-    def read(self, name: str) -> NDArray[Any]:
-        """One array.
-
-        Raises:
-            UserError: too large, broken, or made of Python objects.
-        """
-        member = name + SUFFIX
-        try:
-            if self._archive.getinfo(member).file_size > FILE_BYTES:
-                raise UserError(f"{self.place}: array {shown(name)} is larger than {FILE_BYTES:,} bytes")
-            with self._archive.open(member) as file:
-                self._check_header(name, file)
-            with self._archive.open(member) as file:
-                array: NDArray[Any] = npy_format.read_array(file, allow_pickle=False)
-        except _BROKEN:
-            raise UserError(f"{self.place}: array {shown(name)} is broken or not an array of numbers or text") from None
-        return array
-
-    def _check_header(self, name: str, file: Any) -> None:
-        """A header may promise more than the file holds; refuse it before memory is reserved for the promise."""
-        shape, _, dtype = _HEADER_READERS[npy_format.read_magic(file)](file)
-        if dtype.hasobject or dtype.kind not in "biufU":
-            raise UserError(f"{self.place}: array {shown(name)} is of type {dtype}; numbers or text are needed")
-        if math.prod(shape) * dtype.itemsize > self._archive.getinfo(name + SUFFIX).file_size:
-            raise ValueError("truncated")
+TARGETS_BESIDE = {"X": "y", "x": "y", "data": "target", "inputs": "targets", "features": "labels", "images": "labels"}
+FEATURE_NAMES = "feature_names"
+TARGET_NAMES = "target_names"
 
 
 def read_npz(path: Path, target: str | None) -> Table:
-    """The table in an NPZ file; `target` names the array of targets where it is not `y` or `targets`.
+    """Read the table in an NPZ file; `target` names the array of targets where it has none of the usual names.
 
     Raises:
-        UserError: an array is missing, or doesn't fit the other, or is not finite.
+        UserError: an array is missing, or does not fit the other, or is not finite.
     """
-    content = read_file(path)
+    content = read_unpacked(path)
     place = shown_path(path)
     arrays = NpzArrays(content, place)
-    target_name = _present(arrays, TARGETS if target is None else (target,))
-    inputs = read_inputs(arrays)
-    targets = arrays.read(target_name)
-    if targets.ndim not in (1, 2) or len(targets) != len(inputs) or 0 in targets.shape[1:]:
-        raise UserError(
-            f"{place}: array {shown(target_name)} has shape {targets.shape}; "
-            f"a target for each of the {len(inputs)} rows is needed"
-        )
-    return Table(
-        name=shown_path(Path(path.name)),
-        place=place,
-        inputs=inputs,
-        feature_names=_feature_names(arrays, inputs.shape[1]),
-        target_name=target_name,
-        targets=_targets(targets, place, target_name),
+    parts, unused = _parts(arrays, target)
+    pairs = [(_inputs(arrays.read(inputs), place, inputs), arrays.read(targets)) for inputs, targets in parts]
+    for (inputs, targets), names in zip(pairs, parts, strict=True):
+        _check_fit(inputs, targets, place, names)
+    widths = {inputs.shape[1] for inputs, _ in pairs}
+    if len(widths) > 1 or len({targets.reshape(len(targets), -1).shape[1] for _, targets in pairs}) > 1:
+        raise UserError(f"{place}: its training and test arrays have different shapes")
+    held_out = None
+    if len(pairs) > 1:
+        held_out = np.repeat([False, True], [len(inputs) for inputs, _ in pairs])
+    features = pairs[0][0].shape[1]
+    columns = number_columns(_feature_names(arrays, features))
+    named = FEATURE_NAMES in arrays.names
+    warnings = [
+        f"the array{'s' if len(unused) > 1 else ''} {_quoted(unused)} {'are' if len(unused) > 1 else 'is'} not used"
+    ]
+    return _array_table(
+        np.concatenate([inputs for inputs, _ in pairs]) if len(pairs) > 1 else pairs[0][0],
+        np.concatenate([targets for _, targets in pairs]) if len(pairs) > 1 else pairs[0][1],
+        columns=[column.name for column in columns],
+        names=(shown_path(Path(path.name)), place, parts[0][1]),
         sha256=sha256_of(content),
+        facts=(named, tuple(warnings if unused else ())),
+        held_out=held_out,
+        classes=_class_names(arrays),
     )
 
 
-def read_inputs(arrays: NpzArrays) -> Floats:
-    """The array of inputs as float64 (rows, features) in C order.
+def _quoted(names: list[str]) -> str:
+    return ", ".join(shown(name) for name in names)
+
+
+def _parts(arrays: NpzArrays, target: str | None) -> tuple[list[tuple[str, str]], list[str]]:
+    """Return the names of inputs and targets, for training and perhaps for testing, and the arrays that are not used."""
+    known = set(arrays.names)
+    extra = {FEATURE_NAMES, TARGET_NAMES}
+    if target is None:
+        for parts in SPLITS:
+            if all(name in known for part in parts for name in part):
+                used = {name for part in parts for name in part}
+                return list(parts), sorted(known - used - extra)
+        for pair in PAIRS:
+            if set(pair) <= known and not (pair[0] == "arr_0" and len(known - extra) > 2):
+                return [pair], sorted(known - set(pair) - extra)
+    inputs = next((name for name, _ in PAIRS if name in known and name != target), None)
+    targets = target if target is not None else next((name for _, name in PAIRS if name in known), None)
+    if targets is None or targets not in known:
+        missing, names = ("y", "'y' or 'targets'") if target is None else (target, shown(target))
+        raise UserError(f"{arrays.place}: has no array {names}; {closest(missing, sorted(known))}")
+    if inputs is None:
+        raise UserError(f"{arrays.place}: has no array 'X' or 'inputs'; {closest('X', sorted(known))}")
+    return [(inputs, targets)], sorted(known - {inputs, targets} - extra)
+
+
+def read_npy(path: Path, target: str | None) -> Table:
+    """Read the inputs in an NPY file, and their targets in the file beside it.
+
+    Raises:
+        UserError: no file of targets, or one that does not fit.
+    """
+    place = shown_path(path)
+    beside = _targets_beside(path, target)
+    content, content_of_targets = read_unpacked(path), read_unpacked(beside)
+    inputs = _inputs(read_npy_array(content, place), place, path.stem)
+    targets = read_npy_array(content_of_targets, shown_path(beside))
+    _check_fit(inputs, targets, place, (path.stem, beside.stem))
+    return _array_table(
+        inputs,
+        targets,
+        columns=[f"column {index + 1}" for index in range(inputs.shape[1])],
+        names=(shown_path(Path(path.name)), place, beside.stem),
+        sha256=sha256_of(content, content_of_targets),
+        facts=(False, (f"the targets are those in {shown_path(beside)}",)),
+    )
+
+
+def _targets_beside(path: Path, target: str | None) -> Path:
+    if target is not None:
+        beside = path.with_name(target if target.endswith(SUFFIX) else target + SUFFIX)
+        if beside.is_file() and beside != path:
+            return beside
+        raise UserError(f"{shown_path(path)}: there is no file {shown_path(beside)} of targets")
+    stem = path.stem
+    for inputs, targets in TARGETS_BESIDE.items():
+        for here, there in ((inputs, targets), (f"{inputs}_", f"{targets}_"), (f"_{inputs}", f"_{targets}")):
+            named = (
+                stem == here if "_" not in here else (stem.startswith(here) if here[-1] == "_" else stem.endswith(here))
+            )
+            if named:
+                beside = path.with_name(stem.replace(here, there) + path.suffix)
+                if beside.is_file():
+                    return beside
+    raise UserError(
+        f"{shown_path(path)}: holds one array; its targets are looked for beside it (X.npy has y.npy), or name their "
+        "file with --target"
+    )
+
+
+def read_npy_inputs(content: bytes, place: str) -> Floats:
+    """Return the inputs in an NPY file. Raises `UserError`."""
+    return _inputs(read_npy_array(content, place), place, "")
+
+
+def read_svmlight(path: Path) -> Table:
+    """Read the table in a file of svmlight's format, with scikit-learn. Raises `UserError`."""
+    content = read_unpacked(path)
+    place = shown_path(path)
+    inputs, targets = svmlight_arrays(content, place)
+    return _array_table(
+        inputs,
+        targets,
+        columns=[f"column {index + 1}" for index in range(inputs.shape[1])],
+        names=(shown_path(Path(path.name)), place, "label"),
+        sha256=sha256_of(content),
+        facts=(False, ()),
+        kind="svmlight",
+    )
+
+
+def svmlight_arrays(content: bytes, place: str, features: int | None = None) -> tuple[Floats, Floats]:
+    """Return inputs (rows, features) and labels (rows,) of svmlight's format. Raises `UserError`."""
+    from sklearn.datasets import load_svmlight_file  # noqa: PLC0415
+
+    try:
+        sparse, labels = load_svmlight_file(io.BytesIO(content), n_features=features, zero_based="auto")[:2]
+    except (ValueError, OverflowError) as error:
+        raise UserError(f"{place}: is not svmlight's format ({' '.join(str(error).split())[:100]})") from None
+    check_size(sparse.shape[0], sparse.shape[1], place)
+    return np.ascontiguousarray(sparse.toarray(), dtype=np.float64), np.asarray(labels, dtype=np.float64)
+
+
+def _array_table(
+    inputs: Floats,
+    targets: NDArray[Any],
+    *,
+    columns: list[str],
+    names: tuple[str, str, str],
+    sha256: str,
+    facts: tuple[bool, tuple[str, ...]],
+    held_out: NDArray[np.bool_] | None = None,
+    classes: tuple[str, ...] | None = None,
+    kind: str = "array",
+) -> Table:
+    name, place, target_name = names
+    missing = np.isnan(inputs).sum(axis=0)
+    described = [ColumnFacts(column, "number", int(count)) for column, count in zip(columns, missing, strict=True)]
+    found = _targets(targets, place, target_name)
+    if classes is not None and isinstance(found, np.ndarray) and found.shape[1] == 1:
+        numbers = found[:, 0]
+        if bool((numbers == np.floor(numbers)).all() and (numbers >= 0).all() and (numbers < len(classes)).all()):
+            found = TextCells(classes, numbers.astype(np.int64))
+    return Table(
+        name=name,
+        place=place,
+        inputs=inputs,
+        columns=number_columns(columns),
+        target_name=target_name,
+        targets=found,
+        sha256=sha256,
+        held_out=held_out,
+        facts=TableFacts(
+            len(inputs),
+            (*described, ColumnFacts(target_name, "target")),
+            format=kind,
+            header=facts[0],
+            warnings=facts[1],
+        ),
+    )
+
+
+def read_inputs(arrays: NpzArrays) -> tuple[Floats, tuple[str, ...] | None]:
+    """Return the array of inputs as float64 (rows, features) in C order, and the names of the features, if it has any.
 
     Raises:
         UserError: missing, without rows or features, text, or not finite.
     """
-    name = _present(arrays, INPUTS)
-    array = arrays.read(name)
-    if array.dtype.kind == "U":
-        raise UserError(f"{arrays.place}: array {shown(name)} holds text where numbers belong")
+    names = [name for name, _ in PAIRS] + [parts[1][0] for parts in SPLITS]
+    name = next((name for name in names if name in arrays.names), None)
+    if name is None:
+        raise UserError(f"{arrays.place}: has no array 'X' or 'inputs'; {closest('X', sorted(arrays.names))}")
+    inputs = _inputs(arrays.read(name), arrays.place, name)
+    named = FEATURE_NAMES in arrays.names
+    return inputs, _feature_names(arrays, inputs.shape[1]) if named else None
+
+
+def _inputs(array: NDArray[Any], place: str, name: str) -> Floats:
+    if array.dtype.kind in "US":
+        raise UserError(f"{place}: array {shown(name)} holds text, not numbers")
     if array.ndim < 2 or array.size == 0:
-        raise UserError(f"{arrays.place}: array {shown(name)} has shape {array.shape}; (rows, features) is needed")
-    check_size(array.shape[0], array.size // array.shape[0], arrays.place)
+        raise UserError(f"{place}: array {shown(name)} has shape {array.shape}; (rows, features) is needed")
+    check_size(array.shape[0], array.size // array.shape[0], place)
     inputs = np.ascontiguousarray(array.reshape(array.shape[0], -1), dtype=np.float64)
-    finite = np.isfinite(inputs)
-    if not finite.all():
-        row, column = (int(index) for index in np.argwhere(~finite)[0])
-        raise UserError(f"{arrays.place}, row {row + 1}, column {column + 1}: is not finite (NaN or infinity)")
+    infinite = np.isinf(inputs)
+    if infinite.any():
+        row, column = (int(index) for index in np.argwhere(infinite)[0])
+        raise UserError(f"{place}, row {row + 1}, column {column + 1}: is not finite (infinity), a number is needed")
     return inputs
 
 
-def _present(arrays: NpzArrays, names: tuple[str, ...]) -> str:
-    for name in names:
-        if name in arrays.names:
-            return name
-    needed = " or ".join(shown(name) for name in names)
-    raise UserError(f"{arrays.place}: has no array {needed}; {closest(names[0], sorted(arrays.names))}")
+def _check_fit(inputs: Floats, targets: NDArray[Any], place: str, names: tuple[str, str]) -> None:
+    if targets.ndim in (1, 2) and len(targets) == len(inputs) and 0 not in targets.shape[1:]:
+        return
+    turned = ""
+    if inputs.shape[1] == targets.size:
+        turned = " (if the inputs have a sample in each column, save their transpose)"
+    raise UserError(
+        f"{place}: array {shown(names[1])} has shape {targets.shape}; "
+        f"a target for each of the {len(inputs)} rows is needed{turned}"
+    )
 
 
-def _targets(array: NDArray[Any], place: str, name: str) -> list[str] | Floats:
+def _targets(array: NDArray[Any], place: str, name: str) -> TextCells | Floats:
     columns = array.reshape(len(array), -1)
-    if array.dtype.kind == "U":
+    if array.dtype.kind in "US":
         if columns.shape[1] > 1:
             raise UserError(f"{place}: array {shown(name)} has {columns.shape[1]} columns of text; one names the class")
-        return [str(cell).strip() for cell in columns[:, 0]]
+        cells = columns[:, 0].tolist()
+        return TextCells.of(
+            [(cell.decode("utf-8", "replace") if isinstance(cell, bytes) else cell).strip() for cell in cells]
+        )
+    if array.dtype.kind == "b":
+        return TextCells(("False", "True"), columns[:, 0].astype(np.int64))
+    if array.dtype.kind in "iu" and columns.shape[1] == 1 and max(int(columns.max()), -int(columns.min())) > 2**53:
+        return TextCells.of([str(value) for value in columns[:, 0].tolist()])
     numbers = np.ascontiguousarray(columns, dtype=np.float64)
     one_hot = numbers.shape[1] > 1 and bool(np.isin(numbers, (0.0, 1.0)).all() and (numbers.sum(axis=1) == 1.0).all())
     return np.argmax(numbers, axis=1).astype(np.float64)[:, np.newaxis] if one_hot else numbers
@@ -156,3 +289,11 @@ def _feature_names(arrays: NpzArrays, features: int) -> tuple[str, ...]:
     if array.dtype.kind != "U" or len(names) != features or len(set(names)) != features:
         raise UserError(f"{arrays.place}: array {shown(FEATURE_NAMES)} must hold {features} different names")
     return names
+
+
+def _class_names(arrays: NpzArrays) -> tuple[str, ...] | None:
+    if TARGET_NAMES not in arrays.names:
+        return None
+    array = arrays.read(TARGET_NAMES)
+    names = tuple(str(name).strip() for name in array.ravel())
+    return names if array.dtype.kind == "U" and len(set(names)) == len(names) > 1 else None

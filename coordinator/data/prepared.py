@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from coordinator.data.arrays import NpzArrays
 from coordinator.data.dataset import Dataset
-from coordinator.data.encoding import SCALINGS, Encoding, outputs_fit
+from coordinator.data.encoding import SCALINGS, EncodedColumn, Encoding, outputs_fit
+from coordinator.data.fitting import fit_columns, fit_scaling, recode, standard
 from coordinator.data.limits import read_file, shown, shown_path
-from coordinator.data.npz_file import NpzArrays
-from coordinator.data.splitting import split
+from coordinator.data.report import DataReport, report_on
+from coordinator.data.splitting import Indices, split
 from coordinator.data.table import Floats
 from coordinator.data.targets import Labels
 from coordinator.errors import UserError
@@ -27,7 +29,8 @@ class PreparedData:
     """What the coordinator sends to the neurons.
 
     Inputs (samples, features) and targets (samples, outputs) are scaled and encoded, float64 in C order; labels
-    (samples,) are class indices where the targets are classes. `sha256` identifies the data set's contents.
+    (samples,) are class indices where the targets are classes. `sha256` identifies the data set's contents. `report` says
+    what was understood of the source; it is not saved.
     """
 
     dataset: str
@@ -39,12 +42,13 @@ class PreparedData:
     test_targets: Floats
     train_labels: Labels | None
     test_labels: Labels | None
+    report: DataReport | None = None
 
     def save(self, path: Path) -> None:
         """Write everything as an NPZ file that needs no pickle.
 
         Raises:
-            UserError: the file can't be written.
+            UserError: the file cannot be written.
         """
         metadata = json.dumps({"dataset": self.dataset, "sha256": self.sha256, "encoding": self.encoding.to_json()})
         arrays = {name: getattr(self, name) for name in (*_ARRAYS, *_LABELS) if getattr(self, name) is not None}
@@ -52,7 +56,7 @@ class PreparedData:
             with path.open("wb") as file:
                 np.savez(file, allow_pickle=False, **{METADATA: np.array(metadata)}, **arrays)
         except OSError as error:
-            raise UserError(f"{shown_path(path)}: can't be written ({error.strerror})") from None
+            raise UserError(f"{shown_path(path)}: cannot be written ({error.strerror})") from None
 
     @classmethod
     def load(cls, path: Path) -> PreparedData:
@@ -93,7 +97,7 @@ class PreparedData:
                 and _labels_fit(labels, rows, self.encoding)
             )
             if not fits:
-                raise UserError(f"{place}: is damaged, its arrays don't fit one another")
+                raise UserError(f"{place}: is damaged, its arrays do not fit one another")
 
 
 def _labels_fit(labels: Labels | None, rows: int, encoding: Encoding) -> bool:
@@ -104,7 +108,7 @@ def _labels_fit(labels: Labels | None, rows: int, encoding: Encoding) -> bool:
 
 def _as(array: NDArray[Any], dtype: type[np.generic], kinds: str, place: str) -> NDArray[Any]:
     if array.dtype.kind not in kinds:
-        raise UserError(f"{place}: is damaged, it holds {array.dtype} where numbers belong")
+        raise UserError(f"{place}: is damaged: expected numbers, not {array.dtype}")
     return np.ascontiguousarray(array, dtype=dtype)
 
 
@@ -125,16 +129,20 @@ def prepare(
         scaling: one of `SCALINGS`; the data set's own rule by default.
 
     Raises:
-        UserError: the outputs don't fit the targets, or numbers are too large to be scaled.
+        UserError: the outputs do not fit the targets, or numbers are too large to be scaled.
     """
-    train, test = split(dataset.samples, dataset.labels, seed=seed, test_fraction=test_fraction)
-    encoding = _encoding(dataset, dataset.inputs[train], train, outputs, scaling)
+    if dataset.facts.problems:
+        raise UserError(f"{dataset.place}: {dataset.facts.problems[0]}")
+    train, test = _parts(dataset, seed, test_fraction)
+    columns = fit_columns(dataset.columns, dataset.inputs[train])
+    rows = recode(dataset.columns, columns, dataset.inputs)
+    encoding = _encoding(dataset, columns, rows[train], train, outputs, scaling)
     if dataset.labels is not None:
         targets = encoding.encode_labels(dataset.labels)
     else:
         assert dataset.numbers is not None
         targets = encoding.encode_numbers(dataset.numbers)
-    inputs = encoding.scale_inputs(dataset.inputs)
+    inputs = encoding.encode_rows(rows)
     return PreparedData(
         dataset=dataset.name,
         sha256=dataset.sha256,
@@ -145,11 +153,39 @@ def prepare(
         test_targets=np.ascontiguousarray(targets[test]),
         train_labels=None if dataset.labels is None else dataset.labels[train],
         test_labels=None if dataset.labels is None else dataset.labels[test],
+        report=report_on(dataset.place or dataset.name, dataset, encoding, (train, test)),
     )
 
 
+def inspect(
+    dataset: Dataset, *, seed: int, test_fraction: float, outputs: int | None = None, scaling: str | None = None
+) -> DataReport:
+    """Report on a data set, even if `prepare` would refuse it. Raises `UserError`."""
+    if not dataset.facts.problems:
+        report = prepare(dataset, seed=seed, test_fraction=test_fraction, outputs=outputs, scaling=scaling).report
+        assert report is not None
+        return report
+    train, test = _parts(dataset, seed, test_fraction)
+    columns = fit_columns(dataset.columns, dataset.inputs[train])
+    rows = recode(dataset.columns, columns, dataset.inputs)
+    encoding = _encoding(dataset, columns, rows[train], train, outputs, scaling)
+    return report_on(dataset.place or dataset.name, dataset, encoding, (train, test))
+
+
+def _parts(dataset: Dataset, seed: int, test_fraction: float) -> tuple[Indices, Indices]:
+    """Return the rows to learn from and those held out: the source's own, or drawn by the seed."""
+    if dataset.held_out is None:
+        return split(dataset.samples, dataset.labels, seed=seed, test_fraction=test_fraction)
+    return np.flatnonzero(~dataset.held_out), np.flatnonzero(dataset.held_out)
+
+
 def _encoding(
-    dataset: Dataset, train_inputs: Floats, train: Labels, outputs: int | None, scaling: str | None
+    dataset: Dataset,
+    columns: tuple[EncodedColumn, ...],
+    train_rows: Floats,
+    train: Labels,
+    outputs: int | None,
+    scaling: str | None,
 ) -> Encoding:
     rule = scaling or dataset.default_scaling
     if rule not in SCALINGS:
@@ -160,15 +196,16 @@ def _encoding(
         low, high = dataset.value_range
         offset, scale = (low,) * dataset.features, (high - low,) * dataset.features
     else:
-        offset, scale = _RULES[rule](train_inputs)
-    target_offset, target_scale = ((), ()) if dataset.numbers is None else _standard(dataset.numbers[train])
-    for values, names in ((offset + scale, dataset.feature_names * 2), (target_offset + target_scale, ())):
+        offset, scale = fit_scaling(rule, columns, train_rows)
+    target_offset, target_scale = ((), ()) if dataset.numbers is None else standard(dataset.numbers[train])
+    inputs = _input_names(columns)
+    for values, names in ((offset + scale, inputs * 2), (target_offset + target_scale, ())):
         if not np.isfinite(values).all():
             what = f"input {shown(names[int(np.argmin(np.isfinite(values)))])}" if names else "the target"
             raise UserError(f"{dataset.name}: {what} has numbers too large to be scaled")
     return Encoding(
         dataset=dataset.name,
-        feature_names=dataset.feature_names,
+        feature_names=inputs,
         target_name=dataset.target_name,
         scaling=rule,
         input_offset=offset,
@@ -177,41 +214,32 @@ def _encoding(
         outputs=count,
         target_offset=target_offset,
         target_scale=target_scale,
+        # Arrays need none: each of their columns is one input.
+        columns=columns if dataset.source_columns or any(column.indicator for column in columns) else (),
+        source_columns=dataset.source_columns,
+        has_header=dataset.facts.header or not dataset.source_columns,
+        decimal=dataset.facts.decimal,
     )
+
+
+def _input_names(columns: tuple[EncodedColumn, ...]) -> tuple[str, ...]:
+    """Name the inputs; a name that is taken gets a number."""
+    names: dict[str, None] = {}
+    for column in columns:
+        for name in column.input_names():
+            free, number = name, 2
+            while free in names:
+                free, number = f"{name} ({number})", number + 1
+            names[free] = None
+    return tuple(names)
 
 
 def _check_outputs(dataset: Dataset, outputs: int) -> None:
     if dataset.classes is None:
         if outputs != dataset.default_outputs:
             right = f"{dataset.default_outputs} target{'s' if dataset.default_outputs > 1 else ''}"
-            raise UserError(f"{outputs} outputs don't fit {dataset.name}: it has {right}, and each takes one")
+            raise UserError(f"{outputs} outputs do not fit {dataset.name}: it has {right}, and each takes one")
     elif not outputs_fit(dataset.classes, outputs):
         count = len(dataset.classes)
         right = "1 or 2" if count == 2 else str(count)
-        raise UserError(f"{outputs} outputs don't fit the {count} classes of {dataset.name}: {right} are needed")
-
-
-def _standard(rows: Floats) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    from sklearn.preprocessing import StandardScaler  # noqa: PLC0415
-
-    with np.errstate(over="ignore", invalid="ignore"):
-        scaler = StandardScaler().fit(rows)
-    # The scaler takes a variance beyond float64 for that of a constant.
-    return tuple(scaler.mean_.tolist()), tuple(np.where(np.isfinite(scaler.var_), scaler.scale_, np.inf).tolist())
-
-
-def _range(rows: Floats) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    from sklearn.preprocessing import MinMaxScaler  # noqa: PLC0415
-
-    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-        scaler = MinMaxScaler().fit(rows)
-    # The scaler takes a feature that (nearly) never varies as it is.
-    ranges = np.where(scaler.scale_ == 1.0, 1.0, scaler.data_range_)
-    return tuple(scaler.data_min_.tolist()), tuple(ranges.tolist())
-
-
-def _none(rows: Floats) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    return (0.0,) * rows.shape[1], (1.0,) * rows.shape[1]
-
-
-_RULES = {"standard": _standard, "range": _range, "none": _none}
+        raise UserError(f"{outputs} outputs do not fit the {count} classes of {dataset.name}: {right} are needed")

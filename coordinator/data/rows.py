@@ -1,113 +1,246 @@
-"""Rows for a model that is there already: to predict, and to evaluate."""
+"""Rows for a trained model: to predict and to evaluate, batch by batch."""
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TextIO
 
-from coordinator.data.csv_file import CsvRecords, read_csv, read_numbers
+import numpy as np
+
+from coordinator.data.arrays import NpzArrays
+from coordinator.data.cells import Decimal
+from coordinator.data.columns import TextCells
+from coordinator.data.decoding import Batch, Decoder, Rows
 from coordinator.data.encoding import Encoding
-from coordinator.data.limits import decode_text, read_file, read_stream, shown, shown_path
-from coordinator.data.npz_file import NpzArrays, read_inputs
+from coordinator.data.limits import shown, shown_path
+from coordinator.data.matching import Match, match_columns
+from coordinator.data.npz_file import read_inputs, read_npy_inputs, svmlight_arrays
+from coordinator.data.opening import Format, format_of, opened, place_of, read_sample, read_whole, unpacked
+from coordinator.data.options import DEFAULT, TableOptions
+from coordinator.data.records import Chunk, Records, records_in
+from coordinator.data.semeion import DIGITS, PIXELS, read_semeion
 from coordinator.data.semeion import NAME as SEMEION
-from coordinator.data.semeion import read_semeion
-from coordinator.data.sources import FILE_READERS, load_table
-from coordinator.data.suggestion import closest, listed
-from coordinator.data.table import Floats, Table
+from coordinator.data.sources import DATASET_NAMES, exists, format_of_file, load_table
+from coordinator.data.table import Floats, Table, number_columns
+from coordinator.data.tables import choose
 from coordinator.data.targets import Labels, as_numbers, match_classes
 from coordinator.errors import UserError
+
+ARRAY_ROWS = 4_096
+FAR_AWAY = 1_000.0
+"""A scaled input beyond this is far from all training rows: they lie within a few units."""
 
 
 @dataclass(frozen=True, eq=False)
 class LabelledRows:
-    """Rows ready for the network, and what is right: `inputs` (rows, features) scaled, `targets` (rows, outputs)
-    encoded, `labels` (rows,) the class indices where the targets are classes."""
+    """Rows ready for the network, and their targets: `inputs` (rows, inputs) scaled, `targets` (rows, outputs)
+    encoded, `labels` (rows,) the class indices where the targets are classes. `notes` say what was assumed."""
 
     inputs: Floats
     targets: Floats
     labels: Labels | None
+    notes: tuple[str, ...] = ()
 
 
-def read_rows(source: Path | TextIO, encoding: Encoding) -> Floats:
-    """Raw rows (rows, features) to predict from: a CSV or NPZ file, for a Semeion model its file too, or CSV text.
-
-    A CSV's columns are taken by name where the header has all names of the model, and else by their order. A column
-    that has the name of the target is left out.
+@contextlib.contextmanager
+def open_rows(
+    source: Path | TextIO, encoding: Encoding, options: TableOptions = DEFAULT, *, labelled: bool = False
+) -> Iterator[Rows]:
+    """Open a table for a model. With `labelled`, each batch has its targets, and rows without one are left out.
 
     Raises:
-        UserError: the rows can't be read, or are not what the model takes.
+        UserError: the rows cannot be read, or are not what the model takes.
     """
-    if not isinstance(source, Path):
-        return _rows_of_text(read_stream(source, "standard input"), "standard input", encoding)
-    place = shown_path(source)
-    suffix = source.suffix.lower()
-    if suffix == ".npz":
-        rows = read_inputs(NpzArrays(read_file(source), place))
-    elif encoding.dataset == SEMEION and suffix == ".data":
-        rows = read_semeion(source).inputs
+    place = place_of(source)
+    with opened(source, place) as packed:
+        file, _ = unpacked(packed, place)
+        kind = format_of(read_sample(file, place), place)
+        if kind in ("npz", "npy", "svmlight"):
+            yield _array_rows(read_whole(file, place), kind, place, encoding)
+            return
+        names = [column.name for column in encoding.table_columns]
+        with records_in(file, kind, place, options, names) as records:
+            if isinstance(source, Path) and encoding.dataset == SEMEION and records.width == PIXELS + DIGITS:
+                yield Rows(place, iter([Batch(read_semeion(source).inputs, [])]))
+                return
+            yield _text_rows(records, encoding, options, labelled=labelled)
+
+
+def _array_rows(content: bytes, kind: Format, place: str, encoding: Encoding) -> Rows:
+    names: tuple[str, ...] | None = None
+    if kind == "npz":
+        inputs, names = read_inputs(NpzArrays(content, place))
+    elif kind == "npy":
+        inputs = read_npy_inputs(content, place)
     else:
-        return _rows_of_text(decode_text(read_file(source), place), place, encoding)
-    _check_features(rows, encoding, place)
+        inputs, _ = svmlight_arrays(content, place, len(encoding.table_columns))
+    inputs, notes = _arranged(inputs, names, encoding, place)
+    starts = range(0, len(inputs), ARRAY_ROWS)
+    batches = (Batch(inputs[start : start + ARRAY_ROWS], []) for start in starts)
+    return Rows(place, batches, list(notes))
+
+
+def _arranged(
+    inputs: Floats, names: Sequence[str] | None, encoding: Encoding, place: str
+) -> tuple[Floats, tuple[str, ...]]:
+    """Return an array's columns in the model's order. Raises `UserError`."""
+    if any(column.kind != "number" for column in encoding.table_columns):
+        raise UserError(f"{place}: holds numbers only, the model takes texts too; give it a table of text such as CSV")
+    if names is None or list(names) == [column.name for column in encoding.table_columns]:
+        _check_features(inputs, encoding, place)
+        notes: tuple[str, ...] = ()
+    else:
+        match = match_columns(names, encoding, place, named=True)
+        inputs, notes = np.ascontiguousarray(inputs[:, list(match.columns)]), match.notes
+    if any(column.fill is None for column in encoding.table_columns) and np.isnan(inputs).any():
+        row, column = (int(index) for index in np.argwhere(np.isnan(inputs))[0])
+        raise UserError(f"{place}, row {row + 1}, column {column + 1}: is not finite (NaN), a number is needed")
+    return inputs, notes
+
+
+def _text_rows(records: Records, encoding: Encoding, options: TableOptions, *, labelled: bool) -> Rows:
+    first = next(records.chunks, Chunk([], []))
+    _check_first_row(records, encoding, options, first)
+    match = _match(records, encoding, options, first, labelled=labelled)
+    decoder = Decoder(records, encoding, options, match)
+    rows = Rows(records.place, iter(()), [*records.notes, *match.notes], word=records.word)
+    rows.batches = decoder.batches(first, rows, labelled=labelled)
     return rows
 
 
+def _check_first_row(records: Records, encoding: Encoding, options: TableOptions, first: Chunk) -> None:
+    """Refuse a first row of 0, 1, 2, ..., which pandas writes as names, unless its columns may hold just that."""
+    if records.has_header or options.header is not None or len(first.rows) < 2 or records.width < 2:
+        return
+    if not (encoding.has_header and encoding.source_columns):
+        return
+    cells = [cell.strip() for cell in first.rows[0]]
+    if cells != [str(index) for index in range(records.width)]:
+        return
+    if all(cell.strip() in ("0", "1") for row in first.rows for cell in row):
+        return
+    raise UserError(
+        f"{records.place}, {records.word} {first.numbers[0]}: {', '.join(cells[:4])} may be names or data, and the model's "
+        "names are others; say --header yes or --header no"
+    )
+
+
+def _match(records: Records, encoding: Encoding, options: TableOptions, first: Chunk, *, labelled: bool) -> Match:
+    named_target = options.target is not None
+    used, position = choose(records, options, first, encoding.target_name)
+    names = records.names[: max([*used, position]) + 1] if used else records.names
+    ignored = set(range(len(names))) - {*used, position}
+    target = position if named_target and labelled else None
+    match = match_columns(names, encoding, records.place, named=records.has_header, target=target, labelled=labelled)
+    if ignored & set(match.columns):
+        name = names[min(ignored & set(match.columns))]
+        raise UserError(f"{records.place}: the model needs the column {shown(name)}")
+    if labelled and match.target is None:
+        raise UserError(
+            f"{records.place}: has no column {shown(encoding.target_name)} for the target, so there is nothing to compare "
+            "with; predict needs none"
+        )
+    return match
+
+
+def encoded(encoding: Encoding, batch: Batch, rows: Rows) -> Floats:
+    """Return a batch as the input neurons get it. Raises `UserError` for numbers that are too large."""
+    with np.errstate(over="ignore"):
+        inputs = encoding.encode_rows(batch.rows)
+    finite = np.isfinite(inputs).all(axis=1)
+    if not finite.all():
+        row = int(np.argmin(finite))
+        where = f"{rows.word} {batch.lines[row] if batch.lines else row + 1}"
+        raise UserError(f"{rows.place}, {where}: has a number too far from those of the training rows")
+    if encoding.scaling != "none":
+        rows.far += int((np.abs(inputs).max(axis=1) > FAR_AWAY).sum())
+    return inputs
+
+
+def read_rows(source: Path | TextIO, encoding: Encoding, options: TableOptions = DEFAULT) -> Floats:
+    """Return all rows (rows, columns) to predict from, as `Encoding.encode_rows` takes them. Raises `UserError`."""
+    with open_rows(source, encoding, options) as rows:
+        return np.concatenate([batch.rows for batch in rows])
+
+
 def read_labelled(
-    name: str, encoding: Encoding, *, data: Path | None = None, target: str | None = None
+    name: str,
+    encoding: Encoding,
+    *,
+    data: Path | None = None,
+    target: str | None = None,
+    options: TableOptions = DEFAULT,
 ) -> LabelledRows:
-    """Rows with targets, from all that `load_dataset` reads, as the model with this encoding takes them.
+    """Return rows with targets, from all that `load_dataset` reads, as the model with this encoding takes them.
 
     The target's column is `target`, or the one with the model's name for it, or the last.
 
     Raises:
-        UserError: they can't be read, or their features or classes are not the model's.
+        UserError: they cannot be read, or their features or classes are not the model's.
     """
-    table = _table(name, encoding, data, target)
-    _check_features(table.inputs, encoding, table.place)
-    inputs = encoding.scale_inputs(table.inputs)
+    if target is not None:
+        options = TableOptions(**{**vars(options), "target": target})
+    path = Path(name)
+    if data is None and name not in DATASET_NAMES and exists(path):
+        kind = format_of_file(path)
+        if kind not in ("npz", "npy", "svmlight"):
+            return _labelled_text(path, encoding, options)
+    table = load_table(name, data=data, options=options)
+    inputs, notes = _arranged(table.inputs, _own_names(table), encoding, table.place)
+    scaled = encoded(encoding, Batch(inputs, []), Rows(table.place, iter(())))
+    return _labelled(table, encoding, scaled, notes)
+
+
+def _own_names(table: Table) -> tuple[str, ...] | None:
+    return table.feature_names if table.facts.header else None
+
+
+def _labelled_text(path: Path, encoding: Encoding, options: TableOptions) -> LabelledRows:
+    place = shown_path(path)
+    if encoding.dataset == SEMEION:
+        table = load_table(SEMEION, data=path)
+        return _labelled(table, encoding, encoding.encode_rows(table.inputs), ())
+    inputs: list[Floats] = []
+    targets: list[str] = []
+    lines: list[int] = []
+    with open_rows(path, encoding, options, labelled=True) as rows:
+        for batch in rows:
+            inputs.append(encoded(encoding, batch, rows))
+            targets += batch.targets or []
+            lines += batch.lines
+        notes = rows.notes()
+    everything = np.concatenate(inputs)
+    decimal: Decimal | None = options.decimal or ("," if encoding.decimal == "," else None)
+    table = Table(
+        name=path.name,
+        place=place,
+        inputs=everything,
+        columns=number_columns(encoding.feature_names),
+        target_name=encoding.target_name,
+        targets=TextCells.of(targets),
+        sha256="",
+        lines=lines,
+        word=rows.word,
+        decimal=decimal,
+    )
+    return _labelled(table, encoding, everything, tuple(notes))
+
+
+def _labelled(table: Table, encoding: Encoding, inputs: Floats, notes: Sequence[str]) -> LabelledRows:
+    said = list(notes)
     if encoding.classes is not None:
-        labels = match_classes(table, encoding.classes)
-        return LabelledRows(inputs, encoding.encode_labels(labels), labels)
+        labels = match_classes(table, encoding.classes, said)
+        return LabelledRows(inputs, encoding.encode_labels(labels), labels, tuple(said))
     numbers = as_numbers(table)
     if numbers.shape[1] != encoding.outputs:
         raise UserError(f"{table.place}: has {numbers.shape[1]} targets a row, the model has {encoding.outputs}")
-    return LabelledRows(inputs, encoding.encode_numbers(numbers), None)
-
-
-def _table(name: str, encoding: Encoding, data: Path | None, target: str | None) -> Table:
-    path = Path(name)
-    if data is None and FILE_READERS.get(path.suffix.lower()) is read_csv:
-        return read_csv(path, target, features=encoding.feature_names, usual_target=encoding.target_name)
-    return load_table(name, data=data, target=target)
-
-
-def _rows_of_text(text: str, place: str, encoding: Encoding) -> Floats:
-    records = CsvRecords(text, place, encoding.feature_names)
-    rows, _, _ = read_numbers(records, _columns(records, encoding), None)
-    return rows
-
-
-def _columns(records: CsvRecords, encoding: Encoding) -> list[int]:
-    """The columns of the model's features, in its order."""
-    wanted = set(encoding.feature_names)
-    extra = [name for name in records.names if name not in wanted]
-    if records.has_header and extra in ([], [encoding.target_name]) and wanted <= set(records.names):
-        return [records.names.index(name) for name in encoding.feature_names]
-    columns = [
-        index for index, name in enumerate(records.names) if not (records.has_header and name == encoding.target_name)
-    ]
-    if len(columns) != encoding.features:
-        raise UserError(
-            f"{records.place}: has {len(columns)} columns, the model takes {encoding.features} "
-            f"({listed(encoding.feature_names, 4)})"
-        )
-    shared = wanted & set(records.names)
-    if records.has_header and shared:
-        missing = next(name for name in encoding.feature_names if name not in shared)
-        raise UserError(f"{records.place}: has no column {shown(missing)}; {closest(missing, records.names)}")
-    return columns
+    return LabelledRows(inputs, encoding.encode_numbers(numbers), None, tuple(said))
 
 
 def _check_features(rows: Floats, encoding: Encoding, place: str) -> None:
-    if rows.shape[1] != encoding.features:
-        raise UserError(f"{place}: has {rows.shape[1]} features, the model takes {encoding.features}")
+    count = len(encoding.table_columns)
+    if rows.shape[1] != count:
+        raise UserError(f"{place}: has {rows.shape[1]} features, the model takes {count}")

@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from coordinator.data.cells import parse_number
+from coordinator.data.columns import TextCells
 from coordinator.data.limits import ROWS, decode_text, read_file, sha256_of, shown, shown_path
-from coordinator.data.table import Floats, Table
-from coordinator.data.targets import parse_number
+from coordinator.data.table import Floats, Table, number_columns
 from coordinator.errors import UserError
 
 NAME = "semeion"
@@ -55,7 +56,7 @@ def fetch_semeion() -> Table:
     """The table from OpenML, through scikit-learn, which keeps a copy on the disk.
 
     Raises:
-        UserError: it can't be had, with the way to get it otherwise.
+        UserError: it cannot be had, with the way to get it otherwise.
     """
     from sklearn.datasets import fetch_openml  # noqa: PLC0415
 
@@ -71,7 +72,7 @@ def fetch_semeion() -> Table:
             raise ValueError("another data set than expected")
     except (OSError, ValueError, TypeError, ImportError, http.client.HTTPException) as error:
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(f"semeion can't be fetched from OpenML ({reason[:100]}); {_HOW_TO_GET_IT}") from None
+        raise UserError(f"semeion cannot be fetched from OpenML ({reason[:100]}); {_HOW_TO_GET_IT}") from None
     finally:
         socket.setdefaulttimeout(timeout_before)
     sha256 = sha256_of(inputs.astype("<f8").tobytes(), labels.astype("<i8").tobytes())
@@ -88,7 +89,7 @@ def _row(cells: list[str], place: str) -> Floats:
         values = None
     if values is None or not np.isin(values, (0.0, 1.0)).all():
         column, cell = next((i, cell) for i, cell in enumerate(cells, 1) if parse_number(cell) not in (0.0, 1.0))
-        raise UserError(f"{place}, column {column}: {shown(cell)} where 0 or 1 belongs")
+        raise UserError(f"{place}, column {column}: expected 0 or 1, not {shown(cell)}")
     if values[PIXELS:].sum() != 1.0:
         ones = int(values[PIXELS:].sum())
         raise UserError(f"{place}: the last {DIGITS} columns hold {ones} ones, exactly one (the digit's) is right")
@@ -103,9 +104,9 @@ def _table(
         name=NAME,
         place=place,
         inputs=np.ascontiguousarray(inputs),
-        feature_names=tuple(f"pixel {index // 16},{index % 16}" for index in range(PIXELS)),
+        columns=number_columns([f"pixel {index // 16},{index % 16}" for index in range(PIXELS)]),
         target_name="digit",
-        targets=[classes[label] for label in labels],
+        targets=TextCells(classes, np.asarray(labels, dtype=np.int64)),
         sha256=sha256,
         lines=lines,
         classes=classes,

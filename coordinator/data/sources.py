@@ -2,60 +2,117 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from coordinator.data.bundled import LOADERS
-from coordinator.data.csv_file import read_csv
 from coordinator.data.dataset import Dataset, dataset_from
-from coordinator.data.limits import shown
-from coordinator.data.npz_file import read_npz
+from coordinator.data.limits import shown, shown_path
+from coordinator.data.npz_file import read_npy, read_npz, read_svmlight
+from coordinator.data.opening import Format, format_of, opened, read_sample, unpacked
+from coordinator.data.options import DEFAULT, TableOptions
+from coordinator.data.semeion import DIGITS, PIXELS, fetch_semeion, read_semeion
 from coordinator.data.semeion import NAME as SEMEION
-from coordinator.data.semeion import fetch_semeion, read_semeion
 from coordinator.data.suggestion import closest
 from coordinator.data.table import Table
+from coordinator.data.tables import read_text_table
 from coordinator.data.targets import TargetKind
 from coordinator.errors import UserError
 
 DATASET_NAMES = (*LOADERS, SEMEION)
-FILE_READERS: dict[str, Callable[[Path, str | None], Table]] = {".csv": read_csv, ".tsv": read_csv, ".npz": read_npz}
 
 
 def load_dataset(
-    name: str, *, data: Path | None = None, target: str | None = None, target_kind: TargetKind = "auto"
+    name: str,
+    *,
+    data: Path | None = None,
+    target: str | None = None,
+    target_kind: TargetKind = "auto",
+    options: TableOptions = DEFAULT,
 ) -> Dataset:
-    """The data set called `name`: one of `DATASET_NAMES`, or the path of a .csv, .tsv or .npz file.
+    """Load the data set called `name`: one of `DATASET_NAMES`, or the path of a file.
 
     Args:
         name: what to load.
         data: the file of `semeion`; without it the set is fetched from OpenML.
-        target: the target's column (CSV; the last by default) or array (NPZ; `y` or `targets` by default).
+        target: the target's column or array, unless `options` name one.
         target_kind: what the targets of a file are, where the rule in `targets.py` would not see it.
+        options: the user's overrides for reading the table.
 
     Raises:
-        UserError: no such data set or file, or nothing can be learnt from it.
+        UserError: no such data set or file, or it cannot be used for training.
     """
-    return dataset_from(load_table(name, data=data, target=target), target_kind)
+    return dataset_from(load_table(name, data=data, target=target, options=options), target_kind)
 
 
-def load_table(name: str, *, data: Path | None = None, target: str | None = None) -> Table:
-    """As `load_dataset`, before it is decided what the targets are.
+def load_table(
+    name: str, *, data: Path | None = None, target: str | None = None, options: TableOptions = DEFAULT
+) -> Table:
+    """Load as `load_dataset` does, before it is decided what the targets are.
 
     Raises:
-        UserError: no such data set or file, or it can't be read.
+        UserError: no such data set or file, or it cannot be read.
     """
+    if target is not None:
+        options = replace(options, target=target)
     if data is not None and name != SEMEION:
         raise UserError(f"--data goes with semeion only; to learn from a file, name it in place of {shown(name)}")
-    if target is not None and name in DATASET_NAMES:
-        raise UserError(f"--target goes with a file; {name} has a target of its own")
+    if name in DATASET_NAMES:
+        _check_no_options(name, options)
     if name == SEMEION:
         return fetch_semeion() if data is None else read_semeion(data)
     if name in LOADERS:
         return LOADERS[name]()
     path = Path(name)
-    reader = FILE_READERS.get(path.suffix.lower())
-    if reader is not None:
-        return reader(path, target)
-    if path.exists():
-        raise UserError(f"{shown(name)}: is no .csv, .tsv or .npz file; for semeion.data say semeion --data FILE")
-    raise UserError(f"no data set {shown(name)}; {closest(name, DATASET_NAMES)} (or the path of a .csv or .npz file)")
+    if not exists(path) and not path.suffix and path.name == name:
+        raise UserError(f"no data set {shown(name)}; {closest(name, DATASET_NAMES)} (or the path of a file)")
+    return _load_file(path, options)
+
+
+def exists(path: Path) -> bool:
+    """Whether there is a file or a folder; a name that no file can have is none."""
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def _check_no_options(name: str, options: TableOptions) -> None:
+    for field, value in vars(options).items():
+        if value != getattr(DEFAULT, field):
+            flag = {"missing": "na"}.get(field, field)
+            what = f"{name} has a target of its own" if field == "target" else f"{name} is read as it is"
+            raise UserError(f"--{flag} goes with a file; {what}")
+
+
+def _load_file(path: Path, options: TableOptions) -> Table:
+    kind = format_of_file(path)
+    if kind == "npz":
+        return read_npz(path, options.target)
+    if kind == "npy":
+        return read_npy(path, options.target)
+    if kind == "svmlight":
+        return read_svmlight(path)
+    table = read_text_table(path, options)
+    if options == DEFAULT and _is_semeion(table):
+        return read_semeion(path)
+    return table
+
+
+def format_of_file(path: Path) -> Format:
+    """Tell the format of a file, unpacked where it is packed. Raises `UserError`."""
+    place = shown_path(path)
+    with opened(path, place) as packed:
+        file, _ = unpacked(packed, place)
+        return format_of(read_sample(file, place), place)
+
+
+def _is_semeion(table: Table) -> bool:
+    """Whether a table is the Semeion set by its shape: pixels of 0 and 1, then ten columns of which a single one is 1."""
+    facts = table.facts
+    if facts.delimiter != " " or facts.header or len(facts.columns) != PIXELS + DIGITS:
+        return False
+    digits = table.inputs[:, PIXELS:].sum(axis=1)
+    return bool(np.isin(table.inputs, (0.0, 1.0)).all() and np.isin(digits, (0.0, 1.0)).all())

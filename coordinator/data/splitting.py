@@ -1,4 +1,4 @@
-"""Which rows are learnt from and which are held out: a pure function of the seed.
+"""Which rows are learned from and which are held out: a pure function of the seed.
 
 Orders come from SHAKE-256, whose bits no version of a library will change.
 """

@@ -54,7 +54,10 @@ BLOCKS: Mapping[str, tuple[str, Callable[[], str]]] = {
 
 
 def _all_commands(group: click.Group, prefix: str) -> Iterator[tuple[str, click.Command]]:
-    for name, command in group.commands.items():
+    context = click.Context(group)
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        assert command is not None
         yield prefix + name, command
         if isinstance(command, click.Group):
             yield from _all_commands(command, f"{prefix}{name} ")

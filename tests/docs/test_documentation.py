@@ -9,9 +9,12 @@ import shlex
 from dataclasses import replace
 from pathlib import Path
 
+import click
 import pytest
 
 from coordinator.cli.job import Job
+from coordinator.cli.learn import learn
+from coordinator.cli.main import COMMANDS as CLI_COMMANDS
 from coordinator.cli.main import cli
 from coordinator.machine.machine import TRANSITIONS as COORDINATOR_TRANSITIONS
 from coordinator.machine.requests import COMMANDS
@@ -24,7 +27,10 @@ from .tables import TABLES, handlers, marked
 
 CHECKOUT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*CHECKOUT.glob("*.md"), *CHECKOUT.glob("docs/**/*.md")])
-TYPED = [CHECKOUT / "README.md", CHECKOUT / "docs/tutorial.md", *sorted(CHECKOUT.glob("docs/how-to/*.md"))]
+TYPED = [
+    *(CHECKOUT / name for name in ("README.md", "docs/data.md", "docs/tutorial.md")),
+    *sorted(CHECKOUT.glob("docs/how-to/*.md")),
+]
 """The documents with terminal sessions: every command is typed here, or covered elsewhere."""
 
 CONTAINERS = "tests/containers/test_compose.py::"
@@ -133,7 +139,7 @@ def test_the_network_of_exmachina(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     data.write_text(line * 5, encoding="utf-8")
     [command] = [text for text in ELSEWHERE if text.startswith("coordinator learn semeion")]
     arguments = shlex.split(command.replace("semeion.data", str(data)))[2:]
-    context = cli.commands["learn"].make_context("learn", arguments)
+    context = learn.make_context("learn", arguments)
     flags = {name: context.params[name] for name in ("dataset", "data", "preset")}
     job = Job.from_flags(flags, None)
     assert (job.network.layers, job.nodes) == ((256, 8, 10), 274)
@@ -152,8 +158,8 @@ def test_commands_in_the_text_exist() -> None:
     assert mentioned and typed
     for document, text in mentioned + typed:
         name, *rest = [word for word in text.split()[1:] if not word.startswith("[")]
-        assert name in cli.commands or name in ("COMMAND", "…"), f"{document}: {text}"
-        command = cli.commands.get(name, cli)
+        assert name in CLI_COMMANDS or name in ("COMMAND", "…"), f"{document}: {text}"
+        command = cli.get_command(click.Context(cli), name) or cli
         known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
         unknown = {word for word in rest if re.match(r"^--[a-z]", word)} - known
         assert not unknown, f"{document}: {text}"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 
+import click
 import pytest
 
+from coordinator.cli.main import COMMANDS, cli
 from neuron_node import broker, program
 
 from .reference import BLOCKS, FOLDER
@@ -17,6 +19,14 @@ def test_block_of_a_reference_page_is_the_codes(name: str) -> None:
     """`python -m tests.docs.reference` writes it anew."""
     page, made = BLOCKS[name]
     assert marked((FOLDER / page).read_text(encoding="utf-8"))[name] == made()
+
+
+def test_help_of_the_group_has_the_first_sentence_of_each_command() -> None:
+    """The group does not import its commands to print its help."""
+    context = click.Context(cli)
+    for name, (_, line) in COMMANDS.items():
+        command = cli.get_command(context, name)
+        assert command is not None and command.get_short_help_str(limit=1_000) == line
 
 
 @pytest.mark.parametrize(("name", "main"), [("neuron-node", program.main), ("neuron-broker", broker.main)])

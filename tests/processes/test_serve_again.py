@@ -100,13 +100,14 @@ def test_other_settings_are_another_run_and_its_own_life_goes_on(bench: Bench) -
 
 
 def test_two_coordinators_on_one_folder(bench: Bench) -> None:
-    """The second is refused in one line that names the first; the first is not disturbed."""
+    """The second is refused in one line, below the data's, that names the first; the first is not disturbed."""
     service = Service(bench)
     first = service.serve()
     service.await_snapshots()
     second = service.serve()
     assert second.end() == 2
-    [line] = second.said().splitlines()
+    of_the_data, line = second.said().splitlines()
+    assert of_the_data.startswith("data: xor")
     assert f"process {first.process.pid} on" in line and "at work" in line
     assert in_memory_sha256(bench.run_folder()) in first.await_line("trained")
 

@@ -49,7 +49,7 @@ def test_every_set_has_a_hash_of_its_own() -> None:
 
 
 def test_a_semeion_file_is_read(tmp_path: Path) -> None:
-    """A line is 256 pixels and a one-hot digit, whatever the blanks between them."""
+    """A line is 256 pixels and a one-hot digit, with any blanks between them."""
     path = tmp_path / "semeion.data"
     path.write_text(line(3) + "\n" + line(7).replace(" ", "   "))
     dataset = load_dataset("semeion", data=path)
@@ -75,9 +75,9 @@ def test_the_real_semeion_file_is_read() -> None:
     [
         ("\n \n", "holds no rows of data"),
         ("0 1 2\n", "line 1: has 3 columns, 256 pixels and 10 for the digit are needed"),
-        (line(1) + line(2).replace("1.0000", "0.5", 1), "line 2, column 2: '0.5' where 0 or 1 belongs"),
-        (line(1).replace("1.0000", "x", 1), "line 1, column 2: 'x' where 0 or 1 belongs"),
-        (line(1).replace("1.0000", "nan", 1), "line 1, column 2: 'nan' where 0 or 1 belongs"),
+        (line(1) + line(2).replace("1.0000", "0.5", 1), "line 2, column 2: expected 0 or 1, not '0.5'"),
+        (line(1).replace("1.0000", "x", 1), "line 1, column 2: expected 0 or 1, not 'x'"),
+        (line(1).replace("1.0000", "nan", 1), "line 1, column 2: expected 0 or 1, not 'nan'"),
         (line(11), "line 1: the last 10 columns hold 0 ones, exactly one (the digit's) is right"),
         (line(1), "has 1 row of data, at least 2 are needed"),
         (line(1) + line(1), "all rows are of the one class '1'"),

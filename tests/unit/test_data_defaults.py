@@ -70,7 +70,7 @@ def learn(settings: LearnSettings, prepared: PreparedData) -> float:
     ],
 )
 def test_the_defaults_learn(name: str, layers: tuple[int, ...], least: float, seeds: range) -> None:
-    """With no settings but the seed, each set is learnt to the accuracy that is promised for it."""
+    """With no settings but the seed, each set is learned to the accuracy that is promised for it."""
     for seed in seeds:
         settings = resolve_settings({"dataset": name, "seed": seed}, {}, None)
         prepared = prepare_data(settings)
@@ -86,7 +86,7 @@ def test_digits_need_no_more_than_fifteen_epochs() -> None:
 @pytest.mark.data
 @pytest.mark.skipif(not SEMEION.exists(), reason="semeion.data does not come with the project")
 def test_the_defaults_learn_semeion() -> None:
-    """Semeion's 256-8-10 is learnt to the accuracy that ExMachina reaches after twice as many passes."""
+    """Semeion's 256-8-10 is learned to the accuracy that ExMachina reaches after twice as many passes."""
     for seed in range(3):
         settings = resolve_settings({"dataset": "semeion", "data": SEMEION, "seed": seed}, {}, None)
         assert learn(settings, prepare_data(settings)) >= 0.85

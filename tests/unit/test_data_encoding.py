@@ -13,6 +13,7 @@ from hypothesis.extra import numpy as arrays
 from sklearn.preprocessing import LabelBinarizer, MinMaxScaler, StandardScaler
 
 from coordinator.data import Dataset, Encoding, load_dataset, prepare
+from coordinator.data.table import number_columns
 from coordinator.errors import UserError
 
 
@@ -40,7 +41,7 @@ def dataset(inputs: Any, numbers: Any = None) -> Dataset:
     return Dataset(
         name="made",
         inputs=rows,
-        feature_names=tuple(f"f{index}" for index in range(rows.shape[1])),
+        columns=number_columns([f"f{index}" for index in range(rows.shape[1])]),
         target_name="t",
         classes=None if labels is None else ("x", "y"),
         labels=labels,
@@ -66,7 +67,7 @@ def test_scaling_is_scikit_learns(inputs: Any) -> None:
         np.testing.assert_allclose(prepared.train_inputs, scaler.fit_transform(inputs), rtol=1e-9, atol=1e-9)
 
 
-def test_scaling_is_learnt_from_the_training_rows_alone() -> None:
+def test_scaling_is_learned_from_the_training_rows_alone() -> None:
     """What is held out has no part in offset and scale."""
     for seed in range(3):
         prepared = prepare(load_dataset("iris"), seed=seed, test_fraction=0.2)
@@ -76,7 +77,7 @@ def test_scaling_is_learnt_from_the_training_rows_alone() -> None:
 
 
 def test_each_set_has_its_own_rule() -> None:
-    """A pixel of digits is divided by 16 whatever the rows hold; xor stays as it is; the rest is standardised."""
+    """A pixel of digits is always divided by 16; xor stays as it is; the rest is standardised."""
     digits = load_dataset("digits")
     for scaling in (None, "range"):
         made = prepare(digits, seed=0, test_fraction=0.2, scaling=scaling).encoding
@@ -89,11 +90,19 @@ def test_each_set_has_its_own_rule() -> None:
 
 
 def test_numbers_too_large_to_scale_are_refused() -> None:
-    """Where the variance is beyond float64, the column is named instead of an infinity being used."""
+    """Where the range is beyond float64, the column is named instead of an infinity being used."""
     with pytest.raises(UserError, match="input 'f1' has numbers too large to be scaled"):
-        prepare(dataset([[1.0, 1e308], [2.0, -1e308]]), seed=0, test_fraction=0.0)
-    with pytest.raises(UserError, match="the target has numbers too large"):
-        prepare(dataset([[1.0], [2.0]], np.array([[1e308], [-1e308]])), seed=0, test_fraction=0.0)
+        prepare(dataset([[1.0, 1e308], [2.0, -1e308]]), seed=0, test_fraction=0.0, scaling="range")
+
+
+@pytest.mark.parametrize("size", [1e300, 1e-300])
+def test_squares_beyond_float64_do_no_harm(size: float) -> None:
+    """Numbers whose squares overflow or vanish are standardised like others."""
+    values = np.array([[1.0], [2.0], [4.0]])
+    usual = prepare(dataset(values, values), seed=0, test_fraction=0.0)
+    made = prepare(dataset(values * size, values * size), seed=0, test_fraction=0.0)
+    np.testing.assert_allclose(made.train_inputs, usual.train_inputs, rtol=1e-12)
+    np.testing.assert_allclose(made.train_targets, usual.train_targets, rtol=1e-12)
 
 
 @given(labels=st.lists(st.integers(0, 2), min_size=1, max_size=20).map(np.array))
@@ -174,7 +183,7 @@ def test_json_keeps_everything_bit_for_bit(offset: list[float], names: list[str]
     ],
 )
 def test_damaged_encodings_are_refused(change: dict[str, Any]) -> None:
-    """Whatever is of another type, missing, unknown or does not fit the rest is refused in one line."""
+    """An entry of another type, a missing or unknown one, or one that does not fit the rest is refused in one line."""
     with pytest.raises(UserError, match="damaged"):
         Encoding.from_json(encoding().to_json() | change)
 

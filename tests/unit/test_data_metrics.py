@@ -27,7 +27,9 @@ def test_right_and_wrong_are_told_apart_row_by_row() -> None:
 def test_the_report_of_classes_is_right() -> None:
     """Precision, recall and f1 by hand; a class that never occurs has zeros and not a warning."""
     report = score(CLASSES, ACTIVITIES, TARGETS)
-    assert report["accuracy"] == 0.75
+    assert report["accuracy"] == report["balanced_accuracy"] == 0.75
+    uneven = score(CLASSES, ACTIVITIES[:3], TARGETS[:3])
+    assert uneven["accuracy"] == pytest.approx(2 / 3) and uneven["balanced_accuracy"] == 0.75
     assert report["r2"] is None and report["mean_absolute_error"] is None
     x, y, z = report["classes"]
     assert x == {"name": "x", "precision": 1.0, "recall": 0.5, "f1": pytest.approx(2 / 3), "support": 2}
@@ -42,6 +44,7 @@ def test_the_report_of_numbers_is_in_their_own_units() -> None:
     report = score(NUMBERS, targets + 0.5, targets)
     assert report == {
         "accuracy": None,
+        "balanced_accuracy": None,
         "classes": None,
         "r2": pytest.approx(1.0 - 3 * 0.25 / 2.0),
         "mean_absolute_error": pytest.approx(5.0),

@@ -59,7 +59,9 @@ def test_every_type_of_number_is_read(tmp_path: Path, inputs: Any) -> None:
         (np.array([0, 1, 2]), ("0", "1", "2")),
         (np.array([[2.0], [1.0], [2.0]]), ("1", "2")),
         (np.array(["b", "a", "b"]), ("a", "b")),
-        (np.array([True, False, True]), ("0", "1")),
+        (np.array([True, False, True]), ("False", "True")),
+        (np.array([2**53 + 1, 2**53, 2**53]), ("9007199254740992", "9007199254740993")),
+        (np.array([b"b", b"a", b"b"]), ("a", "b")),
         (np.eye(3), ("0", "1", "2")),
         (np.array([0.5, 1.0, 2.0]), None),
         (np.array([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]]), None),
@@ -89,13 +91,27 @@ def test_images_are_flattened_and_inputs_may_be_named(tmp_path: Path) -> None:
         ({"X": X}, "FILE: has no array 'y' or 'targets'; known are: X"),
         ({"X": X[:, 0], "y": [0, 1, 1]}, "FILE: array 'X' has shape (3,); (rows, features) is needed"),
         ({"X": X[:, :0], "y": [0, 1, 1]}, "FILE: array 'X' has shape (3, 0); (rows, features) is needed"),
-        ({"X": X, "y": [0, 1]}, "FILE: array 'y' has shape (2,); a target for each of the 3 rows is needed"),
+        (
+            {"X": X, "y": [0, 1]},
+            "FILE: array 'y' has shape (2,); a target for each of the 3 rows is needed (if the inputs have a sample in each "
+            "column, save their transpose)",
+        ),
         ({"X": X, "y": [1, 1, 1]}, "FILE: all rows are of the one class '1'; at least two classes are needed"),
         ({"X": X[:1], "y": [1]}, "FILE: has 1 row of data, at least 2 are needed"),
-        ({"X": X.astype(str), "y": [0, 1, 1]}, "FILE: array 'X' holds text where numbers belong"),
-        ({"X": X * np.nan, "y": [0, 1, 1]}, "FILE, row 1, column 1: is not finite (NaN or infinity)"),
+        ({"X": X.astype(str), "y": [0, 1, 1]}, "FILE: array 'X' holds text, not numbers"),
+        (
+            {"X": X * np.inf, "y": [0, 1, 1]},
+            "FILE, row 1, column 1: is not finite (infinity), a number is needed",
+        ),
         ({"X": X, "y": [0.5, np.inf, 1]}, "FILE, row 2, column 'y': is not finite (NaN or infinity)"),
-        ({"X": X * 1j, "y": [0, 1, 1]}, "FILE: array 'X' is of type complex128; numbers or text are needed"),
+        (
+            {"X": X * 1j, "y": [0, 1, 1]},
+            "FILE: array 'X' is of type complex128; numbers or text are needed; save its real and imaginary parts apart",
+        ),
+        (
+            {"X": X.astype("datetime64[D]"), "y": [0, 1, 1]},
+            "FILE: array 'X' is of type datetime64[D]; numbers or text are needed; turn the dates into numbers first",
+        ),
         (
             {"X": X, "y": [0, 1, 1], "feature_names": np.array(["a", "a"])},
             "FILE: array 'feature_names' must hold 2 different names",
@@ -110,7 +126,10 @@ def test_bad_arrays_are_refused(tmp_path: Path, contents: dict[str, Any], messag
 def test_objects_are_never_unpickled(tmp_path: Path) -> None:
     """An array of Python objects, which could run code when it is loaded, is refused by its header."""
     contents = np.array([{"a": 1}, None, "x"], dtype=object)
-    assert refusal(save(tmp_path, X=X, y=contents)) == ("FILE: array 'y' is of type object; numbers or text are needed")
+    assert refusal(save(tmp_path, X=X, y=contents)) == (
+        "FILE: array 'y' is of Python objects, which are never unpickled; save it as text or numbers, with .astype(str) or "
+        ".astype(float)"
+    )
 
 
 def test_a_header_that_promises_more_than_the_file_holds_is_refused(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ ARRAYS = ("train_inputs", "train_targets", "test_inputs", "test_targets", "train
 )
 @settings(deadline=None)
 def test_every_row_is_in_one_part_and_every_class_in_both(labels: list[int], seed: int, fraction: float) -> None:
-    """Nothing is lost or used twice; a class with two samples is learnt and held out."""
+    """Nothing is lost or used twice; a class with two samples is learned and held out."""
     array = np.array(labels)
     train, test = split(len(labels), array, seed=seed, test_fraction=fraction)
     again = split(len(labels), array, seed=seed, test_fraction=fraction)
@@ -101,8 +101,8 @@ def test_an_order_is_a_permutation(count: int, key: str) -> None:
 @pytest.mark.parametrize(
     ("outputs", "message"),
     [
-        (4, "4 outputs don't fit the 3 classes of iris: 3 are needed"),
-        (1, "1 outputs don't fit the 3 classes of iris: 3 are needed"),
+        (4, "4 outputs do not fit the 3 classes of iris: 3 are needed"),
+        (1, "1 outputs do not fit the 3 classes of iris: 3 are needed"),
     ],
 )
 def test_outputs_must_fit_the_classes(outputs: int, message: str) -> None:
@@ -120,7 +120,7 @@ def test_two_classes_take_one_output_or_two(tmp_path: Path) -> None:
         prepare(cancer, seed=0, test_fraction=0.2, outputs=3)
     path = tmp_path / "numbers.csv"
     path.write_text("1,0.5\n2,0.25\n3,0.75\n")
-    with pytest.raises(UserError, match=r"2 outputs don't fit numbers\.csv: it has 1 target, and each takes one"):
+    with pytest.raises(UserError, match=r"2 outputs do not fit numbers\.csv: it has 1 target, and each takes one"):
         prepare(load_dataset(str(path)), seed=0, test_fraction=0.3, outputs=2)
 
 
@@ -170,7 +170,7 @@ def test_what_is_saved_is_loaded_bit_for_bit(tmp_path: Path) -> None:
     ],
 )
 def test_damaged_files_are_refused(tmp_path: Path, change: dict[str, Any]) -> None:
-    """A file whose parts are missing or don't fit one another is refused in one line."""
+    """A file whose parts are missing or do not fit one another is refused in one line."""
     path = tmp_path / "prepared.npz"
     prepare(load_dataset("iris"), seed=5, test_fraction=0.2).save(path)
     with np.load(path) as stored:
@@ -181,8 +181,8 @@ def test_damaged_files_are_refused(tmp_path: Path, change: dict[str, Any]) -> No
 
 
 def test_an_unwritable_place_is_refused(tmp_path: Path) -> None:
-    """Saving where it can't be saved is the user's to know."""
-    with pytest.raises(UserError, match="can't be written"):
+    """Saving where it cannot be saved is the user's to know."""
+    with pytest.raises(UserError, match="cannot be written"):
         prepare(load_dataset("xor"), seed=0, test_fraction=0.0).save(tmp_path / "missing" / "prepared.npz")
 
 

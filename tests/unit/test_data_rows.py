@@ -43,8 +43,11 @@ PRICES = Encoding(
         "length,width\n1,2\n3,4\n",
         "width,length\n2,1\n4,3\n",
         "width,species,length\n2,x,1\n4,unknown,3\n",
-        "other,names\n1,2\n3,4\n",
-        "a,b,species\n1,2,x\n3,4,y\n",
+        "LENGTH, Width \n1,2\n3,4\n",
+        "length,width,extra\n1,2,3\n3,4,5\n",
+        "length|width\n1|2\n3|4\n",
+        "length  width\n1  2\n3  4\n",
+        "# a comment\nlength,width\n1,2\n3,4\n,\n",
     ],
 )
 def test_columns_are_found_by_name_or_by_order(text: str, tmp_path: Path) -> None:
@@ -64,15 +67,22 @@ def test_one_row_is_enough() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "standard input: is empty, rows of numbers are needed"),
+        ("", "standard input: is empty, rows of data are needed"),
         ("1,2,3\n", "standard input: has 3 columns, the model takes 2 (length, width)"),
         ("1\n", "standard input: has 1 columns, the model takes 2 (length, width)"),
         ("1,2\n3\n", "standard input, line 2: has 1 columns where the first line has 2"),
-        ("1,2\n3,x\n", "standard input, line 2, column 2: 'x' where a number belongs"),
+        ("1,2\n3,x\n", "standard input, line 2, column 2: expected a number, not 'x'"),
         ("length,width\n1,nan\n", "standard input, line 2, column 2 ('width'): is not finite"),
         ("length,widht\n1,2\n", "standard input: has no column 'width'; did you mean 'widht'?"),
         ("length,width\n", "standard input: holds only a header"),
-        ("length,width,extra\n1,2,3\n", "standard input: has 3 columns, the model takes 2"),
+        (
+            "other,names\n1,2\n",
+            "standard input: shares no column with the model: it has other, names; the model takes length",
+        ),
+        (
+            "a,b,species\n1,2,x\n",
+            "standard input: shares no column with the model: it has a, b, species; the model takes",
+        ),
     ],
 )
 def test_rows_that_do_not_fit_are_refused(text: str, message: str) -> None:
@@ -115,7 +125,7 @@ def test_npz_rows_are_read(tmp_path: Path) -> None:
 
 
 def test_a_semeion_model_reads_a_semeion_file(tmp_path: Path) -> None:
-    """Predicting needs no other file than the one that was learnt from."""
+    """Predicting needs no other file than the one that was learned from."""
     path = tmp_path / "semeion.data"
     path.write_text(
         "".join("0 1 " * 128 + " ".join(str(int(c == digit)) for c in range(10)) + "\n" for digit in (3, 5))
@@ -172,8 +182,10 @@ def test_bundled_sets_evaluate_a_model_of_their_own() -> None:
     ("text", "encoding", "message"),
     [
         ("1,2,x\n3,4,z\n", FLOWERS, "line 2: 'z' is none of the classes (x, y)"),
-        ("1,2,3,x\n", FLOWERS, "has 3 features, the model takes 2"),
-        ("1,2,x\n", PRICES, "line 1, column 'column 3': 'x' where a number belongs"),
+        ("1,2,3,x\n", FLOWERS, "has 4 columns, the model takes 2 (length, width)"),
+        ("length,width\n1,2\n", FLOWERS, "has no column 'species' for the target"),
+        ("length,width,species\n1,2,\n", FLOWERS, "holds no rows of data with a target"),
+        ("1,2,x\n", PRICES, "line 1, column 'price': expected a number, not 'x'"),
     ],
 )
 def test_labelled_rows_that_do_not_fit_are_refused(tmp_path: Path, text: str, encoding: Encoding, message: str) -> None:

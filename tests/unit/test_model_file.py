@@ -14,8 +14,9 @@ import pytest
 from safetensors.numpy import load_file, save, save_file
 
 from coordinator.errors import UserError
+from coordinator.machine.requests import ANSWERS_KEPT
 from coordinator.model_file import UNSEALED, Model, load_model, save_model, sealed
-from coordinator.offline import forward
+from coordinator.offline import InMemoryNetwork, forward
 from tests.networks import encoding_of, parameters, plan_of, seed_settings, settings_of, trained, xor_data
 
 
@@ -74,6 +75,16 @@ def test_a_loaded_model_predicts_what_the_trained_network_did(tmp_path: Path) ->
 def test_any_number_of_rows_is_predicted(rows: int) -> None:
     """None at all included."""
     assert forward(model_of(), np.ones((rows, 2))).shape == (rows, 1)
+
+
+def test_network_in_memory_answers_each_batch_anew() -> None:
+    """More batches than the coordinator remembers answers for: each gets its own prediction."""
+    model = model_of()
+    batches = np.linspace(-3.0, 3.0, 2 * (2 * ANSWERS_KEPT + 3)).reshape(-1, 1, 2)
+    network = InMemoryNetwork(model)
+    answers = np.concatenate([network.forward(batch) for batch in batches])
+    assert len(np.unique(answers)) == len(batches)
+    np.testing.assert_allclose(answers, forward(model, batches[:, 0]), rtol=1e-12)
 
 
 # What is refused, each in one line.

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from coordinator.cli.job import Job
-from coordinator.cli.main import cli
+from coordinator.cli.learn import learn
 from coordinator.cli.options import SETTINGS
 from coordinator.cli.resume import ToResume, run_to_resume
 from coordinator.errors import UserError
@@ -176,7 +176,7 @@ def test_a_locked_run(folder: Path, terminal: Terminal) -> None:
 
 def resume(dataset: str | None, data: str | None) -> ToResume:
     """What a good command line comes to, before anything is started."""
-    with click.Context(cli.commands["learn"]):
+    with click.Context(learn):
         return run_to_resume(Path("runs"), "r", dataset, {"data": data, "epochs": None})
 
 

@@ -54,7 +54,7 @@ def test_flags_win_over_the_environment_that_over_the_file_that_over_defaults(tm
 
 
 def test_nothing_asked_for_is_digits() -> None:
-    """Without any setting digits are learnt, with a network of 64-12-10 logistic neurons."""
+    """Without any setting digits are learned, with a network of 64-12-10 logistic neurons."""
     made = network()
     assert made.layers == (64, 12, 10)
     assert made.activations == ("identity", "logistic", "logistic")
@@ -134,6 +134,10 @@ WRONG = [
     ("seed", "-1", "a whole number from 0 to 9223372036854775807, not '-1'"),
     ("seed", str(2**63), "a whole number from 0 to 9223372036854775807, not '9223372036854775808'"),
     ("group_size", "0", "a whole number from 1 to 65,536, layer or auto, not '0'"),
+    ("delimiter", "and", "one character, or comma, semicolon, tab, space or pipe, not 'and'"),
+    ("decimal", ";", ". or , (point or comma), not ';'"),
+    ("encoding", "x" * 41, f"a name such as utf-8, cp1252 or latin-1, not {'x' * 37 + '...'!r}"),
+    ("header", "maybe", "yes or no, not 'maybe'"),
     ("wiring", "mesh", "auto, broker or direct, not 'mesh'"),
     ("group_size", "all", "a whole number from 1 to 65,536, layer or auto, not 'all'"),
     ("microbatches", "0", "a whole number from 1 to 64, not '0'"),
@@ -167,8 +171,10 @@ def test_a_wrong_value_names_its_place_and_what_is_right(name: str, value: str, 
 
 
 def test_the_tests_know_every_setting() -> None:
-    """A new setting can't be forgotten here: each is wrong in some way above, but for names and paths."""
-    assert {name for name, _, _ in WRONG} | {"dataset", "data", "target"} == set(LearnSettings.model_fields)
+    """A new setting cannot be forgotten here: each has a wrong value above, except names and paths."""
+    assert {name for name, _, _ in WRONG} | {"dataset", "data", "target", "na", "ignore", "inputs"} == set(
+        LearnSettings.model_fields
+    )
 
 
 @pytest.mark.parametrize("value", ["true", "[1]", "{ a = 1 }", "2020-01-01"])
@@ -182,8 +188,8 @@ def test_other_types_in_a_file_are_refused(name: str, value: str, tmp_path: Path
     ("text", "message"),
     [
         ("epoch = 3\n", "FILE: no setting 'epoch'; did you mean 'epochs'?"),
-        ("batch-size = 3\n", "FILE: no setting 'batch-size'; did you mean 'batch_size'?"),
-        ("[learn]\nepochs = 3\n", "FILE: no setting 'learn'; known are: dataset, data, "),
+        ("batch-sise = 3\n", "FILE: no setting 'batch_sise'; did you mean 'batch_size'?"),
+        ("[learn]\nepochs = 3\n", "FILE: settings stand at the top, not in a table [learn]; take out that line"),
         ("epochs 3\n", "FILE: is not TOML (Expected '=' after a key in a key/value pair (at line 1, column 8))"),
         (b"\xff", "FILE: is not UTF-8 text, so not TOML"),
         (b"#" * (2**20 + 1), "FILE: is larger than 1,048,576 bytes, the limit for a file with settings"),
@@ -253,7 +259,7 @@ def test_settings_survive_json() -> None:
             {"layers": "63,12,10"},
             "the first of the layers has 63 neurons, digits has 64 inputs; 64-12-10 would fit",
         ),
-        ({"layers": "64,12,9"}, "9 outputs don't fit the 10 classes of digits: 10 are needed"),
+        ({"layers": "64,12,9"}, "9 outputs do not fit the 10 classes of digits: 10 are needed"),
         (
             {"loss": "cross_entropy", "output_activation": "tanh"},
             "cross_entropy needs classes and logistic outputs, not tanh outputs; take squared_error",

@@ -1,0 +1,116 @@
+"""Read one cell of a table: a number as people write it, a mark of a missing value, a truth value, a date."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Collection, Iterable
+from typing import Literal
+
+from coordinator.data.limits import shown
+
+Decimal = Literal[".", ","]
+
+MISSING = frozenset(
+    ("", "?", "NA", "N/A", "n/a", "NaN", "nan", "-nan", "-NaN", "NULL", "null", "<NA>", "#N/A", "NaT")
+)  # fmt: skip
+"""Marks that stand for a missing value in every column."""
+MISSING_NUMBERS = MISSING | {"None", "none", ".", "--"}
+"""Marks that stand for a missing value where the other cells are numbers; among texts they may be categories."""
+DASH, PLUS = "-", "+"
+
+TRUTH = {"true": True, "false": False}
+SPREADSHEET_ERROR = re.compile(r"#(DIV/0!|NAME\?|NULL!|NUM!|REF!|VALUE!|SPILL!|CALC!|#+)")
+
+_GROUPED = r"(?:\d{{1,3}}(?:{mark}\d{{3}})+|\d+)?"
+_EXPONENT = r"(?:[eE][+-]?\d+)?"
+_STYLES: dict[str, re.Pattern[str]] = {
+    ".": re.compile(r"[+-]?" + _GROUPED.format(mark="[,' ]") + r"(?:\.\d*)?" + _EXPONENT),
+    ",": re.compile(r"[+-]?" + _GROUPED.format(mark=r"[.' ]") + r"(?:,\d*)?" + _EXPONENT),
+}
+_BLANKS = re.compile("[\u00a0\u2007\u2009\u202f\u3000]")
+_CURRENCY = re.compile(r"(?:[$€£¥₹]|EUR|USD|GBP|CHF)")
+_UNIT = re.compile(r"\s*[%‰]$")
+_DATES = tuple(
+    re.compile(pattern)
+    for pattern in (
+        r"\d{4}-\d{1,2}-\d{1,2}(?:[T ]\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?\s*(?:Z|[+-]\d{2}:?\d{2})?)?",
+        r"\d{4}/\d{1,2}/\d{1,2}(?: \d{1,2}:\d{2}(?::\d{2})?)?",
+        r"\d{1,2}[/.]\d{1,2}[/.](?:\d{4}|\d{2})(?: \d{1,2}:\d{2}(?::\d{2})?(?: ?[AaPp][Mm])?)?",
+        r"\d{1,2}[- ](?:[A-Za-z]{3,9})[- ](?:\d{4}|\d{2})",
+        r"[A-Za-z]{3,9} \d{1,2},? \d{4}",
+        r"\d{1,2}:\d{2}(?::\d{2})?",
+        r"\d{4}-\d{2}",
+    )
+)
+
+
+def parse_number(cell: str) -> float | None:
+    """Return the number that a cell holds in plain notation, or None. `1_000` is Python's spelling, not data's."""
+    if "_" in cell:
+        return None
+    try:
+        return float(cell)
+    except ValueError:
+        return None
+
+
+def parse_finite(cell: str) -> float | None:
+    """Return the finite number that a cell holds in plain notation, or None."""
+    value = parse_number(cell)
+    return value if value is not None and math.isfinite(value) else None
+
+
+def parse_styled(cell: str, decimal: Decimal) -> float | None:
+    """Return the finite number in a cell that people wrote: grouped digits, a currency, a percent sign, a true minus."""
+    text = _BLANKS.sub(" ", cell).strip().replace("\u2212", "-")
+    text = _UNIT.sub("", text)
+    text = _CURRENCY.sub("", text, count=1).strip()
+    if not any(character.isdigit() for character in text) or _STYLES[decimal].fullmatch(text) is None:
+        return None
+    grouping = str.maketrans("", "", ",' " if decimal == "." else ".' ")
+    return parse_finite(text.translate(grouping).replace(",", "."))
+
+
+def decimal_of(cells: Iterable[str], preferred: Decimal | None) -> tuple[Decimal | None, bool]:
+    """Return the decimal mark with which every cell is a number, and whether the other mark would do as well.
+
+    The mark is None where neither does. `1,100` is 1100, unless `preferred` or another cell says otherwise.
+    """
+    possible = dict.fromkeys((".", ","), True)
+    marks: tuple[Decimal, ...] = (".", ",")
+    for cell in cells:
+        for mark in marks:
+            if possible[mark] and parse_styled(cell, mark) is None:
+                possible[mark] = False
+        if not any(possible.values()):
+            return None, False
+    if all(possible.values()):
+        return preferred or ".", True
+    return ("." if possible["."] else ","), False
+
+
+def wrong_cell(cell: str) -> str:
+    """Say what is wrong with a cell of a column of numbers."""
+    if not cell:
+        return "is empty, a number is needed"
+    value = parse_number(cell)
+    if value is not None:
+        return "is not finite (NaN or infinity), a number is needed"
+    return f"expected a number, not {shown(cell)}"
+
+
+def is_date(cell: str) -> bool:
+    """Whether a cell is a date or a time of day in one of the usual notations."""
+    return any(pattern.fullmatch(cell.strip()) for pattern in _DATES)
+
+
+def missing_marks(distinct: Collection[str], extra: Collection[str] = (), *, numbers: bool = False) -> set[str]:
+    """Return those of the distinct cells that stand for a missing value.
+
+    A dash does, unless a plus stands in the same column. `extra` are marks that the user named.
+    """
+    marks = {cell for cell in distinct if cell in (MISSING_NUMBERS if numbers else MISSING) or cell in extra}
+    if DASH in distinct and PLUS not in distinct:
+        marks.add(DASH)
+    return marks

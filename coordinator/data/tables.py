@@ -1,0 +1,309 @@
+"""Read a table of text cells whole, to learn from it: decide on its columns and its target."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import hashlib
+from array import array
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from coordinator.data.cells import DASH, PLUS, Decimal, missing_marks
+from coordinator.data.columns import (
+    INPUT_KINDS,
+    Column,
+    ColumnCells,
+    ColumnRules,
+    TextCells,
+    decide,
+    shown_decimal,
+)
+from coordinator.data.limits import shown, shown_path
+from coordinator.data.opening import BLOCK_BYTES, format_of, opened, read_sample, unpacked
+from coordinator.data.options import TableOptions
+from coordinator.data.records import Chunk, Records, records_in
+from coordinator.data.suggestion import closest
+from coordinator.data.table import ColumnFacts, Table, TableColumn, TableFacts
+from coordinator.errors import UserError
+
+USUAL_TARGETS = ("target", "class", "label")
+"""A column with such a name is the target, if no other is named; otherwise the last column is."""
+
+
+def read_text_table(path: Path, options: TableOptions) -> Table:
+    """Read the table in a file of text cells, in any format that `records.py` knows.
+
+    Raises:
+        UserError: the file cannot be read or holds no table, with the line and the column where there is one.
+    """
+    place = shown_path(path)
+    with opened(path, place) as packed:
+        sha256 = digest_of(packed)
+        file, packing = unpacked(packed, place)
+        kind = format_of(read_sample(file, place), place)
+        with records_in(file, kind, place, options) as records:
+            records.packing = packing
+            return _table(records, options, shown_path(Path(path.name)), sha256)
+
+
+def digest_of(file: BinaryIO) -> str:
+    """Return the SHA-256 of a file, in hexadecimal, and go back to its start."""
+    digest = hashlib.sha256()
+    while block := file.read(BLOCK_BYTES):
+        digest.update(block)
+    file.seek(0)
+    return digest.hexdigest()
+
+
+def _table(records: Records, options: TableOptions, name: str, sha256: str) -> Table:
+    first = next(records.chunks, Chunk([], []))
+    used, target = choose(records, options, first)
+    if not used:
+        raise UserError(
+            f"{records.place}: has one column; at least one input beside the target is needed (comma, ; or tab)"
+        )
+    lines, cells = _gathered(records, options, first, used, target)
+    texts = {index: cells[index].text() for index in used}
+    rules = _rules(records, options, texts)
+    columns = {index: _decided(records, index, cells[index], texts[index], rules, lines) for index in used}
+    texts.clear()
+    columns = _with_an_input(records, columns)
+    target_text = cells[target].text()
+    assert target_text is not None, "the target is kept as text"
+    kept = ~_missing_targets(target_text, options)
+    chosen = [index for index in used if columns[index].kind in INPUT_KINDS]
+    inputs = np.empty((int(kept.sum()), len(chosen)))
+    for position, index in enumerate(chosen):
+        values = columns[index].values
+        assert values is not None
+        inputs[:, position] = values[kept]
+    facts = _facts(records, columns, target, options, rules.decimal, kept)
+    if records.classes is not None:
+        target_text = _named_classes(target_text, records.classes)
+    return Table(
+        name=name,
+        place=records.place,
+        inputs=inputs,
+        columns=tuple(TableColumn(columns[i].name, columns[i].kind, columns[i].categories) for i in chosen),
+        target_name=records.names[target],
+        targets=target_text.chosen(kept),
+        sha256=sha256,
+        lines=np.frombuffer(lines, dtype=np.int64)[kept].tolist(),
+        word=records.word,
+        decimal=rules.decimal,
+        facts=facts,
+        source_columns=records.names,
+    )
+
+
+def choose(records: Records, options: TableOptions, first: Chunk, usual: str | None = None) -> tuple[list[int], int]:
+    """Choose the columns to look at and the target's. `usual` is a model's name for the target.
+
+    Columns without a name whose cells are all empty, at the end, are none: a delimiter ends each line.
+    """
+    width = records.width
+    while width > 1 and (not records.has_header or width - 1 in records.unnamed):
+        if any(row[width - 1].strip() for row in first.rows):
+            break
+        width -= 1
+    target = _target(records, options, width, usual)
+    ignored = _named(records, options.ignore, "--ignore")
+    wanted = _named(records, options.inputs, "--inputs")
+    for option, chosen in (("--ignore", ignored), ("--inputs", wanted)):
+        if target in chosen:
+            name = shown(records.names[target])
+            raise UserError(f"{option}: {name} is the target of {records.place}; name another with --target")
+    used = [
+        index for index in range(width) if index != target and index not in ignored and (not wanted or index in wanted)
+    ]
+    return used, target
+
+
+def _target(records: Records, options: TableOptions, width: int, usual: str | None) -> int:
+    names, asked = records.names, options.target
+    if asked is None:
+        if usual is not None and usual in names:
+            return names.index(usual)
+        if records.has_header and width > 1:
+            known = [index for index, name in enumerate(names[:width]) if name.casefold() in USUAL_TARGETS]
+            if len(known) == 1:
+                return known[0]
+        return width - 1
+    if asked in names:
+        return names.index(asked)
+    if asked in ("first", "last"):
+        return 0 if asked == "first" else width - 1
+    if asked.isascii() and asked.isdigit() and 1 <= int(asked) <= width:
+        return int(asked) - 1
+    raise UserError(f"{records.place}: has no column {shown(asked)} for the target; {closest(asked, names)}")
+
+
+def _named(records: Records, asked: Sequence[str], option: str) -> set[int]:
+    """Return the columns of these names, or of these numbers counted from 1."""
+    found = set()
+    for name in asked:
+        if name in records.names:
+            found.add(records.names.index(name))
+        elif name.isascii() and name.isdigit() and 1 <= int(name) <= records.width:
+            found.add(int(name) - 1)
+        else:
+            raise UserError(f"{option}: {records.place} has no column {shown(name)}; {closest(name, records.names)}")
+    return found
+
+
+def _gathered(
+    records: Records, options: TableOptions, first: Chunk, used: Sequence[int], target: int
+) -> tuple[array[int], dict[int, ColumnCells]]:
+    cells = {index: ColumnCells(options.missing, options.decimal) for index in used}
+    cells[target] = ColumnCells(options.missing, options.decimal, keep_text=True)
+    lines = array("q")
+    chunk: Chunk | None = first
+    with _collector_paused():
+        while chunk is not None:
+            columns = list(zip(*chunk.rows, strict=True))
+            if columns:
+                for index, gathered in cells.items():
+                    gathered.add(columns[index])
+            lines.extend(chunk.numbers)
+            chunk = next(records.chunks, None)
+    if not lines:
+        raise UserError(f"{records.place}: holds no rows of data")
+    return lines, cells
+
+
+@contextlib.contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Pause the collector of cycles: rows of cells hold none, and the search takes a third of the time."""
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            gc.enable()
+
+
+def _rules(records: Records, options: TableOptions, texts: dict[int, TextCells | None]) -> ColumnRules:
+    decimal: Decimal | None = options.decimal
+    if decimal is None and records.format in ("text", "arff"):
+        decimal = shown_decimal(list(texts.values()), options.missing)
+    return ColumnRules(
+        records.has_header, options.missing, decimal, options.decimal is not None, asked=bool(options.inputs)
+    )
+
+
+def _decided(
+    records: Records,
+    index: int,
+    cells: ColumnCells,
+    text: TextCells | None,
+    rules: ColumnRules,
+    lines: Sequence[int],
+) -> Column:
+    name = records.names[index]
+    unnamed = index in records.unnamed
+    column = decide(name, cells, text, rules, unnamed=unnamed)
+    if column.problem is not None:
+        row, what = column.problem
+        raise UserError(f"{records.where(lines[row], index)}: {what}")
+    return column
+
+
+def _with_an_input(records: Records, columns: dict[int, Column]) -> dict[int, Column]:
+    """Use columns that count the rows after all where there is no other input."""
+    if any(column.kind in (*INPUT_KINDS, "date") for column in columns.values()):
+        return columns
+    found = {
+        index: replace(column, kind="number", why="looks like an index, and is used as the only input")
+        for index, column in columns.items()
+        if column.kind == "index" and column.values is not None and column.why.startswith("counts")
+    }
+    if not found:
+        reasons = "; ".join(f"{shown(column.name)} {column.why}" for column in list(columns.values())[:3])
+        raise UserError(f"{records.place}: has no column to learn from ({reasons}); name some with --inputs")
+    return columns | found
+
+
+def _missing_targets(text: TextCells, options: TableOptions) -> np.ndarray:
+    marks = missing_marks(text.texts, options.missing)
+    if DASH in marks and PLUS in text.texts:
+        marks.discard(DASH)
+    missing = np.array([cell in marks for cell in text.texts])
+    return np.asarray(missing[text.codes], dtype=bool)
+
+
+def _named_classes(text: TextCells, classes: tuple[str, ...]) -> TextCells:
+    """Return the names that a file of scikit-learn lists for its numbers."""
+    numbers = {str(index): name for index, name in enumerate(classes)}
+    return TextCells(tuple(numbers.get(cell, cell) for cell in text.texts), text.codes)
+
+
+def _facts(
+    records: Records,
+    columns: dict[int, Column],
+    target: int,
+    options: TableOptions,
+    decimal: Decimal | None,
+    kept: np.ndarray,
+) -> TableFacts:
+    facts, warnings, problems = [], list(records.notes), []
+    for index, name in enumerate(records.names):
+        column = columns.get(index)
+        if index == target:
+            facts.append(ColumnFacts(name, "target", int((~kept).sum())))
+        elif column is None:
+            asked = index in _named(records, options.ignore, "--ignore") or options.inputs
+            facts.append(ColumnFacts(name, "ignored", 0, "as asked" if asked else "has no name and is empty"))
+        else:
+            facts.append(ColumnFacts(name, column.kind, column.missing, column.why))
+            if column.kind == "date":
+                problems.append(
+                    f"{records.column(index)} contains dates, which are not numbers: leave it out with --ignore "
+                    f"{_quoted(name)}, or turn it into numbers such as year, month or days since the first"
+                )
+            elif column.kind == "ignored":
+                warnings.append(f"{shown(name)} is left out: {column.why} (use it with --inputs)")
+            elif column.kind == "index" or (column.why and column.kind in INPUT_KINDS and "only input" in column.why):
+                warnings.append(
+                    f"{shown(name)} {column.why}" + (", so it is left out" if column.kind == "index" else "")
+                )
+            elif column.kind == "constant":
+                warnings.append(f"{shown(name)} {column.why}, so it is left out")
+            elif "--decimal" in column.why:
+                warnings.append(f"{shown(name)}: {column.why}")
+    if left := int((~kept).sum()):
+        warnings.append(
+            f"{left:,} row{'s have' if left > 1 else ' has'} no target and {'are' if left > 1 else 'is'} left out"
+        )
+    warnings += _doubts(records, columns, target)
+    return TableFacts(
+        rows=len(kept),
+        columns=tuple(facts),
+        format=records.format,
+        delimiter=records.delimiter,
+        decimal=decimal,
+        encoding=records.encoding,
+        packing=records.packing,
+        header=records.has_header,
+        rows_left_out=left,
+        warnings=tuple(warnings),
+        problems=tuple(problems),
+    )
+
+
+def _quoted(name: str) -> str:
+    return name if name.replace("_", "").replace("-", "").isalnum() else shown(name)
+
+
+def _doubts(records: Records, columns: dict[int, Column], target: int) -> list[str]:
+    """Say what may have been taken for something else."""
+    doubts = []
+    texts = [index for index, column in columns.items() if column.kind == "category"]
+    if not records.has_header and texts == [0] and len(columns) > 1 and target != 0:
+        doubts.append("only the first column holds text; if it is the target, say --target first")
+    return doubts
