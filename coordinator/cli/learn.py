@@ -99,9 +99,9 @@ def learn(
         nodes = job.nodes
         check_not_data(save, job.settings)
         check_machine(job.needs(spares=extras.spares))
+        directory = job.create_run(runs)
         say_data(job)
         say_placement(job)
-        directory = job.create_run(runs)
     result = _learnt(directory, nodes, extras)
     if job and extras.compare:
         errors.print("training again without chaos")

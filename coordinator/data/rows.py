@@ -150,11 +150,14 @@ def encoded(encoding: Encoding, batch: Batch, rows: Rows) -> Floats:
     """Return a batch as the input neurons get it. Raises `UserError` for numbers that are too large."""
     with np.errstate(over="ignore"):
         inputs = encoding.encode_rows(batch.rows)
-    finite = np.isfinite(inputs).all(axis=1)
-    if not finite.all():
-        row = int(np.argmin(finite))
+    not_finite = np.argwhere(~np.isfinite(inputs))
+    if len(not_finite):
+        row, feature = not_finite[0]
         where = f"{rows.word} {batch.lines[row] if batch.lines else row + 1}"
-        raise UserError(f"{rows.place}, {where}: has a number too far from those of the training rows")
+        raise UserError(
+            f"{rows.place}, {where}: the number of {shown(encoding.feature_names[feature])} is too large to be scaled; "
+            "use numbers in the units of the training data"
+        )
     if encoding.scaling != "none":
         rows.far += int((np.abs(inputs).max(axis=1) > FAR_AWAY).sum())
     return inputs

@@ -81,10 +81,15 @@ def test_clone_offers_the_commands_of_the_readme(tmp_path: Path) -> None:
 
 
 def test_changelog_has_the_version_of_the_project() -> None:
-    """The section Unreleased is for later changes."""
-    headings = list(release.HEADING.finditer((CHECKOUT / "CHANGELOG.md").read_text(encoding="utf-8")))
-    assert [heading["version"] for heading in headings][:2] == ["Unreleased", PROJECT["version"]]
-    assert all(heading["date"] for heading in headings[1:])
+    """The project has the version of the latest section, or the next one if Unreleased has entries."""
+    text = (CHECKOUT / "CHANGELOG.md").read_text(encoding="utf-8")
+    unreleased, latest, *_ = headings = list(release.HEADING.finditer(text))
+    assert unreleased["version"] == "Unreleased" and all(heading["date"] for heading in headings[1:])
+    project, released = (
+        tuple(int(part) for part in version.split(".")) for version in (PROJECT["version"], latest["version"])
+    )
+    entries = text[unreleased.end() : latest.start()].strip()
+    assert project > released if entries else project == released
 
 
 def test_changelog_of_a_release_is_accepted() -> None:

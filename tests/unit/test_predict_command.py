@@ -34,7 +34,7 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Encoding:
 
 @pytest.mark.parametrize("command", ["predict", "evaluate"])
 def test_a_number_that_is_too_large_is_named(model: Encoding, terminal: Terminal, command: str) -> None:
-    """The first of them, counted as the rows of the file are; no warning of a library is shown in its place."""
+    """The line of the file and the column of the first such number are printed; no warning of a library is shown in its place."""
     assert model.classes is not None
     names = [*model.feature_names, model.target_name]
     label = model.classes[0]
@@ -47,7 +47,7 @@ def test_a_number_that_is_too_large_is_named(model: Encoding, terminal: Terminal
         said = terminal.type(command, "--model", "m", "rows.csv")
     [line] = said.err.splitlines()
     assert (said.code, said.out) == (2, "")
-    assert "row 2" in line and model.feature_names[1] in line and "too large" in line
+    assert "line 3" in line and model.feature_names[1] in line and "too large" in line
 
 
 def test_large_numbers_that_can_be_scaled_are_predicted_from(model: Encoding, terminal: Terminal) -> None:
