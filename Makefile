@@ -60,7 +60,7 @@ coverage: .venv/test.stamp
 	$(BIN)/coverage run -m pytest --durations=20 $(PYTEST_ARGUMENTS)
 	$(BIN)/coverage combine --quiet
 	@echo "machines and data path:"
-	$(BIN)/coverage report --include='neuron_node/*,coordinator/machine/*'
+	$(BIN)/coverage report --include='neuron_node/*,coordinator/core/*'
 	@echo "everything:"
 	$(BIN)/coverage report --skip-covered
 

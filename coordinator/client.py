@@ -15,8 +15,8 @@ from neuron_node.addresses import COORDINATOR, client_address
 from neuron_node.codec import decode, encode
 from neuron_node.errors import PeerError
 from neuron_node.frames import IDENTITY_LENGTH, split
-from neuron_node.messages import NOBODY, Header, Probe, Reply, Request
-from neuron_node.wiring import Endpoints, Link
+from neuron_node.protocol import NOBODY, Header, Probe, Reply, Request
+from neuron_node.transport import Endpoints, Link
 
 AGAIN_SECONDS = 0.5
 RECEIVE_TIMEOUT_MS = 20

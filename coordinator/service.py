@@ -11,10 +11,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from coordinator.data.prepared import PreparedData
-from coordinator.disk import is_read_only
-from coordinator.errors import JobError, UserError
-from coordinator.machine.events import (
+from coordinator.core.events import (
     Inspected,
     Persist,
     Persisted,
@@ -23,16 +20,19 @@ from coordinator.machine.events import (
     Report,
     Snapshot,
 )
-from coordinator.machine.machine import CoordinatorMachine
-from coordinator.machine.plan import Plan
-from coordinator.machine.state import CoordinatorState
-from coordinator.model_file import Model, save_model
-from coordinator.presets import NetworkSettings
-from coordinator.restoration import fault_of_model
-from coordinator.resumption import config_to_go_on
-from coordinator.run_directory import RunDirectory
-from coordinator.run_log import EventLog
-from coordinator.run_store import RunStore
+from coordinator.core.machine import CoordinatorMachine
+from coordinator.core.run_plan import Plan
+from coordinator.core.state import CoordinatorState
+from coordinator.data.prepared import PreparedData
+from coordinator.defaults import NetworkSettings
+from coordinator.errors import JobError, UserError
+from coordinator.storage.disk import is_read_only
+from coordinator.storage.model_file import Model, save_model
+from coordinator.storage.restoration import fault_of_model
+from coordinator.storage.resumption import config_to_go_on
+from coordinator.storage.run_folder import RunDirectory
+from coordinator.storage.run_log import EventLog
+from coordinator.storage.run_store import RunStore
 from neuron_node.activations import quiet
 from neuron_node.broker import announce_health
 from neuron_node.direct import Listening
@@ -41,7 +41,7 @@ from neuron_node.fingerprint import fingerprint
 from neuron_node.frames import IDENTITY_LENGTH
 from neuron_node.program import new_link
 from neuron_node.shell import Shell
-from neuron_node.wiring import Endpoints
+from neuron_node.transport import Endpoints
 
 Observer = Callable[[str, dict[str, Any]], None]
 """Receives the name of each event and its facts as plain JSON data."""

@@ -24,8 +24,7 @@ from coordinator.data.report import DataReport
 from coordinator.data.sources import DATASET_NAMES, load_dataset
 from coordinator.data.suggestion import closest
 from coordinator.data.targets import TargetKind
-from coordinator.errors import UserError
-from coordinator.presets import (
+from coordinator.defaults import (
     CAREFUL_LEARNING_RATE,
     LEARNING_RATES,
     LEAST_HIDDEN,
@@ -40,6 +39,7 @@ from coordinator.presets import (
     default_batch_size,
     defaults_for,
 )
+from coordinator.errors import UserError
 from neuron_node.frames import MAX_PARTS
 
 ENVIRONMENT_PREFIX = "EXMACHINA_"

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from coordinator.presets import NetworkSettings
+from coordinator.defaults import NetworkSettings
 from neuron_node.activations import Array
-from neuron_node.messages import State, state_of
+from neuron_node.protocol import State, state_of
 from neuron_node.role import Block, Role, Sender
 
 

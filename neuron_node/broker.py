@@ -14,7 +14,7 @@ from pathlib import Path
 
 from neuron_node import __version__
 from neuron_node.errors import UserError
-from neuron_node.wiring import PUB, PULL, Endpoints, bound_socket, check_endpoint, new_context, proxy, relay
+from neuron_node.transport import PUB, PULL, Endpoints, bound_socket, check_endpoint, new_context, proxy, relay
 
 DEFAULT_BIND = Endpoints("tcp://127.0.0.1:5571", "tcp://127.0.0.1:5572")
 DESCRIPTORS = 4_096

@@ -14,7 +14,7 @@ import numpy as np
 from neuron_node.activations import Array
 from neuron_node.errors import Malformed, Oversized, WrongVersion
 from neuron_node.frames import IDENTITY_LENGTH, LENGTH_BYTES, MAX_FRAME_BYTES, PROTOCOL_VERSION, framed
-from neuron_node.messages import KINDS, RECORDS, Message, Refuse
+from neuron_node.protocol import KINDS, RECORDS, Message, Refuse
 
 _NUMBERS: dict[type, int] = {kind: number for number, kind in KINDS.items()}
 _REFUSE = _NUMBERS[Refuse]

@@ -19,8 +19,8 @@ from zmq.utils.monitor import parse_monitor_message
 from neuron_node.addresses import DATA_LETTERS
 from neuron_node.codec import encode
 from neuron_node.errors import UserError
-from neuron_node.messages import NOBODY, Echo, Header
-from neuron_node.wiring import LINGER_MS, LONGEST_IPC_PATH, SENT_BY_REFERENCE_BYTES, Endpoints, Link, bound_socket
+from neuron_node.protocol import NOBODY, Echo, Header
+from neuron_node.transport import LINGER_MS, LONGEST_IPC_PATH, SENT_BY_REFERENCE_BYTES, Endpoints, Link, bound_socket
 
 PROBE = b"\x01P"
 """How the notice of a new subscription to a probe's address begins."""

@@ -30,7 +30,7 @@ import numpy as np
 from neuron_node.activations import Array, all_finite
 from neuron_node.addresses import ADDRESS_LENGTH
 from neuron_node.errors import Malformed, NotFinite, Oversized, Window, WrongVersion
-from neuron_node.fields import MAX_BATCH, MAX_NUMBER
+from neuron_node.schema import MAX_BATCH, MAX_NUMBER
 
 PROTOCOL_VERSION = 6
 IDENTITY_LENGTH = 8

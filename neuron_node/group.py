@@ -31,10 +31,8 @@ import numpy as np
 from neuron_node.activations import Array, all_finite
 from neuron_node.addresses import ADDRESS_LENGTH, COORDINATOR, group_address, stage_address
 from neuron_node.codec import encode
-from neuron_node.copies import Copies
 from neuron_node.errors import Duplicate, PeerError, Stale, Unexpected, Window, WrongShape
 from neuron_node.events import Send
-from neuron_node.fields import MAX_BATCH
 from neuron_node.frames import (
     HEAD,
     MARK,
@@ -54,11 +52,13 @@ from neuron_node.frames import (
     window_of,
 )
 from neuron_node.inbox import Direction, Inbox, InboxLayout, Slot
-from neuron_node.initial import initial_bias_and_weights
-from neuron_node.messages import MISSING_AT_MOST, Diverged, Header, Placement, Stage, State, Waits, state_of
+from neuron_node.initializers import initial_bias_and_weights
 from neuron_node.neuron import Neuron
 from neuron_node.neuron_array import NeuronArray
+from neuron_node.protocol import MISSING_AT_MOST, Diverged, Header, Placement, Stage, State, Waits, state_of
 from neuron_node.role import OUTSIDE, Role
+from neuron_node.schema import MAX_BATCH
+from neuron_node.snapshot_cache import Copies
 
 AXON_AT_ONCE_BYTES = 32 * 1024
 """Up to this size a group sends its whole axons in one message; beyond it, the bytes that each receiver would get in vain cost more."""

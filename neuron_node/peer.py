@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, NamedTuple
 
-from neuron_node.fields import Blob, Text
+from neuron_node.schema import Blob, Text
 
 LONGEST_ENDPOINT = 512
 

@@ -16,10 +16,10 @@ from neuron_node.direct import DirectLink, Listening, check_listening
 from neuron_node.errors import UserError
 from neuron_node.fingerprint import fingerprint
 from neuron_node.frames import IDENTITY_LENGTH
-from neuron_node.life import BEGIN_AGAIN, Self
-from neuron_node.machine import TICK_MS, NodeMachine
+from neuron_node.identity import BEGIN_AGAIN, Self
+from neuron_node.node import TICK_MS, NodeMachine
 from neuron_node.shell import Shell
-from neuron_node.wiring import DEFAULT_ENDPOINTS, Endpoints, Link, check_endpoint
+from neuron_node.transport import DEFAULT_ENDPOINTS, Endpoints, Link, check_endpoint
 
 DESCRIPTORS_OF_A_LISTENER = 1_024
 """Open files that a program with an outlet may have, unless it was started for a network of known size."""

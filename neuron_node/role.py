@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Annotated, NamedTuple
 
 from neuron_node.activations import ACTIVATIONS
-from neuron_node.fields import MAX_GROUP, Flag, Many, Real, Text, Whole, record_of
 from neuron_node.losses import LOSSES
+from neuron_node.schema import MAX_GROUP, Flag, Many, Real, Text, Whole, record_of
 
 Number = Annotated[int, Whole(1, 2**32 - 1)]
 Size = Annotated[int, Whole(1, MAX_GROUP)]

@@ -23,7 +23,7 @@ from neuron_node.events import (
     Tick,
     Unsubscribe,
 )
-from neuron_node.wiring import Link
+from neuron_node.transport import Link
 
 logger = logging.getLogger("exmachina")
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from neuron_node.wiring import PUB, PULL, Endpoints, bound_socket, new_context, relay
+from neuron_node.transport import PUB, PULL, Endpoints, bound_socket, new_context, relay
 
 
 class ThreadBroker:

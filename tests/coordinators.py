@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from coordinator.machine.events import GenerationPersisted, PersistGeneration, Report
-from coordinator.machine.machine import CoordinatorMachine
-from coordinator.machine.plan import Plan
-from coordinator.machine.state import CoordinatorState
+from coordinator.core.events import GenerationPersisted, PersistGeneration, Report
+from coordinator.core.machine import CoordinatorMachine
+from coordinator.core.run_plan import Plan
+from coordinator.core.state import CoordinatorState
 from neuron_node.activations import Array
 from neuron_node.addresses import COORDINATOR, stage_address
 from neuron_node.codec import encode
 from neuron_node.events import Interrupted, Received, Tick
 from neuron_node.frames import DataFrame, DataKind, Mode
-from neuron_node.messages import NOBODY, Grant, Header, Heartbeat, Message, Probe, Ready, Register, Request, Traffic
+from neuron_node.protocol import NOBODY, Grant, Header, Heartbeat, Message, Probe, Ready, Register, Request, Traffic
 from neuron_node.role import OUTSIDE
 from tests.networks import FINGERPRINT, RUN, plan_of, settings_of, xor_data
 from tests.roles import NO_ROWS, data, encoded, sent

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from neuron_node.frames import DataFrame, DataKind
-from neuron_node.messages import (
+from neuron_node.protocol import (
     KINDS,
     LATEST_STEP,
     Diverged,

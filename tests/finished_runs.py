@@ -6,13 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from coordinator.cli.job import Job
+from coordinator.core.events import Persist, Persisted, PersistGeneration, Row
+from coordinator.core.run_plan import Plan
 from coordinator.data.prepared import PreparedData
-from coordinator.machine.events import Persist, Persisted, PersistGeneration, Row
-from coordinator.machine.plan import Plan
-from coordinator.model_file import Model, save_model
-from coordinator.run_directory import RunDirectory
-from coordinator.run_log import EventLog
-from coordinator.run_store import RunStore
+from coordinator.storage.model_file import Model, save_model
+from coordinator.storage.run_folder import RunDirectory
+from coordinator.storage.run_log import EventLog
+from coordinator.storage.run_store import RunStore
 from neuron_node.fingerprint import fingerprint
 from tests.networks import COORDINATOR_LIFE, parameters, trained
 

@@ -1,4 +1,4 @@
-"""Frames of every kind, made by hypothesis from the bounds that stand in `neuron_node.messages` and `neuron_node.frames`."""
+"""Frames of every kind, made by hypothesis from the bounds that stand in `neuron_node.protocol` and `neuron_node.frames`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from zlib import crc32
 import numpy as np
 from hypothesis import strategies as st
 
-from neuron_node.fields import MAX_NUMBER, Blob, Flag, Many, Matrix, Maybe, Real, Record, Text, Whole
 from neuron_node.frames import HEAD, MAX_PARTS, TAIL, WINDOW, WINDOW_PASSES, DataFrame, DataKind, Mode
-from neuron_node.messages import KINDS, RECORDS, Message
+from neuron_node.protocol import KINDS, RECORDS, Message
+from neuron_node.schema import MAX_NUMBER, Blob, Flag, Many, Matrix, Maybe, Real, Record, Text, Whole
 
 SMALL = 3
 

@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from coordinator.core.machine import CoordinatorMachine
+from coordinator.core.run_plan import Plan
 from coordinator.data.encoding import Encoding
 from coordinator.data.prepared import PreparedData
-from coordinator.machine.machine import CoordinatorMachine
-from coordinator.machine.plan import Plan
-from coordinator.memory_network import network_of
-from coordinator.presets import PRESETS, SEED_ARITHMETIC, NetworkSettings
+from coordinator.defaults import PRESETS, SEED_ARITHMETIC, NetworkSettings
+from coordinator.in_memory import network_of
 from coordinator.topology import Parameters
 from neuron_node.activations import Array
-from neuron_node.initial import uniform
+from neuron_node.initializers import uniform
 
 FINGERPRINT = "arithmetic of the tests"
 RUN = b"the-run."

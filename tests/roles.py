@@ -12,9 +12,9 @@ from neuron_node.addresses import DATA_LETTERS, group_address, node_address, sta
 from neuron_node.codec import decode, encode
 from neuron_node.events import Action, Received, Send
 from neuron_node.frames import DataFrame, DataKind, Mode, parse, split
-from neuron_node.life import NodeState, Self
-from neuron_node.machine import NodeMachine
-from neuron_node.messages import Grant, Header, Message, Placement, Probe, State, Welcome
+from neuron_node.identity import NodeState, Self
+from neuron_node.node import NodeMachine
+from neuron_node.protocol import Grant, Header, Message, Placement, Probe, State, Welcome
 from neuron_node.role import OUTSIDE, Block, Role, Sender
 
 RUN = b"the-run."

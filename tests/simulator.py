@@ -11,14 +11,14 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from coordinator.machine.machine import CoordinatorMachine
-from coordinator.machine.plan import Plan
-from coordinator.memory_network import MemoryNetwork
+from coordinator.core.machine import CoordinatorMachine
+from coordinator.core.run_plan import Plan
+from coordinator.in_memory import MemoryNetwork
 from neuron_node.addresses import ADDRESS_LENGTH
 from neuron_node.events import End, LinkLost, Received, Subscribe, Unsubscribe
 from neuron_node.frames import frames_in
-from neuron_node.life import Self
-from neuron_node.machine import NodeMachine
+from neuron_node.identity import Self
+from neuron_node.node import NodeMachine
 from neuron_node.shell import Machine
 
 DELIVERIES_AT_MOST = 400_000

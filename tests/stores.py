@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from coordinator.disk import RealDisk
-from coordinator.machine.events import Persist, Persisted, PersistFailed, Row
-from coordinator.machine.events import Snapshot as SnapshotAfter
-from coordinator.machine.training import Epoch, Progress
-from coordinator.run_store import RunStore
+from coordinator.core.events import Persist, Persisted, PersistFailed, Row
+from coordinator.core.events import Snapshot as SnapshotAfter
+from coordinator.core.training import Epoch, Progress
+from coordinator.storage.disk import RealDisk
+from coordinator.storage.run_store import RunStore
 from coordinator.topology import Topology
-from neuron_node.messages import state_of
+from neuron_node.protocol import state_of
 
 TOPOLOGY = Topology((2, 1), 1)
 

@@ -12,11 +12,11 @@ from functools import partial
 from itertools import starmap
 
 from coordinator.bench.pattern import Part
-from coordinator.traffic import Message
+from coordinator.capacity.traffic import Message
 from neuron_node.addresses import probe_address
 from neuron_node.direct import PROBE, DirectLink
 from neuron_node.errors import JobError
-from neuron_node.wiring import SENT_BY_REFERENCE_BYTES, Link
+from neuron_node.transport import SENT_BY_REFERENCE_BYTES, Link
 
 PROVING_AGAIN_MS = 100
 HEARD_BY_REFERENCE_BYTES = 64 * 1024

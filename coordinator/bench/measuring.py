@@ -14,14 +14,14 @@ from typing import Any
 from coordinator.bench.network import measure_network
 from coordinator.bench.reference import THREAD_VARIABLES, has_pytorch
 from coordinator.bench.wire import Order
+from coordinator.capacity.host import this_machine
+from coordinator.capacity.resources import check_needs, check_nodes, needs_of
+from coordinator.capacity.traffic import Load, Pass, load_of
+from coordinator.capacity.wiring import Wiring
+from coordinator.core.inflight import FORWARD_AT_ONCE
+from coordinator.core.steps import AT_ONCE as STEPS_AT_ONCE
 from coordinator.errors import JobError
-from coordinator.host import this_machine
-from coordinator.machine.steps import AT_ONCE as STEPS_AT_ONCE
-from coordinator.machine.under_way import FORWARD_AT_ONCE
-from coordinator.needs import check_needs, check_nodes, needs_of
 from coordinator.topology import Topology
-from coordinator.traffic import Load, Pass, load_of
-from coordinator.wiring import Wiring
 
 SPEEDS = {
     "steps_per_second": "network",

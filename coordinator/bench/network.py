@@ -20,13 +20,13 @@ from coordinator.bench.wire import Order
 from coordinator.cli.job import Job
 from coordinator.data.encoding import Encoding
 from coordinator.data.prepared import PreparedData
+from coordinator.defaults import NetworkSettings
 from coordinator.errors import JobError, UserError
 from coordinator.local.launcher import LocalRun
-from coordinator.presets import NetworkSettings
-from coordinator.run_directory import RunDirectory
 from coordinator.settings import LearnSettings
+from coordinator.storage.run_folder import RunDirectory
 from neuron_node.activations import Array
-from neuron_node.wiring import Endpoints
+from neuron_node.transport import Endpoints
 
 SAMPLES_AT_MOST_BYTES = 64 * 1024 * 1024
 BATCHES = 500

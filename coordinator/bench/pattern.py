@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from coordinator.capacity.traffic import Message
 from coordinator.topology import Topology
-from coordinator.traffic import Message
 from neuron_node.addresses import ADDRESS_LENGTH, COORDINATOR, group_address
 from neuron_node.group import AXON_AT_ONCE_BYTES
 from neuron_node.role import OUTSIDE

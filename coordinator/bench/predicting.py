@@ -19,15 +19,15 @@ import numpy as np
 
 from coordinator.cli.predict import ROWS_A_REQUEST
 from coordinator.client import Client
+from coordinator.core import trainer
 from coordinator.errors import JobError
 from coordinator.local import supervisor
 from coordinator.local.launcher import LocalRun
 from coordinator.local.supervisor import Order, Supervisor, main
-from coordinator.machine import course
-from coordinator.run_directory import RunDirectory
 from coordinator.service import Observer, Service
+from coordinator.storage.run_folder import RunDirectory
 from neuron_node.activations import Array
-from neuron_node.wiring import Endpoints
+from neuron_node.transport import Endpoints
 
 PATIENCE_SECONDS = 300.0
 FIRST_PASSES = 8
@@ -47,7 +47,7 @@ class PredictingSupervisor(Supervisor):
         super().__init__(order)
         rows = RunDirectory(Path(order.run)).read_json("config")["network"]["batch_size"]
         # In this program alone, before it forks: nobody else wants another service or another size.
-        for module, name, value in ((supervisor, "Service", StayingService), (course, "MEASURED_ROWS_AT_ONCE", rows)):
+        for module, name, value in ((supervisor, "Service", StayingService), (trainer, "MEASURED_ROWS_AT_ONCE", rows)):
             setattr(module, name, value)
 
 

@@ -18,15 +18,15 @@ from typing import Any
 
 from coordinator.local.launcher import LocalRun
 from coordinator.local.supervisor import Order, Supervisor, main
-from coordinator.run_directory import RunDirectory
+from coordinator.storage.run_folder import RunDirectory
 
 STAGES = ("waiting", "receiving", "decoding", "arithmetic", "encoding", "sending", "deciding")
 """Where time goes. `deciding` is all that is nothing else: state machine, bookkeeping, the shell's loop."""
 WATCHED: tuple[tuple[str, str, str], ...] = (
-    ("receiving", "neuron_node.wiring:Link", "receive_many"),
-    ("sending", "neuron_node.wiring:Link", "send"),
+    ("receiving", "neuron_node.transport:Link", "receive_many"),
+    ("sending", "neuron_node.transport:Link", "send"),
     ("receiving", "neuron_node.group:Group", "receive"),
-    ("decoding", "neuron_node.machine", "decode"),
+    ("decoding", "neuron_node.node", "decode"),
     ("decoding", "neuron_node.inbox:Inbox", "floats"),
     ("decoding", "neuron_node.inbox:Inbox", "stacked"),
     ("decoding", "neuron_node.inbox:Inbox", "side_by_side"),
@@ -37,17 +37,17 @@ WATCHED: tuple[tuple[str, str, str], ...] = (
     ],
     ("encoding", "neuron_node.group:Group", "_outgoing_signals"),
     ("encoding", "neuron_node.group:Group", "_outgoing_error"),
-    ("decoding", "coordinator.machine.machine", "decode"),
-    ("receiving", "coordinator.machine.under_way:UnderWay", "receive"),
-    ("encoding", "coordinator.machine.launching:Launching", "sends"),
-    ("arithmetic", "coordinator.machine.training:Training", "batch"),
-    ("arithmetic", "coordinator.machine.training:Training", "learned"),
+    ("decoding", "coordinator.core.machine", "decode"),
+    ("receiving", "coordinator.core.inflight:UnderWay", "receive"),
+    ("encoding", "coordinator.core.launching:Launching", "sends"),
+    ("arithmetic", "coordinator.core.training:Training", "batch"),
+    ("arithmetic", "coordinator.core.training:Training", "learned"),
 )
 """(stage, module or module:class, function)."""
 STEP_ENDS = (
     ("neuron_node.neuron:Neuron", "learn"),
     ("neuron_node.neuron_array:NeuronArray", "learn"),
-    ("coordinator.machine.training:Training", "learned"),
+    ("coordinator.core.training:Training", "learned"),
 )
 PROFILES = "profiles"
 

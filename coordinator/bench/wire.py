@@ -29,15 +29,15 @@ from dataclasses import asdict, dataclass
 from coordinator.bench.bare_link import BareDirectLink, BareLink
 from coordinator.bench.nine_steps import NineSteps
 from coordinator.bench.pattern import Part, PassShape, coordinators_part, groups_part
-from coordinator.local.family import die_with_parent, name_process
-from coordinator.needs import broker_descriptors
+from coordinator.capacity.resources import broker_descriptors
+from coordinator.local.processes import die_with_parent, name_process
 from coordinator.topology import Topology
 from neuron_node.broker import run_broker
 from neuron_node.direct import Listening
 from neuron_node.errors import JobError, UserError
 from neuron_node.frames import IDENTITY_LENGTH
 from neuron_node.role import OUTSIDE
-from neuron_node.wiring import Endpoints
+from neuron_node.transport import Endpoints
 
 SILENCE_MS = 30_000
 STARTING_AT_MOST_SECONDS = 120.0

@@ -12,9 +12,9 @@ import click
 from coordinator.cli.options import broker_options, endpoints, json_option, runs_option
 from coordinator.cli.output import print_json, print_table, results, shown
 from coordinator.client import Client
-from coordinator.disk import open_regular
 from coordinator.errors import UserError
-from coordinator.run_directory import RunDirectory
+from coordinator.storage.disk import open_regular
+from coordinator.storage.run_folder import RunDirectory
 
 STATUS_LINES = (
     ("state", "state"),

@@ -13,14 +13,14 @@ from coordinator.bench.measuring import WORKS, Case, check_case, measure_case
 from coordinator.bench.network import profile_network
 from coordinator.bench.picture import check_picture, save_picture
 from coordinator.bench.profiled import STAGES
+from coordinator.capacity.autotune import place
+from coordinator.capacity.host import this_machine
+from coordinator.capacity.wiring import picked_wiring
 from coordinator.cli.job import Job
 from coordinator.cli.options import json_option
 from coordinator.cli.output import errors, print_json, print_table
 from coordinator.cli.sizes import batch_sizes_of, group_sizes_of, layers_of, nodes_of, parts_of
 from coordinator.errors import UserError
-from coordinator.host import this_machine
-from coordinator.placement import place
-from coordinator.wiring import picked_wiring
 
 USUAL_LAYERS = "64,12,10"
 WIRINGS = ("broker", "direct", "auto")

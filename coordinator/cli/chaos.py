@@ -12,7 +12,7 @@ import click
 from coordinator.cli.output import errors, print_table, shown
 from coordinator.errors import JobError, UserError
 from coordinator.local.chaos import KINDS, Chaos, Director, parse_counts
-from coordinator.run_directory import RunDirectory
+from coordinator.storage.run_folder import RunDirectory
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 MOST_SPARES = 1_000

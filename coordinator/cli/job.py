@@ -10,18 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from coordinator.capacity.autotune import Placement, place
+from coordinator.capacity.host import Machine, this_machine
+from coordinator.capacity.resources import Needs, check_nodes, needs_of
+from coordinator.capacity.wiring import Wiring, picked_wiring, told
 from coordinator.cli.output import errors
 from coordinator.data.prepared import PreparedData
+from coordinator.defaults import NetworkSettings
 from coordinator.errors import UserError
-from coordinator.host import Machine, this_machine
-from coordinator.needs import Needs, check_nodes, needs_of
-from coordinator.placement import Placement, place
-from coordinator.presets import NetworkSettings
-from coordinator.resumption import checked_config
-from coordinator.run_directory import RunDirectory
 from coordinator.schedule import Schedule
 from coordinator.settings import LearnSettings, prepare_data, resolve_network, resolve_settings
-from coordinator.wiring import Wiring, picked_wiring, told
+from coordinator.storage.resumption import checked_config
+from coordinator.storage.run_folder import RunDirectory
 
 
 @dataclass(frozen=True)

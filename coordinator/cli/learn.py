@@ -13,6 +13,8 @@ from typing import Any
 
 import click
 
+from coordinator.capacity.resources import needs_of_run
+from coordinator.capacity.wiring import check_relayed
 from coordinator.cli.chaos import Extras, RunChaos, check_identical, compared, extras_options, print_chaos
 from coordinator.cli.job import Job, say_data, say_placement
 from coordinator.cli.options import json_option, runs_option, settings_options
@@ -20,18 +22,16 @@ from coordinator.cli.output import errors, print_json, print_table, say_all, sho
 from coordinator.cli.progress import watcher
 from coordinator.cli.resume import run_to_resume
 from coordinator.data.sources import exists
-from coordinator.disk import write_whole
 from coordinator.errors import JobError, UserError
+from coordinator.inference import forward
 from coordinator.local.launcher import LocalRun, check_machine
 from coordinator.local.remains import remove_remains, remove_remains_of
-from coordinator.metrics import balanced_accuracy
-from coordinator.model_file import is_model, load_model
-from coordinator.needs import needs_of_run
-from coordinator.offline import forward
-from coordinator.run_directory import RunDirectory
-from coordinator.run_log import EventLog
+from coordinator.scores import balanced_accuracy
 from coordinator.settings import LearnSettings
-from coordinator.wiring import check_relayed
+from coordinator.storage.disk import write_whole
+from coordinator.storage.model_file import is_model, load_model
+from coordinator.storage.run_folder import RunDirectory
+from coordinator.storage.run_log import EventLog
 
 NOTED_HERE = ("ended", "put_aside", "delayed", "continued", "struck", "released")
 """Events of the supervisor. The coordinator writes its own events into the log of the run."""

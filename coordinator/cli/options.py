@@ -11,10 +11,10 @@ import click
 
 from coordinator.data.options import TableOptions
 from coordinator.errors import UserError
-from coordinator.run_directory import RunDirectory
 from coordinator.settings import LearnSettings, flag_of, resolve_settings
+from coordinator.storage.run_folder import RunDirectory
 from neuron_node.program import endpoints_from_environment
-from neuron_node.wiring import Endpoints, check_endpoint
+from neuron_node.transport import Endpoints, check_endpoint
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

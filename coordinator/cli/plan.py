@@ -6,15 +6,15 @@ from typing import Any
 
 import click
 
+from coordinator.capacity.autotune import place
+from coordinator.capacity.host import Machine, this_machine
+from coordinator.capacity.resources import Needs, check_needs, check_nodes, lacks, needs_of, suggested_group_size
+from coordinator.capacity.wiring import picked_wiring
 from coordinator.cli.chaos import MOST_SPARES
 from coordinator.cli.options import json_option
 from coordinator.cli.output import errors, print_json, print_table
 from coordinator.cli.sizes import batch_sizes_of, group_sizes_of, layers_of
 from coordinator.errors import UserError
-from coordinator.host import Machine, this_machine
-from coordinator.needs import Needs, check_needs, check_nodes, lacks, needs_of, suggested_group_size
-from coordinator.placement import place
-from coordinator.wiring import picked_wiring
 
 
 @click.command()

@@ -23,14 +23,14 @@ from coordinator.cli.options import (
 from coordinator.cli.output import errors, print_json, print_table
 from coordinator.cli.predictions import FORMATS, Predictions
 from coordinator.client import Client
+from coordinator.core.training import LOSSES
 from coordinator.data.encoding import Encoding
 from coordinator.data.report import ONE_CLASS
 from coordinator.data.rows import encoded, open_rows, read_labelled
 from coordinator.errors import UserError
-from coordinator.machine.training import LOSSES
-from coordinator.metrics import score
-from coordinator.model_file import load_model
-from coordinator.offline import InMemoryNetwork
+from coordinator.inference import InMemoryNetwork
+from coordinator.scores import score
+from coordinator.storage.model_file import load_model
 from neuron_node.activations import Array
 
 ROWS_A_REQUEST = 4_096

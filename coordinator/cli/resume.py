@@ -14,10 +14,10 @@ from coordinator.data.options import DEFAULT
 from coordinator.data.sources import DATASET_NAMES, load_table
 from coordinator.errors import UserError
 from coordinator.local.remains import remove_remains_of
-from coordinator.restoration import fault_of_model, restore_model
-from coordinator.resumption import config_to_go_on, nodes_of
-from coordinator.run_directory import RunDirectory
 from coordinator.settings import LearnSettings, flag_of
+from coordinator.storage.restoration import fault_of_model, restore_model
+from coordinator.storage.resumption import config_to_go_on, nodes_of
+from coordinator.storage.run_folder import RunDirectory
 
 
 class ToResume(NamedTuple):

@@ -11,9 +11,9 @@ import click
 from coordinator.cli.options import json_option, runs_option
 from coordinator.cli.output import errors, print_json, print_table, say_all, shown
 from coordinator.local.remains import remove_remains, remove_remains_of
-from coordinator.run_check import GOOD, check_run
-from coordinator.run_directory import RunDirectory
-from coordinator.run_facts import details_of, facts_of, removable, remove
+from coordinator.storage.run_check import GOOD, check_run
+from coordinator.storage.run_facts import details_of, facts_of, removable, remove
+from coordinator.storage.run_folder import RunDirectory
 
 FIGURES = (
     "train_accuracy",

@@ -11,10 +11,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from coordinator.core.recovery_stats import percentile
 from coordinator.errors import UserError
 from coordinator.local.recoveries import Recoveries
-from coordinator.machine.interruptions import percentile
-from neuron_node.initial import uniform
+from neuron_node.initializers import uniform
 
 KINDS = {
     "kill": "kill -9 of a neuron's program",

@@ -17,15 +17,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from coordinator.disk import open_regular
+from coordinator.capacity.host import this_machine
+from coordinator.capacity.resources import Needs, check_needs, most_descriptors
 from coordinator.errors import JobError, UserError
-from coordinator.host import this_machine
 from coordinator.local.remains import PREFIX, SocketFolder, make_socket_folder
 from coordinator.local.supervisor import ENDING, STOPPED_AT_MOST_SECONDS, Order
-from coordinator.needs import Needs, check_needs, most_descriptors
-from coordinator.run_directory import RunDirectory
+from coordinator.storage.disk import open_regular
+from coordinator.storage.run_folder import RunDirectory
 from neuron_node.frames import IDENTITY_LENGTH
-from neuron_node.wiring import LONGEST_IPC_PATH
+from neuron_node.transport import LONGEST_IPC_PATH
 
 STOPPING_AT_MOST_SECONDS = 20.0
 LOOK_AT_SUPERVISOR_SECONDS = 1.0

@@ -15,7 +15,7 @@ import socket
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from neuron_node.wiring import Endpoints
+from neuron_node.transport import Endpoints
 
 CHUNK_BYTES = 262_144
 TURN_SECONDS = 0.5

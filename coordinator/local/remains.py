@@ -18,9 +18,9 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from coordinator.disk import open_regular
 from coordinator.errors import UserError
-from coordinator.run_directory import RunDirectory
+from coordinator.storage.disk import open_regular
+from coordinator.storage.run_folder import RunDirectory
 
 PREFIX = "exmachina-"
 OWNER = "owner"

@@ -29,22 +29,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from coordinator.host import limit_of_memory
-from coordinator.local.disturber import Disturber
-from coordinator.local.family import die_with_parent, log_to_append, name_process
+from coordinator.capacity.host import limit_of_memory
+from coordinator.capacity.wiring import JOINED_FROM_PROGRAMS
+from coordinator.core.state import CoordinatorState
+from coordinator.local.fault_injector import Disturber
+from coordinator.local.processes import die_with_parent, log_to_append, name_process
 from coordinator.local.relay import relayed, run_relay
 from coordinator.local.restarts import Program, Restarts
-from coordinator.machine.state import CoordinatorState
-from coordinator.run_directory import RunDirectory
 from coordinator.service import Service
+from coordinator.storage.run_folder import RunDirectory
 from coordinator.verify.watching import watch_steps
-from coordinator.wiring import JOINED_FROM_PROGRAMS
 from neuron_node.broker import run_broker
 from neuron_node.direct import Listening
 from neuron_node.errors import JobError, UserError
 from neuron_node.fingerprint import fingerprint
 from neuron_node.program import LOG_FORMAT, run_node
-from neuron_node.wiring import Endpoints
+from neuron_node.transport import Endpoints
 
 STOPPING_AT_MOST_SECONDS = 3.0
 STOPPED_AT_MOST_SECONDS = 5.0

@@ -10,7 +10,7 @@ import numpy as np
 
 from coordinator.topology import Group, Topology
 from coordinator.verify.textbook import Matrix, Trace
-from neuron_node.messages import GroupState
+from neuron_node.protocol import GroupState
 
 TOLERANCE = 1e-12
 """The largest accepted difference, relative to the largest magnitude of its kind (activities, errors, …) in that step."""

@@ -17,8 +17,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from coordinator.defaults import NetworkSettings
 from coordinator.errors import InternalError
-from coordinator.presets import NetworkSettings
 
 Matrix = NDArray[np.float64]
 Function = Callable[[Matrix], Matrix]

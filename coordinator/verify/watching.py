@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from coordinator.machine.events import Inspected
-from coordinator.machine.plan import Plan
+from coordinator.core.events import Inspected
+from coordinator.core.run_plan import Plan
 from coordinator.verify.comparison import Comparison
 from coordinator.verify.textbook import Textbook
 

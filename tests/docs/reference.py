@@ -14,7 +14,7 @@ import click
 
 from coordinator.cli.main import cli
 from coordinator.cli.options import SETTINGS
-from coordinator.presets import DATASETS, PRESETS
+from coordinator.defaults import DATASETS, PRESETS
 from coordinator.settings import LearnSettings, flag_of, variable_of
 
 from .tables import MARKED

@@ -16,10 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from coordinator.machine.machine import TRANSITIONS as COORDINATOR_TRANSITIONS
-from coordinator.machine.state import CoordinatorState
+from coordinator.core.machine import TRANSITIONS as COORDINATOR_TRANSITIONS
+from coordinator.core.state import CoordinatorState
 from neuron_node import addresses as addresses_module
-from neuron_node import errors, fields, frames, messages, peer, role
+from neuron_node import errors, frames, peer, protocol, role, schema
 from neuron_node.addresses import ADDRESS_LENGTH, group_address
 from neuron_node.frames import (
     HEAD,
@@ -33,17 +33,17 @@ from neuron_node.frames import (
     DataKind,
     Mode,
 )
-from neuron_node.life import NodeState
-from neuron_node.machine import TRANSITIONS as NODE_TRANSITIONS
+from neuron_node.identity import NodeState
+from neuron_node.node import TRANSITIONS as NODE_TRANSITIONS
 
 DOCUMENTS = Path(__file__).parents[2] / "docs"
 MARKED = re.compile(r"(?<=<!-- table: )(?P<name>[\w-]+)(?P<open> -->\n)(?P<table>.*?)(?=<!-- end -->)", re.DOTALL)
 NESTED = (
-    messages.State,
-    messages.NamedArray,
-    messages.Placement,
-    messages.Waits,
-    messages.Traffic,
+    protocol.State,
+    protocol.NamedArray,
+    protocol.Placement,
+    protocol.Waits,
+    protocol.Traffic,
     peer.Peer,
     role.Role,
     role.Sender,
@@ -54,16 +54,16 @@ NESTED = (
 def kinds() -> str:
     """Every kind of message: its number, who sends it to whom and why, and its own fields."""
     rows = []
-    for number, kind in messages.KINDS.items():
+    for number, kind in protocol.KINDS.items():
         purpose = " ".join((kind.__doc__ or "").split())
-        rows.append((str(number), f"`{kind.__name__}`", purpose, _fields(kind, messages.RECORDS[number]) or "–"))
+        rows.append((str(number), f"`{kind.__name__}`", purpose, _fields(kind, protocol.RECORDS[number]) or "–"))
     return _table(("kind", "message", "sender → receiver: what", "fields after the header"), rows)
 
 
 def records() -> str:
     """The records that fields are made of."""
-    header = ("`Header`", _fields(messages.Header, fields.record_of(messages.Header), skip=""))
-    rest = [(f"`{kind.__name__}`", _fields(kind, fields.record_of(kind))) for kind in NESTED]
+    header = ("`Header`", _fields(protocol.Header, schema.record_of(protocol.Header), skip=""))
+    rest = [(f"`{kind.__name__}`", _fields(kind, schema.record_of(kind))) for kind in NESTED]
     return _table(("record", "fields, in order"), [header, *rest])
 
 
@@ -150,7 +150,7 @@ def modes() -> str:
 
 def numbers() -> str:
     """Which numbers are those of control, and which of data."""
-    return _table(("kinds", "are"), [(_ranges(messages.KINDS), "control"), (_ranges(map(int, DataKind)), "data")])
+    return _table(("kinds", "are"), [(_ranges(protocol.KINDS), "control"), (_ranges(map(int, DataKind)), "data")])
 
 
 def reasons() -> str:
@@ -233,7 +233,7 @@ def marked(text: str) -> dict[str, str]:
     return {match["name"]: match["table"] for match in MARKED.finditer(text)}
 
 
-def _fields(kind: Any, record: fields.Record, skip: str = "header") -> str:
+def _fields(kind: Any, record: schema.Record, skip: str = "header") -> str:
     pairs = zip(kind._fields, record.fields, strict=True)
     return ", ".join(f"`{name}` {_bound(bound)}" for name, bound in pairs if name != skip)
 
@@ -242,20 +242,20 @@ def _bound(bound: Any) -> str:
     return WORDS[type(bound)](bound)
 
 
-def _text(bound: fields.Text) -> str:
+def _text(bound: schema.Text) -> str:
     return "one of " + ", ".join(bound.choices) if bound.choices else f"text ≤ {bound.max_length:,}"
 
 
 WORDS: dict[type, Callable[[Any], str]] = {
-    fields.Whole: lambda bound: f"whole {bound.low}…{_power(bound.high)}",
-    fields.Real: lambda bound: f"real {bound.low:,.0f}…{bound.high:,.0f}",
-    fields.Flag: lambda bound: "flag",
-    fields.Text: _text,
-    fields.Blob: lambda bound: f"{bound.length} bytes",
-    fields.Matrix: lambda bound: f"matrix ≤ {_power(bound.max_rows)} × {_power(bound.max_columns)}",
-    fields.Many: lambda bound: f"≤ {_power(bound.max_count)} × {_bound(bound.item)}",
-    fields.Maybe: lambda bound: f"nothing or {_bound(bound.item)}",
-    fields.Record: lambda bound: f"`{bound.build.__name__}`",
+    schema.Whole: lambda bound: f"whole {bound.low}…{_power(bound.high)}",
+    schema.Real: lambda bound: f"real {bound.low:,.0f}…{bound.high:,.0f}",
+    schema.Flag: lambda bound: "flag",
+    schema.Text: _text,
+    schema.Blob: lambda bound: f"{bound.length} bytes",
+    schema.Matrix: lambda bound: f"matrix ≤ {_power(bound.max_rows)} × {_power(bound.max_columns)}",
+    schema.Many: lambda bound: f"≤ {_power(bound.max_count)} × {_bound(bound.item)}",
+    schema.Maybe: lambda bound: f"nothing or {_bound(bound.item)}",
+    schema.Record: lambda bound: f"`{bound.build.__name__}`",
 }
 """How the documents put each kind of bound."""
 
@@ -268,7 +268,7 @@ def _power(number: int) -> str:
 
 
 def _transitions(states: type[Enum], transitions: Mapping[tuple[Any, type], Callable[..., None]]) -> str:
-    in_use = [kind for kind in messages.KINDS.values() if any(known is kind for _, known in transitions)]
+    in_use = [kind for kind in protocol.KINDS.values() if any(known is kind for _, known in transitions)]
     rows = []
     for kind in in_use:
         cells = [transitions.get((state, kind)) for state in states]

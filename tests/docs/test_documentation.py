@@ -16,9 +16,9 @@ from coordinator.cli.job import Job
 from coordinator.cli.learn import learn
 from coordinator.cli.main import COMMANDS as CLI_COMMANDS
 from coordinator.cli.main import cli
-from coordinator.machine.machine import TRANSITIONS as COORDINATOR_TRANSITIONS
-from coordinator.machine.requests import COMMANDS
-from neuron_node.machine import TRANSITIONS as NODE_TRANSITIONS
+from coordinator.core.machine import TRANSITIONS as COORDINATOR_TRANSITIONS
+from coordinator.core.queries import COMMANDS
+from neuron_node.node import TRANSITIONS as NODE_TRANSITIONS
 from tests import networks
 
 from .console import Command, Comparison, commands_of, same

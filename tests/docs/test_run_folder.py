@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from coordinator.cli.learn import NOTED_HERE
-from coordinator.run_log import NOT_LOGGED
+from coordinator.storage.run_log import NOT_LOGGED
 
 CHECKOUT = Path(__file__).parents[2]
 REPORTED = re.compile(r"""\breport\(\s*"(\w+)\"""")

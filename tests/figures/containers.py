@@ -24,7 +24,7 @@ import psutil
 
 from coordinator.bench.network import made_samples
 from coordinator.client import Client
-from neuron_node.wiring import Endpoints
+from neuron_node.transport import Endpoints
 from tests.containers.compose import Project
 from tests.containers.disturbing import host_of, kill, service_of
 

@@ -20,10 +20,10 @@ import psutil
 
 from coordinator.bench.network import made_run
 from coordinator.bench.wire import Order
-from coordinator.host import this_machine
+from coordinator.capacity.host import this_machine
+from coordinator.capacity.resources import check_needs, needs_of
 from coordinator.local.launcher import LocalRun
-from coordinator.needs import check_needs, needs_of
-from coordinator.run_directory import RunDirectory
+from coordinator.storage.run_folder import RunDirectory
 
 Figure = dict[str, Any]
 Events = Iterator[dict[str, Any]]

@@ -14,10 +14,10 @@ from __future__ import annotations
 from random import Random
 from typing import Any, NamedTuple
 
-from coordinator.machine.machine import CoordinatorMachine
-from coordinator.machine.plan import Plan
-from coordinator.memory_network import MemoryNetwork, add_run
-from coordinator.presets import SEED_ARITHMETIC
+from coordinator.core.machine import CoordinatorMachine
+from coordinator.core.run_plan import Plan
+from coordinator.defaults import SEED_ARITHMETIC
+from coordinator.in_memory import MemoryNetwork, add_run
 from neuron_node.addresses import ADDRESS_LENGTH, DATA_LETTERS
 from neuron_node.codec import decode
 from neuron_node.errors import PeerError

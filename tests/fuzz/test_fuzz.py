@@ -8,7 +8,7 @@ from neuron_node.addresses import COORDINATOR
 from neuron_node.codec import encode
 from neuron_node.events import Received
 from neuron_node.frames import LENGTH_BYTES
-from neuron_node.messages import Heartbeat, Refuse
+from neuron_node.protocol import Heartbeat, Refuse
 from tests.coordinators import NO_TRAFFIC, THREE, by, wired
 from tests.fuzz import disturb, plans
 from tests.fuzz.__main__ import main

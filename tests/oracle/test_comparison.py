@@ -12,9 +12,9 @@ from coordinator.topology import Parameters, Topology
 from coordinator.verify.comparison import Comparison
 from coordinator.verify.textbook import Textbook, Trace
 from neuron_node.activations import ACTIVATIONS, Activation, Array, OfNumber
-from neuron_node.messages import GroupState, Traffic, state_of
 from neuron_node.neuron import Neuron
 from neuron_node.neuron_array import NeuronArray
+from neuron_node.protocol import GroupState, Traffic, state_of
 from tests.networks import made_data, plan_of, settings_of
 from tests.oracle.test_textbook import compared
 from tests.roles import header

@@ -9,7 +9,7 @@ import pytest
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 
 from coordinator.data.prepared import PreparedData
-from coordinator.presets import NetworkSettings
+from coordinator.defaults import NetworkSettings
 from coordinator.topology import Parameters
 from tests.networks import data_of, made_data, numbers, parameters, plan_of, settings_of, trained
 

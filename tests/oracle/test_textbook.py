@@ -8,19 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 
+from coordinator.core.events import Inspected, Snapshot
+from coordinator.core.run_plan import Plan
+from coordinator.core.state import CoordinatorState
+from coordinator.core.training import LOSSES, Progress
+from coordinator.defaults import NetworkSettings
 from coordinator.errors import InternalError
-from coordinator.machine.events import Inspected, Snapshot
-from coordinator.machine.plan import Plan
-from coordinator.machine.state import CoordinatorState
-from coordinator.machine.training import LOSSES, Progress
-from coordinator.memory_network import network_of
-from coordinator.presets import NetworkSettings
+from coordinator.in_memory import network_of
 from coordinator.schedule import Schedule
 from coordinator.topology import Parameters, layer_names
 from coordinator.verify import textbook
 from coordinator.verify.watching import watch_steps
 from neuron_node.activations import ACTIVATIONS, Array
-from neuron_node.initial import uniform
+from neuron_node.initializers import uniform
 from tests.networks import made_data, parameters, plan_of, seed_settings, settings_of, trained, xor_data
 
 SHAPES = [(2, 1), (3, 4, 2), (4, 3, 3, 2), (1, 5, 1)]

@@ -16,9 +16,9 @@ from typing import Any, TypeVar
 
 import psutil
 
+from coordinator.core.run_plan import Plan
 from coordinator.data.prepared import PreparedData
-from coordinator.machine.plan import Plan
-from coordinator.presets import NetworkSettings
+from coordinator.defaults import NetworkSettings
 from neuron_node.fingerprint import fingerprint
 from tests.networks import COORDINATOR_LIFE, RUN, trained, weights_sha256
 

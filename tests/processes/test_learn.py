@@ -7,7 +7,7 @@ import signal
 import pytest
 from safetensors.numpy import load_file
 
-from coordinator.run_directory import RunDirectory
+from coordinator.storage.run_folder import RunDirectory
 from tests.processes.programs import Bench, await_that, in_memory_sha256
 
 pytestmark = pytest.mark.processes

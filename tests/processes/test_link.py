@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from neuron_node.wiring import PUB, PULL, Endpoints, Link, bound_socket, new_context
+from neuron_node.transport import PUB, PULL, Endpoints, Link, bound_socket, new_context
 
 ADDRESS = b"A" + bytes(8)
 PROBE = b"P" + bytes(8)

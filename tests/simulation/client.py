@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from coordinator.machine.requests import NO_ROWS
+from coordinator.core.queries import NO_ROWS
 from neuron_node.addresses import COORDINATOR, client_address
 from neuron_node.codec import decode, encode
 from neuron_node.errors import PeerError
 from neuron_node.events import Received, Send, Subscribe, Tick, Unsubscribe
 from neuron_node.frames import IDENTITY_LENGTH, split
-from neuron_node.messages import NOBODY, Header, Reply, Request
+from neuron_node.protocol import NOBODY, Header, Reply, Request
 from tests.simulation.dice import Dice
 
 COMMANDS = ("status", "neuron", "forward", "neurons", "held_out", "describe", "forward", "neuron", "why", "nonsense")

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import coordinator.machine.machine as coordinator_module
-import neuron_node.machine as node_module
+import coordinator.core.machine as coordinator_module
+import neuron_node.node as node_module
 
 
 class Noted(dict[Any, Any]):

@@ -13,7 +13,7 @@ import sys
 import time
 from dataclasses import dataclass
 
-from coordinator.machine.plan import Plan
+from coordinator.core.run_plan import Plan
 from tests.networks import settings_of, xor_data
 from tests.simulation.dice import Dice
 from tests.simulation.invariants import Violation, Watch

@@ -32,7 +32,7 @@ class Content:
 
 
 class SimulatedDisk:
-    """A `coordinator.disk.Disk`. What goes wrong is set from outside: `failing`, `full`, `calls_to_live`."""
+    """A `coordinator.storage.disk.Disk`. What goes wrong is set from outside: `failing`, `full`, `calls_to_live`."""
 
     def __init__(self, dice: Dice) -> None:
         self._dice = dice

@@ -6,13 +6,13 @@ import hashlib
 from collections.abc import Callable
 from pathlib import Path
 
-from coordinator.machine.state import CoordinatorState
-from coordinator.snapshot_store import DIGEST_LENGTH, MAGIC
+from coordinator.core.state import CoordinatorState
+from coordinator.storage.snapshots import DIGEST_LENGTH, MAGIC
 from neuron_node.addresses import COORDINATOR
 from neuron_node.codec import encode
 from neuron_node.events import Interrupted, Received
 from neuron_node.frames import LENGTH_BYTES
-from neuron_node.messages import Enquire, Header, Lacking, Ready, Traffic
+from neuron_node.protocol import Enquire, Header, Lacking, Ready, Traffic
 from tests.simulation.dice import Dice
 from tests.simulation.network import Life
 from tests.simulation.world import FOLDER, World

@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from coordinator.machine.events import Persist, Persisted
-from coordinator.machine.machine import CoordinatorMachine
-from coordinator.machine.steps import AT_ONCE as STEPS_AT_ONCE
-from coordinator.machine.training import Progress
-from coordinator.run_store import Standing
+from coordinator.core.events import Persist, Persisted
+from coordinator.core.machine import CoordinatorMachine
+from coordinator.core.steps import AT_ONCE as STEPS_AT_ONCE
+from coordinator.core.training import Progress
+from coordinator.storage.run_store import Standing
 from neuron_node.addresses import ADDRESS_LENGTH
 from neuron_node.frames import IDENTITY_LENGTH, LENGTH_BYTES
-from neuron_node.life import NodeState
-from neuron_node.machine import NodeMachine
-from neuron_node.messages import KINDS, Grant, State
+from neuron_node.identity import NodeState
+from neuron_node.node import NodeMachine
+from neuron_node.protocol import KINDS, Grant, State
 from tests.simulation.plans import Reference
 
 if TYPE_CHECKING:

@@ -19,12 +19,12 @@ from collections.abc import Callable, Collection, Sequence
 from heapq import heappop, heappush
 from typing import Any
 
-from coordinator.machine.machine import CoordinatorMachine
-from coordinator.run_store import RunStore
+from coordinator.core.machine import CoordinatorMachine
+from coordinator.storage.run_store import RunStore
 from neuron_node.addresses import ADDRESS_LENGTH, COORDINATOR, DATA_LETTERS
 from neuron_node.events import LinkLost, Tick
 from neuron_node.frames import frames_in
-from neuron_node.messages import KINDS, GroupState
+from neuron_node.protocol import KINDS, GroupState
 from tests.simulation.altering import altered, not_finite
 from tests.simulation.dice import Dice
 from tests.simulation.invariants import KIND_AT, Watch

@@ -10,7 +10,7 @@ import functools
 from typing import TYPE_CHECKING
 
 from neuron_node.codec import encode
-from neuron_node.messages import NOBODY, Echo, Header
+from neuron_node.protocol import NOBODY, Echo, Header
 
 if TYPE_CHECKING:
     from tests.simulation.network import Life, Network

@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from coordinator.core.events import Inspected, Persist
+from coordinator.core.run_plan import Plan
+from coordinator.core.training import Progress
 from coordinator.data.prepared import PreparedData
-from coordinator.machine.events import Inspected, Persist
-from coordinator.machine.plan import Plan
-from coordinator.machine.training import Progress
-from coordinator.memory_network import network_of
+from coordinator.in_memory import network_of
 from coordinator.verify.textbook import Textbook
 from neuron_node.activations import Array
-from neuron_node.messages import State, state_of
+from neuron_node.protocol import State, state_of
 from tests.networks import plan_of, settings_of, xor_data
 from tests.simulation.client import CLIENT_ROWS
 

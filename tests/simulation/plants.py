@@ -10,34 +10,34 @@ from typing import Any
 
 import pytest
 
-import coordinator.machine.machine as coordinator_machine
-import coordinator.machine.under_way as under_way_module
+import coordinator.core.inflight as under_way_module
+import coordinator.core.machine as coordinator_machine
 import neuron_node.group as group_module
-import neuron_node.machine as node_machine
-from coordinator import generation_record, run_log, snapshot_store
-from coordinator.disk import Disk
-from coordinator.machine.admission import Admission
-from coordinator.machine.collecting import Collection
-from coordinator.machine.course import Course
-from coordinator.machine.gathering import Gathering
-from coordinator.machine.passes import Flight
-from coordinator.machine.roster import Roster
-from coordinator.machine.steps import Sent, Steps
-from coordinator.machine.training import Progress
-from coordinator.machine.under_way import UnderWay
-from coordinator.run_log import MetricsFile
-from coordinator.run_store import RunStore
-from neuron_node import filtering
+import neuron_node.node as node_machine
+from coordinator.core.admission import Admission
+from coordinator.core.assignment import Gathering
+from coordinator.core.inflight import UnderWay
+from coordinator.core.membership import Roster
+from coordinator.core.passes import Flight
+from coordinator.core.state_collector import Collection
+from coordinator.core.steps import Sent, Steps
+from coordinator.core.trainer import Course
+from coordinator.core.training import Progress
+from coordinator.storage import generation_record, run_log, snapshots
+from coordinator.storage.disk import Disk
+from coordinator.storage.run_log import MetricsFile
+from coordinator.storage.run_store import RunStore
+from neuron_node import admission
 from neuron_node.addresses import ADDRESS_LENGTH
-from neuron_node.copies import Copies
 from neuron_node.errors import Duplicate, NotFinite, PeerError, Stale
 from neuron_node.frames import LENGTH_BYTES, Mode, parse, pass_of, split
 from neuron_node.group import Group
-from neuron_node.hosting import Hosting
+from neuron_node.hosted_groups import Hosting
 from neuron_node.inbox import Direction, Inbox, InboxLayout
-from neuron_node.machine import NodeMachine
-from neuron_node.messages import Stage
-from neuron_node.proof import LinkProof
+from neuron_node.link_probe import LinkProof
+from neuron_node.node import NodeMachine
+from neuron_node.protocol import Stage
+from neuron_node.snapshot_cache import Copies
 
 reached: set[str] = set()
 """The plants whose changed code has been run."""
@@ -63,7 +63,7 @@ def _of_any_generation(message: bytes, run: bytes, generation: int, name: str) -
 
 def node_takes_any_generation(patch: pytest.MonkeyPatch) -> None:
     """A node does not look at a frame's generation."""
-    real_check, real_receive = filtering.check, Group.receive
+    real_check, real_receive = admission.check, Group.receive
 
     def check(machine: NodeMachine, message: Any, address: bytes, coordinator: bytes) -> None:
         try:
@@ -243,7 +243,7 @@ def _written_without(patch: pytest.MonkeyPatch, name: str, *, content: bool, fol
         if folder:
             disk.sync_folder(path.parent)
 
-    for module in (generation_record, run_log, snapshot_store):
+    for module in (generation_record, run_log, snapshots):
         patch.setattr(module, "write_whole", write)
 
 
@@ -436,10 +436,10 @@ def checksum_not_checked(patch: pytest.MonkeyPatch) -> None:
 
     def payload(content: bytes) -> bytes:
         _reach("checksum_not_checked")
-        return content[len(snapshot_store.MAGIC) + snapshot_store.DIGEST_LENGTH :]
+        return content[len(snapshots.MAGIC) + snapshots.DIGEST_LENGTH :]
 
-    patch.setattr(snapshot_store, "_payload", payload)
-    patch.setattr(snapshot_store, "_digest", lambda *_: "the same")
+    patch.setattr(snapshots, "_payload", payload)
+    patch.setattr(snapshots, "_digest", lambda *_: "the same")
 
 
 def copy_taken_when_asked(patch: pytest.MonkeyPatch) -> None:

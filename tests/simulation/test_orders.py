@@ -6,9 +6,9 @@ import functools
 
 import pytest
 
-from coordinator.machine.plan import Plan
-from coordinator.machine.training import Epoch
-from coordinator.presets import NetworkSettings
+from coordinator.core.run_plan import Plan
+from coordinator.core.training import Epoch
+from coordinator.defaults import NetworkSettings
 from tests.networks import made_data, plan_of, seed_settings, settings_of, trained, weights_sha256, xor_data
 from tests.simulator import Simulator
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from coordinator.machine.events import Persist
+from coordinator.core.events import Persist
 from neuron_node.addresses import DATA_LETTERS
-from neuron_node.life import BEGIN_AGAIN
+from neuron_node.identity import BEGIN_AGAIN
 from tests.networks import plan_of, settings_of
 from tests.simulation.test_orders import SEEDS, check_same_end, small
 from tests.simulator import Dice, Simulator

@@ -9,16 +9,16 @@ from dataclasses import replace
 
 import pytest
 
-from coordinator.machine.machine import CoordinatorMachine
-from coordinator.machine.reasons import Chain
-from coordinator.machine.state import CoordinatorState
-from coordinator.memory_network import MemoryNetwork
+from coordinator.core.machine import CoordinatorMachine
+from coordinator.core.state import CoordinatorState
+from coordinator.core.wait_graph import Chain
+from coordinator.in_memory import MemoryNetwork
 from neuron_node.addresses import COORDINATOR, client_address
 from neuron_node.codec import encode
 from neuron_node.frames import DataFrame, DataKind
-from neuron_node.life import Self
-from neuron_node.machine import NodeMachine
-from neuron_node.messages import (
+from neuron_node.identity import Self
+from neuron_node.node import NodeMachine
+from neuron_node.protocol import (
     NOBODY,
     Fetch,
     Grant,

@@ -8,15 +8,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from coordinator.machine.events import Persist, PersistGeneration, Report
-from coordinator.machine.machine import CoordinatorMachine
-from coordinator.machine.plan import Plan
-from coordinator.run_store import RunStore
+from coordinator.core.events import Persist, PersistGeneration, Report
+from coordinator.core.machine import CoordinatorMachine
+from coordinator.core.run_plan import Plan
+from coordinator.storage.run_store import RunStore
 from neuron_node.addresses import stage_address
 from neuron_node.events import Connect, Disconnect, End, Send, Subscribe, Unsubscribe
 from neuron_node.frames import IDENTITY_LENGTH
-from neuron_node.life import BEGIN_AGAIN, Self
-from neuron_node.machine import NodeMachine
+from neuron_node.identity import BEGIN_AGAIN, Self
+from neuron_node.node import NodeMachine
 from neuron_node.role import OUTSIDE
 from tests.simulation.client import Client
 from tests.simulation.dice import Dice

@@ -15,21 +15,21 @@ import pytest
 
 from coordinator.bench.bare_link import HEARD_BY_REFERENCE_BYTES, BareDirectLink, BareLink
 from coordinator.bench.pattern import Part, PassShape, coordinators_part, groups_part
-from coordinator.machine.machine import CoordinatorMachine
-from coordinator.memory_network import MemoryNetwork
+from coordinator.capacity.traffic import Message, Pass, messages_of
+from coordinator.core.machine import CoordinatorMachine
+from coordinator.in_memory import MemoryNetwork
 from coordinator.topology import Topology
-from coordinator.traffic import Message, Pass, messages_of
 from neuron_node.addresses import ADDRESS_LENGTH, DATA_LETTERS, client_address
 from neuron_node.codec import encode
 from neuron_node.direct import Listening
 from neuron_node.errors import JobError
 from neuron_node.events import Connect, Disconnect, Send, Subscribe
 from neuron_node.frames import IDENTITY_LENGTH, Mode, parse, split
-from neuron_node.life import Self
-from neuron_node.machine import NodeMachine
-from neuron_node.messages import NOBODY, Echo, Header
+from neuron_node.identity import Self
+from neuron_node.node import NodeMachine
+from neuron_node.protocol import NOBODY, Echo, Header
 from neuron_node.role import OUTSIDE
-from neuron_node.wiring import SENT_BY_REFERENCE_BYTES, proxy
+from neuron_node.transport import SENT_BY_REFERENCE_BYTES, proxy
 from tests import networks
 from tests.brokers import ThreadBroker
 

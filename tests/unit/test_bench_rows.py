@@ -17,11 +17,11 @@ from coordinator.bench.network import Measured, made_data, made_network, made_sa
 from coordinator.bench.nine_steps import NineSteps
 from coordinator.bench.reference import numpy_speed
 from coordinator.bench.wire import Order
+from coordinator.capacity.host import Machine
+from coordinator.capacity.resources import needs_of
+from coordinator.core.inflight import FORWARD_AT_ONCE
 from coordinator.data.prepared import PreparedData
 from coordinator.errors import JobError, UserError
-from coordinator.host import Machine
-from coordinator.machine.under_way import FORWARD_AT_ONCE
-from coordinator.needs import needs_of
 from coordinator.topology import Topology
 from coordinator.verify.textbook import Textbook
 from tests.commands import Terminal

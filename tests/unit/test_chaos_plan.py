@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from coordinator.cli.chaos import Extras, check_identical, compared, extras_of
+from coordinator.core.recovery_stats import percentile
 from coordinator.errors import JobError, UserError
 from coordinator.local.chaos import (
     KINDS,
@@ -21,7 +22,6 @@ from coordinator.local.chaos import (
     parse_counts,
 )
 from coordinator.local.recoveries import ADVANCES_WITHOUT_A_WORD
-from coordinator.machine.interruptions import percentile
 
 NEURONS = ["input.0", "hidden.0", "hidden.1", "output.0"]
 PLACEMENTS = {name: {"node": f"node-{place + 1}"} for place, name in enumerate(NEURONS)}

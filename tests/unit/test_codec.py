@@ -14,7 +14,7 @@ from neuron_node import codec
 from neuron_node.codec import decode, encode, sender_of
 from neuron_node.errors import Malformed, NotFinite, Oversized, PeerError, WrongVersion
 from neuron_node.frames import LENGTH_BYTES, PROTOCOL_VERSION, DataKind, framed
-from neuron_node.messages import KINDS, Fetch, Heartbeat, Message, Query, Refuse, Request, Traffic
+from neuron_node.protocol import KINDS, Fetch, Heartbeat, Message, Query, Refuse, Request, Traffic
 from tests.made_messages import alike, any_message, messages_of
 from tests.roles import NODE_LIFE, data, header, matrix
 

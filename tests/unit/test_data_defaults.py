@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from coordinator.data import PreparedData
-from coordinator.metrics import accuracy
-from coordinator.presets import DATASETS, NetworkSettings
+from coordinator.defaults import DATASETS, NetworkSettings
 from coordinator.schedule import Schedule
+from coordinator.scores import accuracy
 from coordinator.settings import LearnSettings, prepare_data, resolve_network, resolve_settings
 from coordinator.topology import layer_names, weight_range
 from neuron_node.activations import Array
-from neuron_node.initial import uniform
+from neuron_node.initializers import uniform
 
 SEMEION = Path(__file__).resolve().parents[3] / "shared" / "data" / "semeion.data"
 

@@ -195,7 +195,7 @@ import sys
 from pathlib import Path
 import coordinator.settings
 from coordinator.data import PreparedData
-from coordinator.metrics import accuracy
+from coordinator.scores import accuracy
 prepared = PreparedData.load(Path({str(path)!r}))
 assert accuracy(prepared.encoding, prepared.test_targets, prepared.test_targets) == 1.0
 assert not {{"sklearn", "scipy", "pandas"}} & set(sys.modules), "scikit-learn was imported"

@@ -15,7 +15,7 @@ from neuron_node.codec import encode
 from neuron_node.direct import DirectLink, Listening, check_listening
 from neuron_node.errors import UserError
 from neuron_node.frames import DataFrame, DataKind
-from neuron_node.messages import Echo, Enquire, Message
+from neuron_node.protocol import Echo, Enquire, Message
 from tests.brokers import ThreadBroker
 from tests.roles import data, frames_of, header, matrix
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from coordinator.machine.machine import CoordinatorMachine
+from coordinator.core.machine import CoordinatorMachine
 from neuron_node.addresses import COORDINATOR, node_address
 from neuron_node.codec import encode
 from neuron_node.errors import Stale
@@ -23,9 +23,11 @@ from neuron_node.events import (
     Tick,
     Unsubscribe,
 )
-from neuron_node.life import NodeState
-from neuron_node.machine import PROBE_AGAIN_MS, NodeMachine
-from neuron_node.messages import (
+from neuron_node.identity import NodeState
+from neuron_node.link_probe import LinkProof
+from neuron_node.node import PROBE_AGAIN_MS, NodeMachine
+from neuron_node.peer import Peer
+from neuron_node.protocol import (
     NOBODY,
     Echo,
     Grant,
@@ -37,8 +39,6 @@ from neuron_node.messages import (
     Refuse,
     Register,
 )
-from neuron_node.peer import Peer
-from neuron_node.proof import LinkProof
 from tests.coordinators import THREE, grants, life, on_disk, ready, tell
 from tests.networks import FINGERPRINT
 from tests.roles import NODE_LIFE, born, header, heard, messages, prove, role_of, sent, state_now, welcome

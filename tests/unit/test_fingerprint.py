@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from neuron_node import fingerprint as module
-from neuron_node.fields import Text
 from neuron_node.fingerprint import fingerprint
-from neuron_node.messages import Register
+from neuron_node.protocol import Register
+from neuron_node.schema import Text
 
 
 def test_it_stays_the_same_on_one_machine() -> None:

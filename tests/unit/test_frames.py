@@ -15,7 +15,6 @@ from neuron_node import frames
 from neuron_node.activations import quiet
 from neuron_node.addresses import ADDRESS_LENGTH, stage_address
 from neuron_node.errors import Malformed, NotFinite, Oversized, PeerError, WrongVersion
-from neuron_node.fields import MAX_BATCH, MAX_NUMBER
 from neuron_node.frames import (
     HEAD,
     MARK,
@@ -37,6 +36,7 @@ from neuron_node.frames import (
     split,
     window_of,
 )
+from neuron_node.schema import MAX_BATCH, MAX_NUMBER
 from tests.made_messages import CHECKED, alike, data_frames, rechecked
 from tests.roles import RUN, data, matrix
 

@@ -20,7 +20,7 @@ from neuron_node.codec import encode
 from neuron_node.events import Send
 from neuron_node.frames import LENGTH_BYTES, NUMBERS_BEGIN, DataFrame, DataKind, Mode, framed, split
 from neuron_node.group import WANTED_AT_MOST, Group
-from neuron_node.messages import Diverged, Message, Placement, Query, Stage, state_of
+from neuron_node.protocol import Diverged, Message, Placement, Query, Stage, state_of
 from neuron_node.role import OUTSIDE, Block, Role, Sender
 from tests.networks import numbers, plan_of, settings_of, trained, weights_sha256
 from tests.roles import (
@@ -744,7 +744,7 @@ def test_sending_ahead_changes_no_weight(monkeypatch: pytest.MonkeyPatch) -> Non
     """A run whose steps are sent one at a time comes to the same bits."""
     plan = plan_of(settings_of((2, 3, 1), batch_size=1, epochs=3))
     ahead = weights_sha256(trained(plan))
-    monkeypatch.setattr("coordinator.machine.course.Course._may_be_followed", lambda _self, _step: False)
+    monkeypatch.setattr("coordinator.core.trainer.Course._may_be_followed", lambda _self, _step: False)
     assert weights_sha256(trained(plan)) == ahead
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from coordinator import host
-from coordinator.host import MEGABYTE, other_machines, this_machine
+from coordinator.capacity import host
+from coordinator.capacity.host import MEGABYTE, other_machines, this_machine
 
 
 @pytest.fixture

@@ -26,12 +26,13 @@ WORLD = {
 
 PURE = [
     *(CHECKOUT / "neuron_node" / f"{name}.py" for name in (
-        "activations", "addresses", "copies", "drops", "errors", "events", "fields", "filtering", "frames", "group", "hosting", "inbox",
-        "initial", "local_delivery", "losses", "machine", "messages", "neuron", "neuron_array", "peer", "proof", "role",
+        "activations", "addresses", "admission", "drop_counter", "errors", "events", "frames", "group", "hosted_groups", "inbox",
+        "initializers", "link_probe", "local_delivery", "losses", "neuron", "neuron_array", "node", "peer", "protocol", "role", "schema",
+        "snapshot_cache",
     )),
-    *sorted((CHECKOUT / "coordinator" / "machine").glob("*.py")),
+    *sorted((CHECKOUT / "coordinator" / "core").glob("*.py")),
     *(CHECKOUT / "coordinator" / f"{name}.py" for name in (
-        "schedule", "topology", "memory_network", "verify/comparison", "verify/textbook",
+        "schedule", "topology", "in_memory", "verify/comparison", "verify/textbook",
     )),
 ]  # fmt: skip
 """Sans I/O."""
@@ -45,26 +46,35 @@ KNOWN_IMPURE = {
     "coordinator.data.arrays": {"io"},
     "coordinator.data.prepared": {"pathlib"},
     "neuron_node.shell": {"signal", "time"},
-    "neuron_node.wiring": {"os", "resource", "zmq"},
+    "neuron_node.transport": {"os", "resource", "zmq"},
 }
 """Today's exceptions: modules that machines reach, and what these modules import of WORLD."""
 
 KNOWN_CYCLES = {
     *(
-        (f"coordinator.machine.{part}", "coordinator.machine.machine")
-        for part in ("admission", "clock", "gathering", "links", "reasons", "requests", "summary", "watch")
+        (f"coordinator.core.{part}", "coordinator.core.machine")
+        for part in (
+            "admission",
+            "assignment",
+            "connectivity",
+            "failure_detector",
+            "queries",
+            "run_stats",
+            "timers",
+            "wait_graph",
+        )
     ),
-    ("neuron_node.filtering", "neuron_node.machine"),
+    ("neuron_node.admission", "neuron_node.node"),
 }
 """Today's exceptions: imports (importer, imported) without which there is no cycle."""
 
 MAY_REACH = {
     "neuron_node": set[str](),
     "coordinator.data": set[str](),
-    "coordinator.machine": {"coordinator.data"},
-    "coordinator.verify": {"coordinator.machine", "coordinator.data"},
-    "coordinator.local": {"coordinator.verify", "coordinator.machine", "coordinator.data"},
-    "coordinator.bench": {"coordinator.local", "coordinator.verify", "coordinator.machine", "coordinator.data"},
+    "coordinator.core": {"coordinator.data"},
+    "coordinator.verify": {"coordinator.core", "coordinator.data"},
+    "coordinator.local": {"coordinator.verify", "coordinator.core", "coordinator.data"},
+    "coordinator.bench": {"coordinator.local", "coordinator.verify", "coordinator.core", "coordinator.data"},
 }
 """The folders that each folder may reach, however many imports away. `coordinator.cli` may reach all of them."""
 
@@ -161,11 +171,11 @@ def test_backward_import_in_a_made_graph_is_found() -> None:
     """Also one by way of a module that lies in no folder with a rule."""
     graph = {
         "coordinator.data.a": {"coordinator.b"},
-        "coordinator.b": {"coordinator.machine.c"},
-        "coordinator.machine.c": {"coordinator.data.d"},
+        "coordinator.b": {"coordinator.core.c"},
+        "coordinator.core.c": {"coordinator.data.d"},
         "coordinator.data.d": set[str](),
     }
-    assert backward(graph) == {("coordinator.data.a", "coordinator.machine.c")}
+    assert backward(graph) == {("coordinator.data.a", "coordinator.core.c")}
 
 
 def test_imports_have_no_cycle() -> None:
@@ -222,7 +232,7 @@ def test_msgpack_is_imported_in_one_file() -> None:
 
 def test_zmq_is_imported_in_the_wiring_alone() -> None:
     """Machines, shells and command line know an interface, and no socket."""
-    assert importers_of("zmq") == {"neuron_node/direct.py", "neuron_node/wiring.py"}
+    assert importers_of("zmq") == {"neuron_node/direct.py", "neuron_node/transport.py"}
 
 
 @cache
@@ -265,7 +275,7 @@ def test_machines_call_no_random_stream_and_no_hash(path: Path) -> None:
 def test_textbook_shares_only_the_description_of_a_network() -> None:
     """What `verify` compares with reaches errors and plain settings, and no code of the neurons or the coordinator."""
     reached = reached_from(graph_of_sources(), "coordinator.verify.textbook")
-    assert reached == {"coordinator.errors", "coordinator.presets", "neuron_node.errors"}
+    assert reached == {"coordinator.errors", "coordinator.defaults", "neuron_node.errors"}
 
 
 @pytest.mark.parametrize(("name", "foreign"), [("neuron", {"math"}), ("neuron_array", {"numpy"})])

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coordinator.machine.machine import CoordinatorMachine
-from coordinator.machine.plan import Plan
-from coordinator.memory_network import MemoryNetwork, add_run, network_of
+from coordinator.core.machine import CoordinatorMachine
+from coordinator.core.run_plan import Plan
+from coordinator.in_memory import MemoryNetwork, add_run, network_of
 from neuron_node import group as group_module
 from neuron_node.activations import quiet
 from neuron_node.addresses import ADDRESS_LENGTH, DATA_LETTERS, group_address, node_address, stage_address
@@ -21,8 +21,8 @@ from neuron_node.events import Received, Send
 from neuron_node.frames import DataFrame, DataKind
 from neuron_node.group import Group
 from neuron_node.local_delivery import LocalDelivery, addressed_only_here, joined
-from neuron_node.machine import NodeMachine
-from neuron_node.messages import LATEST_STEP, Fetch, GroupState, Placement
+from neuron_node.node import NodeMachine
+from neuron_node.protocol import LATEST_STEP, Fetch, GroupState, Placement
 from neuron_node.role import OUTSIDE, Block, Sender
 from tests.networks import plan_of, settings_of, trained, weights_sha256
 from tests.roles import (
@@ -146,7 +146,7 @@ def test_a_node_never_waits_for_more_than_comes(
     passes at once; and no number changes.
     """
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("coordinator.machine.course.MEASURED_ROWS_AT_ONCE", measured)
+        patch.setattr("coordinator.core.trainer.MEASURED_ROWS_AT_ONCE", measured)
         plan = plan_with(nodes, size, batch_size=batch, microbatches=parts)
         network, coordinator = run_as_shells_do(plan, random.randrange)
     assert weights_sha256(coordinator) == digest_of(size, batch, parts)

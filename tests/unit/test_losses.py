@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordinator.machine.training import LOSSES as MEASURED_LOSSES
+from coordinator.core.training import LOSSES as MEASURED_LOSSES
 from neuron_node.activations import ACTIVATIONS, Array, quiet
 from neuron_node.losses import LOSSES, OutputError
 from tests.networks import numbers

@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save, save_file
 
+from coordinator.core.queries import ANSWERS_KEPT
 from coordinator.errors import UserError
-from coordinator.machine.requests import ANSWERS_KEPT
-from coordinator.model_file import UNSEALED, Model, load_model, save_model, sealed
-from coordinator.offline import InMemoryNetwork, forward
+from coordinator.inference import InMemoryNetwork, forward
+from coordinator.storage.model_file import UNSEALED, Model, load_model, save_model, sealed
 from tests.networks import encoding_of, parameters, plan_of, seed_settings, settings_of, trained, xor_data
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from coordinator.data.encoding import Encoding
-from coordinator.model_file import Model, save_model
+from coordinator.storage.model_file import Model, save_model
 from tests.commands import Terminal
 from tests.networks import encoding_of, parameters, plan_of, settings_of, trained
 

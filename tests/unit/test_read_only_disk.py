@@ -10,10 +10,10 @@ from types import SimpleNamespace
 
 import pytest
 
-from coordinator.disk import RealDisk
+from coordinator.core.events import GenerationPersisted, Persist, PersistFailed, PersistGeneration
 from coordinator.errors import JobError
-from coordinator.machine.events import GenerationPersisted, Persist, PersistFailed, PersistGeneration
 from coordinator.service import Service
+from coordinator.storage.disk import RealDisk
 from tests.finished_runs import EPOCHS, finished_run
 
 

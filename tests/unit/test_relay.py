@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from coordinator.local.relay import Relay, relayed
-from neuron_node.wiring import Endpoints
+from neuron_node.transport import Endpoints
 
 TURNS = 50
 MUCH = b"0123456789abcdef" * 200_000

@@ -16,9 +16,9 @@ from coordinator.cli.learn import learn
 from coordinator.cli.options import SETTINGS
 from coordinator.cli.resume import ToResume, run_to_resume
 from coordinator.errors import UserError
-from coordinator.resumption import checked_config, config_to_go_on
-from coordinator.run_directory import RunDirectory, checksum_of
 from coordinator.settings import flag_of
+from coordinator.storage.resumption import checked_config, config_to_go_on
+from coordinator.storage.run_folder import RunDirectory, checksum_of
 from neuron_node import __version__
 from tests.commands import Terminal
 

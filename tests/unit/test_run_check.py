@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.model_file import load_model
-from coordinator.run_check import AS_WRITTEN, DAMAGED, GOOD, MISSING, UNKNOWN, check_run
-from coordinator.run_directory import RunDirectory
-from coordinator.run_facts import details_of
-from coordinator.run_store import RunStore
+from coordinator.storage.model_file import load_model
+from coordinator.storage.run_check import AS_WRITTEN, DAMAGED, GOOD, MISSING, UNKNOWN, check_run
+from coordinator.storage.run_facts import details_of
+from coordinator.storage.run_folder import RunDirectory
+from coordinator.storage.run_store import RunStore
 from coordinator.topology import Topology
 from tests.commands import Terminal
 from tests.finished_runs import EPOCHS, finished_run
@@ -173,7 +173,7 @@ def test_the_model_of_a_finished_run_is_restored(
         model.parameters.biases[1][0] += 1.0
         run.model.write_bytes(b"")
         run.model.unlink()
-        from coordinator.model_file import save_model
+        from coordinator.storage.model_file import save_model
 
         save_model(run.model, model)
     assert states(run)["model.safetensors"] in (DAMAGED, MISSING)

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.disk import RealDisk
-from coordinator.machine.events import GenerationPersisted, Persisted, PersistFailed, PersistGeneration
-from coordinator.run_store import BEYOND_ANY, RunStore
+from coordinator.core.events import GenerationPersisted, Persisted, PersistFailed, PersistGeneration
+from coordinator.storage.disk import RealDisk
+from coordinator.storage.run_store import BEYOND_ANY, RunStore
 from tests.stores import TOPOLOGY, check_is, persist
 
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.machine.events import GenerationPersisted, Persisted, PersistFailed, PersistGeneration
-from coordinator.run_store import RunStore
+from coordinator.core.events import GenerationPersisted, Persisted, PersistFailed, PersistGeneration
+from coordinator.storage.run_store import RunStore
 from tests.stores import TOPOLOGY, FailingDisk, ForgetfulDisk, PowerCut, all_calls, check_is, persist
 
 SNAPSHOTS = ((1, 2), (3, 4), (5, 6), (7, 8))

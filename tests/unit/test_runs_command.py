@@ -11,10 +11,10 @@ import pytest
 
 from coordinator.cli.job import Job
 from coordinator.errors import UserError
-from coordinator.run_directory import RunDirectory
-from coordinator.run_facts import facts_of, size_of
-from coordinator.run_log import EventLog, events_of
-from coordinator.snapshot_store import encode_snapshot
+from coordinator.storage.run_facts import facts_of, size_of
+from coordinator.storage.run_folder import RunDirectory
+from coordinator.storage.run_log import EventLog, events_of
+from coordinator.storage.snapshots import encode_snapshot
 from tests.commands import Terminal
 from tests.stores import snapshot
 
@@ -196,7 +196,7 @@ def test_a_removal_that_is_cut_short_can_be_repeated(terminal: Terminal, monkeyp
 
 def test_the_log_of_events_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """When it is full it takes the place of the one before; the last lines of it are read without the rest."""
-    monkeypatch.setattr("coordinator.run_log.LARGEST_EVENT_LOG_BYTES", 2_000)
+    monkeypatch.setattr("coordinator.storage.run_log.LARGEST_EVENT_LOG_BYTES", 2_000)
     log = EventLog(tmp_path / "events.jsonl")
     for number in range(200):
         log.note("epoch", {"epoch": number})

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from coordinator.data import PreparedData, load_dataset, prepare
+from coordinator.defaults import DATASETS, PRESETS, NetworkSettings
 from coordinator.errors import UserError
-from coordinator.presets import DATASETS, PRESETS, NetworkSettings
 from coordinator.settings import LearnSettings, flag_of, prepare_data, resolve_network, resolve_settings, variable_of
 
 

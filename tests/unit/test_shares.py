@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordinator.machine.shares import shares_of
+from coordinator.core.shares import shares_of
 from coordinator.topology import Topology
 
 

@@ -12,7 +12,7 @@ import pytest
 from neuron_node import shell
 from neuron_node.events import End, Send, Tick
 from neuron_node.shell import Shell
-from neuron_node.wiring import Link
+from neuron_node.transport import Link
 
 
 class Silence:

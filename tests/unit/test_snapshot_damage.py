@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from safetensors.numpy import load, save
 
+from coordinator.core.events import Persisted, Snapshot
+from coordinator.core.training import Epoch, Progress
 from coordinator.errors import Damaged
-from coordinator.machine.events import Persisted, Snapshot
-from coordinator.machine.training import Epoch, Progress
-from coordinator.run_store import RunStore
-from coordinator.snapshot_store import DIGEST_LENGTH, MAGIC, decode_snapshot, encode_snapshot
+from coordinator.storage.run_store import RunStore
+from coordinator.storage.snapshots import DIGEST_LENGTH, MAGIC, decode_snapshot, encode_snapshot
 from coordinator.topology import Topology
-from neuron_node.messages import state_of
+from neuron_node.protocol import state_of
 from tests.stores import TOPOLOGY, check_is, persist, rows, snapshot
 
 GOOD = encode_snapshot(snapshot(6), 3, "whose")

@@ -6,13 +6,13 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordinator.machine.passes import Flight
-from coordinator.machine.steps import Sent, Steps
-from coordinator.machine.under_way import UnderWay, first_patience_ms
+from coordinator.core.inflight import UnderWay, first_patience_ms
+from coordinator.core.passes import Flight
+from coordinator.core.steps import Sent, Steps
 from coordinator.topology import Topology
 from neuron_node.events import Send
 from neuron_node.frames import DataFrame, Mode
-from neuron_node.messages import Header
+from neuron_node.protocol import Header
 from tests.roles import COORDINATOR_LIFE, RUN, input_error_from, output_from, sent
 
 ROW = np.zeros((1, 1))

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from coordinator.topology import Parameters, Topology, layer_names, weight_range
 from neuron_node.codec import decode, encode
-from neuron_node.messages import Grant, Placement
+from neuron_node.protocol import Grant, Placement
 from tests.networks import numbers, seed_settings, settings_of
 from tests.roles import header
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from coordinator.model_file import load_model
-from coordinator.offline import forward
-from coordinator.presets import NetworkSettings
+from coordinator.defaults import NetworkSettings
+from coordinator.inference import forward
+from coordinator.storage.model_file import load_model
 from neuron_node.fingerprint import fingerprint
 from tests.networks import plan_of, seed_settings, settings_of, trained, weights_sha256, xor_data
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from coordinator.capacity.wiring import DIRECT_PAIRS_AT_MOST, most_peers_of, pairs_of, picked_wiring, told
 from coordinator.errors import UserError
 from coordinator.topology import Topology
-from coordinator.wiring import DIRECT_PAIRS_AT_MOST, most_peers_of, pairs_of, picked_wiring, told
 from neuron_node.role import OUTSIDE
 
 

@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from neuron_node.fields import Many, Matrix, Maybe, Record
 from neuron_node.frames import DataFrame, DataKind, Mode
-from neuron_node.messages import KINDS, RECORDS, Message
+from neuron_node.protocol import KINDS, RECORDS, Message
+from neuron_node.schema import Many, Matrix, Maybe, Record
 
 FOLDER = Path(__file__).parent
 FILES = ("data", "control", "messages", "malformed")

@@ -27,7 +27,7 @@ from neuron_node.frames import (
     parse,
     window_of,
 )
-from neuron_node.messages import Placement, Query, Waiting, Waits
+from neuron_node.protocol import Placement, Query, Waiting, Waits
 from tests.every_kind import control_of_every_kind, data_of_every_kind
 from tests.made_messages import rechecked
 from tests.roles import NODE_LIFE, data, header, matrix, role_of
@@ -154,8 +154,8 @@ def made() -> dict[str, list[dict[str, Any]]]:
 
 def grants() -> list[Any]:
     """Grants with a digest and with a peer."""
-    from neuron_node.messages import Grant
     from neuron_node.peer import Peer
+    from neuron_node.protocol import Grant
 
     place = Placement(role_of(), 4, None, bytes(range(32)))
     return [Grant(header(9, generation=2), (place,), (Peer(NODE_LIFE, "tcp://host:5573"),))]

@@ -13,7 +13,7 @@ from neuron_node.addresses import ADDRESS_LENGTH
 from neuron_node.codec import decode, encode
 from neuron_node.errors import PeerError
 from neuron_node.frames import DataKind, parse, split
-from neuron_node.messages import KINDS
+from neuron_node.protocol import KINDS
 from tests.made_messages import alike
 from tests.vectors import FILES, control_of, data_of, fields_of_control, fields_of_data, vectors
 from tests.vectors.__main__ import check, main, questions

@@ -1,0 +1,1 @@
+"""What a network needs, and what this host has: programs, memory, open files, messages."""

@@ -1,0 +1,54 @@
+"""What the coordinator's parts share: who speaks, in which generation, and the actions of the present transition."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from coordinator.core.events import Report
+from neuron_node.codec import encode
+from neuron_node.events import Send
+from neuron_node.protocol import Header, Message
+
+
+class Outbox:
+    """Collects actions in order; `take` hands them over."""
+
+    def __init__(self, run: bytes, incarnation: bytes, generation: int) -> None:
+        self.run = run
+        self.incarnation = incarnation
+        self.generation = generation
+        self.messages_sent = 0
+        self._actions: list[Any] = []
+
+    def header(self, pass_number: int = 0) -> Header:
+        """The header of what is sent now."""
+        return Header(self.run, self.generation, pass_number, self.incarnation)
+
+    def act(self, action: Any) -> None:
+        """Any action."""
+        self.messages_sent += isinstance(action, Send)
+        self._actions.append(action)
+
+    def act_all(self, actions: Iterable[Any]) -> None:
+        """Several actions."""
+        for action in actions:
+            self.act(action)
+
+    def send_all(self, sends: list[Send]) -> None:
+        """Messages that are encoded already."""
+        self.messages_sent += len(sends)
+        self._actions += sends
+
+    def send(self, address: bytes, message: Message) -> None:
+        """Send one message."""
+        self.act(Send(address + encode(message)))
+
+    def report(self, event: str, **facts: Any) -> None:
+        """Tell whoever watches the run."""
+        self.act(Report(event, facts))
+
+    def take(self) -> list[Any]:
+        """The actions so far, which are then no longer here."""
+        actions, self._actions = self._actions, []
+        return actions

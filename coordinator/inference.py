@@ -1,0 +1,81 @@
+"""Predictions of a saved network: the state machines of the nodes run in memory, without processes."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+
+import numpy as np
+
+from coordinator.core.events import Snapshot
+from coordinator.core.queries import ANSWERS_KEPT
+from coordinator.core.run_plan import Plan
+from coordinator.core.state import CoordinatorState
+from coordinator.core.trainer import MEASURED_ROWS_AT_ONCE
+from coordinator.core.training import Progress
+from coordinator.data.prepared import PreparedData
+from coordinator.errors import UserError
+from coordinator.in_memory import network_of
+from coordinator.storage.model_file import Model
+from coordinator.topology import Topology
+from neuron_node.activations import Array
+from neuron_node.addresses import COORDINATOR, client_address
+from neuron_node.codec import decode, encode
+from neuron_node.fingerprint import fingerprint
+from neuron_node.frames import IDENTITY_LENGTH, split
+from neuron_node.protocol import NOBODY, Header, Reply, Request
+
+
+class InMemoryNetwork:
+    """The network of a model, with one machine per neuron."""
+
+    def __init__(self, model: Model) -> None:
+        nothing = np.empty((0, model.network.layers[0])), np.empty((0, model.network.layers[-1]))
+        data = PreparedData(model.encoding.dataset, "", model.encoding, *nothing, *nothing, None, None)
+        states = Topology(model.network.layers, 1).divide(model.parameters)
+        plan = Plan(
+            run=b"m" * IDENTITY_LENGTH,
+            incarnation=b"c" * IDENTITY_LENGTH,
+            seed=model.seed,
+            network=model.network,
+            data=data,
+            group_size=1,
+            fingerprint=fingerprint(),
+            trained=Snapshot(model.step, states, Progress()),
+        )
+        self._outputs = model.network.layers[-1]
+        self._network, coordinator = network_of(plan)
+        self._network.run_until(lambda: coordinator.state is CoordinatorState.IDLE)
+        # The coordinator answers a client again from memory. Reuse a client only when its answer is forgotten.
+        self._replies: list[bytes] = []
+        self._clients = deque(number.to_bytes(IDENTITY_LENGTH, "big") for number in range(ANSWERS_KEPT + 1))
+        for client in self._clients:
+            self._network.hear(client_address(client), self._replies.append)
+
+    def forward(self, rows: Array) -> Array:
+        """Return the activities of the outputs (rows, outputs) for scaled rows (rows, inputs).
+
+        Raises `UserError` if the rows are so large that the numbers overflow.
+        """
+        if not len(rows):
+            return np.empty((0, self._outputs))
+        starts = range(0, len(rows), MEASURED_ROWS_AT_ONCE)
+        return np.concatenate([self._ask(rows[start : start + MEASURED_ROWS_AT_ONCE]) for start in starts])
+
+    def _ask(self, rows: Array) -> Array:
+        """Send the coordinator a request for one pass, as a client does, and return the answer. Raises `UserError`."""
+        client = self._clients[0]
+        self._clients.rotate(-1)
+        request = Request(Header(NOBODY, 0, 0, client), client, "forward", "{}", rows)
+        self._network.send(COORDINATOR + encode(request))
+        self._network.run_until(lambda: bool(self._replies))
+        [reply] = [decode(frame) for frame in split(self._replies.pop())]
+        assert isinstance(reply, Reply)
+        if not reply.good:
+            raise UserError(json.loads(reply.result)["error"])
+        return reply.rows
+
+
+def forward(model: Model, rows: Array) -> Array:
+    """Return the activities of the outputs for scaled rows. Raises `UserError` as `InMemoryNetwork.forward` does."""
+    return InMemoryNetwork(model).forward(rows)

@@ -1,0 +1,1 @@
+"""Files in a run folder, and models: written whole, and checked when they are read."""

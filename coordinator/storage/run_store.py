@@ -1,0 +1,106 @@
+"""The durable state of a run: generation, snapshots and metrics, kept consistent on disk."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import NamedTuple
+
+from coordinator.core.events import (
+    GenerationPersisted,
+    Persist,
+    Persisted,
+    PersistFailed,
+    PersistGeneration,
+    Snapshot,
+)
+from coordinator.errors import Damaged
+from coordinator.storage.disk import REAL_DISK, Disk
+from coordinator.storage.generation_record import GenerationRecord
+from coordinator.storage.run_log import MetricsFile
+from coordinator.storage.snapshots import Saved, SnapshotStore
+from coordinator.topology import Topology
+
+BEYOND_ANY = 2**32
+"""Added to the last known generation if the record is lost. No run has as many recoveries."""
+
+logger = logging.getLogger("exmachina")
+
+
+class Standing(NamedTuple):
+    """The state of a run: the highest generation that it may have used, and its last good snapshot."""
+
+    generation: int
+    snapshot: Snapshot | None
+
+
+class RunStore:
+    """Carries out `Persist` and `PersistGeneration` of the coordinator machine, and loads the state of earlier processes."""
+
+    def __init__(self, folder: Path, identity: str, disk: Disk = REAL_DISK) -> None:
+        self.metrics = MetricsFile(folder / "metrics.csv", disk)
+        self._folder = folder
+        self._record = GenerationRecord(folder, disk)
+        self._snapshots = SnapshotStore(folder, identity, disk)
+        self._durable_step = 0
+        self._half_done = False
+        self.damage: list[str] = []
+        """One line for each damaged file that `standing` found, with its replacement."""
+
+    def standing(self, topology: Topology) -> Standing:
+        """Load the state that an earlier process left, and cut the metrics after its snapshot. Raises `OSError`."""
+        damaged: list[str] = []
+        saved = self._snapshots.latest(topology, damaged.append)
+        instead = f"continuing after step {saved.snapshot.step:,}" if saved else "starting again with the first step"
+        self.damage = [f"{line}; {instead}" for line in damaged]
+        snapshots_generation = saved.generation if saved else 0
+        try:
+            recorded = self._record.read()
+        except Damaged as fault:
+            recorded = snapshots_generation + BEYOND_ANY
+            self.damage.append(f"the record of the generation is damaged ({fault}); continuing with {recorded:,}")
+            logger.error("%s", self.damage[-1])
+        self._durable_step = saved.snapshot.step if saved else 0
+        self._check_metrics(saved)
+        self.metrics.cut(self._durable_step)
+        return Standing(max(recorded, snapshots_generation), saved.snapshot if saved else None)
+
+    def _check_metrics(self, saved: Saved | None) -> None:
+        """Rename metrics that are damaged, so that no command shows them. Raises `OSError`."""
+        wrong = self.metrics.check(saved.metrics) if saved and saved.metrics else None
+        if wrong is None:
+            return
+        if "missing" not in wrong:
+            self.metrics.put_aside()
+            wrong += "; it is kept as metrics.csv.damaged"
+        self.damage.append(
+            f"{wrong}; metrics.csv has rows from step {self._durable_step + 1:,} on; no weight depends on it"
+        )
+        logger.error("%s", self.damage[-1])
+
+    @property
+    def durable_step(self) -> int:
+        """The step of the last snapshot that is durable; 0 if there is none."""
+        return self._durable_step
+
+    def persist(self, action: Persist) -> Persisted | PersistFailed:
+        """Write the metrics before the snapshot: rows without a snapshot can be cut, missing rows cannot be made again."""
+        snapshot = action.snapshot
+        try:
+            if self._half_done:
+                self.metrics.cut(self._durable_step)
+            self._half_done = True
+            self.metrics.append(action.rows)
+            self._snapshots.write(snapshot, action.generation, self.metrics.extent())
+        except OSError as fault:
+            return PersistFailed(f"the snapshot after step {snapshot.step} can't be saved: {fault.strerror or fault}")
+        self._durable_step, self._half_done = snapshot.step, False
+        return Persisted(snapshot.step)
+
+    def persist_generation(self, action: PersistGeneration) -> GenerationPersisted | PersistFailed:
+        """Make a generation durable."""
+        try:
+            self._record.write(action.generation)
+        except OSError as fault:
+            return PersistFailed(f"generation {action.generation} can't be saved: {fault.strerror or fault}")
+        return GenerationPersisted(action.generation)

@@ -1,0 +1,90 @@
+"""The groups that a node hosts, the copies that it keeps of them, and the addresses to which it subscribes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from neuron_node.addresses import EVERY_NODE, node_address
+from neuron_node.events import Action, Connect, Disconnect, Send, Subscribe, Unsubscribe
+from neuron_node.group import Group
+from neuron_node.local_delivery import LocalDelivery
+from neuron_node.protocol import Grant, Placement
+from neuron_node.snapshot_cache import Copies
+
+
+class Hosting:
+    """The groups of one node. Copies outlive a grant, a lost link and a new registration, but not another run."""
+
+    def __init__(self, incarnation: bytes, send_copy: Callable[[Group, int], Send]) -> None:
+        """`send_copy` makes a message for the coordinator of a fresh copy."""
+        self.groups: dict[int, Group] = {}
+        self.receiver: Group | LocalDelivery | None = None
+        """The only group, or all; None while data are not received."""
+        self.subscriptions: list[bytes] = [node_address(incarnation), EVERY_NODE]
+        self.unproved = False
+        """Whether an address was subscribed to, or a peer connected to, after the links were last proved."""
+        self.peers: dict[bytes, str] = {}
+        """In direct wiring: the outlets that the node is connected to, by the incarnation of their program."""
+        self.copies = Copies()
+        self._incarnation = incarnation
+        self._send_copy = send_copy
+
+    def begin_run(self) -> None:
+        """Copies of another run are of no use."""
+        self.copies = Copies()
+
+    def lacking(self, grant: Grant) -> tuple[int, ...]:
+        """The groups that a grant names by a digest, and of which no such copy is here."""
+        return tuple(
+            place.role.group
+            for place in grant.placements
+            if place.digest is not None
+            and place.state is None
+            and self.copies.matching(place.role.group, place.step, place.digest) is None
+        )
+
+    def host(self, grant: Grant) -> list[Action]:
+        """Host the groups of a grant, of which none is lacking, in place of those before."""
+        connect = self._connect({peer.incarnation: peer.endpoint for peer in grant.peers})
+        take = self._take([self._group(place, grant) for place in grant.placements])
+        self.copies.retain(self.groups)
+        return [*connect, *take]
+
+    def let_go(self) -> list[Action]:
+        """Host nothing; the copies are kept."""
+        return [*self._connect({}), *self._take([])]
+
+    def rest(self) -> None:
+        """Receive no data any more."""
+        self.receiver = None
+
+    def subscribe_again(self) -> list[Action]:
+        """All connections and subscriptions once more, on new sockets."""
+        self.unproved = True
+        return [*map(Connect, self.peers.values()), *map(Subscribe, self.subscriptions)]
+
+    def _connect(self, peers: dict[bytes, str]) -> list[Action]:
+        before, self.peers = set(self.peers.values()), peers
+        fresh = [endpoint for endpoint in peers.values() if endpoint not in before]
+        self.unproved = self.unproved or bool(fresh)
+        return [*map(Connect, fresh), *map(Disconnect, sorted(before - set(peers.values())))]
+
+    def _group(self, place: Placement, grant: Grant) -> Group:
+        number, state = place.role.group, place.state
+        if state is None and place.digest is not None:
+            state = self.copies.of(number, place.step)
+        self.copies.roll_back(number, place.step)
+        if state is not None:
+            self.copies.keep(number, place.step, state)
+        return Group(place._replace(state=state), grant.header, self._incarnation, self.copies, self._send_copy)
+
+    def _take(self, groups: list[Group]) -> list[Action]:
+        self.groups = {group.role.group: group for group in groups}
+        self.receiver = LocalDelivery(groups) if len(groups) > 1 else groups[0] if groups else None
+        before = self.subscriptions
+        self.subscriptions = [node_address(self._incarnation), EVERY_NODE]
+        self.subscriptions += self.receiver.addresses if self.receiver else ()
+        known, kept = set(before), set(self.subscriptions)
+        fresh = [address for address in self.subscriptions if address not in known]
+        self.unproved = self.unproved or bool(fresh)
+        return [*map(Subscribe, fresh), *(Unsubscribe(address) for address in before if address not in kept)]

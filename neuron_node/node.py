@@ -1,0 +1,409 @@
+"""The node as a state machine: events in, actions out. It hosts the groups it is granted and knows no socket, clock or file.
+
+Data frames go to the groups (`local_delivery.py`, `group.py`). What a control message does in which state stands in
+`TRANSITIONS`, below. Before the table every control frame is decoded and filtered: malformed, stale and foreign messages are
+counted, logged once per sender, and dropped. They never end a node.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from neuron_node.addresses import ADDRESS_LENGTH, COORDINATOR, DATA_LETTERS
+from neuron_node.admission import check
+from neuron_node.codec import decode, encode
+from neuron_node.drop_counter import Drops
+from neuron_node.errors import InternalError, PeerError, Stale, Unexpected
+from neuron_node.events import (
+    Action,
+    End,
+    Event,
+    Interrupted,
+    LinkLost,
+    Log,
+    Received,
+    Send,
+    Tick,
+)
+from neuron_node.frames import parse, split
+from neuron_node.group import Group, Rejection
+from neuron_node.hosted_groups import Hosting
+from neuron_node.identity import BEGIN_AGAIN, NodeState, Self
+from neuron_node.link_probe import LinkProof
+from neuron_node.local_delivery import LocalDelivery, joined
+from neuron_node.protocol import (
+    LATEST_STEP,
+    NOBODY,
+    Echo,
+    Enquire,
+    Fetch,
+    Grant,
+    GroupState,
+    Header,
+    Heartbeat,
+    Lacking,
+    Message,
+    Probe,
+    Query,
+    Ready,
+    Refuse,
+    Register,
+    Stop,
+    Stopped,
+    Superseded,
+    Traffic,
+    Waiting,
+    Welcome,
+)
+
+TICK_MS = 250
+TICKS_A_HEARTBEAT = 4
+"""Where so many programs share a machine that heartbeats are rare, looking at the time must be rare too."""
+REGISTER_AGAIN_MS = 250
+REGISTER_AGAIN_AT_MOST_MS = 4_000
+PROBE_AGAIN_MS = 250
+JOINED_FROM = 4
+"""From so many messages on, taken at once, their frames are joined first, as a relay does it."""
+
+
+class NodeMachine:
+    """`handle` takes an event and the time in milliseconds, and returns the actions to perform."""
+
+    def __init__(self, born: Self) -> None:
+        self.born = born
+        self.state = NodeState.SEEKING
+        self.run = NOBODY
+        self.generation = 0
+        self.sent = 0
+        self.received = 0
+        self.drops = Drops()
+        self.hosting = Hosting(born.incarnation, self._state_sent)
+        self._coordinator = NOBODY
+        self._heartbeat_interval_ms = 1_000
+        self._register_wait_ms = REGISTER_AGAIN_MS
+        self._due_ms = float("-inf")
+        self._proof = LinkProof(born.incarnation, self._header)
+        self.wanted = 1
+        """Frames that are worth waiting for before the next `receive`."""
+        self.has_deferred_work = False
+        """Whether `run_deferred` has something to do once the last actions are performed."""
+        self._address = b""
+        self._actions: list[Action] = []
+        self._now_ms = 0.0
+
+    def handle(self, event: Event, now_ms: float) -> Sequence[Action]:
+        """Take one event; the actions must be performed in order."""
+        if type(event) is Received:
+            actions = self.receive([event.message], now_ms)
+            while self.has_deferred_work:
+                actions = [*actions, *self.run_deferred(now_ms)]
+            return actions
+        self._now_ms = now_ms
+        self._actions = []
+        match event:
+            case Tick():
+                self._tick()
+            case LinkLost():
+                self._link_lost()
+            case Interrupted(_):
+                self._end(0)
+            case _:
+                raise InternalError(f"a node takes no {event!r}")
+        return self._actions
+
+    def receive(self, messages: Sequence[bytes], now_ms: float) -> Sequence[Action]:
+        """Take messages, each an address and frames."""
+        self._now_ms = now_ms
+        self._actions = []
+        self.received += len(messages)
+        receiver = self.hosting.receiver
+        for message in messages if len(messages) < JOINED_FROM else _joined_data(messages):
+            if message[:1] not in _DATA:
+                # What a control message does comes after everything that earlier messages made possible.
+                self._run(receiver)
+                while self.has_deferred_work:
+                    self._learn()
+                self._address = message[:ADDRESS_LENGTH]
+                for frame in split(message):
+                    self._receive_control(frame)
+                receiver = self.hosting.receiver
+            elif receiver is None:
+                self._reject(map(_of_no_group, split(message)))
+            elif rejections := receiver.receive(message):
+                self._reject(rejections)
+        self._run(receiver)
+        return self._actions
+
+    def _run(self, receiver: Group | LocalDelivery | None) -> None:
+        if receiver is None:
+            self.wanted, self.has_deferred_work = 1, False
+            return
+        sends = receiver.run()
+        self.wanted, self.has_deferred_work = receiver.wanted, bool(receiver.unlearned)
+        self.sent += len(sends)
+        self._actions += sends
+
+    def run_deferred(self, now_ms: float) -> Sequence[Action]:
+        """Do what was put off until the last actions were performed."""
+        self._now_ms = now_ms
+        self._actions = []
+        self._learn()
+        return self._actions
+
+    def _learn(self) -> None:
+        receiver = self.hosting.receiver
+        if receiver is not None:
+            sends = receiver.learn()
+            self.sent += len(sends)
+            self._actions += sends
+        self._run(receiver)
+
+    def _reject(self, rejections: Iterable[Rejection]) -> None:
+        for frame, fault in rejections:
+            self._actions.extend(self.drops.note(fault, frame))
+
+    def _receive_control(self, frame: bytes) -> None:
+        if self.ended:
+            return
+        try:
+            message = decode(frame)
+            check(self, message, self._address, self._coordinator)
+            transition = TRANSITIONS.get((self.state, type(message)))
+            if transition is None:
+                raise Unexpected(f"{type(message).__name__} while {self.state.value}")
+            transition(self, message)
+        except PeerError as fault:
+            self._actions.extend(self.drops.note(fault, frame))
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing is to be heard any more."""
+        return self.state is NodeState.ENDED
+
+    def start(self, now_ms: float) -> Sequence[Action]:
+        """The first actions of a life."""
+        return self.handle(LinkLost(), now_ms)
+
+    @property
+    def tick_interval_ms(self) -> float:
+        """After how long time must pass, if nothing comes."""
+        return max(TICK_MS, self._heartbeat_interval_ms / TICKS_A_HEARTBEAT)
+
+    def _welcomed(self, message: Welcome) -> None:
+        self._begin_run(message.header)
+        self._heartbeat_interval_ms = message.heartbeat_interval_ms
+        self._register_wait_ms = REGISTER_AGAIN_MS
+        self._actions.extend(self.hosting.let_go())
+        self._enter(NodeState.SPARE, self._heartbeat_interval_ms)
+
+    def _refused(self, message: Refuse) -> None:
+        self._log(logging.ERROR, f"the coordinator refused this node: {message.reason}")
+        self._enter(NodeState.ENDED, 0)
+        self._actions.append(End(1))
+
+    def _granted(self, message: Grant) -> None:
+        header = message.header
+        if (header.run, header.generation) == (self.run, self.generation) and self.hosting.groups:
+            # A repeated grant asks: are you ready? While the links are not proved the probe's return will answer.
+            if self.state is NodeState.WORKING:
+                self._send(COORDINATOR, Ready(self._header(), self._traffic()))
+            return
+        self._begin_run(header)
+        lacking = self.hosting.lacking(message)
+        if lacking:
+            self._send(COORDINATOR, Lacking(header._replace(incarnation=self.born.incarnation), lacking))
+            return
+        self.generation = header.generation
+        self._actions.extend(self.hosting.host(message))
+        if not self.hosting.groups:
+            self._enter(NodeState.SPARE, self._heartbeat_interval_ms)
+        elif self.hosting.unproved:
+            self._prove()
+        else:
+            # Every address was proved in an earlier generation, and the connection has held since.
+            self._ready()
+
+    def _proved(self, message: Probe) -> None:
+        self._actions.extend(self._proof.returned(message))
+        self._ready_if_proved()
+
+    def _echoed(self, message: Echo) -> None:
+        self._actions.extend(self._proof.echoed(self._address, message))
+        self._ready_if_proved()
+
+    def _ready_if_proved(self) -> None:
+        if self._proof.complete:
+            self.hosting.unproved = False
+            self._ready()
+
+    def _begin_run(self, header: Header) -> None:
+        self._coordinator = header.incarnation
+        if header.run != self.run:
+            self.run, self.generation = header.run, 0
+            self.hosting.begin_run()
+
+    def _ready(self) -> None:
+        self._enter(NodeState.WORKING, self._heartbeat_interval_ms)
+        self._send(COORDINATOR, Ready(self._header(), self._traffic()))
+
+    def _late(self, message: Message) -> None:
+        raise Stale(f"a late {type(message).__name__}")
+
+    def _superseded(self, _message: Superseded) -> None:
+        self._log(logging.WARNING, "another node has taken this one's place; beginning a new life as a spare")
+        self._enter(NodeState.ENDED, 0)
+        self._actions.append(End(BEGIN_AGAIN))
+
+    def _enquired(self, _message: Enquire) -> None:
+        self._seek()
+
+    def _stopped(self, _message: Stop) -> None:
+        self._end(0)
+
+    def _fetched(self, message: Fetch) -> None:
+        group = self.hosting.groups.get(message.group)
+        if group is None:
+            raise Unexpected(f"group {message.group} does not live here")
+        step = group.step if message.step == LATEST_STEP else message.step
+        self._actions.append(self._state_sent(group, step))
+        self.sent += 1
+
+    def _state_sent(self, group: Group, step: int) -> Send:
+        state = group.state_after(step)
+        if state is None:
+            raise Unexpected(f"no state of group {group.role.group} after step {step}")
+        last = (group.last_activity, group.last_error)
+        message = GroupState(self._header(), group.role.group, step, state, *last, self._traffic())
+        return Send(COORDINATOR + encode(message))
+
+    def _queried(self, message: Query) -> None:
+        waits = tuple(group.waits(message.header.pass_number) for group in self.hosting.groups.values())
+        self._send(COORDINATOR, Waiting(self._header(message.header.pass_number), self.state.value, waits))
+
+    # Time and links.
+
+    def _tick(self) -> None:
+        if self._now_ms < self._due_ms or self.ended:
+            return
+        PERIODIC[self.state](self)
+
+    def _register(self) -> None:
+        born = self.born
+        who = (born.name, born.host, born.process, born.software, born.fingerprint, born.endpoint)
+        register = Register(self._header(), *who)
+        self._send(COORDINATOR, register)
+        self._due_ms = self._now_ms + self._register_wait_ms
+        self._register_wait_ms = min(2 * self._register_wait_ms, REGISTER_AGAIN_AT_MOST_MS)
+
+    def _beat(self) -> None:
+        self._send(COORDINATOR, Heartbeat(self._header(), self.state.value, self._traffic()))
+        self._due_ms = self._now_ms + self._heartbeat_interval_ms
+
+    def _probe_again(self) -> None:
+        self._actions.extend(self._proof.again())
+        if not self._proof.pending:
+            # The coordinator hears of this node, though a peer is not to be had.
+            self._beat()
+        self._due_ms = self._now_ms + PROBE_AGAIN_MS
+
+    def _link_lost(self) -> None:
+        """New sockets: subscribe to everything again, prove the links again, and tell the coordinator that there was a gap."""
+        if self.ended:
+            return
+        self._actions.extend(self.hosting.subscribe_again())
+        if self.hosting.groups:
+            self._prove()
+        else:
+            self._seek()
+
+    def _seek(self) -> None:
+        self._actions.extend(self.hosting.let_go())
+        self._register_wait_ms = REGISTER_AGAIN_MS
+        self._enter(NodeState.SEEKING, 0)
+        self._register()
+
+    def _prove(self) -> None:
+        self._actions.extend(self._proof.begin(self.hosting.peers))
+        self._enter(NodeState.WIRING, PROBE_AGAIN_MS)
+
+    # Small hands.
+
+    def _enter(self, state: NodeState, next_in_ms: float) -> None:
+        if state is not self.state:
+            self._log(logging.INFO, f"{self.state.value} → {state.value}" + self._hosted())
+        self.state = state
+        if state is NodeState.ENDED:
+            self.hosting.rest()
+        self._due_ms = self._now_ms + next_in_ms
+
+    def _hosted(self) -> str:
+        names = [name for group in self.hosting.groups.values() for name in group.role.names]
+        return (
+            f": {names[0]}{f' … {names[-1]}' if len(names) > 1 else ''}, generation {self.generation}" if names else ""
+        )
+
+    def _end(self, code: int) -> None:
+        if self.ended:
+            return
+        self._send(COORDINATOR, Stopped(self._header(), self._traffic()))
+        self._enter(NodeState.ENDED, 0)
+        self._actions.append(End(code))
+
+    def _send(self, address: bytes, message: Message) -> None:
+        self.sent += 1
+        self._actions.append(Send(address + encode(message)))
+
+    def _log(self, level: int, text: str) -> None:
+        self._actions.append(Log(level, text))
+
+    def _header(self, pass_number: int = 0) -> Header:
+        return Header(self.run, self.generation, pass_number, self.born.incarnation)
+
+    def _traffic(self) -> Traffic:
+        return Traffic(self.sent, self.received, self.drops.counts.total())
+
+
+_DATA = frozenset(DATA_LETTERS[place : place + 1] for place in range(len(DATA_LETTERS)))
+
+
+def _joined_data(messages: Sequence[bytes]) -> Sequence[bytes]:
+    """Messages of data, joined. With control among them their order matters, so they stay as they are."""
+    bins = joined(messages)
+    return bins if all(message[:1] in _DATA for message in bins) else messages
+
+
+def _of_no_group(frame: bytes) -> Rejection:
+    """A data frame that reached a node which hosts no group, and why it is of no use."""
+    try:
+        parse(frame)
+    except PeerError as fault:
+        return frame, fault
+    return frame, Stale("no group is hosted here")
+
+
+_ALIVE = (NodeState.SEEKING, NodeState.SPARE, NodeState.WIRING, NodeState.WORKING)
+_HOSTING = (NodeState.WIRING, NodeState.WORKING)
+
+TRANSITIONS: dict[tuple[NodeState, type], Callable[[NodeMachine, Any], None]] = {
+    **{(NodeState.SEEKING, Welcome): NodeMachine._welcomed},
+    **{(state, Welcome): NodeMachine._late for state in _ALIVE if state is not NodeState.SEEKING},
+    **{(state, Grant): NodeMachine._granted for state in _ALIVE},
+    **{(state, Refuse): NodeMachine._refused for state in _ALIVE},
+    **{(state, Enquire): NodeMachine._enquired for state in _ALIVE},
+    **{(state, Superseded): NodeMachine._superseded for state in _ALIVE},
+    **{(state, Stop): NodeMachine._stopped for state in _ALIVE},
+    **{(state, Query): NodeMachine._queried for state in _ALIVE},
+    **{(NodeState.WIRING, Probe): NodeMachine._proved},
+    **{(NodeState.WIRING, Echo): NodeMachine._echoed},
+    **{(state, kind): NodeMachine._late for state in _ALIVE if state is not NodeState.WIRING for kind in (Probe, Echo)},
+    **{(state, Fetch): NodeMachine._fetched for state in _HOSTING},
+}
+
+PERIODIC: dict[NodeState, Callable[[NodeMachine], None]] = {
+    NodeState.SEEKING: NodeMachine._register,
+    NodeState.SPARE: NodeMachine._beat,
+    NodeState.WIRING: NodeMachine._probe_again,
+    NodeState.WORKING: NodeMachine._beat,
+}
