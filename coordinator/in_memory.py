@@ -12,14 +12,14 @@ from typing import Any
 
 from coordinator.core.events import GenerationPersisted, Persist, Persisted, PersistGeneration
 from coordinator.core.machine import CoordinatorMachine
-from coordinator.core.run_plan import Plan
+from coordinator.core.run_plan import RunPlan
 from neuron_node.activations import quiet
 from neuron_node.addresses import ADDRESS_LENGTH
 from neuron_node.errors import JobError
 from neuron_node.events import End, Received, Send, Subscribe, Tick, Unsubscribe
 from neuron_node.frames import IDENTITY_LENGTH
-from neuron_node.identity import Self
-from neuron_node.node import NodeMachine
+from neuron_node.identity import NodeIdentity
+from neuron_node.node import Node
 from neuron_node.shell import Machine
 
 TICK_MS = 125.0
@@ -121,19 +121,19 @@ class _Listener:
 
 
 def network_of(
-    plan: Plan, choose: Callable[[int], int] = lambda _waiting: 0
+    plan: RunPlan, choose: Callable[[int], int] = lambda _waiting: 0
 ) -> tuple[MemoryNetwork, CoordinatorMachine]:
     """A coordinator and the nodes of its plan, on one network."""
     network = MemoryNetwork(choose)
     return network, add_run(network, plan)
 
 
-def add_run(network: MemoryNetwork, plan: Plan) -> CoordinatorMachine:
+def add_run(network: MemoryNetwork, plan: RunPlan) -> CoordinatorMachine:
     """Let a coordinator and the nodes of its plan live on a network."""
     coordinator = CoordinatorMachine(plan)
     network.add(coordinator)
     for number in range(1, coordinator.gathering.nodes_needed + 1):
         incarnation = number.to_bytes(IDENTITY_LENGTH, "big")
-        born = Self(incarnation, f"node-{number}", "memory", number, "memory", plan.fingerprint)
-        network.add(NodeMachine(born))
+        born = NodeIdentity(incarnation, f"node-{number}", "memory", number, "memory", plan.fingerprint)
+        network.add(Node(born))
     return coordinator

@@ -9,7 +9,7 @@ import numpy as np
 
 from coordinator.core.events import Snapshot
 from coordinator.core.queries import ANSWERS_KEPT
-from coordinator.core.run_plan import Plan
+from coordinator.core.run_plan import RunPlan
 from coordinator.core.state import CoordinatorState
 from coordinator.core.trainer import MEASURED_ROWS_AT_ONCE
 from coordinator.core.training import Progress
@@ -33,7 +33,7 @@ class InMemoryNetwork:
         nothing = np.empty((0, model.network.layers[0])), np.empty((0, model.network.layers[-1]))
         data = PreparedData(model.encoding.dataset, "", model.encoding, *nothing, *nothing, None, None)
         states = Topology(model.network.layers, 1).divide(model.parameters)
-        plan = Plan(
+        plan = RunPlan(
             run=b"m" * IDENTITY_LENGTH,
             incarnation=b"c" * IDENTITY_LENGTH,
             seed=model.seed,

@@ -21,7 +21,7 @@ from coordinator.core.events import (
     Snapshot,
 )
 from coordinator.core.machine import CoordinatorMachine
-from coordinator.core.run_plan import Plan
+from coordinator.core.run_plan import RunPlan
 from coordinator.core.state import CoordinatorState
 from coordinator.data.prepared import PreparedData
 from coordinator.defaults import NetworkSettings
@@ -30,7 +30,7 @@ from coordinator.storage.disk import is_read_only
 from coordinator.storage.model_file import Model, save_model
 from coordinator.storage.restoration import fault_of_model
 from coordinator.storage.resumption import config_to_go_on
-from coordinator.storage.run_folder import RunDirectory
+from coordinator.storage.run_folder import RunFolder
 from coordinator.storage.run_log import EventLog
 from coordinator.storage.run_store import RunStore
 from neuron_node.activations import quiet
@@ -85,11 +85,11 @@ class Service:
 
     def __init__(
         self,
-        directory: RunDirectory,
+        directory: RunFolder,
         observe: Observer,
         *,
         stop_when_finished: bool,
-        inspect: Callable[[Plan], Callable[[Inspected], dict[str, Any] | None]] | None = None,
+        inspect: Callable[[RunPlan], Callable[[Inspected], dict[str, Any] | None]] | None = None,
     ) -> None:
         """`inspect` makes a function from the plan. It receives all groups after every step, and its results are reported."""
         config = config_to_go_on(directory)
@@ -101,7 +101,7 @@ class Service:
         self._direct = config["wiring"] == "direct"
         self._store = RunStore(directory.path, directory.identity(config))
         self._events = EventLog(directory.path / "events.jsonl")
-        plan = Plan(
+        plan = RunPlan(
             run=bytes.fromhex(config["run"]),
             incarnation=secrets.token_bytes(IDENTITY_LENGTH),
             seed=config["seed"],
@@ -123,7 +123,7 @@ class Service:
         self.machine = CoordinatorMachine(self.plan)
         self._inspect = inspect(self.plan) if inspect else None
 
-    def _where_it_stood(self, plan: Plan) -> Plan:
+    def _where_it_stood(self, plan: RunPlan) -> RunPlan:
         """Add the state that an earlier process has left to the plan."""
         try:
             standing = self._store.standing(plan.topology())
@@ -140,7 +140,7 @@ class Service:
             return replace(plan, trained=standing.snapshot, figures=figures)
         return plan
 
-    def _restore_model(self, plan: Plan, snapshot: Snapshot) -> None:
+    def _restore_model(self, plan: RunPlan, snapshot: Snapshot) -> None:
         """Save the model of a trained run if it is missing or damaged: it is not saved again otherwise."""
         parameters = plan.topology().assemble(snapshot.states)
         if fault_of_model(self._directory, parameters.sha256()):

@@ -21,7 +21,7 @@ from neuron_node.role import Block, Role, Sender
 
 
 @dataclass(frozen=True)
-class Group:
+class GroupSpec:
     """Neurons `first` to `first + size - 1` of a layer, which live, move and compute together."""
 
     number: int
@@ -71,12 +71,12 @@ class Topology:
 
     def __init__(self, layers: tuple[int, ...], group_size: int) -> None:
         self.layers = layers
-        self.groups: dict[int, Group] = {}
+        self.groups: dict[int, GroupSpec] = {}
         for layer, size in enumerate(layers):
             names = layer_names(layers, layer)
             for first, last in itertools.pairwise(edges(size, group_size)):
                 number = len(self.groups) + 1
-                self.groups[number] = Group(number, layer, first, names[first:last])
+                self.groups[number] = GroupSpec(number, layer, first, names[first:last])
         by_layer = [[g.number for g in self.groups.values() if g.layer == layer] for layer in range(len(layers))]
         self.blocks = tuple(
             (sender, receiver)
@@ -130,7 +130,7 @@ class Topology:
             seed=seed,
         )
 
-    def stage_of(self, group: Group) -> int:
+    def stage_of(self, group: GroupSpec) -> int:
         """The number of a group's stage: all groups of a layer wait for the same senders."""
         return group.layer + 1
 
@@ -138,7 +138,7 @@ class Topology:
         group = self.groups[sender]
         return Sender(sender, self.stage_of(group), group.size)
 
-    def _block(self, sender: Group, receiver: Group, network: NetworkSettings) -> Block:
+    def _block(self, sender: GroupSpec, receiver: GroupSpec, network: NetworkSettings) -> Block:
         low, high = weight_range(network, self.layers[sender.layer], self.layers[receiver.layer])
         return Block(receiver.number, self.stage_of(receiver), receiver.size, low, high)
 

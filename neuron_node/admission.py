@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 from neuron_node.addresses import EVERY_NODE, node_address
 from neuron_node.errors import Stale, Unexpected
-from neuron_node.protocol import Echo, Enquire, Grant, Message, Query, Refuse, Stop, Superseded, Welcome
+from neuron_node.protocol import Echo, Grant, Message, NodeStatusRequest, Reject, Reregister, Stop, Superseded, Welcome
 
 if TYPE_CHECKING:
-    from neuron_node.node import NodeMachine
+    from neuron_node.node import Node
 
-OF_ANY_GENERATION = (Welcome, Refuse, Grant, Enquire, Query, Stop, Superseded)
+OF_ANY_GENERATION = (Welcome, Reject, Grant, Reregister, NodeStatusRequest, Stop, Superseded)
 
 
-def check(machine: NodeMachine, message: Message, address: bytes, coordinator: bytes) -> None:
+def check(machine: Node, message: Message, address: bytes, coordinator: bytes) -> None:
     """Only a grant, a welcome, a refusal, a stop or an inquiry to this very incarnation may name another run or generation.
 
     An echo is of no run; the proof of the links knows whether it waits for it. Raises `PeerError`.
@@ -23,7 +23,7 @@ def check(machine: NodeMachine, message: Message, address: bytes, coordinator: b
     if isinstance(message, Echo):
         return
     if isinstance(message, OF_ANY_GENERATION):
-        to_everybody = isinstance(message, Enquire) and address == EVERY_NODE
+        to_everybody = isinstance(message, Reregister) and address == EVERY_NODE
         if address != node_address(machine.born.incarnation) and not to_everybody:
             # At a group's address a node that was replaced may still be listening.
             raise Unexpected(f"{type(message).__name__} that is not addressed to this node alone")

@@ -14,10 +14,10 @@ import numpy as np
 from neuron_node.activations import Array
 from neuron_node.errors import Malformed, Oversized, WrongVersion
 from neuron_node.frames import IDENTITY_LENGTH, LENGTH_BYTES, MAX_FRAME_BYTES, PROTOCOL_VERSION, framed
-from neuron_node.protocol import KINDS, RECORDS, Message, Refuse
+from neuron_node.protocol import KINDS, RECORDS, Message, Reject
 
 _NUMBERS: dict[type, int] = {kind: number for number, kind in KINDS.items()}
-_REFUSE = _NUMBERS[Refuse]
+_REFUSE = _NUMBERS[Reject]
 _HEADER_FIELDS = 4
 _FIRST_FIELD = 2 + _HEADER_FIELDS
 _LIMITS = {

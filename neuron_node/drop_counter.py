@@ -13,7 +13,7 @@ from neuron_node.frames import sender_in
 SENDERS_AT_MOST = 256
 
 
-class Drops:
+class DropCounter:
     """What a program has dropped so far."""
 
     def __init__(self) -> None:

@@ -58,7 +58,7 @@ from neuron_node.neuron_array import NeuronArray
 from neuron_node.protocol import MISSING_AT_MOST, Diverged, Header, Placement, Stage, State, Waits, state_of
 from neuron_node.role import OUTSIDE, Role
 from neuron_node.schema import MAX_BATCH
-from neuron_node.snapshot_cache import Copies
+from neuron_node.snapshot_cache import SnapshotCache
 
 AXON_AT_ONCE_BYTES = 32 * 1024
 """Up to this size a group sends its whole axons in one message; beyond it, the bytes that each receiver would get in vain cost more."""
@@ -182,7 +182,7 @@ class Group:
         placement: Placement,
         header: Header,
         incarnation: bytes,
-        copies: Copies | None = None,
+        copies: SnapshotCache | None = None,
         send_copy: Callable[[Group, int], Send] | None = None,
     ) -> None:
         """Take the placement's state, or draw the initial one; `send_copy` makes a message of a fresh copy for a snapshot.
@@ -191,7 +191,7 @@ class Group:
         """
         self.role = role = placement.role
         self.step = placement.step
-        self.copies = Copies() if copies is None else copies
+        self.copies = SnapshotCache() if copies is None else copies
         self.wanted = 1
         """Frames that are worth waiting for before `run` can do anything."""
         self.low, self.high = header.pass_number, header.pass_number - 1

@@ -9,10 +9,10 @@ from neuron_node.events import Action, Connect, Disconnect, Send, Subscribe, Uns
 from neuron_node.group import Group
 from neuron_node.local_delivery import LocalDelivery
 from neuron_node.protocol import Grant, Placement
-from neuron_node.snapshot_cache import Copies
+from neuron_node.snapshot_cache import SnapshotCache
 
 
-class Hosting:
+class HostedGroups:
     """The groups of one node. Copies outlive a grant, a lost link and a new registration, but not another run."""
 
     def __init__(self, incarnation: bytes, send_copy: Callable[[Group, int], Send]) -> None:
@@ -25,13 +25,13 @@ class Hosting:
         """Whether an address was subscribed to, or a peer connected to, after the links were last proved."""
         self.peers: dict[bytes, str] = {}
         """In direct wiring: the outlets that the node is connected to, by the incarnation of their program."""
-        self.copies = Copies()
+        self.copies = SnapshotCache()
         self._incarnation = incarnation
         self._send_copy = send_copy
 
     def begin_run(self) -> None:
         """Copies of another run are of no use."""
-        self.copies = Copies()
+        self.copies = SnapshotCache()
 
     def lacking(self, grant: Grant) -> tuple[int, ...]:
         """The groups that a grant names by a digest, and of which no such copy is here."""

@@ -24,7 +24,7 @@ class NodeState(Enum):
 
 
 @dataclass(frozen=True)
-class Self:
+class NodeIdentity:
     """What a node is born with. The incarnation is drawn by the shell, after the fork."""
 
     incarnation: bytes

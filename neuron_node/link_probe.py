@@ -17,7 +17,7 @@ from neuron_node.frames import IDENTITY_LENGTH
 from neuron_node.protocol import Echo, Header, Probe
 
 
-class LinkProof:
+class LinkProbe:
     """One program's proofs, one after the other. `header` makes the header of a probe from its number."""
 
     def __init__(self, incarnation: bytes, header: Callable[[int], Header]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from neuron_node.addresses import ADDRESS_LENGTH, COORDINATOR, DATA_LETTERS
 from neuron_node.admission import check
 from neuron_node.codec import decode, encode
-from neuron_node.drop_counter import Drops
+from neuron_node.drop_counter import DropCounter
 from neuron_node.errors import InternalError, PeerError, Stale, Unexpected
 from neuron_node.events import (
     Action,
@@ -29,32 +29,32 @@ from neuron_node.events import (
 )
 from neuron_node.frames import parse, split
 from neuron_node.group import Group, Rejection
-from neuron_node.hosted_groups import Hosting
-from neuron_node.identity import BEGIN_AGAIN, NodeState, Self
-from neuron_node.link_probe import LinkProof
+from neuron_node.hosted_groups import HostedGroups
+from neuron_node.identity import BEGIN_AGAIN, NodeIdentity, NodeState
+from neuron_node.link_probe import LinkProbe
 from neuron_node.local_delivery import LocalDelivery, joined
 from neuron_node.protocol import (
     LATEST_STEP,
     NOBODY,
     Echo,
-    Enquire,
     Fetch,
     Grant,
     GroupState,
     Header,
     Heartbeat,
-    Lacking,
     Message,
+    NodeStatus,
+    NodeStatusRequest,
     Probe,
-    Query,
     Ready,
-    Refuse,
     Register,
+    Reject,
+    Reregister,
+    SnapshotMissing,
     Stop,
     Stopped,
     Superseded,
     Traffic,
-    Waiting,
     Welcome,
 )
 
@@ -68,23 +68,23 @@ JOINED_FROM = 4
 """From so many messages on, taken at once, their frames are joined first, as a relay does it."""
 
 
-class NodeMachine:
+class Node:
     """`handle` takes an event and the time in milliseconds, and returns the actions to perform."""
 
-    def __init__(self, born: Self) -> None:
+    def __init__(self, born: NodeIdentity) -> None:
         self.born = born
         self.state = NodeState.SEEKING
         self.run = NOBODY
         self.generation = 0
         self.sent = 0
         self.received = 0
-        self.drops = Drops()
-        self.hosting = Hosting(born.incarnation, self._state_sent)
+        self.drops = DropCounter()
+        self.hosting = HostedGroups(born.incarnation, self._state_sent)
         self._coordinator = NOBODY
         self._heartbeat_interval_ms = 1_000
         self._register_wait_ms = REGISTER_AGAIN_MS
         self._due_ms = float("-inf")
-        self._proof = LinkProof(born.incarnation, self._header)
+        self._proof = LinkProbe(born.incarnation, self._header)
         self.wanted = 1
         """Frames that are worth waiting for before the next `receive`."""
         self.has_deferred_work = False
@@ -198,7 +198,7 @@ class NodeMachine:
         self._actions.extend(self.hosting.let_go())
         self._enter(NodeState.SPARE, self._heartbeat_interval_ms)
 
-    def _refused(self, message: Refuse) -> None:
+    def _refused(self, message: Reject) -> None:
         self._log(logging.ERROR, f"the coordinator refused this node: {message.reason}")
         self._enter(NodeState.ENDED, 0)
         self._actions.append(End(1))
@@ -213,7 +213,7 @@ class NodeMachine:
         self._begin_run(header)
         lacking = self.hosting.lacking(message)
         if lacking:
-            self._send(COORDINATOR, Lacking(header._replace(incarnation=self.born.incarnation), lacking))
+            self._send(COORDINATOR, SnapshotMissing(header._replace(incarnation=self.born.incarnation), lacking))
             return
         self.generation = header.generation
         self._actions.extend(self.hosting.host(message))
@@ -256,7 +256,7 @@ class NodeMachine:
         self._enter(NodeState.ENDED, 0)
         self._actions.append(End(BEGIN_AGAIN))
 
-    def _enquired(self, _message: Enquire) -> None:
+    def _enquired(self, _message: Reregister) -> None:
         self._seek()
 
     def _stopped(self, _message: Stop) -> None:
@@ -278,9 +278,9 @@ class NodeMachine:
         message = GroupState(self._header(), group.role.group, step, state, *last, self._traffic())
         return Send(COORDINATOR + encode(message))
 
-    def _queried(self, message: Query) -> None:
+    def _queried(self, message: NodeStatusRequest) -> None:
         waits = tuple(group.waits(message.header.pass_number) for group in self.hosting.groups.values())
-        self._send(COORDINATOR, Waiting(self._header(message.header.pass_number), self.state.value, waits))
+        self._send(COORDINATOR, NodeStatus(self._header(message.header.pass_number), self.state.value, waits))
 
     # Time and links.
 
@@ -386,24 +386,24 @@ def _of_no_group(frame: bytes) -> Rejection:
 _ALIVE = (NodeState.SEEKING, NodeState.SPARE, NodeState.WIRING, NodeState.WORKING)
 _HOSTING = (NodeState.WIRING, NodeState.WORKING)
 
-TRANSITIONS: dict[tuple[NodeState, type], Callable[[NodeMachine, Any], None]] = {
-    **{(NodeState.SEEKING, Welcome): NodeMachine._welcomed},
-    **{(state, Welcome): NodeMachine._late for state in _ALIVE if state is not NodeState.SEEKING},
-    **{(state, Grant): NodeMachine._granted for state in _ALIVE},
-    **{(state, Refuse): NodeMachine._refused for state in _ALIVE},
-    **{(state, Enquire): NodeMachine._enquired for state in _ALIVE},
-    **{(state, Superseded): NodeMachine._superseded for state in _ALIVE},
-    **{(state, Stop): NodeMachine._stopped for state in _ALIVE},
-    **{(state, Query): NodeMachine._queried for state in _ALIVE},
-    **{(NodeState.WIRING, Probe): NodeMachine._proved},
-    **{(NodeState.WIRING, Echo): NodeMachine._echoed},
-    **{(state, kind): NodeMachine._late for state in _ALIVE if state is not NodeState.WIRING for kind in (Probe, Echo)},
-    **{(state, Fetch): NodeMachine._fetched for state in _HOSTING},
+TRANSITIONS: dict[tuple[NodeState, type], Callable[[Node, Any], None]] = {
+    **{(NodeState.SEEKING, Welcome): Node._welcomed},
+    **{(state, Welcome): Node._late for state in _ALIVE if state is not NodeState.SEEKING},
+    **{(state, Grant): Node._granted for state in _ALIVE},
+    **{(state, Reject): Node._refused for state in _ALIVE},
+    **{(state, Reregister): Node._enquired for state in _ALIVE},
+    **{(state, Superseded): Node._superseded for state in _ALIVE},
+    **{(state, Stop): Node._stopped for state in _ALIVE},
+    **{(state, NodeStatusRequest): Node._queried for state in _ALIVE},
+    **{(NodeState.WIRING, Probe): Node._proved},
+    **{(NodeState.WIRING, Echo): Node._echoed},
+    **{(state, kind): Node._late for state in _ALIVE if state is not NodeState.WIRING for kind in (Probe, Echo)},
+    **{(state, Fetch): Node._fetched for state in _HOSTING},
 }
 
-PERIODIC: dict[NodeState, Callable[[NodeMachine], None]] = {
-    NodeState.SEEKING: NodeMachine._register,
-    NodeState.SPARE: NodeMachine._beat,
-    NodeState.WIRING: NodeMachine._probe_again,
-    NodeState.WORKING: NodeMachine._beat,
+PERIODIC: dict[NodeState, Callable[[Node], None]] = {
+    NodeState.SEEKING: Node._register,
+    NodeState.SPARE: Node._beat,
+    NodeState.WIRING: Node._probe_again,
+    NodeState.WORKING: Node._beat,
 }

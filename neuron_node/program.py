@@ -16,8 +16,8 @@ from neuron_node.direct import DirectLink, Listening, check_listening
 from neuron_node.errors import UserError
 from neuron_node.fingerprint import fingerprint
 from neuron_node.frames import IDENTITY_LENGTH
-from neuron_node.identity import BEGIN_AGAIN, Self
-from neuron_node.node import TICK_MS, NodeMachine
+from neuron_node.identity import BEGIN_AGAIN, NodeIdentity
+from neuron_node.node import TICK_MS, Node
 from neuron_node.shell import Shell
 from neuron_node.transport import DEFAULT_ENDPOINTS, Endpoints, Link, check_endpoint
 
@@ -44,7 +44,7 @@ def _live(
 ) -> int:
     host, incarnation = socket.gethostname()[:64], secrets.token_bytes(IDENTITY_LENGTH)
     link = new_link(endpoints, TICK_MS, incarnation, listening)
-    born = Self(
+    born = NodeIdentity(
         incarnation=incarnation,
         name=name or f"{host}:{os.getpid()}",
         host=host,
@@ -55,7 +55,7 @@ def _live(
     )
     try:
         with quiet():
-            return Shell(NodeMachine(born), link, orphaned=orphaned).run()
+            return Shell(Node(born), link, orphaned=orphaned).run()
     finally:
         link.close()
 

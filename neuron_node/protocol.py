@@ -1,7 +1,7 @@
 """Every kind of control message, on one page: its number, its fields, their types and bounds. `docs/protocol.md` says who sends what when.
 
 A control frame is its length and a msgpack array `version, kind, run, generation, pass, incarnation, fields…`. Data frames
-have a layout of their own: see `frames.py`. Old numbers are never given to new kinds. The body of `Refuse` is the same in every
+have a layout of their own: see `frames.py`. Old numbers are never given to new kinds. The body of `Reject` is the same in every
 version, so that a program of another version can be told why.
 """
 
@@ -156,7 +156,7 @@ class Welcome(NamedTuple):
     heartbeat_interval_ms: Annotated[int, Whole(1, 3_600_000)]
 
 
-class Refuse(NamedTuple):
+class Reject(NamedTuple):
     """Coordinator → node: you can't take part, and why. The node says so and ends."""
 
     header: Header
@@ -181,20 +181,20 @@ class Ready(NamedTuple):
     traffic: Annotated[Traffic, record_of(Traffic)]
 
 
-class Lacking(NamedTuple):
+class SnapshotMissing(NamedTuple):
     """Node → coordinator: I keep no such copy of these groups; grant them with their states."""
 
     header: Header
     groups: Annotated[tuple[int, ...], Many(Whole(1, 2**32 - 1), MAX_HOSTED)]
 
 
-class Query(NamedTuple):
+class NodeStatusRequest(NamedTuple):
     """Coordinator → node: are you there, and which senders do you wait for in this pass?"""
 
     header: Header
 
 
-class Waiting(NamedTuple):
+class NodeStatus(NamedTuple):
     """Node → coordinator: the answer, in any generation."""
 
     header: Header
@@ -210,7 +210,7 @@ class Heartbeat(NamedTuple):
     traffic: Annotated[Traffic, record_of(Traffic)]
 
 
-class Enquire(NamedTuple):
+class Reregister(NamedTuple):
     """Coordinator → node, or → every node when it begins another life: I don't know you; register."""
 
     header: Header
@@ -305,13 +305,13 @@ class Reply(NamedTuple):
 
 
 Message = (
-    Register | Welcome | Refuse | Grant | Ready | Heartbeat | Enquire | Fetch | GroupState | Diverged | Stop | Stopped | Probe | Superseded
-    | Lacking | Query | Waiting | Echo | Request | Reply
+    Register | Welcome | Reject | Grant | Ready | SnapshotMissing | NodeStatusRequest | NodeStatus | Heartbeat | Reregister
+    | Superseded | Fetch | GroupState | Diverged | Stop | Stopped | Probe | Echo | Request | Reply
 )  # fmt: skip
 
 KINDS: dict[int, type[Message]] = {
-    1: Register, 2: Welcome, 3: Refuse, 4: Grant, 5: Ready, 6: Heartbeat, 7: Enquire, 8: Fetch, 9: GroupState,
-    10: Diverged, 11: Stop, 12: Stopped, 13: Probe, 14: Superseded, 15: Lacking, 16: Query, 17: Waiting, 18: Echo,
+    1: Register, 2: Welcome, 3: Reject, 4: Grant, 5: Ready, 6: Heartbeat, 7: Reregister, 8: Fetch, 9: GroupState,
+    10: Diverged, 11: Stop, 12: Stopped, 13: Probe, 14: Superseded, 15: SnapshotMissing, 16: NodeStatusRequest, 17: NodeStatus, 18: Echo,
     30: Request, 31: Reply,
 }  # fmt: skip
 """Numbers from 20 to 29 are those of data frames."""

@@ -18,7 +18,7 @@ def digest_of(state: State) -> bytes:
     return digest.digest()
 
 
-class Copies:
+class SnapshotCache:
     """The last two copies of each group, by the step after which they were taken."""
 
     def __init__(self) -> None:

@@ -27,7 +27,7 @@ from pathlib import Path
 
 import psutil
 
-from coordinator.core.run_plan import Plan
+from coordinator.core.run_plan import RunPlan
 from coordinator.data.prepared import PreparedData
 from coordinator.defaults import NetworkSettings
 from neuron_node.fingerprint import fingerprint
@@ -288,7 +288,7 @@ def undisturbed_sha256(folder: Path) -> str:
     key = json.dumps({name: config[name] for name in names}, sort_keys=True)
     with _lock:
         if key not in _known:
-            plan = Plan(
+            plan = RunPlan(
                 run=RUN,
                 incarnation=COORDINATOR_LIFE,
                 seed=config["seed"],

@@ -9,7 +9,7 @@ import numpy as np
 
 from coordinator.core.events import GenerationPersisted, PersistGeneration, Report
 from coordinator.core.machine import CoordinatorMachine
-from coordinator.core.run_plan import Plan
+from coordinator.core.run_plan import RunPlan
 from coordinator.core.state import CoordinatorState
 from neuron_node.activations import Array
 from neuron_node.addresses import COORDINATOR, stage_address
@@ -52,7 +52,7 @@ def tell(machine: CoordinatorMachine, message: Message | DataFrame, now_ms: floa
     return handle(machine, Received(to_coordinator(message)), now_ms)
 
 
-def linked(plan: Plan) -> CoordinatorMachine:
+def linked(plan: RunPlan) -> CoordinatorMachine:
     """A coordinator that has proved its own link."""
     machine = CoordinatorMachine(plan)
     [(address, probe)] = sent(on_disk(machine, machine.start(0.0)))
@@ -86,7 +86,7 @@ def ready(machine: CoordinatorMachine, number: int, now_ms: float = 0.0) -> list
     return tell(machine, Ready(by(machine, number), NO_TRAFFIC), now_ms)
 
 
-def wired(plan: Plan) -> tuple[CoordinatorMachine, list[Any]]:
+def wired(plan: RunPlan) -> tuple[CoordinatorMachine, list[Any]]:
     """A coordinator whose nodes, one a group, numbered from 1, are ready; and what it did when the last one was."""
     machine = linked(plan)
     for number in machine.topology.groups:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 from coordinator.cli.job import Job
 from coordinator.core.events import Persist, Persisted, PersistGeneration, Row
-from coordinator.core.run_plan import Plan
+from coordinator.core.run_plan import RunPlan
 from coordinator.data.prepared import PreparedData
 from coordinator.storage.model_file import Model, save_model
-from coordinator.storage.run_folder import RunDirectory
+from coordinator.storage.run_folder import RunFolder
 from coordinator.storage.run_log import EventLog
 from coordinator.storage.run_store import RunStore
 from neuron_node.fingerprint import fingerprint
@@ -19,14 +19,14 @@ from tests.networks import COORDINATOR_LIFE, parameters, trained
 EPOCHS = 6
 
 
-def finished_run(base: Path, name: str = "r") -> RunDirectory:
+def finished_run(base: Path, name: str = "r") -> RunFolder:
     """A run on xor, trained in memory, with all files that `learn` leaves but logs."""
     job = Job.from_flags({"dataset": "xor", "name": name, "epochs": EPOCHS}, None)
     directory = job.create_run(base)
     config = directory.config()
     data = PreparedData.load(directory.data)
     coordinator = trained(
-        Plan(
+        RunPlan(
             run=bytes.fromhex(config["run"]),
             incarnation=COORDINATOR_LIFE,
             seed=config["seed"],

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from coordinator.core.machine import CoordinatorMachine
-from coordinator.core.run_plan import Plan
+from coordinator.core.run_plan import RunPlan
 from coordinator.data.encoding import Encoding
 from coordinator.data.prepared import PreparedData
 from coordinator.defaults import PRESETS, SEED_ARITHMETIC, NetworkSettings
@@ -88,7 +88,7 @@ def seed_settings(layers: tuple[int, ...], epochs: int = 1) -> NetworkSettings:
     )
 
 
-def plan_of(network: NetworkSettings, data: PreparedData | None = None, **changes: Any) -> Plan:
+def plan_of(network: NetworkSettings, data: PreparedData | None = None, **changes: Any) -> RunPlan:
     """A run of the network, one neuron a group, on made data unless other is given."""
     usual: dict[str, Any] = {
         "run": RUN,
@@ -99,10 +99,10 @@ def plan_of(network: NetworkSettings, data: PreparedData | None = None, **change
         "group_size": 1,
         "fingerprint": FINGERPRINT,
     }
-    return Plan(**{**usual, **changes})
+    return RunPlan(**{**usual, **changes})
 
 
-def trained(plan: Plan, choose: Callable[[int], int] = lambda _waiting: 0) -> CoordinatorMachine:
+def trained(plan: RunPlan, choose: Callable[[int], int] = lambda _waiting: 0) -> CoordinatorMachine:
     """The coordinator of a run that has finished, in memory, undisturbed."""
     network, coordinator = network_of(plan, choose)
     network.run_until(lambda: coordinator.finished is not None)

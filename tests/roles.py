@@ -12,8 +12,8 @@ from neuron_node.addresses import DATA_LETTERS, group_address, node_address, sta
 from neuron_node.codec import decode, encode
 from neuron_node.events import Action, Received, Send
 from neuron_node.frames import DataFrame, DataKind, Mode, parse, split
-from neuron_node.identity import NodeState, Self
-from neuron_node.node import NodeMachine
+from neuron_node.identity import NodeIdentity, NodeState
+from neuron_node.node import Node
 from neuron_node.protocol import Grant, Header, Message, Placement, Probe, State, Welcome
 from neuron_node.role import OUTSIDE, Block, Role, Sender
 
@@ -74,12 +74,12 @@ def header(
     return Header(run, generation, pass_number, incarnation)
 
 
-def born() -> Self:
+def born() -> NodeIdentity:
     """A node."""
-    return Self(NODE_LIFE, "node-1", "host", 17, "0.2.0", "arithmetic")
+    return NodeIdentity(NODE_LIFE, "node-1", "host", 17, "0.2.0", "arithmetic")
 
 
-def state_now(machine: NodeMachine) -> NodeState:
+def state_now(machine: Node) -> NodeState:
     """Where the node is in its life."""
     return machine.state
 
@@ -89,7 +89,7 @@ def encoded(message: Message | DataFrame) -> bytes:
     return message.encode() if isinstance(message, DataFrame) else encode(message)
 
 
-def heard(machine: NodeMachine, address: bytes, message: Message | DataFrame, now_ms: float = 0.0) -> Sequence[Action]:
+def heard(machine: Node, address: bytes, message: Message | DataFrame, now_ms: float = 0.0) -> Sequence[Action]:
     """What the node does when a message reaches it."""
     return machine.handle(Received(address + encoded(message)), now_ms)
 
@@ -139,19 +139,19 @@ def messages(actions: Sequence[Action]) -> list[Message | DataFrame]:
 
 
 def grant(
-    machine: NodeMachine, *roles: Role, generation: int = 1, step: int = 0, state: State | None = None
+    machine: Node, *roles: Role, generation: int = 1, step: int = 0, state: State | None = None
 ) -> Sequence[Action]:
     """Give the node groups, at its own address."""
     placements = tuple(Placement(role, step, state) for role in roles)
     return heard(machine, node_address(machine.born.incarnation), Grant(header(1, generation=generation), placements))
 
 
-def welcome(machine: NodeMachine, interval_ms: int = 1_000) -> Sequence[Action]:
+def welcome(machine: Node, interval_ms: int = 1_000) -> Sequence[Action]:
     """Make the node a spare."""
     return heard(machine, node_address(machine.born.incarnation), Welcome(header(generation=0), interval_ms))
 
 
-def prove(machine: NodeMachine, actions: Sequence[Action]) -> Sequence[Action]:
+def prove(machine: Node, actions: Sequence[Action]) -> Sequence[Action]:
     """Let the probe among the actions come back."""
     address, probe = next(
         (address, message) for address, message in reversed(sent(actions)) if isinstance(message, Probe)
@@ -159,9 +159,9 @@ def prove(machine: NodeMachine, actions: Sequence[Action]) -> Sequence[Action]:
     return heard(machine, address, probe)
 
 
-def working(*roles: Role, state: State | None = None) -> NodeMachine:
+def working(*roles: Role, state: State | None = None) -> Node:
     """A node that hosts these groups and has proved its links, in generation 1."""
-    machine = NodeMachine(born())
+    machine = Node(born())
     machine.start(0.0)
     welcome(machine)
     prove(machine, grant(machine, *roles, state=state))

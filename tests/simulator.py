@@ -12,13 +12,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from coordinator.core.machine import CoordinatorMachine
-from coordinator.core.run_plan import Plan
+from coordinator.core.run_plan import RunPlan
 from coordinator.in_memory import MemoryNetwork
 from neuron_node.addresses import ADDRESS_LENGTH
 from neuron_node.events import End, LinkLost, Received, Subscribe, Unsubscribe
 from neuron_node.frames import frames_in
-from neuron_node.identity import Self
-from neuron_node.node import NodeMachine
+from neuron_node.identity import NodeIdentity
+from neuron_node.node import Node
 from neuron_node.shell import Machine
 
 DELIVERIES_AT_MOST = 400_000
@@ -109,7 +109,7 @@ class Life:
 class Simulator(MemoryNetwork):
     """A coordinator and a node a group. `lost` and `doubled` are percentages of all messages."""
 
-    def __init__(self, plan: Plan, seed: int = 0, lost: float = 0.0, doubled: float = 0.0) -> None:
+    def __init__(self, plan: RunPlan, seed: int = 0, lost: float = 0.0, doubled: float = 0.0) -> None:
         order = Dice(seed, "order")
         super().__init__(order.below)
         self._fate = Dice(seed, "fate")
@@ -128,8 +128,8 @@ class Simulator(MemoryNetwork):
     def start_node(self, name: str) -> Life:
         """A new life of a node, under a new incarnation."""
         self._lives += 1
-        born = Self(self._lives.to_bytes(8, "big"), name, "memory", self._lives, "0.2.0", self.plan.fingerprint)
-        life = Life(NodeMachine(born))
+        born = NodeIdentity(self._lives.to_bytes(8, "big"), name, "memory", self._lives, "0.2.0", self.plan.fingerprint)
+        life = Life(Node(born))
         self.add(life)
         return life
 

@@ -24,7 +24,7 @@ from coordinator.defaults import NetworkSettings
 from coordinator.errors import JobError, UserError
 from coordinator.local.launcher import LocalRun
 from coordinator.settings import LearnSettings
-from coordinator.storage.run_folder import RunDirectory
+from coordinator.storage.run_folder import RunFolder
 from neuron_node.activations import Array
 from neuron_node.transport import Endpoints
 
@@ -108,7 +108,7 @@ def profile_network(order: Order) -> dict[str, dict[str, float]]:
 
 
 @contextlib.contextmanager
-def made_run(order: Order, steps: int | None = None) -> Iterator[tuple[RunDirectory, int]]:
+def made_run(order: Order, steps: int | None = None) -> Iterator[tuple[RunFolder, int]]:
     """The folder of a run on made samples, for as long as it is needed, and how many nodes it takes."""
     data, network = made_data(order.layers, order.batch_size), made_network(order.layers, order.batch_size)
     if steps is not None:
@@ -127,7 +127,7 @@ def made_run(order: Order, steps: int | None = None) -> Iterator[tuple[RunDirect
             yield directory, job.nodes
 
 
-def _watched(events: Iterator[dict[str, Any]], directory: RunDirectory, seconds: float) -> Measured:
+def _watched(events: Iterator[dict[str, Any]], directory: RunFolder, seconds: float) -> Measured:
     starting, begun = math.nan, time.monotonic()
     first: tuple[float, int] | None = None
     for event in events:
@@ -150,13 +150,13 @@ def _watched(events: Iterator[dict[str, Any]], directory: RunDirectory, seconds:
     raise JobError(f"the network did not get {STEPS_AT_LEAST} steps done; its logs say why")
 
 
-def memory_megabytes_per_node(directory: RunDirectory) -> float | None:
+def memory_megabytes_per_node(directory: RunFolder) -> float | None:
     """The median of the nodes' proportional shares of memory; None where the kernel does not tell."""
     shares = [share for process in _processes(directory) if (share := _proportional_share_megabytes(process))]
     return statistics.median(shares) if shares else None
 
 
-def _processes(directory: RunDirectory) -> list[int]:
+def _processes(directory: RunFolder) -> list[int]:
     try:
         placements = directory.read_json("placements")
     except UserError:

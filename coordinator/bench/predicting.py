@@ -25,7 +25,7 @@ from coordinator.local import supervisor
 from coordinator.local.launcher import LocalRun
 from coordinator.local.supervisor import Order, Supervisor, main
 from coordinator.service import Observer, Service
-from coordinator.storage.run_folder import RunDirectory
+from coordinator.storage.run_folder import RunFolder
 from neuron_node.activations import Array
 from neuron_node.transport import Endpoints
 
@@ -36,7 +36,7 @@ FIRST_PASSES = 8
 class StayingService(Service):
     """A coordinator that can still be asked when it has finished."""
 
-    def __init__(self, directory: RunDirectory, observe: Observer, **_: Any) -> None:
+    def __init__(self, directory: RunFolder, observe: Observer, **_: Any) -> None:
         super().__init__(directory, observe, stop_when_finished=False)
 
 
@@ -45,7 +45,7 @@ class PredictingSupervisor(Supervisor):
 
     def __init__(self, order: Order) -> None:
         super().__init__(order)
-        rows = RunDirectory(Path(order.run)).read_json("config")["network"]["batch_size"]
+        rows = RunFolder(Path(order.run)).read_json("config")["network"]["batch_size"]
         # In this program alone, before it forks: nobody else wants another service or another size.
         for module, name, value in ((supervisor, "Service", StayingService), (trainer, "MEASURED_ROWS_AT_ONCE", rows)):
             setattr(module, name, value)

@@ -18,7 +18,7 @@ from typing import Any
 
 from coordinator.local.launcher import LocalRun
 from coordinator.local.supervisor import Order, Supervisor, main
-from coordinator.storage.run_folder import RunDirectory
+from coordinator.storage.run_folder import RunFolder
 
 STAGES = ("waiting", "receiving", "decoding", "arithmetic", "encoding", "sending", "deciding")
 """Where time goes. `deciding` is all that is nothing else: state machine, bookkeeping, the shell's loop."""
@@ -38,7 +38,7 @@ WATCHED: tuple[tuple[str, str, str], ...] = (
     ("encoding", "neuron_node.group:Group", "_outgoing_signals"),
     ("encoding", "neuron_node.group:Group", "_outgoing_error"),
     ("decoding", "coordinator.core.machine", "decode"),
-    ("receiving", "coordinator.core.inflight:UnderWay", "receive"),
+    ("receiving", "coordinator.core.inflight:InFlight", "receive"),
     ("encoding", "coordinator.core.launching:Launching", "sends"),
     ("arithmetic", "coordinator.core.training:Training", "batch"),
     ("arithmetic", "coordinator.core.training:Training", "learned"),
@@ -181,7 +181,7 @@ class ProfiledRun(LocalRun):
     supervisor_module = "coordinator.bench.profiled"
 
 
-def profile_of(directory: RunDirectory) -> dict[str, dict[str, float]]:
+def profile_of(directory: RunFolder) -> dict[str, dict[str, float]]:
     """By role, the microseconds that its mean program spends in each stage of a step, once the run has ended."""
     return mean_by_role(json.loads(path.read_text("utf-8")) for path in (directory.path / PROFILES).glob("*.json"))
 

@@ -18,7 +18,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from coordinator.capacity.host import Machine
+from coordinator.capacity.host import Host
 from coordinator.capacity.resources import Needs, check_needs, lacks, largest_group_size, needs_of
 
 MOST_PARTS = 64
@@ -84,7 +84,7 @@ class Placement:
 def place(
     layers: Sequence[int],
     batch_size: int,
-    machine: Machine,
+    machine: Host,
     *,
     nodes: int | None = None,
     spares: int = 0,

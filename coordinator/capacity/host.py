@@ -15,7 +15,7 @@ MEMORY_FILES = (("memory.max", "memory.current"), ("memory.limit_in_bytes", "mem
 
 
 @dataclass(frozen=True)
-class Machine:
+class Host:
     """Limits and resources of a machine; None means unknown or unlimited."""
 
     descriptors: int | None
@@ -26,10 +26,10 @@ class Machine:
     """The number of cores that a new process may use."""
 
 
-def this_machine() -> Machine:
+def this_machine() -> Host:
     """Return the limits of a new process, and the memory that is free or can be freed."""
     _, descriptors = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return Machine(
+    return Host(
         descriptors=None if descriptors == resource.RLIM_INFINITY else descriptors,
         tasks=_tasks_left(),
         memory_megabytes=_memory_left_megabytes(),
@@ -37,9 +37,9 @@ def this_machine() -> Machine:
     )
 
 
-def other_machines() -> Machine:
+def other_machines() -> Host:
     """Return a machine for nodes that are started separately: its limits are unknown, its cores are assumed to be like ours."""
-    return Machine(descriptors=None, tasks=None, memory_megabytes=None, cores=_cores())
+    return Host(descriptors=None, tasks=None, memory_megabytes=None, cores=_cores())
 
 
 def limit_of_memory() -> str:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from coordinator.capacity.host import Machine, this_machine
+from coordinator.capacity.host import Host, this_machine
 from coordinator.capacity.traffic import Load, Message, Pass
 from coordinator.capacity.wiring import Wiring, most_peers_of, pairs_of
 from coordinator.defaults import NetworkSettings
@@ -25,7 +25,7 @@ from neuron_node.protocol import MAX_HOSTED
 from neuron_node.role import OUTSIDE
 from neuron_node.transport import DESCRIPTORS_A_PROGRAM, QUEUED_MESSAGES
 
-__all__ = ["Machine", "Needs", "check_needs", "lacks", "needs_of", "suggested_group_size", "this_machine"]
+__all__ = ["Host", "Needs", "check_needs", "lacks", "needs_of", "suggested_group_size", "this_machine"]
 
 SOCKETS_A_PROGRAM = 2
 THREADS_A_PROGRAM = 3
@@ -201,7 +201,7 @@ def most_descriptors(nodes: int, *, relayed: bool) -> int:
     return max(broker_descriptors(nodes), relay_descriptors(nodes) if relayed else 0, DESCRIPTORS_A_PROGRAM)
 
 
-def lacks(needs: Needs, machine: Machine) -> list[str]:
+def lacks(needs: Needs, machine: Host) -> list[str]:
     """Return the resources that this machine lacks, each in a few words."""
     nodes = needs.nodes + needs.spares
     network, found = f"{nodes:,} nodes{' behind a relay' if needs.relayed else ''}", []
@@ -228,7 +228,7 @@ def lacks(needs: Needs, machine: Machine) -> list[str]:
     return found + _too_large(needs)
 
 
-def suggested_group_size(needs: Needs, machine: Machine) -> int | None:
+def suggested_group_size(needs: Needs, machine: Host) -> int | None:
     """Return the smallest group size with which the network fits, or None."""
     nodes = needs.nodes if needs.shared else None
 
@@ -267,7 +267,7 @@ def check_nodes(nodes: int | None, groups: int) -> None:
         )
 
 
-def check_needs(needs: Needs, machine: Machine, advice: str = "it fits with") -> None:
+def check_needs(needs: Needs, machine: Host, advice: str = "it fits with") -> None:
     """Raise `UserError` if a resource is missing, with a group size that fits."""
     missing = lacks(needs, machine)
     if not missing:

@@ -14,7 +14,7 @@ from coordinator.cli.output import print_json, print_table, results, shown
 from coordinator.client import Client
 from coordinator.errors import UserError
 from coordinator.storage.disk import open_regular
-from coordinator.storage.run_folder import RunDirectory
+from coordinator.storage.run_folder import RunFolder
 
 STATUS_LINES = (
     ("state", "state"),
@@ -153,7 +153,7 @@ def logs(name: str, run_name: str | None, lines: int, runs: Path) -> None:
 
     NAME is coordinator (the default), broker, supervisor, node-7 or another node, or the name of a neuron.
     """
-    directory = RunDirectory.existing(runs, run_name) if run_name else RunDirectory.latest(runs)
+    directory = RunFolder.existing(runs, run_name) if run_name else RunFolder.latest(runs)
     if directory is None:
         raise UserError(f"there is no run in {runs}; the logs of containers are in: docker compose logs neuron")
     placements = directory.read_json("placements") if (directory.path / "placements.json").is_file() else {}

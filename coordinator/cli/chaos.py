@@ -11,8 +11,8 @@ import click
 
 from coordinator.cli.output import errors, print_table, shown
 from coordinator.errors import JobError, UserError
-from coordinator.local.chaos import KINDS, Chaos, Director, parse_counts
-from coordinator.storage.run_folder import RunDirectory
+from coordinator.local.chaos import KINDS, Chaos, ChaosSchedule, parse_counts
+from coordinator.storage.run_folder import RunFolder
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 MOST_SPARES = 1_000
@@ -32,7 +32,7 @@ class Extras:
         """Whether nodes connect through a relay."""
         return self.chaos is not None and self.chaos.relayed
 
-    def chaos_in(self, directory: RunDirectory) -> RunChaos | None:
+    def chaos_in(self, directory: RunFolder) -> RunChaos | None:
         """Return the chaos of a run, or None if the options ask for none."""
         return RunChaos(self.chaos, self.spares, directory) if self.chaos else None
 
@@ -91,8 +91,8 @@ def extras_options(command: Command) -> Command:
 class RunChaos:
     """The chaos of one run: receives its events, orders the faults, and prints what happens."""
 
-    def __init__(self, chaos: Chaos, spares: int, directory: RunDirectory) -> None:
-        self._director = Director(chaos, spares, lambda: dict(directory.read_json("placements")))
+    def __init__(self, chaos: Chaos, spares: int, directory: RunFolder) -> None:
+        self._director = ChaosSchedule(chaos, spares, lambda: dict(directory.read_json("placements")))
 
     def hear(
         self, event: str, facts: Mapping[str, Any], now: float, command: Callable[[Mapping[str, Any]], None]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from coordinator.capacity.autotune import Placement, place
-from coordinator.capacity.host import Machine, this_machine
+from coordinator.capacity.host import Host, this_machine
 from coordinator.capacity.resources import Needs, check_nodes, needs_of
 from coordinator.capacity.wiring import Wiring, picked_wiring, told
 from coordinator.cli.output import errors
@@ -21,7 +21,7 @@ from coordinator.errors import UserError
 from coordinator.schedule import Schedule
 from coordinator.settings import LearnSettings, prepare_data, resolve_network, resolve_settings
 from coordinator.storage.resumption import checked_config
-from coordinator.storage.run_folder import RunDirectory
+from coordinator.storage.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,7 @@ class Job:
         flags: Mapping[str, Any],
         config: Path | None,
         *,
-        machine: Callable[[], Machine] = this_machine,
+        machine: Callable[[], Host] = this_machine,
         spares: int = 0,
         relayed: bool = False,
     ) -> Job:
@@ -110,9 +110,9 @@ class Job:
         steps_at_most: int | None = None,
         mixed_arithmetic: bool = False,
         numbered: bool = False,
-    ) -> RunDirectory:
+    ) -> RunFolder:
         """Create the run folder with everything that the coordinator program needs. Raises `UserError`."""
-        directory = RunDirectory.create(runs, name or self.settings.name, self.data.dataset, numbered=numbered)
+        directory = RunFolder.create(runs, name or self.settings.name, self.data.dataset, numbered=numbered)
         try:
             directory.prepare(self._config(steps_at_most, mixed_arithmetic), self.network, self.data)
         except OSError as fault:
@@ -123,7 +123,7 @@ class Job:
             raise
         return directory
 
-    def begun_before(self, runs: Path, name: str, *, mixed_arithmetic: bool = False) -> RunDirectory | None:
+    def begun_before(self, runs: Path, name: str, *, mixed_arithmetic: bool = False) -> RunFolder | None:
         """Find the latest run called `name`, `name-2`, … with the same settings, network and data.
 
         If the group size is `auto`, the group size of the run is kept: a new machine must not begin a new run.
@@ -135,7 +135,7 @@ class Job:
         }
         if self.placement is not None:
             del wanted["group_size"], wanted["wiring"]
-        for directory in RunDirectory.numbered(runs, name):
+        for directory in RunFolder.numbered(runs, name):
             try:
                 config = checked_config(directory)
             except UserError:

@@ -30,7 +30,7 @@ from coordinator.scores import balanced_accuracy
 from coordinator.settings import LearnSettings
 from coordinator.storage.disk import write_whole
 from coordinator.storage.model_file import is_model, load_model
-from coordinator.storage.run_folder import RunDirectory
+from coordinator.storage.run_folder import RunFolder
 from coordinator.storage.run_log import EventLog
 
 NOTED_HERE = ("ended", "put_aside", "delayed", "continued", "struck", "released")
@@ -113,7 +113,7 @@ def learn(
     check_identical(result)
 
 
-def _show(result: dict[str, Any], directory: RunDirectory, save: Path | None, as_json: bool) -> None:
+def _show(result: dict[str, Any], directory: RunFolder, save: Path | None, as_json: bool) -> None:
     if save:
         try:
             write_whole(save, directory.model.read_bytes())
@@ -128,7 +128,7 @@ def _show(result: dict[str, Any], directory: RunDirectory, save: Path | None, as
         _print_result(result)
 
 
-def _balanced(job: Job | None, directory: RunDirectory) -> dict[str, Any]:
+def _balanced(job: Job | None, directory: RunFolder) -> dict[str, Any]:
     """Return the balanced accuracy of the held-out rows, if nearly all rows are of one class."""
     if job is None or job.data.report is None or not job.data.report.one_class:
         return {}
@@ -137,7 +137,7 @@ def _balanced(job: Job | None, directory: RunDirectory) -> dict[str, Any]:
     return {"test_balanced_accuracy": balanced_accuracy(model.encoding, activities, job.data.test_targets)}
 
 
-def _learnt(directory: RunDirectory, nodes: int, extras: Extras) -> dict[str, Any]:
+def _learnt(directory: RunFolder, nodes: int, extras: Extras) -> dict[str, Any]:
     """Train, with spares and faults, and return the result."""
     chaos = extras.chaos_in(directory)
     _watch(directory, nodes + extras.spares, chaos=chaos, relayed=extras.relayed)
@@ -149,7 +149,7 @@ def _learnt(directory: RunDirectory, nodes: int, extras: Extras) -> dict[str, An
 
 
 def _watch(
-    directory: RunDirectory, nodes: int, *, verify: bool = False, chaos: RunChaos | None = None, relayed: bool = False
+    directory: RunFolder, nodes: int, *, verify: bool = False, chaos: RunChaos | None = None, relayed: bool = False
 ) -> None:
     """Show the events of a run until it ends. Raises `JobError` with the reason if it failed."""
     failure: str | None = None
@@ -184,7 +184,7 @@ def _watch(
 
 
 @contextlib.contextmanager
-def _able_to_go_on(directory: RunDirectory) -> Iterator[None]:
+def _able_to_go_on(directory: RunFolder) -> Iterator[None]:
     """Remove what an earlier process of the run left behind; on Ctrl-C, print the command that continues the run."""
     say_all(remove_remains_of(directory))
     try:
@@ -196,7 +196,7 @@ def _able_to_go_on(directory: RunDirectory) -> Iterator[None]:
         raise click.Abort from None
 
 
-def _note_failure(directory: RunDirectory, log: EventLog, facts: dict[str, Any]) -> None:
+def _note_failure(directory: RunFolder, log: EventLog, facts: dict[str, Any]) -> None:
     """Write down a failure, unless the coordinator has done so: it may never have started."""
     if directory.failure() != facts["reason"]:
         # The disk may be full.

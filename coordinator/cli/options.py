@@ -12,7 +12,7 @@ import click
 from coordinator.data.options import TableOptions
 from coordinator.errors import UserError
 from coordinator.settings import LearnSettings, flag_of, resolve_settings
-from coordinator.storage.run_folder import RunDirectory
+from coordinator.storage.run_folder import RunFolder
 from neuron_node.program import endpoints_from_environment
 from neuron_node.transport import Endpoints, check_endpoint
 
@@ -105,7 +105,7 @@ def broker_options(command: Command) -> Command:
 def endpoints(runs: Path, run_name: str | None, broker_in: str | None, broker_out: str | None) -> Endpoints:
     """Find the broker: of the local run, else from the options, else from the environment. Raises `UserError`."""
     if run_name:
-        directory = RunDirectory.existing(runs, run_name)
+        directory = RunFolder.existing(runs, run_name)
         if directory.holder() is None:
             raise UserError(_over(directory))
         stored = directory.read_json("endpoints")
@@ -121,7 +121,7 @@ def endpoints(runs: Path, run_name: str | None, broker_in: str | None, broker_ou
     )
 
 
-def _over(directory: RunDirectory) -> str:
+def _over(directory: RunFolder) -> str:
     """Say how to use a run that no program uses."""
     name = directory.path.name
     if directory.result() is None:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from coordinator.capacity.autotune import place
-from coordinator.capacity.host import Machine, this_machine
+from coordinator.capacity.host import Host, this_machine
 from coordinator.capacity.resources import Needs, check_needs, check_nodes, lacks, needs_of, suggested_group_size
 from coordinator.capacity.wiring import picked_wiring
 from coordinator.cli.chaos import MOST_SPARES
@@ -69,7 +69,7 @@ def plan(
     check_needs(needs, machine)
 
 
-def _document(needs: Needs, machine: Machine) -> dict[str, Any]:
+def _document(needs: Needs, machine: Host) -> dict[str, Any]:
     missing = lacks(needs, machine)
     return {
         **vars(needs),
@@ -81,7 +81,7 @@ def _document(needs: Needs, machine: Machine) -> dict[str, Any]:
     }
 
 
-def _print_needs(needs: Needs, machine: Machine) -> None:
+def _print_needs(needs: Needs, machine: Host) -> None:
     print_table(
         ("", "needed", "here"),
         [

@@ -17,13 +17,13 @@ from coordinator.local.remains import remove_remains_of
 from coordinator.settings import LearnSettings, flag_of
 from coordinator.storage.restoration import fault_of_model, restore_model
 from coordinator.storage.resumption import config_to_go_on, nodes_of
-from coordinator.storage.run_folder import RunDirectory
+from coordinator.storage.run_folder import RunFolder
 
 
 class ToResume(NamedTuple):
     """A run to continue and its number of nodes. If `restored`, the run has finished, and only its model was missing."""
 
-    directory: RunDirectory
+    directory: RunFolder
     nodes: int
     restored: bool = False
 
@@ -31,7 +31,7 @@ class ToResume(NamedTuple):
 def run_to_resume(runs: Path, name: str, dataset: str | None, flags: Mapping[str, Any]) -> ToResume:
     """Return the run to continue. Writes only the model of a finished run, if it is missing. Raises `UserError`."""
     _check_no_setting(flags)
-    directory = RunDirectory.existing(runs, name)
+    directory = RunFolder.existing(runs, name)
     config = config_to_go_on(directory)
     if dataset is not None or flags["data"] is not None:
         _check_same_data(name, config, dataset, flags["data"])
@@ -45,7 +45,7 @@ def run_to_resume(runs: Path, name: str, dataset: str | None, flags: Mapping[str
     return ToResume(directory, nodes_of(config))
 
 
-def _restore(directory: RunDirectory, config: Mapping[str, Any], result: Mapping[str, Any]) -> None:
+def _restore(directory: RunFolder, config: Mapping[str, Any], result: Mapping[str, Any]) -> None:
     """Restore the model of a run that has finished. Raises `UserError` if it is good, or cannot be restored."""
     name, accuracy, digest = directory.path.name, result.get("test_accuracy"), result.get("weights_sha256")
     figure = "" if accuracy is None else f" with a held-out accuracy of {accuracy:.4f}"

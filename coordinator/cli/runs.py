@@ -13,7 +13,7 @@ from coordinator.cli.output import errors, print_json, print_table, say_all, sho
 from coordinator.local.remains import remove_remains, remove_remains_of
 from coordinator.storage.run_check import GOOD, check_run
 from coordinator.storage.run_facts import details_of, facts_of, removable, remove
-from coordinator.storage.run_folder import RunDirectory
+from coordinator.storage.run_folder import RunFolder
 
 FIGURES = (
     "train_accuracy",
@@ -42,7 +42,7 @@ def runs(context: click.Context, /, check: str | None, runs: Path, as_json: bool
         return
     if check is not None:
         context.exit(_check(_to_check(runs, check), as_json))
-    directories = [*RunDirectory.all_in(runs), *RunDirectory.unfinished_in(runs)]
+    directories = [*RunFolder.all_in(runs), *RunFolder.unfinished_in(runs)]
     _remove_remains(directories)
     rows = sorted((facts_of(directory) for directory in directories), key=lambda row: (row.begun, row.name))
     if as_json:
@@ -60,7 +60,7 @@ def runs(context: click.Context, /, check: str | None, runs: Path, as_json: bool
 @json_option
 def show(name: str, runs: Path, as_json: bool) -> None:
     """Show one run: its config, figures, snapshots and last events."""
-    facts = details_of(RunDirectory.existing(runs, name))
+    facts = details_of(RunFolder.existing(runs, name))
     if as_json:
         print_json(facts)
         return
@@ -103,13 +103,13 @@ def rm(names: tuple[str, ...], yes: bool, runs: Path) -> None:
         remove(directory)
 
 
-def _to_check(runs: Path, name: str) -> RunDirectory:
+def _to_check(runs: Path, name: str) -> RunFolder:
     """Find a run to check, which may lack its config. Raises `UserError`."""
-    unfinished = [directory for directory in RunDirectory.unfinished_in(runs) if directory.path.name == name]
-    return unfinished[0] if unfinished else RunDirectory.existing(runs, name)
+    unfinished = [directory for directory in RunFolder.unfinished_in(runs) if directory.path.name == name]
+    return unfinished[0] if unfinished else RunFolder.existing(runs, name)
 
 
-def _check(directory: RunDirectory, as_json: bool) -> int:
+def _check(directory: RunFolder, as_json: bool) -> int:
     """Print the findings; return the exit code."""
     findings = check_run(directory)
     good = all(finding.state in GOOD for finding in findings)
@@ -121,7 +121,7 @@ def _check(directory: RunDirectory, as_json: bool) -> int:
     return 0 if good else 1
 
 
-def _remove_remains(directories: list[RunDirectory]) -> None:
+def _remove_remains(directories: list[RunFolder]) -> None:
     """Remove the sockets and temporary files of killed runs, and say so."""
     lines = remove_remains()
     for directory in directories:

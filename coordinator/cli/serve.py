@@ -19,7 +19,7 @@ from coordinator.cli.progress import PlainLines
 from coordinator.errors import JobError, UserError
 from coordinator.service import Service
 from coordinator.storage.resumption import config_to_go_on
-from coordinator.storage.run_folder import RunDirectory
+from coordinator.storage.run_folder import RunFolder
 from neuron_node.program import LOG_FORMAT, listening_at
 
 LARGEST_LOG_BYTES = 8 * 1024 * 1024
@@ -85,7 +85,7 @@ def serve(
     context.exit(code)
 
 
-def _run_of(job: Job, runs: Path, mixed: bool) -> RunDirectory:
+def _run_of(job: Job, runs: Path, mixed: bool) -> RunFolder:
     """Return the run to continue, or a new one. Raises `UserError` if another coordinator works on the run."""
     name = job.settings.name or job.data.dataset
     directory = job.begun_before(runs, name, mixed_arithmetic=mixed)
@@ -107,7 +107,7 @@ def _run_of(job: Job, runs: Path, mixed: bool) -> RunDirectory:
 class _Watch:
     """Prints plain lines, and remembers how the run ended."""
 
-    def __init__(self, directory: RunDirectory) -> None:
+    def __init__(self, directory: RunFolder) -> None:
         self.failure: str | None = None
         self.trained = False
         """Whether the training had finished before this coordinator started."""

@@ -8,17 +8,17 @@ from neuron_node.addresses import node_address
 from neuron_node.errors import Stale
 from neuron_node.protocol import (
     Echo,
-    Enquire,
     Header,
     Heartbeat,
     Message,
+    NodeStatus,
     Probe,
-    Refuse,
     Register,
+    Reject,
     Request,
+    Reregister,
     Stopped,
     Superseded,
-    Waiting,
     Welcome,
 )
 
@@ -47,10 +47,10 @@ class Admission:
             return
         member = machine.roster.members.get(header.incarnation)
         if member is None:
-            machine.outbox.send(node_address(header.incarnation), Enquire(machine.outbox.header()))
+            machine.outbox.send(node_address(header.incarnation), Reregister(machine.outbox.header()))
             raise Stale("from nobody of this run")
         member.heard_ms = machine.now_ms
-        if isinstance(message, Heartbeat | Stopped | Waiting):
+        if isinstance(message, Heartbeat | Stopped | NodeStatus):
             return
         if (header.run, header.generation) != (machine.plan.run, machine.outbox.generation):
             raise Stale(f"generation {header.generation}, this is {machine.outbox.generation}")
@@ -87,5 +87,5 @@ class Admission:
     def refuse(self, incarnation: bytes, reason: str) -> None:
         """Tell a node why it can't take part, and our own log, once."""
         machine = self._machine
-        machine.outbox.send(node_address(incarnation), Refuse(machine.outbox.header(), reason))
+        machine.outbox.send(node_address(incarnation), Reject(machine.outbox.header(), reason))
         machine.outbox.act_all(machine.drops.tell_once(incarnation, f"refused node {incarnation.hex()}: {reason}"))

@@ -19,7 +19,7 @@ TAKEN_IN_BYTES_A_MS = 20_000
 """How fast, at the least, a node is expected to draw or take in the numbers that it is granted."""
 
 
-class Gathering:
+class Assignment:
     """Gives groups to nodes."""
 
     def __init__(self, machine: CoordinatorMachine, roles: dict[int, Role]) -> None:

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 from coordinator.core.state import CoordinatorState
 from neuron_node.addresses import COORDINATOR, EVERY_NODE, stage_address
 from neuron_node.events import Connect, Disconnect, Subscribe
-from neuron_node.link_probe import LinkProof
+from neuron_node.link_probe import LinkProbe
 from neuron_node.peer import Peer
-from neuron_node.protocol import Echo, Enquire, Probe
+from neuron_node.protocol import Echo, Probe, Reregister
 from neuron_node.role import OUTSIDE
 
 if TYPE_CHECKING:
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from coordinator.core.membership import Member
 
 
-class Links:
+class Connectivity:
     """Connections and their proof."""
 
     def __init__(self, machine: CoordinatorMachine) -> None:
         self.endpoint = ""
         """Where the coordinator's data can be heard without the broker; empty: all wiring is through the broker."""
-        self.proof = LinkProof(machine.plan.incarnation, machine.outbox.header)
+        self.proof = LinkProbe(machine.plan.incarnation, machine.outbox.header)
         self._machine = machine
         self._called = False
         self._peers: dict[bytes, str] = {}
@@ -91,7 +91,7 @@ class Links:
         if not self._called:
             # Nodes of an earlier life of ours are out there, and would not speak before their next heartbeat.
             self._called = True
-            outbox.send(EVERY_NODE, Enquire(outbox.header()))
+            outbox.send(EVERY_NODE, Reregister(outbox.header()))
 
     def echoed(self, address: bytes, message: Echo) -> None:
         """A peer has echoed the probe. Raises `Stale`."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from coordinator.core.membership import Member
 from coordinator.core.state import CoordinatorState
 from neuron_node.addresses import node_address
-from neuron_node.protocol import Header, Query, Waiting
+from neuron_node.protocol import Header, NodeStatus, NodeStatusRequest
 
 if TYPE_CHECKING:
     from coordinator.core.machine import CoordinatorMachine
@@ -29,7 +29,7 @@ BUSY_MS_A_NODE = 20.0
 """While a network gathers and is wired, coordinator and broker have this much to do for every node: nobody answers sooner."""
 
 
-class Watch:
+class FailureDetector:
     """Asks the nodes that matter, and says which are lost."""
 
     def __init__(self, machine: CoordinatorMachine) -> None:
@@ -52,7 +52,7 @@ class Watch:
             member.heard_ms = max(member.heard_ms, self._machine.now_ms)
             member.asked_since_ms = None
 
-    def answered(self, member: Member, message: Waiting) -> None:
+    def answered(self, member: Member, message: NodeStatus) -> None:
         """A node has answered."""
         member.asked_since_ms = None
         member.answered_ms = self._machine.now_ms
@@ -69,7 +69,7 @@ class Watch:
         header = Header(
             machine.plan.run, machine.outbox.generation, machine.course.under_way.oldest, machine.plan.incarnation
         )
-        machine.outbox.send(node_address(member.incarnation), Query(header))
+        machine.outbox.send(node_address(member.incarnation), NodeStatusRequest(header))
 
     def look(self, suspects: list[Member]) -> None:
         """Ask suspects, and let go of the first that has owed an answer for too long; nobody else owes one."""

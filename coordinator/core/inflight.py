@@ -12,7 +12,7 @@ import numpy as np
 
 from coordinator.capacity.traffic import Pass, load_of
 from coordinator.core.launching import Launching
-from coordinator.core.passes import Flight, ForwardJob, Results
+from coordinator.core.passes import ForwardJob, InFlightPass, Results
 from coordinator.topology import Topology
 from neuron_node.activations import Array
 from neuron_node.addresses import ADDRESS_LENGTH
@@ -37,7 +37,7 @@ PATIENCE_GROWS_TO = 4
 ATTEMPTS = 8
 
 
-class UnderWay:
+class InFlight:
     """Flights by pass number, and the forward jobs whose batches wait for their turn."""
 
     def __init__(
@@ -49,7 +49,7 @@ class UnderWay:
         input_errors: bool = False,
     ) -> None:
         """For `input_errors` see `Results`."""
-        self.flights: dict[int, Flight] = {}
+        self.flights: dict[int, InFlightPass] = {}
         self.jobs: deque[ForwardJob] = deque()
         self.passes = 0
         self._recent_step_ms: float | None = None
@@ -86,7 +86,7 @@ class UnderWay:
 
     def launch_step(
         self, inputs: Array, targets: Array, mode: Mode, now_ms: float, parts: int = 1, next_rows: int = 0
-    ) -> list[Flight]:
+    ) -> list[InFlightPass]:
         """Send one training step into the network, its batch in so many parts if it has as many samples; its passes.
 
         With `next_rows`, a step of so many samples follows without a wait.
@@ -96,7 +96,7 @@ class UnderWay:
             many = min(parts, len(inputs))
             cut = list(zip(np.array_split(inputs, many), np.array_split(targets, many), strict=True))
         flights = [
-            Flight(self._next(), mode, rows, wanted, now_ms, now_ms, part=part, parts=len(cut))
+            InFlightPass(self._next(), mode, rows, wanted, now_ms, now_ms, part=part, parts=len(cut))
             for part, (rows, wanted) in enumerate(cut)
         ]
         self.high = self.passes + min(parts, next_rows)
@@ -113,7 +113,7 @@ class UnderWay:
         for job in self.jobs:
             while job.waiting and len(self.flights) < self._at_once(job.batch_size):
                 batch, rows = job.next_batch()
-                flight = Flight(self._next(), Mode.FORWARD, rows, None, now_ms, now_ms, job, batch)
+                flight = InFlightPass(self._next(), Mode.FORWARD, rows, None, now_ms, now_ms, job, batch)
                 self.high = self.passes
                 self._launch(flight)
 
@@ -157,7 +157,7 @@ class UnderWay:
         is_error, slot = place
         self._results.inbox(flight, is_error=is_error).offer(slot, frame)
 
-    def finish(self, now_ms: float) -> list[Flight]:
+    def finish(self, now_ms: float) -> list[InFlightPass]:
         """The flights that are complete, which are then no longer under way.
 
         A group begins a training step when every older pass is done there, and each group's signals lead to outputs. So all
@@ -190,7 +190,7 @@ class UnderWay:
         """The oldest pass that is not over: the next one, if none is under way."""
         return min(self.flights, default=self.passes + 1)
 
-    def _done(self, flight: Flight, now_ms: float) -> Flight:
+    def _done(self, flight: InFlightPass, now_ms: float) -> InFlightPass:
         in_turn = flight in self._in_turn()
         del self.flights[flight.number]
         for follower in self._followers_of(flight):
@@ -210,13 +210,13 @@ class UnderWay:
             self.jobs.remove(flight.job)
         return flight
 
-    def _followers_of(self, flight: Flight) -> list[Flight]:
+    def _followers_of(self, flight: InFlightPass) -> list[InFlightPass]:
         """The passes of the step that was sent before this one was over."""
         if flight.targets is None:
             return []
         return [other for other in self.flights.values() if other.number - other.part > flight.number]
 
-    def _in_turn(self) -> list[Flight]:
+    def _in_turn(self) -> list[InFlightPass]:
         """Flights that the network works at; the others wait for these."""
         waiting = [other for flight in self.flights.values() for other in self._followers_of(flight)]
         return [flight for flight in self.flights.values() if flight not in waiting]
@@ -244,7 +244,7 @@ class UnderWay:
         """Whether a pass is due to be repeated."""
         return any(now_ms >= self._late_at_ms(flight) for flight in self._in_turn())
 
-    def _late_at_ms(self, flight: Flight) -> float:
+    def _late_at_ms(self, flight: InFlightPass) -> float:
         recent_ms, least_ms = self._recent_step_ms, LEAST_PATIENCE_MS
         if flight.job is not None:
             recent_forward_ms = self._recent_forward_ms.get(flight.job.batch_size)
@@ -257,7 +257,7 @@ class UnderWay:
             patience_ms = min(max(least_ms, PATIENCE_IN_STEPS * recent_ms), MOST_PATIENCE_MS)
         return flight.sent_ms + patience_ms * float(min(2**flight.attempt, PATIENCE_GROWS_TO))
 
-    def repeat(self, now_ms: float, *, all_of_them: bool = False) -> Flight | None:
+    def repeat(self, now_ms: float, *, all_of_them: bool = False) -> InFlightPass | None:
         """Send late passes into the network again; one that was repeated too often is returned instead."""
         for flight in list(self.flights.values()) if all_of_them else self._in_turn():
             if not all_of_them and now_ms < self._late_at_ms(flight):
@@ -283,7 +283,7 @@ class UnderWay:
         self.passes += 1
         return self.passes
 
-    def _launch(self, flight: Flight) -> None:
+    def _launch(self, flight: InFlightPass) -> None:
         if not flight.attempt:
             self._results.give_inboxes(flight)
         self.flights[flight.number] = flight

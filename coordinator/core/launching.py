@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from coordinator.core.passes import Flight
+from coordinator.core.passes import InFlightPass
 from coordinator.topology import Topology
 from neuron_node.activations import Array
 from neuron_node.addresses import group_address, stage_address
@@ -25,7 +25,7 @@ class Launching:
         )
         self._topology = topology
 
-    def sends(self, flight: Flight, generation: int, low: int, high: int) -> list[Send]:
+    def sends(self, flight: InFlightPass, generation: int, low: int, high: int) -> list[Send]:
         """The messages that start a pass or, with a higher attempt, make it repeat itself."""
         window = window_of(flight.attempt, low, high)
         mark = mark_of(flight.number, flight.mode, flight.part, flight.parts)

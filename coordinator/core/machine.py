@@ -16,23 +16,23 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from coordinator.core.admission import Admission
-from coordinator.core.assignment import Gathering
-from coordinator.core.connectivity import Links
+from coordinator.core.assignment import Assignment
+from coordinator.core.connectivity import Connectivity
 from coordinator.core.events import GenerationPersisted, Persisted, PersistFailed
-from coordinator.core.failure_detector import Watch
-from coordinator.core.membership import Member, Roster
+from coordinator.core.failure_detector import FailureDetector
+from coordinator.core.membership import Member, Membership
 from coordinator.core.outbox import Outbox
-from coordinator.core.queries import Requests
-from coordinator.core.recovery_stats import Interruptions
-from coordinator.core.run_plan import Plan
-from coordinator.core.run_stats import Account, summary
+from coordinator.core.queries import Queries
+from coordinator.core.recovery_stats import RecoveryStats
+from coordinator.core.run_plan import RunPlan
+from coordinator.core.run_stats import RunStats, summary
 from coordinator.core.state import ALIVE, OPEN, RUNNING, CoordinatorState
-from coordinator.core.timers import TICK_MS, Clock
-from coordinator.core.trainer import Course
-from coordinator.core.wait_graph import Reasons
+from coordinator.core.timers import TICK_MS, Timers
+from coordinator.core.trainer import Trainer
+from coordinator.core.wait_graph import WaitGraph
 from neuron_node.addresses import ADDRESS_LENGTH, node_address, stage_address
 from neuron_node.codec import decode
-from neuron_node.drop_counter import Drops
+from neuron_node.drop_counter import DropCounter
 from neuron_node.errors import InternalError, PeerError, Stale, Unexpected, WrongVersion
 from neuron_node.events import Interrupted, LinkLost, Received, Tick
 from neuron_node.frames import PROTOCOL_VERSION, parse, split
@@ -42,15 +42,15 @@ from neuron_node.protocol import (
     Echo,
     GroupState,
     Heartbeat,
-    Lacking,
     Message,
+    NodeStatus,
     Probe,
     Ready,
     Register,
     Request,
+    SnapshotMissing,
     Stop,
     Stopped,
-    Waiting,
 )
 from neuron_node.role import OUTSIDE
 
@@ -60,30 +60,30 @@ class CoordinatorMachine:
 
     tick_interval_ms = TICK_MS
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: RunPlan) -> None:
         self.plan = plan
         self.state = CoordinatorState.GATHERING
         self.topology = plan.topology()
         self.outbox = Outbox(plan.run, plan.incarnation, plan.generation)
-        self.roster = Roster()
-        self.course = Course(plan, self.topology, self.outbox, self.roster)
-        self.requests = Requests(self)
-        self.account = Account()
+        self.roster = Membership()
+        self.course = Trainer(plan, self.topology, self.outbox, self.roster)
+        self.requests = Queries(self)
+        self.account = RunStats()
         self.finished: dict[str, Any] | None = None
         self.failure: str | None = None
         self.unsaved: str | None = None
         """Why the last attempt to make something durable failed."""
-        self.drops = Drops()
+        self.drops = DropCounter()
         self.now_ms = 0.0
-        self.links = Links(self)
-        self.gathering = Gathering(self, plan.roles(self.topology))
-        self.interruptions = Interruptions()
-        self.watch = Watch(self)
-        self.reasons = Reasons(self)
+        self.links = Connectivity(self)
+        self.gathering = Assignment(self, plan.roles(self.topology))
+        self.interruptions = RecoveryStats()
+        self.watch = FailureDetector(self)
+        self.reasons = WaitGraph(self)
         self._address = b""
         self._admission = Admission(self)
         self.exit_code = 0
-        self._clock = Clock(self)
+        self._clock = Timers(self)
 
     def start(self, now_ms: float) -> list[Any]:
         """The first actions of a life."""
@@ -196,12 +196,12 @@ class CoordinatorMachine:
     def _register_late(self, message: Register) -> None:
         self.outbox.send(node_address(message.header.incarnation), Stop(self.outbox.header()))
 
-    def _lacking(self, message: Lacking) -> None:
+    def _lacking(self, message: SnapshotMissing) -> None:
         member = self.roster.members[message.header.incarnation]
         self.gathering.lacking(member, message.groups)
         self.gathering.grant_to(member, self.course.snapshot)
 
-    def _waiting(self, message: Waiting) -> None:
+    def _waiting(self, message: NodeStatus) -> None:
         member = self.roster.members[message.header.incarnation]
         self.watch.answered(member, message)
         hosted = sorted(wait.group for wait in message.waits)
@@ -399,9 +399,9 @@ TRANSITIONS: dict[tuple[CoordinatorState, type], Callable[[CoordinatorMachine, A
     **{(CoordinatorState.STOPPING, Register): CoordinatorMachine._register_late},
     **{(state, Heartbeat): CoordinatorMachine._heartbeat for state in ALIVE},
     **{(state, Ready): CoordinatorMachine._ready for state in OPEN},
-    **{(CoordinatorState.WIRING, Lacking): CoordinatorMachine._lacking},
-    **{(state, Waiting): CoordinatorMachine._waiting for state in OPEN},
-    **{(state, Lacking): CoordinatorMachine._late for state in OPEN if state is not CoordinatorState.WIRING},
+    **{(CoordinatorState.WIRING, SnapshotMissing): CoordinatorMachine._lacking},
+    **{(state, NodeStatus): CoordinatorMachine._waiting for state in OPEN},
+    **{(state, SnapshotMissing): CoordinatorMachine._late for state in OPEN if state is not CoordinatorState.WIRING},
     **{(state, GroupState): CoordinatorMachine._group_state for state in RUNNING},
     **{(state, Diverged): CoordinatorMachine._diverged for state in RUNNING},
     **{(state, Stopped): CoordinatorMachine._node_stopped for state in ALIVE},
@@ -410,6 +410,6 @@ TRANSITIONS: dict[tuple[CoordinatorState, type], Callable[[CoordinatorMachine, A
     **{(state, Echo): CoordinatorMachine._echoed for state in OPEN},
     **{
         (CoordinatorState.STOPPING, kind): CoordinatorMachine._late
-        for kind in (Ready, Lacking, Waiting, GroupState, Diverged)
+        for kind in (Ready, SnapshotMissing, NodeStatus, GroupState, Diverged)
     },
 }

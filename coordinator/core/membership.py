@@ -72,7 +72,7 @@ class Member:
             self.counted_ms, self.counted = now_ms, messages
 
 
-class Roster:
+class Membership:
     """Members by incarnation. One that was superseded or lost is never readmitted under the same incarnation."""
 
     def __init__(self) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from coordinator.topology import Group, Topology
+from coordinator.topology import GroupSpec, Topology
 from neuron_node.activations import Array
 from neuron_node.errors import Unexpected
 from neuron_node.frames import DataKind, Mode, data_head, mark_of
@@ -58,7 +58,7 @@ class ForwardJob:
 
 
 @dataclass(slots=True, eq=False)
-class Flight:
+class InFlightPass:
     """One pass under way."""
 
     number: int
@@ -128,20 +128,20 @@ class Results:
         self.slots = {head: (False, slot) for head, slot in self._outputs.slots.items()}
         self.slots |= {head: (True, slot) for head, slot in self._input_errors.slots.items()}
 
-    def _direction(self, kind: DataKind, groups: list[Group], columns: list[int]) -> Direction:
+    def _direction(self, kind: DataKind, groups: list[GroupSpec], columns: list[int]) -> Direction:
         heads = [data_head(kind, self._run, self.generation, OUTSIDE, group.number) for group in groups]
         slots = {
             head: Slot(place, width, 0, width) for place, (head, width) in enumerate(zip(heads, columns, strict=True))
         }
         return Direction([group.number for group in groups], slots, columns)
 
-    def give_inboxes(self, flight: Flight) -> None:
+    def give_inboxes(self, flight: InFlightPass) -> None:
         """Make the flight ready to receive."""
         mark, rows = mark_of(flight.number, flight.mode, flight.part, flight.parts), len(flight.inputs)
         flight.outputs = Inbox(self._outputs.layout(rows), flight.number, mark)
         flight.input_errors = Inbox(self._input_errors.layout(rows), flight.number, mark)
 
-    def inbox(self, flight: Flight, *, is_error: bool) -> Inbox:
+    def inbox(self, flight: InFlightPass, *, is_error: bool) -> Inbox:
         """Where a result of a flight belongs. Raises `Unexpected` for an error in a pass in which nothing is learned."""
         if is_error and flight.mode is Mode.FORWARD:
             raise Unexpected(f"an error in pass {flight.number}, in which nothing is learned")

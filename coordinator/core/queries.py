@@ -12,7 +12,7 @@ import numpy as np
 
 from coordinator.core.membership import Member
 from coordinator.core.run_stats import counts_so_far, summary
-from coordinator.core.state_collector import Collection
+from coordinator.core.state_collector import StateCollector
 from coordinator.core.wait_graph import Chain
 from neuron_node.activations import Array
 from neuron_node.addresses import client_address
@@ -33,10 +33,10 @@ class View:
 
     client: bytes
     neuron: str
-    collection: Collection
+    collection: StateCollector
 
 
-class Requests:
+class Queries:
     """Open requests, and the last answers for clients whose reply was lost."""
 
     def __init__(self, machine: CoordinatorMachine) -> None:
@@ -118,7 +118,7 @@ class Requests:
         name = str(_arguments(message).get("neuron"))
         group = self._group_of(name)
         wanted = {group, *machine.topology.senders[group]}
-        view = View(message.client, name, Collection(machine.topology, LATEST_STEP, wanted))
+        view = View(message.client, name, StateCollector(machine.topology, LATEST_STEP, wanted))
         self._views.append(view)
         machine.outbox.act_all(view.collection.ask(machine.outbox.header(), machine.roster.addresses()))
 
@@ -226,13 +226,13 @@ def describe_neuron(machine: CoordinatorMachine, view: View) -> dict[str, Any]:
     }
 
 
-COMMANDS: dict[str, Callable[[Requests, Request], None]] = {
-    "status": Requests._status,
-    "neurons": Requests._neurons,
-    "neuron": Requests._neuron,
-    "describe": Requests._describe,
-    "forward": Requests._forward,
-    "held_out": Requests._held_out,
-    "why": Requests._why,
-    "stop": Requests._stop,
+COMMANDS: dict[str, Callable[[Queries, Request], None]] = {
+    "status": Queries._status,
+    "neurons": Queries._neurons,
+    "neuron": Queries._neuron,
+    "describe": Queries._describe,
+    "forward": Queries._forward,
+    "held_out": Queries._held_out,
+    "why": Queries._why,
+    "stop": Queries._stop,
 }

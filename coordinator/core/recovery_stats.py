@@ -22,7 +22,7 @@ class Interruption:
     since_ms: float
 
 
-class Interruptions:
+class RecoveryStats:
     """Open ones, and how long the closed ones took."""
 
     def __init__(self) -> None:

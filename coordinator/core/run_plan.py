@@ -18,7 +18,7 @@ HEARTBEAT_MS_A_NODE = 5
 
 
 @dataclass(frozen=True)
-class Plan:
+class RunPlan:
     """One run. `run` and `incarnation` are random names drawn by the shell."""
 
     run: bytes
@@ -54,7 +54,7 @@ class Plan:
     trained: Snapshot | None = None
     """A network that has learned already: nothing is trained, it only answers."""
 
-    def in_proportion(self) -> Plan:
+    def in_proportion(self) -> RunPlan:
         """With heartbeats so rare, and silence so long, that a large network is not kept busy by being alive."""
         interval_ms = max(self.heartbeat_interval_ms, HEARTBEAT_MS_A_NODE * len(self.shares(self.topology())))
         times = interval_ms / self.heartbeat_interval_ms

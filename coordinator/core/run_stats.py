@@ -18,7 +18,7 @@ MEASURED_BEFORE = (
 
 
 @dataclass
-class Account:
+class RunStats:
     """When things happened, how many messages had been sent by then, and which processes have hosted neurons."""
 
     started_ms: float = 0.0

@@ -19,7 +19,7 @@ STEPS_REMEMBERED = 32
 SNAPSHOTS_REMEMBERED = 9
 
 
-class Pace:
+class SnapshotInterval:
     """Chooses the interval between snapshots, in steps; or keeps the one that was set."""
 
     def __init__(self, fixed_interval_steps: int | None) -> None:

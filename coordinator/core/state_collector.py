@@ -13,7 +13,7 @@ from neuron_node.protocol import LATEST_STEP, Fetch, GroupState, Header
 
 
 @dataclass
-class Collection:
+class StateCollector:
     """The states that are wanted, and those that have come. Of `LATEST_STEP` any step's will do."""
 
     topology: Topology

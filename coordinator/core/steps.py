@@ -10,13 +10,13 @@ from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from coordinator.core.passes import Flight
+from coordinator.core.passes import InFlightPass
 
 AT_ONCE = 2
 """Steps under way: one that the network works at, and the next one's inputs."""
 
 
-class Sent(NamedTuple):
+class SentStep(NamedTuple):
     """A step that was sent, and whether a snapshot was being taken meanwhile."""
 
     step: int
@@ -33,8 +33,8 @@ class Steps:
         """The last step that was sent."""
         self.followed = False
         """Whether the groups have been told that another one follows it."""
-        self._under_way: deque[Sent] = deque()
-        self._done: dict[int, list[Flight]] = {}
+        self._under_way: deque[SentStep] = deque()
+        self._done: dict[int, list[InFlightPass]] = {}
         """Parts that are done, by the first pass of their step."""
 
     @property
@@ -47,12 +47,12 @@ class Steps:
         """Whether any is."""
         return bool(self._under_way)
 
-    def send(self, sent: Sent, *, followed: bool) -> None:
+    def send(self, sent: SentStep, *, followed: bool) -> None:
         """One more is on its way."""
         self.latest, self.followed = sent.step, followed
         self._under_way.append(sent)
 
-    def finish(self, flight: Flight) -> Iterator[tuple[Sent, list[Flight]]]:
+    def finish(self, flight: InFlightPass) -> Iterator[tuple[SentStep, list[InFlightPass]]]:
         """A pass is done: the steps that are over with it, each with its parts in order."""
         self._done.setdefault(flight.number - flight.part, []).append(flight)
         while self._under_way:

@@ -25,7 +25,7 @@ REPORT_INTERVAL_MS = 200
 STALLS_IN_A_ROW = 3
 
 
-class Clock:
+class Timers:
     """When what is due."""
 
     def __init__(self, machine: CoordinatorMachine) -> None:
@@ -114,10 +114,10 @@ class Clock:
             machine.ask_to_stop()
 
 
-PERIODIC: dict[CoordinatorState, Callable[[Clock, bool], None]] = {
-    CoordinatorState.GATHERING: Clock._gathering,
-    CoordinatorState.WIRING: Clock._wiring,
-    CoordinatorState.TRAINING: Clock._running,
-    CoordinatorState.IDLE: Clock._running,
-    CoordinatorState.STOPPING: Clock._stopping,
+PERIODIC: dict[CoordinatorState, Callable[[Timers, bool], None]] = {
+    CoordinatorState.GATHERING: Timers._gathering,
+    CoordinatorState.WIRING: Timers._wiring,
+    CoordinatorState.TRAINING: Timers._running,
+    CoordinatorState.IDLE: Timers._running,
+    CoordinatorState.STOPPING: Timers._stopping,
 }

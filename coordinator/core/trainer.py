@@ -13,14 +13,14 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from coordinator.core.events import Inspected, Persist, Row, Snapshot
-from coordinator.core.inflight import UnderWay
-from coordinator.core.membership import Roster
+from coordinator.core.inflight import InFlight
+from coordinator.core.membership import Membership
 from coordinator.core.outbox import Outbox
-from coordinator.core.passes import Flight, ForwardJob
-from coordinator.core.run_plan import Plan
-from coordinator.core.snapshot_interval import Pace
-from coordinator.core.state_collector import Collection
-from coordinator.core.steps import Sent, Steps
+from coordinator.core.passes import ForwardJob, InFlightPass
+from coordinator.core.run_plan import RunPlan
+from coordinator.core.snapshot_interval import SnapshotInterval
+from coordinator.core.state_collector import StateCollector
+from coordinator.core.steps import SentStep, Steps
 from coordinator.core.training import LOSSES, Epoch, Progress, Training
 from coordinator.topology import Topology
 from neuron_node.activations import Array
@@ -41,7 +41,7 @@ class Stall(NamedTuple):
     line: str
 
 
-class Done(NamedTuple):
+class StepResult(NamedTuple):
     """A step that is done: what came of it, (batch, outputs), what should have, and how long it took."""
 
     activities: Array
@@ -51,18 +51,18 @@ class Done(NamedTuple):
     slowed: bool
 
 
-class Course:
+class Trainer:
     """The run's progress. `done` once the trained network has been measured and its final snapshot is whole."""
 
-    def __init__(self, plan: Plan, topology: Topology, outbox: Outbox, roster: Roster) -> None:
+    def __init__(self, plan: RunPlan, topology: Topology, outbox: Outbox, roster: Membership) -> None:
         self.plan = plan
         self.topology = topology
         self.outbox = outbox
         self.roster = roster
-        self.under_way = UnderWay(
+        self.under_way = InFlight(
             topology, outbox.header, outbox.send_all, input_errors=plan.network.input_bias_learned
         )
-        self._uncounted: Done | None = None
+        self._uncounted: StepResult | None = None
         data = plan.data
         self.training = Training(
             plan.schedule(),
@@ -84,11 +84,11 @@ class Course:
         self.contradiction: str | None = None
         self.now_ms = 0.0
         self._persist_due = False
-        self._pace = Pace(plan.snapshot_interval_steps)
+        self._pace = SnapshotInterval(plan.snapshot_interval_steps)
         self._rows_every = -(-self.training.schedule.steps // ROWS_AT_MOST)
-        self._collection: Collection | None = None
+        self._collection: StateCollector | None = None
         self._progress_at_copy = Progress()
-        self._inspection: Collection | None = None
+        self._inspection: StateCollector | None = None
         self._measuring: ForwardJob | None = None
         self._stall: Stall | None = None
         self._rows: dict[int, Row] = {}
@@ -242,13 +242,13 @@ class Course:
         free = self._collection is None and self._unsaved is None
         due = step == last or (free and since >= self._pace.interval_steps)
         if due:
-            self._collection = Collection(self.topology, step, set(self.topology.groups))
+            self._collection = StateCollector(self.topology, step, set(self.topology.groups))
         slowed = self._collection is not None or self._unsaved is not None
         mode = Mode.TRAIN_AND_COPY if due else Mode.TRAIN
         followed = self._may_be_followed(step)
         next_rows = len(self.training.schedule.samples_of(step)) if followed else 0
         flights = self.under_way.launch_step(inputs, targets, mode, self.now_ms, self.plan.microbatches, next_rows)
-        self._steps.send(Sent(step, flights[0].number, len(flights), slowed), followed=followed)
+        self._steps.send(SentStep(step, flights[0].number, len(flights), slowed), followed=followed)
 
     def _may_be_followed(self, step: int) -> bool:
         """Whether the next step is sent without waiting for this one: nothing is to be measured or answered in between."""
@@ -256,7 +256,7 @@ class Course:
         ends = step % schedule.steps_per_epoch == 0 or step >= schedule.steps
         return not ends and not self.under_way.jobs and not self.plan.inspect_every_step
 
-    def _passed(self, flight: Flight) -> None:
+    def _passed(self, flight: InFlightPass) -> None:
         """A pass is done; with its last part a step is."""
         if flight.targets is None:
             return
@@ -264,11 +264,11 @@ class Course:
             self.catch_up()
             self._step_done(sent, parts)
 
-    def _step_done(self, sent: Sent, parts: list[Flight]) -> None:
+    def _step_done(self, sent: SentStep, parts: list[InFlightPass]) -> None:
         flight = parts[0]
         activities = [part.activities() for part in parts]
         targets = [part.targets for part in parts if part.targets is not None]
-        done = Done(
+        done = StepResult(
             activities[0] if flight.parts == 1 else np.concatenate(activities),
             targets[0] if flight.parts == 1 else np.concatenate(targets),
             flight.mode,
@@ -283,7 +283,7 @@ class Course:
         else:
             self._count(done)
 
-    def _may_count_later(self, done: Done) -> bool:
+    def _may_count_later(self, done: StepResult) -> bool:
         """Whether nothing but the next step begins now: no measurement, no snapshot, and nobody who waits for an answer."""
         step, schedule = self.training.progress.step + 1, self.training.schedule
         between = step % schedule.steps_per_epoch == 0 or step >= schedule.steps or self.under_way.jobs
@@ -300,7 +300,7 @@ class Course:
         if done is not None:
             self._count(done)
 
-    def _count(self, done: Done) -> None:
+    def _count(self, done: StepResult) -> None:
         self.steps_done += 1
         self._pace.step_done(done.took_ms, slowed=done.slowed)
         loss = self.training.learned(done.activities, done.targets, done.took_ms / 1000.0)
@@ -310,7 +310,7 @@ class Course:
             self._progress_at_copy = self.training.progress
             self._keep_if_whole()
         if self.plan.inspect_every_step:
-            self._inspection = Collection(self.topology, step, everybody)
+            self._inspection = StateCollector(self.topology, step, everybody)
             self.outbox.act_all(self._inspection.ask(self.outbox.header(), self.roster.addresses()))
 
     def _note_row(self, loss: float) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from coordinator.core.membership import Member
-from coordinator.core.passes import Flight
+from coordinator.core.passes import InFlightPass
 from neuron_node.frames import Mode
 from neuron_node.protocol import Stage, Waits
 from neuron_node.role import OUTSIDE
@@ -36,7 +36,7 @@ class Question:
     since_ms: float
 
 
-class Reasons:
+class WaitGraph:
     """Asks all nodes, and makes of their answers the chain that blocks the current step."""
 
     def __init__(self, machine: CoordinatorMachine) -> None:
@@ -125,7 +125,7 @@ def _between_passes(machine: CoordinatorMachine) -> Chain:
     return Chain((f"nothing is blocked: step {course.training.progress.step} is done",), None)
 
 
-def _pass(machine: CoordinatorMachine, flight: Flight, group: int | None) -> Chain:
+def _pass(machine: CoordinatorMachine, flight: InFlightPass, group: int | None) -> Chain:
     topology, seconds = machine.topology, (machine.now_ms - flight.started_ms) / 1000.0
     what = "a forward pass" if flight.mode is Mode.FORWARD else f"step {machine.course.training.progress.step + 1}"
     sentences = [f"{what} (pass {flight.number}) has been under way for {seconds:.1f} s"]

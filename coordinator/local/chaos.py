@@ -116,7 +116,7 @@ class _Struck:
         return self.recovered and (self.released or self.disturbance.kind not in HOLDING)
 
 
-class Director:
+class ChaosSchedule:
     """Receives all events of a run, and returns commands for the supervisor."""
 
     def __init__(self, chaos: Chaos, spares: int, placements: Callable[[], Mapping[str, Mapping[str, Any]]]) -> None:

@@ -17,7 +17,7 @@ OF_THE_NAME = {"broker": "broker", "stop-broker": "broker", "coordinator": "coor
 """The kinds of faults of one program with a fixed name."""
 
 
-class Victim(Protocol):
+class FaultTarget(Protocol):
     """A program under supervision."""
 
     name: str
@@ -29,18 +29,18 @@ class Victim(Protocol):
 class Held:
     """A program that is stopped or disconnected, and the time of its release."""
 
-    victim: Victim
+    victim: FaultTarget
     process: int
     cut: bool
     due: float
 
 
-class Disturber:
+class FaultInjector:
     """Injects faults. The supervisor starts killed programs again, and does not count these deaths against them."""
 
     def __init__(
         self,
-        running: Callable[[], Iterable[Victim]],
+        running: Callable[[], Iterable[FaultTarget]],
         tell: Callable[..., None],
         relay: int | None,
     ) -> None:
@@ -94,7 +94,7 @@ class Disturber:
         while self._held:
             self._release(*self._held.popitem())
 
-    def _victims(self, command: dict[str, Any]) -> list[Victim]:
+    def _victims(self, command: dict[str, Any]) -> list[FaultTarget]:
         running = list(self._running())
         if command["do"] == "everything":
             return [victim for victim in running if victim.name.partition("-")[0] in HIT_BY_CHAOS]
@@ -102,7 +102,7 @@ class Disturber:
         names = [named] if named else command["nodes"]
         return [victim for victim in running if victim.name in names]
 
-    def _hold(self, number: int, victim: Victim, due: float, *, cut: bool) -> None:
+    def _hold(self, number: int, victim: FaultTarget, due: float, *, cut: bool) -> None:
         self._held[number] = Held(victim, victim.process, cut, due)
         if cut:
             self._order(f"cut {victim.name}")

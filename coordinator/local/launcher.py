@@ -23,7 +23,7 @@ from coordinator.errors import JobError, UserError
 from coordinator.local.remains import PREFIX, SocketFolder, make_socket_folder
 from coordinator.local.supervisor import ENDING, STOPPED_AT_MOST_SECONDS, Order
 from coordinator.storage.disk import open_regular
-from coordinator.storage.run_folder import RunDirectory
+from coordinator.storage.run_folder import RunFolder
 from neuron_node.frames import IDENTITY_LENGTH
 from neuron_node.transport import LONGEST_IPC_PATH
 
@@ -51,7 +51,7 @@ class LocalRun:
     supervisor_module = "coordinator.local.supervisor"
     """The module of the supervisor, which reads an `Order` and carries it out."""
 
-    def __init__(self, directory: RunDirectory, nodes: int, *, verify: bool = False, relayed: bool = False) -> None:
+    def __init__(self, directory: RunFolder, nodes: int, *, verify: bool = False, relayed: bool = False) -> None:
         """`nodes` is the number of nodes, with spares. If they are `relayed`, they can be disconnected."""
         self._directory = directory
         self._nodes = nodes

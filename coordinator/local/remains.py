@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from coordinator.errors import UserError
 from coordinator.storage.disk import open_regular
-from coordinator.storage.run_folder import RunDirectory
+from coordinator.storage.run_folder import RunFolder
 
 PREFIX = "exmachina-"
 OWNER = "owner"
@@ -63,7 +63,7 @@ def remove_remains() -> list[str]:
     return said
 
 
-def remove_remains_of(directory: RunDirectory) -> list[str]:
+def remove_remains_of(directory: RunFolder) -> list[str]:
     """Remove temporary files and sockets of a run that no program uses; return one line for each kind."""
     said = []
     if directory.remove_half_written():

@@ -32,12 +32,12 @@ from typing import Any
 from coordinator.capacity.host import limit_of_memory
 from coordinator.capacity.wiring import JOINED_FROM_PROGRAMS
 from coordinator.core.state import CoordinatorState
-from coordinator.local.fault_injector import Disturber
+from coordinator.local.fault_injector import FaultInjector
 from coordinator.local.processes import die_with_parent, log_to_append, name_process
 from coordinator.local.relay import relayed, run_relay
 from coordinator.local.restarts import Program, Restarts
 from coordinator.service import Service
-from coordinator.storage.run_folder import RunDirectory
+from coordinator.storage.run_folder import RunFolder
 from coordinator.verify.watching import watch_steps
 from neuron_node.broker import run_broker
 from neuron_node.direct import Listening
@@ -90,7 +90,7 @@ class Supervisor:
 
     def __init__(self, order: Order) -> None:
         self.order = order
-        self._directory = RunDirectory(Path(order.run))
+        self._directory = RunFolder(Path(order.run))
         self._endpoints = Endpoints(*order.endpoints)
         self._listening = Listening(order.outlets, order.descriptors) if order.outlets else None
         self._arithmetic = fingerprint()
@@ -109,7 +109,7 @@ class Supervisor:
         self._word, self._say_word = os.pipe()
         os.set_blocking(self._word, False)
         self._run_ends = False
-        self._disturber = Disturber(
+        self._disturber = FaultInjector(
             lambda: list(self._by_process.values()), self._tell, self._orders[1] if self._orders else None
         )
         self._wake, self._wakeup = socket.socketpair()

@@ -10,12 +10,12 @@ from coordinator.defaults import NetworkSettings
 from coordinator.errors import UserError
 from coordinator.storage.disk import REAL_DISK
 from coordinator.storage.model_file import Model, load_model, save_model
-from coordinator.storage.run_folder import RunDirectory
+from coordinator.storage.run_folder import RunFolder
 from coordinator.storage.snapshots import SnapshotStore
 from coordinator.topology import Topology
 
 
-def fault_of_model(directory: RunDirectory, weights_sha256: str | None) -> str | None:
+def fault_of_model(directory: RunFolder, weights_sha256: str | None) -> str | None:
     """Return the fault of the model of a run whose final weights have this digest, or None."""
     try:
         found = load_model(directory.model).parameters.sha256()
@@ -26,7 +26,7 @@ def fault_of_model(directory: RunDirectory, weights_sha256: str | None) -> str |
     return None
 
 
-def restore_model(directory: RunDirectory, config: Mapping[str, Any], weights_sha256: str | None) -> None:
+def restore_model(directory: RunFolder, config: Mapping[str, Any], weights_sha256: str | None) -> None:
     """Write the model again from the final snapshot. Raises `UserError` if there is none with these weights."""
     model = model_of_final_snapshot(directory, config)
     if weights_sha256 is not None and model.parameters.sha256() != weights_sha256:
@@ -36,7 +36,7 @@ def restore_model(directory: RunDirectory, config: Mapping[str, Any], weights_sh
     save_model(directory.model, model)
 
 
-def model_of_final_snapshot(directory: RunDirectory, config: Mapping[str, Any]) -> Model:
+def model_of_final_snapshot(directory: RunFolder, config: Mapping[str, Any]) -> Model:
     """Return the trained network in the final snapshot of a run with this config. Raises `UserError`."""
     network = NetworkSettings.from_json(config["network"])
     topology = Topology(network.layers, config["group_size"])

@@ -7,7 +7,7 @@ from typing import Any, get_args
 from coordinator.capacity.wiring import Wiring
 from coordinator.defaults import NetworkSettings
 from coordinator.errors import UserError
-from coordinator.storage.run_folder import RunDirectory, checksum_of
+from coordinator.storage.run_folder import RunFolder, checksum_of
 from coordinator.topology import Topology
 from neuron_node import __version__
 from neuron_node.fingerprint import fingerprint
@@ -37,7 +37,7 @@ NOT_YET_IN_0_1: dict[str, Any] = {"nodes": None, "wiring": "broker"}
 """The keys that the first runs of version 0.1 lack. Such a run can be shown, but not continued."""
 
 
-def config_to_go_on(directory: RunDirectory) -> dict[str, Any]:
+def config_to_go_on(directory: RunFolder) -> dict[str, Any]:
     """Return the config of a run, if this program can continue it on this machine. Raises `UserError`."""
     config = checked_config(directory)
     directory.check_regular()
@@ -61,7 +61,7 @@ def config_to_go_on(directory: RunDirectory) -> dict[str, Any]:
     return config
 
 
-def checked_config(directory: RunDirectory) -> dict[str, Any]:
+def checked_config(directory: RunFolder) -> dict[str, Any]:
     """Return the config of a run, if it has all keys that a coordinator needs. Raises `UserError`."""
     written = directory.config()
     older = str(written.get("version")).startswith("0.1.")

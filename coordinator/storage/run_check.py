@@ -15,7 +15,7 @@ from coordinator.storage.disk import REAL_DISK, read_regular
 from coordinator.storage.generation_record import GenerationRecord
 from coordinator.storage.restoration import fault_of_model
 from coordinator.storage.resumption import checked_config
-from coordinator.storage.run_folder import RunDirectory
+from coordinator.storage.run_folder import RunFolder
 from coordinator.storage.run_log import LARGEST_EVENT_LOG_BYTES, MetricsFile, event_in
 from coordinator.storage.run_names import LOCKS
 from coordinator.storage.snapshots import Saved, SnapshotStore
@@ -35,7 +35,7 @@ class Finding(NamedTuple):
     why: str = ""
 
 
-def check_run(directory: RunDirectory) -> list[Finding]:
+def check_run(directory: RunFolder) -> list[Finding]:
     """Return a finding for each existing or missing file, by name. Raises `UserError` if the folder cannot be listed."""
     return sorted(_Check(directory).findings())
 
@@ -43,7 +43,7 @@ def check_run(directory: RunDirectory) -> list[Finding]:
 class _Check:
     """The config, result and snapshots of a run, with which its files must agree."""
 
-    def __init__(self, directory: RunDirectory) -> None:
+    def __init__(self, directory: RunFolder) -> None:
         self._directory = directory
         self._config: dict[str, Any] | None = None
         self._config_fault = ""

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from coordinator.errors import UserError
 from coordinator.storage.disk import REAL_DISK
 from coordinator.storage.resumption import checked_config
-from coordinator.storage.run_folder import RunDirectory
+from coordinator.storage.run_folder import RunFolder
 from coordinator.storage.run_log import LARGEST_TAIL_BYTES, events_of
 from coordinator.storage.run_names import LOCKS, is_ours, is_without_config
 from coordinator.storage.snapshots import SnapshotStore
@@ -53,7 +53,7 @@ class RunFacts(NamedTuple):
     size_bytes: int
 
 
-def facts_of(directory: RunDirectory) -> RunFacts:
+def facts_of(directory: RunFolder) -> RunFacts:
     """Return the row of a run, also of a damaged one."""
     name, size = directory.path.name, size_of(directory.path)
     try:
@@ -78,7 +78,7 @@ def facts_of(directory: RunDirectory) -> RunFacts:
     )
 
 
-def state_of(directory: RunDirectory) -> str:
+def state_of(directory: RunFolder) -> str:
     """Return the state of a run with a good config."""
     finished = directory.result() is not None
     if directory.holder():
@@ -91,7 +91,7 @@ def state_of(directory: RunDirectory) -> str:
     return "failed" if directory.failure() else "interrupted"
 
 
-def details_of(directory: RunDirectory) -> dict[str, Any]:
+def details_of(directory: RunFolder) -> dict[str, Any]:
     """Return config, figures, snapshots and events of one run. Raises `UserError`."""
     config = checked_config(directory)
     log = directory.path / "events.jsonl"
@@ -122,13 +122,11 @@ def size_of(folder: Path) -> int:
     return size
 
 
-def removable(base: Path, name: str) -> RunDirectory:
+def removable(base: Path, name: str) -> RunFolder:
     """Return the folder of a run that may be removed: not a link, and not in use. Raises `UserError`."""
     path = base / name
-    if Path(name).name == name and path.is_dir() and is_without_config(path):
-        directory = RunDirectory(path)
-    else:
-        directory = RunDirectory.existing(base, name)
+    without_config = Path(name).name == name and path.is_dir() and is_without_config(path)
+    directory = RunFolder(path) if without_config else RunFolder.existing(base, name)
     if directory.path.is_symlink():
         raise UserError(f"{directory.path} is a link to a folder elsewhere; remove the link itself, with rm")
     try:
@@ -144,7 +142,7 @@ def removable(base: Path, name: str) -> RunDirectory:
     return directory
 
 
-def remove(directory: RunDirectory) -> None:
+def remove(directory: RunFolder) -> None:
     """Remove a run, its config last, so that the rest after a crash can be removed too. Raises `UserError`."""
     last = {"logs": 1, "config.json": 2, **dict.fromkeys(LOCKS, 3)}
     try:
@@ -159,7 +157,7 @@ def remove(directory: RunDirectory) -> None:
         raise UserError(f"{directory.path} can't be removed: {fault.strerror or fault}") from None
 
 
-def _remove_irregular_locks(directory: RunDirectory) -> None:
+def _remove_irregular_locks(directory: RunFolder) -> None:
     """Remove locks that are no regular files: no program can hold them. Raises `UserError`."""
     for name in LOCKS:
         path = directory.path / name
@@ -172,11 +170,11 @@ def _remove_irregular_locks(directory: RunDirectory) -> None:
             raise UserError(f"{path} can't be removed: {fault.strerror or fault}") from None
 
 
-def _store(directory: RunDirectory) -> SnapshotStore:
+def _store(directory: RunFolder) -> SnapshotStore:
     return SnapshotStore(directory.path, "", REAL_DISK)
 
 
-def _begun(directory: RunDirectory, config: dict[str, Any]) -> str:
+def _begun(directory: RunFolder, config: dict[str, Any]) -> str:
     try:
         written = (directory.path / "config.json").stat().st_mtime
     except OSError:
@@ -184,12 +182,12 @@ def _begun(directory: RunDirectory, config: dict[str, Any]) -> str:
     return str(config.get("begun") or time.strftime("%Y-%m-%dT%H:%M:%S%z", time.localtime(written)))
 
 
-def _last_step(directory: RunDirectory) -> int:
+def _last_step(directory: RunFolder) -> int:
     """Return the step of the last snapshot, from which the run would continue."""
     return max(_store(directory).steps(), default=0)
 
 
-def _last_accuracy(directory: RunDirectory) -> float | None:
+def _last_accuracy(directory: RunFolder) -> float | None:
     """Return the accuracy of the held-out samples after the last measured epoch."""
     events = events_of(directory.path / "events.jsonl", LARGEST_TAIL_BYTES)
     return next((event.get("test_accuracy") for event in reversed(events) if event["event"] == "epoch"), None)

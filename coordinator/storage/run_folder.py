@@ -50,7 +50,7 @@ LAYOUT = 2
 CHUNK_BYTES = 1024 * 1024
 
 
-class RunDirectory:
+class RunFolder:
     """The files of one run."""
 
     def __init__(self, path: Path) -> None:
@@ -62,7 +62,7 @@ class RunDirectory:
         self._being_made = -1
 
     @classmethod
-    def create(cls, base: Path, name: str | None, label: str, *, numbered: bool = False) -> RunDirectory:
+    def create(cls, base: Path, name: str | None, label: str, *, numbered: bool = False) -> RunFolder:
         """Create a folder in `base`, called `name` (if `numbered`: or name-2, …), else date and label. Raises `UserError`."""
         try:
             base.mkdir(parents=True, exist_ok=True)
@@ -82,7 +82,7 @@ class RunDirectory:
         raise UserError(f"{base} holds too many runs of one second")
 
     @classmethod
-    def _made(cls, path: Path) -> RunDirectory | None:
+    def _made(cls, path: Path) -> RunFolder | None:
         """Create a folder, locked until its config is written; return None if it exists. Raises `OSError`."""
         try:
             path.mkdir()
@@ -104,7 +104,7 @@ class RunDirectory:
             self._being_made = -1
 
     @classmethod
-    def existing(cls, base: Path, name: str) -> RunDirectory:
+    def existing(cls, base: Path, name: str) -> RunFolder:
         """Return the folder of an existing run. Raises `UserError`."""
         if name in ("", ".", "..") or Path(name).name != name:
             raise UserError(f"{name!r} is no run's name; right would be the name alone of a folder in {base}")
@@ -116,19 +116,19 @@ class RunDirectory:
         return cls(path)
 
     @classmethod
-    def all_in(cls, base: Path) -> list[RunDirectory]:
+    def all_in(cls, base: Path) -> list[RunFolder]:
         """Return all runs in `base`, by name."""
         paths = sorted(base.iterdir()) if base.is_dir() else []
         return [cls(path) for path in paths if (path / "config.json").is_file()]
 
     @classmethod
-    def unfinished_in(cls, base: Path) -> list[RunDirectory]:
+    def unfinished_in(cls, base: Path) -> list[RunFolder]:
         """Return all runs in `base` without a config, by name."""
         paths = sorted(base.iterdir()) if base.is_dir() else []
         return [cls(path) for path in paths if is_without_config(path)]
 
     @classmethod
-    def numbered(cls, base: Path, name: str) -> list[RunDirectory]:
+    def numbered(cls, base: Path, name: str) -> list[RunFolder]:
         """Return the runs `name`, name-2, …, the highest number first."""
         found = {}
         for directory in cls.all_in(base):
@@ -137,7 +137,7 @@ class RunDirectory:
         return [found[number] for number in sorted(found, reverse=True)]
 
     @classmethod
-    def latest(cls, base: Path) -> RunDirectory | None:
+    def latest(cls, base: Path) -> RunFolder | None:
         """Return the latest run, or None."""
         configs = sorted(base.glob("*/config.json"), key=lambda path: (path.stat().st_mtime_ns, path))
         return cls(configs[-1].parent) if configs else None

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from coordinator.topology import Group, Topology
+from coordinator.topology import GroupSpec, Topology
 from coordinator.verify.textbook import Matrix, Trace
 from neuron_node.protocol import GroupState
 
@@ -50,7 +50,7 @@ class Comparison:
                 self.numbers += theirs.size
                 self._note(step, kind, group, theirs, ours, largest[kind])
 
-    def _note(self, step: int, kind: str, group: Group, theirs: Matrix, ours: Matrix, largest: float) -> None:
+    def _note(self, step: int, kind: str, group: GroupSpec, theirs: Matrix, ours: Matrix, largest: float) -> None:
         if theirs.shape != ours.shape:
             difference = Difference(float("inf"), kind, group.names[0], step)
         elif not theirs.size:
@@ -78,7 +78,9 @@ class Comparison:
         }
 
 
-def _pairs(group: Group, topology: Topology, state: GroupState, trace: Trace) -> Iterator[tuple[str, Matrix, Matrix]]:
+def _pairs(
+    group: GroupSpec, topology: Topology, state: GroupState, trace: Trace
+) -> Iterator[tuple[str, Matrix, Matrix]]:
     """Pairs of numbers (kind, of the group, of the textbook), with one row per neuron."""
     layer, columns = group.layer, group.columns
     yield "activity", state.activity.T, trace.activities[layer][:, columns].T

@@ -6,12 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 from coordinator.core.events import Inspected
-from coordinator.core.run_plan import Plan
+from coordinator.core.run_plan import RunPlan
 from coordinator.verify.comparison import Comparison
 from coordinator.verify.textbook import Textbook
 
 
-def watch_steps(plan: Plan) -> Callable[[Inspected], dict[str, Any]]:
+def watch_steps(plan: RunPlan) -> Callable[[Inspected], dict[str, Any]]:
     """Return a function that does each inspected step in the textbook, and returns the comparison."""
     textbook = Textbook(plan.network, plan.seed)
     comparison = Comparison(plan.topology())

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from coordinator.cli.chaos import compared
-from coordinator.local.chaos import KINDS, Chaos, Director, parse_counts
+from coordinator.local.chaos import KINDS, Chaos, ChaosSchedule, parse_counts
 
 from .tables import marked
 
@@ -29,7 +29,7 @@ def test_the_kinds_are_the_codes() -> None:
 
 def test_every_key_is_explained() -> None:
     """Those of a disturbed result that an undisturbed one does not have, and no others."""
-    disturbed = Director(Chaos({"kill": 1}), 0, dict).figures()
+    disturbed = ChaosSchedule(Chaos({"kill": 1}), 0, dict).figures()
     run = {"weights_sha256": "", "run": "", "seconds_training": 0.0}
     keys = (disturbed.keys() - OF_EVERY_RUN) | compared(run, run).keys()
     text = TEXT.partition("has these keys too")[2].partition("## Figures")[0]

@@ -15,7 +15,7 @@ ROW = re.compile(r"^\| (`\w+`(?:, `\w+`)*) \|", re.MULTILINE)
 
 def test_every_event_is_explained() -> None:
     """architecture.md has a row for each event that events.jsonl can hold, and for no other."""
-    sources = (CHECKOUT / "coordinator" / "machine").glob("*.py")
+    sources = (CHECKOUT / "coordinator" / "core").glob("*.py")
     reported = {name for path in sources for name in REPORTED.findall(path.read_text(encoding="utf-8"))}
     assert {"wired", "finished", "epoch"} <= reported
     text = (CHECKOUT / "docs" / "architecture.md").read_text(encoding="utf-8")

@@ -23,7 +23,7 @@ from coordinator.bench.wire import Order
 from coordinator.capacity.host import this_machine
 from coordinator.capacity.resources import check_needs, needs_of
 from coordinator.local.launcher import LocalRun
-from coordinator.storage.run_folder import RunDirectory
+from coordinator.storage.run_folder import RunFolder
 
 Figure = dict[str, Any]
 Events = Iterator[dict[str, Any]]
@@ -107,7 +107,7 @@ def _steps_per_second(events: Events, seconds: float, *, weighed: bool = False) 
             return (step - first) / elapsed, most
 
 
-def _processes(directory: RunDirectory) -> dict[str, int]:
+def _processes(directory: RunFolder) -> dict[str, int]:
     """Of each neuron."""
     return {name: int(place["process"]) for name, place in directory.read_json("placements").items()}
 

@@ -15,7 +15,7 @@ from random import Random
 from typing import Any, NamedTuple
 
 from coordinator.core.machine import CoordinatorMachine
-from coordinator.core.run_plan import Plan
+from coordinator.core.run_plan import RunPlan
 from coordinator.defaults import SEED_ARITHMETIC
 from coordinator.in_memory import MemoryNetwork, add_run
 from neuron_node.addresses import ADDRESS_LENGTH, DATA_LETTERS
@@ -133,7 +133,7 @@ class Disturbed(MemoryNetwork):
             self._perform(program, machine.run_deferred(self.now_ms))
 
 
-def plans() -> list[Plan]:
+def plans() -> list[RunPlan]:
     """One neuron per node and one sample per step; and several groups per node, batches in parts, biases of input neurons."""
     data = made_data(40, LAYERS[0], LAYERS[-1])
     alone = plan_of(settings_of(LAYERS, batch_size=1, epochs=3), data)
@@ -141,7 +141,7 @@ def plans() -> list[Plan]:
     return [alone, plan_of(together, data, group_size=2, nodes=3, microbatches=3)]
 
 
-def disturb(plan: Plan, frames: int, seed: int) -> Outcome:
+def disturb(plan: RunPlan, frames: int, seed: int) -> Outcome:
     """Do a run undisturbed, and then as often as it takes for so many wrong frames, each time with others."""
     recording = Recording()
     should = weights_sha256(_finished(recording, plan))
@@ -158,7 +158,7 @@ def disturb(plan: Plan, frames: int, seed: int) -> Outcome:
         seed += 1_000
 
 
-def _finished(network: MemoryNetwork, plan: Plan) -> CoordinatorMachine:
+def _finished(network: MemoryNetwork, plan: RunPlan) -> CoordinatorMachine:
     coordinator = add_run(network, plan)
 
     def over() -> bool:

@@ -8,7 +8,7 @@ from neuron_node.addresses import COORDINATOR
 from neuron_node.codec import encode
 from neuron_node.events import Received
 from neuron_node.frames import LENGTH_BYTES
-from neuron_node.protocol import Heartbeat, Refuse
+from neuron_node.protocol import Heartbeat, Reject
 from tests.coordinators import NO_TRAFFIC, THREE, by, wired
 from tests.fuzz import disturb, plans
 from tests.fuzz.__main__ import main
@@ -32,7 +32,7 @@ def test_a_damaged_version_of_a_working_node_refuses_nobody() -> None:
         frame = bytearray(encode(Heartbeat(by(machine, number), "working", NO_TRAFFIC)))
         frame[LENGTH_BYTES + 1] ^= 1
         actions = machine.handle(Received(COORDINATOR + bytes(frame)), 0.0)
-        assert [isinstance(message, Refuse) for message in messages(actions)] == [True] * refused
+        assert [isinstance(message, Reject) for message in messages(actions)] == [True] * refused
     assert machine.drops.counts == {"version": 2}
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from coordinator.core.events import Inspected, Snapshot
-from coordinator.core.run_plan import Plan
+from coordinator.core.run_plan import RunPlan
 from coordinator.core.state import CoordinatorState
 from coordinator.core.training import LOSSES, Progress
 from coordinator.defaults import NetworkSettings
@@ -27,7 +27,7 @@ SHAPES = [(2, 1), (3, 4, 2), (4, 3, 3, 2), (1, 5, 1)]
 WHOLE_LAYER = 5
 
 
-def compared(plan: Plan) -> dict[str, Any]:
+def compared(plan: RunPlan) -> dict[str, Any]:
     """The comparison of every step of a run in memory with the textbook's."""
     network, coordinator = network_of(plan)
     look, last = watch_steps(plan), {}
@@ -136,7 +136,7 @@ def test_the_preset_exmachina_is_what_loops_over_single_neurons_give() -> None:
             assert found.weights[layer] == pytest.approx(np.array([neuron.weights for neuron in neurons]), rel=1e-12)
 
 
-def loss_of(plan: Plan, changed: Parameters) -> float:
+def loss_of(plan: RunPlan, changed: Parameters) -> float:
     """The loss that the network of machines has on its training samples with these numbers."""
     states = plan.topology().divide(changed)
     network, coordinator = network_of(plan_of(plan.network, plan.data, trained=Snapshot(0, states, Progress())))

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import psutil
 
-from coordinator.core.run_plan import Plan
+from coordinator.core.run_plan import RunPlan
 from coordinator.data.prepared import PreparedData
 from coordinator.defaults import NetworkSettings
 from neuron_node.fingerprint import fingerprint
@@ -152,7 +152,7 @@ def in_memory_sha256(folder: Path) -> str:
     settings = {name: config[name] for name in ("seed", "network", "group_size", "snapshot_interval_steps")}
     of = (json.dumps(settings, sort_keys=True), (folder / "data.npz").read_bytes())
     if of not in _in_memory:
-        plan = Plan(
+        plan = RunPlan(
             run=RUN,
             incarnation=COORDINATOR_LIFE,
             seed=settings["seed"],

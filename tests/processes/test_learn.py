@@ -7,7 +7,7 @@ import signal
 import pytest
 from safetensors.numpy import load_file
 
-from coordinator.storage.run_folder import RunDirectory
+from coordinator.storage.run_folder import RunFolder
 from tests.processes.programs import Bench, await_that, in_memory_sha256
 
 pytestmark = pytest.mark.processes
@@ -69,7 +69,7 @@ def test_processes_is_what_the_kernel_counts(bench: Bench) -> None:
     }
     coordinator.send_signal(signal.SIGCONT)
     result = program.result()
-    placements = RunDirectory(folder).read_json("placements")
+    placements = RunFolder(folder).read_json("placements")
     assert len(nodes) == 6 == result["processes"]
     assert {place["process"] for place in placements.values()} == nodes
     assert list(placements) == ["input.0", "input.1", "hidden.0", "hidden.1", "hidden.2", "output.0"]

@@ -13,7 +13,7 @@ import sys
 import time
 from dataclasses import dataclass
 
-from coordinator.core.run_plan import Plan
+from coordinator.core.run_plan import RunPlan
 from tests.networks import settings_of, xor_data
 from tests.simulation.dice import Dice
 from tests.simulation.invariants import Violation, Watch
@@ -32,7 +32,7 @@ Death = tuple[int, str]
 
 
 @functools.cache
-def plan() -> Plan:
+def plan() -> RunPlan:
     """2-3-1 on exclusive or, one sample a step, a snapshot after every second step."""
     network = settings_of((2, 3, 1), batch_size=1, epochs=1)
     return simulated(network, xor_data(), snapshot_interval_steps=2)

@@ -12,7 +12,7 @@ from neuron_node.addresses import COORDINATOR
 from neuron_node.codec import encode
 from neuron_node.events import Interrupted, Received
 from neuron_node.frames import LENGTH_BYTES
-from neuron_node.protocol import Enquire, Header, Lacking, Ready, Traffic
+from neuron_node.protocol import Header, Ready, Reregister, SnapshotMissing, Traffic
 from tests.simulation.dice import Dice
 from tests.simulation.network import Life
 from tests.simulation.world import FOLDER, World
@@ -252,7 +252,7 @@ def _other_version(world: World, dice: Dice) -> bool:
     if life is None:
         return False
     world.tell(f"a program of another version speaks in the name of {life.name} ({life.number})")
-    frame = encode(Enquire(Header(world.plan.run, 1, 0, life.machine.born.incarnation)))
+    frame = encode(Reregister(Header(world.plan.run, 1, 0, life.machine.born.incarnation)))
     world.inject(COORDINATOR + frame[:VERSION_AT] + b"\x63" + frame[VERSION_AT + 1 :])
     return True
 
@@ -296,7 +296,7 @@ def _out_of_turn(world: World, dice: Dice) -> bool:
         return False
     world.tell(f"{node.name} ({node.number}) speaks out of turn")
     header = Header(world.plan.run, life.machine.outbox.generation, 0, node.machine.born.incarnation)
-    for message in (Ready(header, Traffic(0, 0, 0)), Lacking(header, (1,))):
+    for message in (Ready(header, Traffic(0, 0, 0)), SnapshotMissing(header, (1,))):
         # At once, for a moment later it may have been asked.
         world.give(life, Received(COORDINATOR + encode(message)))
     return True

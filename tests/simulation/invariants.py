@@ -17,7 +17,7 @@ from coordinator.storage.run_store import Standing
 from neuron_node.addresses import ADDRESS_LENGTH
 from neuron_node.frames import IDENTITY_LENGTH, LENGTH_BYTES
 from neuron_node.identity import NodeState
-from neuron_node.node import NodeMachine
+from neuron_node.node import Node
 from neuron_node.protocol import KINDS, Grant, State
 from tests.simulation.plans import Reference
 
@@ -78,13 +78,13 @@ class Watch:
         machine = life.machine
         if life.is_coordinator:
             self._after_coordinator(machine)
-        elif type(machine) is NodeMachine:
+        elif type(machine) is Node:
             place = (machine.state, machine.generation)
             if self._places.get(life.number) != place:
                 self._places[life.number] = place
                 self._node_moved(life, machine)
 
-    def _node_moved(self, life: Life, machine: NodeMachine) -> None:
+    def _node_moved(self, life: Life, machine: Node) -> None:
         if machine.state is NodeState.WIRING or machine.state is NodeState.WORKING:
             for group in machine.hosting.groups:
                 host = self._hosts.setdefault((machine.generation, group), machine.born.incarnation)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from coordinator.core.events import Inspected, Persist
-from coordinator.core.run_plan import Plan
+from coordinator.core.run_plan import RunPlan
 from coordinator.core.training import Progress
 from coordinator.data.prepared import PreparedData
 from coordinator.in_memory import network_of
@@ -43,7 +43,7 @@ SILENCE_MS = 4_000
 class Reference:
     """An undisturbed run."""
 
-    plan: Plan
+    plan: RunPlan
     finished: dict[str, Any]
     progress: tuple[Progress, ...]
     """After each step, from none on, before the epoch's samples are looked at."""
@@ -60,7 +60,7 @@ class Reference:
 
 
 @functools.cache
-def plan_number(number: int) -> Plan:
+def plan_number(number: int) -> RunPlan:
     """One of the runs."""
     layers, group_size, batch, interval, seed, parts = SHAPES[number]
     data = xor_data()
@@ -77,14 +77,14 @@ def plan_number(number: int) -> Plan:
 
 
 @functools.cache
-def diverging_plan() -> Plan:
+def diverging_plan() -> RunPlan:
     """A run that can't be finished: its numbers grow beyond all bounds."""
     network = settings_of((2, 2, 1), batch_size=1, epochs=10, learning_rate=1e4)
     network = replace(network, hidden_activation="identity", output_activation="identity")
     return simulated(network, xor_data(), snapshot_interval_steps=2)
 
 
-def simulated(network: Any, data: PreparedData, **changes: Any) -> Plan:
+def simulated(network: Any, data: PreparedData, **changes: Any) -> RunPlan:
     """A plan whose nodes are missed sooner than usual, so that a simulation need not wait."""
     usual = {"heartbeat_interval_ms": HEARTBEAT_INTERVAL_MS, "silence_ms": SILENCE_MS}
     return plan_of(network, data, **{**usual, **changes})
@@ -93,7 +93,7 @@ def simulated(network: Any, data: PreparedData, **changes: Any) -> Plan:
 _references: dict[int, Reference] = {}
 
 
-def reference_of(plan: Plan) -> Reference:
+def reference_of(plan: RunPlan) -> Reference:
     """What a run comes to when nothing happens to it; worked out once."""
     known = _references.get(id(plan))
     if known is None:
@@ -101,7 +101,7 @@ def reference_of(plan: Plan) -> Reference:
     return known
 
 
-def _undisturbed(plan: Plan) -> Reference:
+def _undisturbed(plan: RunPlan) -> Reference:
     network, coordinator = network_of(replace(plan, inspect_every_step=True))
     course, progress = coordinator.course, [coordinator.course.training.progress]
     schedule = plan.schedule()
@@ -133,7 +133,7 @@ def _undisturbed(plan: Plan) -> Reference:
     )
 
 
-def _activities(plan: Plan) -> list[Array]:
+def _activities(plan: RunPlan) -> list[Array]:
     """What the client's rows give, by the textbook, before the first step and after each."""
     book, schedule = Textbook(plan.network, plan.seed), plan.schedule()
     given = [book.forward(CLIENT_ROWS)[-1]]

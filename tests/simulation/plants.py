@@ -15,13 +15,13 @@ import coordinator.core.machine as coordinator_machine
 import neuron_node.group as group_module
 import neuron_node.node as node_machine
 from coordinator.core.admission import Admission
-from coordinator.core.assignment import Gathering
-from coordinator.core.inflight import UnderWay
-from coordinator.core.membership import Roster
-from coordinator.core.passes import Flight
-from coordinator.core.state_collector import Collection
-from coordinator.core.steps import Sent, Steps
-from coordinator.core.trainer import Course
+from coordinator.core.assignment import Assignment
+from coordinator.core.inflight import InFlight
+from coordinator.core.membership import Membership
+from coordinator.core.passes import InFlightPass
+from coordinator.core.state_collector import StateCollector
+from coordinator.core.steps import SentStep, Steps
+from coordinator.core.trainer import Trainer
 from coordinator.core.training import Progress
 from coordinator.storage import generation_record, run_log, snapshots
 from coordinator.storage.disk import Disk
@@ -32,12 +32,12 @@ from neuron_node.addresses import ADDRESS_LENGTH
 from neuron_node.errors import Duplicate, NotFinite, PeerError, Stale
 from neuron_node.frames import LENGTH_BYTES, Mode, parse, pass_of, split
 from neuron_node.group import Group
-from neuron_node.hosted_groups import Hosting
+from neuron_node.hosted_groups import HostedGroups
 from neuron_node.inbox import Direction, Inbox, InboxLayout
-from neuron_node.link_probe import LinkProof
-from neuron_node.node import NodeMachine
+from neuron_node.link_probe import LinkProbe
+from neuron_node.node import Node
 from neuron_node.protocol import Stage
-from neuron_node.snapshot_cache import Copies
+from neuron_node.snapshot_cache import SnapshotCache
 
 reached: set[str] = set()
 """The plants whose changed code has been run."""
@@ -65,7 +65,7 @@ def node_takes_any_generation(patch: pytest.MonkeyPatch) -> None:
     """A node does not look at a frame's generation."""
     real_check, real_receive = admission.check, Group.receive
 
-    def check(machine: NodeMachine, message: Any, address: bytes, coordinator: bytes) -> None:
+    def check(machine: Node, message: Any, address: bytes, coordinator: bytes) -> None:
         try:
             real_check(machine, message, address, coordinator)
         except Stale:
@@ -82,7 +82,7 @@ def node_takes_any_generation(patch: pytest.MonkeyPatch) -> None:
 
 def coordinator_takes_any_generation(patch: pytest.MonkeyPatch) -> None:
     """The coordinator does not look at a frame's generation."""
-    real_check, real_receive = Admission.check, UnderWay.receive
+    real_check, real_receive = Admission.check, InFlight.receive
 
     def check(self: Admission, message: Any) -> None:
         try:
@@ -92,12 +92,12 @@ def coordinator_takes_any_generation(patch: pytest.MonkeyPatch) -> None:
                 raise
             _reach("coordinator_takes_any_generation")
 
-    def receive(self: UnderWay, message: bytes) -> Any:
+    def receive(self: InFlight, message: bytes) -> Any:
         run, generation = self._header(0).run, self._results.generation
         return real_receive(self, _of_any_generation(message, run, generation, "coordinator_takes_any_generation"))
 
     patch.setattr(Admission, "check", check)
-    patch.setattr(UnderWay, "receive", receive)
+    patch.setattr(InFlight, "receive", receive)
 
 
 def sum_in_order_of_arrival(patch: pytest.MonkeyPatch) -> None:
@@ -141,16 +141,16 @@ def frame_in_the_wrong_slot(patch: pytest.MonkeyPatch) -> None:
 
 def low_one_too_high(patch: pytest.MonkeyPatch) -> None:
     """Where two steps are under way, the older of them is said to be over."""
-    real = UnderWay.low
+    real = InFlight.low
 
-    def low(self: UnderWay) -> int:
+    def low(self: InFlight) -> int:
         number: int = real.fget(self)  # type: ignore[attr-defined]
         if number < self.high and len(self.flights) > 1:
             _reach("low_one_too_high")
             return number + 1
         return number
 
-    patch.setattr(UnderWay, "low", property(low))
+    patch.setattr(InFlight, "low", property(low))
 
 
 def frame_of_a_finished_pass_accepted(patch: pytest.MonkeyPatch) -> None:
@@ -203,9 +203,9 @@ def slot_blocked_by_a_frame_that_is_not_finite(patch: pytest.MonkeyPatch) -> Non
 
 def group_granted_twice(patch: pytest.MonkeyPatch) -> None:
     """A spare is granted the groups of another node too."""
-    real = Gathering.grant
+    real = Assignment.grant
 
-    def grant(self: Gathering, snapshot: Any) -> None:
+    def grant(self: Assignment, snapshot: Any) -> None:
         real(self, snapshot)
         spares = [member for member in self._roster.in_order() if not member.groups]
         for host in self._roster.hosting():
@@ -215,7 +215,7 @@ def group_granted_twice(patch: pytest.MonkeyPatch) -> None:
                 self.grant_to(spares[0], snapshot)
                 spares[0].groups = []
 
-    patch.setattr(Gathering, "grant", grant)
+    patch.setattr(Assignment, "grant", grant)
 
 
 def message_split_at_the_wrong_place(patch: pytest.MonkeyPatch) -> None:
@@ -260,11 +260,11 @@ def no_sync_of_folder(patch: pytest.MonkeyPatch) -> None:
 def snapshot_without_one_group(patch: pytest.MonkeyPatch) -> None:
     """A snapshot counts as whole while one group's state is missing."""
 
-    def whole(self: Collection) -> bool:
+    def whole(self: StateCollector) -> bool:
         _reach("snapshot_without_one_group")
         return len(self.states) >= len(self.wanted) - 1
 
-    patch.setattr(Collection, "whole", property(whole))
+    patch.setattr(StateCollector, "whole", property(whole))
 
 
 def error_applied_twice(patch: pytest.MonkeyPatch) -> None:
@@ -285,119 +285,119 @@ def error_applied_twice(patch: pytest.MonkeyPatch) -> None:
 def granted_before_durable(patch: pytest.MonkeyPatch) -> None:
     """Groups are granted while their generation is not on disk."""
 
-    def durable(self: Gathering) -> bool:
+    def durable(self: Assignment) -> bool:
         _reach("granted_before_durable")
         return True
 
-    patch.setattr(Gathering, "durable", property(durable))
+    patch.setattr(Assignment, "durable", property(durable))
 
 
 def links_not_proved(patch: pytest.MonkeyPatch) -> None:
     """A node says that it is ready as soon as it has asked for its subscriptions."""
-    real = Hosting.host
+    real = HostedGroups.host
 
-    def host(self: Hosting, grant: Any) -> Any:
+    def host(self: HostedGroups, grant: Any) -> Any:
         actions = real(self, grant)
         self.unproved = False
         _reach("links_not_proved")
         return actions
 
-    patch.setattr(Hosting, "host", host)
+    patch.setattr(HostedGroups, "host", host)
 
 
 def echoes_not_awaited(patch: pytest.MonkeyPatch) -> None:
     """In direct wiring nobody waits until his subscriptions hold at his peers."""
-    real = LinkProof.begin
+    real = LinkProbe.begin
 
-    def begin(self: LinkProof, peers: Any = ()) -> list[Any]:
+    def begin(self: LinkProbe, peers: Any = ()) -> list[Any]:
         if peers:
             _reach("echoes_not_awaited")
         return real(self)
 
-    patch.setattr(LinkProof, "begin", begin)
+    patch.setattr(LinkProbe, "begin", begin)
 
 
 def replayed_from_the_wrong_step(patch: pytest.MonkeyPatch) -> None:
     """The network goes back to the snapshot, the schedule does not."""
-    real = Course.roll_back
+    real = Trainer.roll_back
 
-    def roll_back(self: Course) -> None:
+    def roll_back(self: Trainer) -> None:
         progress = self.training.progress
         real(self)
         self.training.progress = progress
         _reach("replayed_from_the_wrong_step")
 
-    patch.setattr(Course, "roll_back", roll_back)
+    patch.setattr(Trainer, "roll_back", roll_back)
 
 
 def place_in_the_data_not_kept(patch: pytest.MonkeyPatch) -> None:
     """A coordinator that begins again has the weights of its snapshot, and begins with the first samples."""
-    real = Course.__init__
+    real = Trainer.__init__
 
-    def init(self: Course, plan: Any, *others: Any) -> None:
+    def init(self: Trainer, plan: Any, *others: Any) -> None:
         real(self, plan, *others)
         if plan.restart:
             _reach("place_in_the_data_not_kept")
             self.training.progress = Progress()
 
-    patch.setattr(Course, "__init__", init)
+    patch.setattr(Trainer, "__init__", init)
 
 
 def the_lost_are_taken_back(patch: pytest.MonkeyPatch) -> None:
     """A life that was superseded may register again."""
-    real = Roster.lose
+    real = Membership.lose
 
-    def lose(self: Roster, member: Any) -> None:
+    def lose(self: Membership, member: Any) -> None:
         real(self, member)
         self.gone.clear()
         _reach("the_lost_are_taken_back")
 
-    patch.setattr(Roster, "lose", lose)
+    patch.setattr(Membership, "lose", lose)
 
 
 def generation_not_raised(patch: pytest.MonkeyPatch) -> None:
     """A recovery stays in its generation."""
-    real = Gathering.begin_generation
+    real = Assignment.begin_generation
 
-    def begin(self: Gathering, generation: int) -> None:
+    def begin(self: Assignment, generation: int) -> None:
         if self._durable_generation > 0:
             _reach("generation_not_raised")
             generation -= 1
         real(self, generation)
 
-    patch.setattr(Gathering, "begin_generation", begin)
+    patch.setattr(Assignment, "begin_generation", begin)
 
 
 def any_copy_will_do(patch: pytest.MonkeyPatch) -> None:
     """A node goes back to the newest copy that it has, of whatever step."""
 
-    def newest(self: Copies, group: int, step: int) -> Any:
+    def newest(self: SnapshotCache, group: int, step: int) -> Any:
         kept = self._kept.get(group, {})
         _reach("any_copy_will_do")
         return kept[max(kept)] if kept else None
 
-    patch.setattr(Copies, "of", newest)
-    patch.setattr(Copies, "matching", lambda self, group, step, digest: newest(self, group, step))
+    patch.setattr(SnapshotCache, "of", newest)
+    patch.setattr(SnapshotCache, "matching", lambda self, group, step, digest: newest(self, group, step))
 
 
 def final_not_waited_for(patch: pytest.MonkeyPatch) -> None:
     """A run has finished when its last snapshot is whole, on disk or not."""
-    real = Course._keep_if_whole
+    real = Trainer._keep_if_whole
 
-    def keep(self: Course) -> None:
+    def keep(self: Trainer) -> None:
         real(self)
         if self.snapshot is not None:
             _reach("final_not_waited_for")
             self._durable_step = self.snapshot.step
 
-    patch.setattr(Course, "_keep_if_whole", keep)
+    patch.setattr(Trainer, "_keep_if_whole", keep)
 
 
 def results_counted_twice(patch: pytest.MonkeyPatch) -> None:
     """A step is done when so many results have come, whoever sent them."""
-    real = UnderWay._receive_frame
+    real = InFlight._receive_frame
 
-    def receive_frame(self: UnderWay, frame: bytes) -> None:
+    def receive_frame(self: InFlight, frame: bytes) -> None:
         try:
             real(self, frame)
         except Duplicate:
@@ -406,7 +406,7 @@ def results_counted_twice(patch: pytest.MonkeyPatch) -> None:
             _reach("results_counted_twice")
             raise
 
-    patch.setattr(UnderWay, "_receive_frame", receive_frame)
+    patch.setattr(InFlight, "_receive_frame", receive_frame)
 
 
 def generation_forgotten(patch: pytest.MonkeyPatch) -> None:
@@ -455,27 +455,27 @@ def copy_taken_when_asked(patch: pytest.MonkeyPatch) -> None:
 
 def measured_once_too_often(patch: pytest.MonkeyPatch) -> None:
     """A measurement of weights that are gone is not dropped in a rollback."""
-    real = Course.roll_back
+    real = Trainer.roll_back
 
-    def roll_back(self: Course) -> None:
+    def roll_back(self: Trainer) -> None:
         if self._measuring is not None and self._measuring in self.under_way.jobs:
             _reach("measured_once_too_often")
         self._measuring = None
         real(self)
 
-    patch.setattr(Course, "roll_back", roll_back)
+    patch.setattr(Trainer, "roll_back", roll_back)
 
 
 def samples_in_another_order(patch: pytest.MonkeyPatch) -> None:
     """After a rollback the samples are drawn anew."""
-    real = Course.roll_back
+    real = Trainer.roll_back
 
-    def roll_back(self: Course) -> None:
+    def roll_back(self: Trainer) -> None:
         real(self)
         self.training.schedule = replace(self.training.schedule, seed=self.training.schedule.seed + 1)
         _reach("samples_in_another_order")
 
-    patch.setattr(Course, "roll_back", roll_back)
+    patch.setattr(Trainer, "roll_back", roll_back)
 
 
 def step_not_waited_for(patch: pytest.MonkeyPatch) -> None:
@@ -487,7 +487,7 @@ def steps_counted_as_they_come(patch: pytest.MonkeyPatch) -> None:
     """A step whose last result comes before that of the step before it counts first."""
     real = Steps.finish
 
-    def finish(self: Steps, flight: Flight) -> Iterator[tuple[Sent, list[Flight]]]:
+    def finish(self: Steps, flight: InFlightPass) -> Iterator[tuple[SentStep, list[InFlightPass]]]:
         first = flight.number - flight.part
         self._under_way = type(self._under_way)(sorted(self._under_way, key=lambda sent: sent.first_pass != first))
         if len(self._under_way) > 1:
@@ -499,9 +499,9 @@ def steps_counted_as_they_come(patch: pytest.MonkeyPatch) -> None:
 
 def step_confirmed_by_its_own_later_part(patch: pytest.MonkeyPatch) -> None:
     """All outputs of a later part are taken to say that an earlier part of the same step is over."""
-    real = UnderWay.finish
+    real = InFlight.finish
 
-    def finish(self: UnderWay, now_ms: float) -> list[Flight]:
+    def finish(self: InFlight, now_ms: float) -> list[InFlightPass]:
         later = [one for one in self.flights.values() if one.targets is not None and not one.outputs.missing]
         for flight in self.flights.values():
             if any(one.number > flight.number for one in later):
@@ -510,7 +510,7 @@ def step_confirmed_by_its_own_later_part(patch: pytest.MonkeyPatch) -> None:
                 flight.confirmed = True
         return real(self, now_ms)
 
-    patch.setattr(UnderWay, "finish", finish)
+    patch.setattr(InFlight, "finish", finish)
 
 
 PLANTS: dict[str, Plant] = {

@@ -6,7 +6,7 @@ import functools
 
 import pytest
 
-from coordinator.core.run_plan import Plan
+from coordinator.core.run_plan import RunPlan
 from coordinator.core.training import Epoch
 from coordinator.defaults import NetworkSettings
 from tests.networks import made_data, plan_of, seed_settings, settings_of, trained, weights_sha256, xor_data
@@ -16,13 +16,13 @@ SEEDS = range(25)
 
 
 @functools.cache
-def small() -> Plan:
+def small() -> RunPlan:
     """Ten groups, 18 steps in three epochs, a snapshot every five steps."""
     return plan_of(settings_of((3, 4, 3), epochs=3), snapshot_interval_steps=5)
 
 
 @functools.cache
-def undisturbed(plan: Plan) -> tuple[str, tuple[Epoch, ...]]:
+def undisturbed(plan: RunPlan) -> tuple[str, tuple[Epoch, ...]]:
     """What the run comes to when nothing happens to it."""
     coordinator = trained(plan)
     return weights_sha256(coordinator), coordinator.course.training.progress.epochs
@@ -61,7 +61,7 @@ def test_other_networks_know_no_order_either(network: NetworkSettings, group_siz
     assert len({run_of(plan, seed) for seed in range(5)} | {weights_sha256(trained(plan))}) == 1
 
 
-def run_of(plan: Plan, seed: int) -> str:
+def run_of(plan: RunPlan, seed: int) -> str:
     simulator = Simulator(plan, seed)
     simulator.run()
     return simulator.sha256()

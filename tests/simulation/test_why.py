@@ -16,8 +16,8 @@ from coordinator.in_memory import MemoryNetwork
 from neuron_node.addresses import COORDINATOR, client_address
 from neuron_node.codec import encode
 from neuron_node.frames import DataFrame, DataKind
-from neuron_node.identity import Self
-from neuron_node.node import NodeMachine
+from neuron_node.identity import NodeIdentity
+from neuron_node.node import Node
 from neuron_node.protocol import (
     NOBODY,
     Fetch,
@@ -26,15 +26,15 @@ from neuron_node.protocol import (
     Header,
     Heartbeat,
     Message,
+    NodeStatus,
+    NodeStatusRequest,
     Probe,
-    Query,
     Ready,
     Register,
     Reply,
     Request,
     Stop,
     Stopped,
-    Waiting,
     Welcome,
 )
 from neuron_node.role import OUTSIDE
@@ -64,8 +64,10 @@ class Censored(MemoryNetwork):
         """Start every program."""
         self.add(self.machine)
         for number in self.machine.topology.groups:
-            born = Self(number.to_bytes(8, "big"), f"node-{number}", "here", 100 + number, "test", PLAN.fingerprint)
-            self.add(NodeMachine(born))
+            born = NodeIdentity(
+                number.to_bytes(8, "big"), f"node-{number}", "here", 100 + number, "test", PLAN.fingerprint
+            )
+            self.add(Node(born))
 
     def send(self, message: bytes) -> None:
         """Deliver what is not blocked."""
@@ -204,7 +206,9 @@ def trained(network: Censored) -> str:
     return str(network.machine.finished["weights_sha256"])
 
 
-@pytest.mark.parametrize("kind", [Welcome, Fetch, Heartbeat, Query, Waiting, Stop], ids=lambda kind: kind.__name__)
+@pytest.mark.parametrize(
+    "kind", [Welcome, Fetch, Heartbeat, NodeStatusRequest, NodeStatus, Stop], ids=lambda kind: kind.__name__
+)
 def test_the_other_kinds_block_nothing(kind: type) -> None:
     """The training ends without them, with the same weights."""
     weights = []

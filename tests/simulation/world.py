@@ -10,13 +10,13 @@ from typing import Any
 
 from coordinator.core.events import Persist, PersistGeneration, Report
 from coordinator.core.machine import CoordinatorMachine
-from coordinator.core.run_plan import Plan
+from coordinator.core.run_plan import RunPlan
 from coordinator.storage.run_store import RunStore
 from neuron_node.addresses import stage_address
 from neuron_node.events import Connect, Disconnect, End, Send, Subscribe, Unsubscribe
 from neuron_node.frames import IDENTITY_LENGTH
-from neuron_node.identity import BEGIN_AGAIN, Self
-from neuron_node.node import NodeMachine
+from neuron_node.identity import BEGIN_AGAIN, NodeIdentity
+from neuron_node.node import Node
 from neuron_node.role import OUTSIDE
 from tests.simulation.client import Client
 from tests.simulation.dice import Dice
@@ -33,7 +33,7 @@ IDENTITY = "the simulated run"
 class World(Network):
     """A coordinator, its nodes, and whatever is between them."""
 
-    def __init__(self, plan: Plan, dice: Dice, watch: Watch) -> None:
+    def __init__(self, plan: RunPlan, dice: Dice, watch: Watch) -> None:
         super().__init__(dice, watch)
         self.plan = plan
         self.topology = plan.topology()
@@ -111,7 +111,7 @@ class World(Network):
     def start_node(self, name: str, fingerprint: str | None = None) -> Life:
         """A life of a node, under a new incarnation."""
         number = len(self.lives) + 1
-        born = Self(
+        born = NodeIdentity(
             number.to_bytes(IDENTITY_LENGTH, "big"),
             name,
             "simulated",
@@ -120,7 +120,7 @@ class World(Network):
             fingerprint or self.plan.fingerprint,
             self._outlet_of(number),
         )
-        life = self.begin(name, NodeMachine(born), NODE_TICK_MS)
+        life = self.begin(name, Node(born), NODE_TICK_MS)
         life.endpoint, life.incarnation = born.endpoint, born.incarnation
         self.perform(life, life.machine.start(self.now_ms))
         return life

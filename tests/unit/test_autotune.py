@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from coordinator.capacity.autotune import BROKER, Costs, place, step_seconds
-from coordinator.capacity.host import Machine
+from coordinator.capacity.host import Host
 from coordinator.capacity.resources import lacks, needs_of, needs_of_run
 from coordinator.cli.job import Job
 from coordinator.cli.serve import _run_of
@@ -23,8 +23,8 @@ FREE = 1e-15
 """Nothing, where a rate must not be zero."""
 
 
-def machine(cores: int, *, descriptors: int | None = None, memory_megabytes: float | None = None) -> Machine:
-    return Machine(descriptors, None, memory_megabytes, cores)
+def machine(cores: int, *, descriptors: int | None = None, memory_megabytes: float | None = None) -> Host:
+    return Host(descriptors, None, memory_megabytes, cores)
 
 
 @given(
@@ -143,7 +143,7 @@ def test_a_run_holds_the_number(tmp_path: Path) -> None:
 def test_a_given_size_is_no_pick() -> None:
     """Nobody looks at the machine then, and nothing is said."""
 
-    def nowhere() -> Machine:
+    def nowhere() -> Host:
         raise AssertionError("nobody has asked")
 
     job = Job.from_flags({"dataset": "xor", "group_size": "layer"}, None, machine=nowhere)

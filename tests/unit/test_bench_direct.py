@@ -25,8 +25,8 @@ from neuron_node.direct import Listening
 from neuron_node.errors import JobError
 from neuron_node.events import Connect, Disconnect, Send, Subscribe
 from neuron_node.frames import IDENTITY_LENGTH, Mode, parse, split
-from neuron_node.identity import Self
-from neuron_node.node import NodeMachine
+from neuron_node.identity import NodeIdentity
+from neuron_node.node import Node
 from neuron_node.protocol import NOBODY, Echo, Header
 from neuron_node.role import OUTSIDE
 from neuron_node.transport import SENT_BY_REFERENCE_BYTES, proxy
@@ -114,8 +114,10 @@ def trained_directly(layers: tuple[int, ...], group_size: int, batch: int) -> tu
     network = OutletNetwork([plan.incarnation, *map(name_of, groups)])
     network.add(coordinator)
     for number in groups:
-        born = Self(name_of(number), f"node-{number}", "memory", number, "memory", plan.fingerprint, str(number))
-        network.add(NodeMachine(born))
+        born = NodeIdentity(
+            name_of(number), f"node-{number}", "memory", number, "memory", plan.fingerprint, str(number)
+        )
+        network.add(Node(born))
     network.run_until(lambda: coordinator.finished is not None)
     hosted = {int(member.endpoint): group for member in coordinator.roster.hosting() for group in member.groups}
     return network, {OUTSIDE: OUTSIDE, **hosted}

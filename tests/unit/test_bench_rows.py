@@ -17,7 +17,7 @@ from coordinator.bench.network import Measured, made_data, made_network, made_sa
 from coordinator.bench.nine_steps import NineSteps
 from coordinator.bench.reference import numpy_speed
 from coordinator.bench.wire import Order
-from coordinator.capacity.host import Machine
+from coordinator.capacity.host import Host
 from coordinator.capacity.resources import needs_of
 from coordinator.core.inflight import FORWARD_AT_ONCE
 from coordinator.data.prepared import PreparedData
@@ -127,7 +127,7 @@ def test_groups_that_share_programs_have_no_bare_wire_beside_them(monkeypatch: p
 def test_direct_wiring_takes_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """For its many connections: a network that fits with the broker is refused in direct wiring."""
     enough = needs_of((40, 40)).memory_megabytes
-    monkeypatch.setattr(measuring, "this_machine", lambda: Machine(None, None, enough))
+    monkeypatch.setattr(measuring, "this_machine", lambda: Host(None, None, enough))
     measuring.check_case(Case((40, 40), 1, 1))
     with pytest.raises(UserError, match="of memory"):
         measuring.check_case(Case((40, 40), 1, 1, wiring="direct"))

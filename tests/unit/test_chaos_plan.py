@@ -17,7 +17,7 @@ from coordinator.local.chaos import (
     MOST_OF_A_KIND,
     STOP_BROKER_AT_MOST_MS,
     Chaos,
-    Director,
+    ChaosSchedule,
     drawn,
     parse_counts,
 )
@@ -32,7 +32,7 @@ class Run:
     """A director, and what is told to it: time passes by a second an event."""
 
     def __init__(self, counts: str, *, seed: int = 7, spares: int = 0, overlap: bool = False) -> None:
-        self.director = Director(Chaos(parse_counts(counts), seed, overlap), spares, lambda: PLACEMENTS)
+        self.director = ChaosSchedule(Chaos(parse_counts(counts), seed, overlap), spares, lambda: PLACEMENTS)
         self.now = 100.0
         self.commands: list[dict[str, Any]] = []
 

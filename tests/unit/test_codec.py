@@ -14,7 +14,7 @@ from neuron_node import codec
 from neuron_node.codec import decode, encode, sender_of
 from neuron_node.errors import Malformed, NotFinite, Oversized, PeerError, WrongVersion
 from neuron_node.frames import LENGTH_BYTES, PROTOCOL_VERSION, DataKind, framed
-from neuron_node.protocol import KINDS, Fetch, Heartbeat, Message, Query, Refuse, Request, Traffic
+from neuron_node.protocol import KINDS, Fetch, Heartbeat, Message, NodeStatusRequest, Reject, Request, Traffic
 from tests.made_messages import alike, any_message, messages_of
 from tests.roles import NODE_LIFE, data, header, matrix
 
@@ -173,7 +173,7 @@ def test_whole_numbers_are_nothing_else(place: int, value: object) -> None:
 def test_an_identity_is_eight_bytes(life: object) -> None:
     """Of run and incarnation."""
     for place in (2, 5):
-        body = body_of(Query(header()))
+        body = body_of(NodeStatusRequest(header()))
         body[place] = life
         with pytest.raises(Malformed):
             decoded(body)
@@ -247,7 +247,7 @@ def test_another_version_is_told_apart_with_its_sender(version: int) -> None:
 @pytest.mark.parametrize("version", [0, 2, 99])
 def test_a_refusal_is_understood_in_every_version(version: int) -> None:
     """A stranger can read why it can't take part."""
-    refusal = Refuse(header(), "another version")
+    refusal = Reject(header(), "another version")
     assert alike(decoded([version, *body_of(refusal)[1:]]), refusal)
 
 
@@ -270,7 +270,7 @@ def test_data_are_no_control_message() -> None:
 @pytest.mark.parametrize("change", [-1, 1])
 def test_a_frame_has_the_length_that_it_states(change: int) -> None:
     """One byte more or less in the length, or in the frame."""
-    frame = encode(Query(header()))
+    frame = encode(NodeStatusRequest(header()))
     with pytest.raises(Malformed, match="length"):
         decode((len(frame) - LENGTH_BYTES + change).to_bytes(LENGTH_BYTES, "big") + frame[LENGTH_BYTES:])
     with pytest.raises(Malformed, match="length"):

@@ -15,14 +15,14 @@ from neuron_node.codec import encode
 from neuron_node.direct import DirectLink, Listening, check_listening
 from neuron_node.errors import UserError
 from neuron_node.frames import DataFrame, DataKind
-from neuron_node.protocol import Echo, Enquire, Message
+from neuron_node.protocol import Echo, Message, Reregister
 from tests.brokers import ThreadBroker
 from tests.roles import data, frames_of, header, matrix
 
 TIMEOUT_MS = 20
 AT_MOST_SECONDS = 30.0
 DATA = data(DataKind.ERROR, 1, 3, matrix((0.5,))).encode()
-CONTROL = encode(Enquire(header()))
+CONTROL = encode(Reregister(header()))
 
 
 def frame_of(message: bytes) -> Message | DataFrame:

@@ -24,8 +24,8 @@ from neuron_node.events import (
     Unsubscribe,
 )
 from neuron_node.identity import NodeState
-from neuron_node.link_probe import LinkProof
-from neuron_node.node import PROBE_AGAIN_MS, NodeMachine
+from neuron_node.link_probe import LinkProbe
+from neuron_node.node import PROBE_AGAIN_MS, Node
 from neuron_node.peer import Peer
 from neuron_node.protocol import (
     NOBODY,
@@ -36,8 +36,8 @@ from neuron_node.protocol import (
     Placement,
     Probe,
     Ready,
-    Refuse,
     Register,
+    Reject,
 )
 from tests.coordinators import THREE, grants, life, on_disk, ready, tell
 from tests.networks import FINGERPRINT
@@ -57,7 +57,7 @@ def wiring(actions: Sequence[Any]) -> list[Action]:
     return [action for action in actions if isinstance(action, Subscribe | Unsubscribe | Connect | Disconnect)]
 
 
-def granted(machine: NodeMachine, *peers: Peer, generation: int = 1) -> Sequence[Action]:
+def granted(machine: Node, *peers: Peer, generation: int = 1) -> Sequence[Action]:
     return heard(machine, HOME, Grant(header(generation=generation), (Placement(role_of(), 0, None),), peers))
 
 
@@ -72,7 +72,7 @@ def probe_of(actions: Sequence[Any]) -> bytes:
 def test_a_proof_is_complete_when_broker_and_peers_have_answered() -> None:
     """In any order; the probe's address is heard until then, and no longer."""
     for order in ((0, 1, 2), (2, 1, 0), (1, 0, 2)):
-        proof = LinkProof(NODE_LIFE, header)
+        proof = LinkProbe(NODE_LIFE, header)
         subscribe, send = proof.begin([ONE.incarnation, TWO.incarnation])
         assert isinstance(subscribe, Subscribe) and isinstance(send, Send) and send.address == subscribe.address
         for place in order:
@@ -88,7 +88,7 @@ def test_a_proof_is_complete_when_broker_and_peers_have_answered() -> None:
 
 def test_what_has_not_come_is_asked_for_again() -> None:
     """The broker by another probe; peers, which answer to a new subscription alone, by giving it up and taking it up."""
-    proof = LinkProof(NODE_LIFE, header)
+    proof = LinkProbe(NODE_LIFE, header)
     subscribe, send = proof.begin([ONE.incarnation])
     assert proof.again() == [send]
     proof.returned(Probe(header(1)))
@@ -100,7 +100,7 @@ def test_what_has_not_come_is_asked_for_again() -> None:
 
 def test_other_echoes_prove_nothing() -> None:
     """Of an earlier proof, of nobody who was asked, or a second time."""
-    proof = LinkProof(NODE_LIFE, header)
+    proof = LinkProbe(NODE_LIFE, header)
     [before, _] = proof.begin([ONE.incarnation])
     stale, again, _ = proof.begin([ONE.incarnation, TWO.incarnation])
     assert isinstance(before, Subscribe) and isinstance(again, Subscribe)
@@ -117,7 +117,7 @@ def test_other_echoes_prove_nothing() -> None:
 
 def test_a_node_connects_first_and_is_ready_when_all_have_echoed() -> None:
     """It connects, subscribes, and only then to the probe's address; the broker's answer alone makes nobody ready."""
-    machine = NodeMachine(born())
+    machine = Node(born())
     machine.start(0.0)
     welcome(machine)
     actions = granted(machine, ONE, TWO)
@@ -132,7 +132,7 @@ def test_a_node_connects_first_and_is_ready_when_all_have_echoed() -> None:
 
 def test_another_grant_connects_and_lets_go() -> None:
     """What is new is proved; with the same peers, or fewer, there is nothing to prove."""
-    machine = NodeMachine(born())
+    machine = Node(born())
     machine.start(0.0)
     actions = granted(machine, ONE, TWO)
     at = probe_of(actions)
@@ -152,7 +152,7 @@ def test_another_grant_connects_and_lets_go() -> None:
 
 def test_a_lost_link_is_made_anew_to_all_peers() -> None:
     """Connections come first, then all subscriptions, then the proof; and a node without groups has no peers."""
-    machine = NodeMachine(born())
+    machine = Node(born())
     machine.start(0.0)
     granted(machine, ONE, TWO)
     actions = machine.handle(LinkLost(), 1.0)
@@ -165,7 +165,7 @@ def test_a_lost_link_is_made_anew_to_all_peers() -> None:
 
 def test_a_node_whose_peer_does_not_echo_is_heard_of_all_the_same() -> None:
     """It asks again, and its heartbeats go on: the coordinator is to lose the peer, not the node."""
-    machine = NodeMachine(born())
+    machine = Node(born())
     machine.start(0.0)
     actions = granted(machine, ONE)
     prove(machine, actions)
@@ -249,7 +249,7 @@ def test_a_node_that_never_echoes_is_lost() -> None:
 
 def test_a_node_that_listens_nowhere_is_refused() -> None:
     """In direct wiring, with a line that says what to do; through the broker nobody needs to listen."""
-    [refusal] = [message for message in messages(register(linked(), 1, "")) if isinstance(message, Refuse)]
+    [refusal] = [message for message in messages(register(linked(), 1, "")) if isinstance(message, Reject)]
     assert "--listen" in refusal.reason
     through_the_broker = linked("")
     for number in (1, 2, 3):

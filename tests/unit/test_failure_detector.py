@@ -6,7 +6,17 @@ from coordinator.core.failure_detector import LEAST_ANSWER_MS
 from coordinator.core.machine import CoordinatorMachine
 from coordinator.core.state import CoordinatorState
 from neuron_node.events import LinkLost, Tick
-from neuron_node.protocol import GroupState, Heartbeat, Lacking, Query, Stage, Stopped, Waiting, Waits, state_of
+from neuron_node.protocol import (
+    GroupState,
+    Heartbeat,
+    NodeStatus,
+    NodeStatusRequest,
+    SnapshotMissing,
+    Stage,
+    Stopped,
+    Waits,
+    state_of,
+)
 from tests.coordinators import (
     NO_TRAFFIC,
     by,
@@ -30,8 +40,10 @@ def late() -> CoordinatorMachine:
     """Three nodes whose second step has been repeated in vain, and who were asked at 300 ms."""
     machine, _ = wired(PLAN)
     finish_step(machine, 1.0)
-    assert not [message for message in messages(handle(machine, Tick(), 200.0)) if isinstance(message, Query)]
-    asked = [message for message in messages(handle(machine, Tick(), 300.0)) if isinstance(message, Query)]
+    assert not [
+        message for message in messages(handle(machine, Tick(), 200.0)) if isinstance(message, NodeStatusRequest)
+    ]
+    asked = [message for message in messages(handle(machine, Tick(), 300.0)) if isinstance(message, NodeStatusRequest)]
     assert [message.header.pass_number for message in asked] == [machine.course.under_way.oldest] * 3
     return machine
 
@@ -41,7 +53,7 @@ def answer(
 ) -> None:
     """A node says whom its groups wait for; its own group by default."""
     waits = tuple(Waits(group, Stage.LISTENING, ()) for group in groups or (number,))
-    tell(machine, Waiting(by(machine, number, 2, generation), "working", waits), now_ms)
+    tell(machine, NodeStatus(by(machine, number, 2, generation), "working", waits), now_ms)
 
 
 def test_who_does_not_answer_is_lost() -> None:
@@ -53,7 +65,9 @@ def test_who_does_not_answer_is_lost() -> None:
     for now_ms in range(350, 800, 50):
         tell(machine, Heartbeat(by(machine, 2), "working", NO_TRAFFIC), now_ms)
         actions = handle(machine, Tick(), now_ms)
-        again += sum(address[1:] == life(2) and isinstance(message, Query) for address, message in sent(actions))
+        again += sum(
+            address[1:] == life(2) and isinstance(message, NodeStatusRequest) for address, message in sent(actions)
+        )
         assert machine.outbox.generation == 1 and now_ms <= 300.0 + LEAST_ANSWER_MS
     assert again >= 3
     actions = handle(machine, Tick(), 310.0 + LEAST_ANSWER_MS)
@@ -83,7 +97,7 @@ def test_a_node_that_hosts_other_groups_than_it_should_has_lost_them() -> None:
     machine = late()
     answer(machine, 2, 310.0, 2, generation=0)
     assert machine.outbox.generation == 1
-    tell(machine, Waiting(by(machine, 2, 2), "spare", ()), 320.0)
+    tell(machine, NodeStatus(by(machine, 2, 2), "spare", ()), 320.0)
     assert machine.outbox.generation == 2 and life(2) not in machine.roster.gone
 
 
@@ -107,7 +121,7 @@ def test_a_node_that_never_gets_ready_is_lost() -> None:
     now_ms = 330.0
     while machine.outbox.generation == 2 and now_ms < 60_000.0:
         now_ms += 50.0
-        tell(machine, Waiting(by(machine, 4, 0), "wiring", ()), now_ms)
+        tell(machine, NodeStatus(by(machine, 4, 0), "wiring", ()), now_ms)
         actions = handle(machine, Tick(), now_ms)
     assert [facts["reason"] for facts in reports(actions, "recovery")] == ["node-4 does not get its links proved"]
 
@@ -132,7 +146,7 @@ def test_only_a_lost_groups_state_travels() -> None:
     assert given[life(4)].state is not None and given[life(4)].digest is None
     for number in (2, 3):
         assert given[life(number)].state is None and given[life(number)].digest is not None
-    [place] = grants(tell(machine, Lacking(by(machine, 2), (2,))))[life(2)].placements
+    [place] = grants(tell(machine, SnapshotMissing(by(machine, 2), (2,))))[life(2)].placements
     assert place.state is not None and place.state.bias.tolist() == [[0.25]]
 
 

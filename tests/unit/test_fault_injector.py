@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from coordinator.local.fault_injector import Disturber
+from coordinator.local.fault_injector import FaultInjector
 
 FACTS = {"number": 1, "of": 9, "neuron": "hidden.0", "after_step": 20, "nodes": ["node-2"], "at_most_ms": 5_000.0}
 
@@ -37,7 +37,7 @@ class Place:
         monkeypatch.setattr(
             "coordinator.local.fault_injector.os.kill", lambda process, number: self.story.append((process, number))
         )
-        self.disturber = Disturber(lambda: list(self.victims.values()), self._tell, write)
+        self.disturber = FaultInjector(lambda: list(self.victims.values()), self._tell, write)
 
     def _tell(self, event: str, **facts: Any) -> None:
         self.story.append(event)

@@ -20,7 +20,7 @@ from neuron_node.codec import encode
 from neuron_node.events import Send
 from neuron_node.frames import LENGTH_BYTES, NUMBERS_BEGIN, DataFrame, DataKind, Mode, framed, split
 from neuron_node.group import WANTED_AT_MOST, Group
-from neuron_node.protocol import Diverged, Message, Placement, Query, Stage, state_of
+from neuron_node.protocol import Diverged, Message, NodeStatusRequest, Placement, Stage, state_of
 from neuron_node.role import OUTSIDE, Block, Role, Sender
 from tests.networks import numbers, plan_of, settings_of, trained, weights_sha256
 from tests.roles import (
@@ -332,7 +332,7 @@ NOT_OURS = {
     "too wide a window": (signal(2, ONE, low=0, high=257), "malformed"),
     "another encoding": (other_encoding(signal(2, ONE)), "malformed"),
     "no frame": (group_address(3) + framed(b"no frame"), "malformed"),
-    "a control frame": (group_address(3) + encode(Query(header(7))), "malformed"),
+    "a control frame": (group_address(3) + encode(NodeStatusRequest(header(7))), "malformed"),
 }
 
 
@@ -744,7 +744,7 @@ def test_sending_ahead_changes_no_weight(monkeypatch: pytest.MonkeyPatch) -> Non
     """A run whose steps are sent one at a time comes to the same bits."""
     plan = plan_of(settings_of((2, 3, 1), batch_size=1, epochs=3))
     ahead = weights_sha256(trained(plan))
-    monkeypatch.setattr("coordinator.core.trainer.Course._may_be_followed", lambda _self, _step: False)
+    monkeypatch.setattr("coordinator.core.trainer.Trainer._may_be_followed", lambda _self, _step: False)
     assert weights_sha256(trained(plan)) == ahead
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coordinator.core.machine import CoordinatorMachine
-from coordinator.core.run_plan import Plan
+from coordinator.core.run_plan import RunPlan
 from coordinator.in_memory import MemoryNetwork, add_run, network_of
 from neuron_node import group as group_module
 from neuron_node.activations import quiet
@@ -21,7 +21,7 @@ from neuron_node.events import Received, Send
 from neuron_node.frames import DataFrame, DataKind
 from neuron_node.group import Group
 from neuron_node.local_delivery import LocalDelivery, addressed_only_here, joined
-from neuron_node.node import NodeMachine
+from neuron_node.node import Node
 from neuron_node.protocol import LATEST_STEP, Fetch, GroupState, Placement
 from neuron_node.role import OUTSIDE, Block, Sender
 from tests.networks import plan_of, settings_of, trained, weights_sha256
@@ -45,7 +45,7 @@ from tests.roles import (
 LAYERS = (5, 4, 3, 2)
 
 
-def plan_with(nodes: int | None, group_size: int = 1, **changes: Any) -> Plan:
+def plan_with(nodes: int | None, group_size: int = 1, **changes: Any) -> RunPlan:
     """Three layers of synapses, so that some groups are neither first nor last."""
     return plan_of(
         settings_of(LAYERS, epochs=2, batch_size=changes.pop("batch_size", 4)),
@@ -98,7 +98,7 @@ class ShellNetwork(MemoryNetwork):
         return 1 if program in self._ended else int(machine.wanted)
 
 
-def run_as_shells_do(plan: Plan, choose: Callable[[int], int]) -> tuple[ShellNetwork, CoordinatorMachine]:
+def run_as_shells_do(plan: RunPlan, choose: Callable[[int], int]) -> tuple[ShellNetwork, CoordinatorMachine]:
     """A run that has finished."""
     network = ShellNetwork(choose)
     coordinator = add_run(network, plan)
@@ -127,7 +127,7 @@ def test_how_many_nodes_there_are_changes_no_weight(size: int, nodes: int, batch
     network.run_until(lambda: coordinator.finished is not None)
     assert weights_sha256(coordinator) == digest_of(size, batch)
     for machine in network._machines:
-        assert isinstance(machine, NodeMachine | CoordinatorMachine) and {*machine.drops.counts} <= {"stale"}
+        assert isinstance(machine, Node | CoordinatorMachine) and {*machine.drops.counts} <= {"stale"}
 
 
 @settings(max_examples=20)
@@ -193,7 +193,7 @@ def errors_of(step: int, **said: Any) -> list[bytes]:
     return [error_from(5, matrix((0.5,)), step, stage=2, **said), error_from(4, matrix((0.5,)), step, stage=1, **said)]
 
 
-def acted(machine: NodeMachine, *given_messages: bytes) -> list[Any]:
+def acted(machine: Node, *given_messages: bytes) -> list[Any]:
     """What a node does with messages, and then with what it has put off."""
     with quiet():
         actions = [*machine.receive(list(given_messages), 0.0)]

@@ -15,7 +15,7 @@ from neuron_node.addresses import COORDINATOR, node_address, stage_address
 from neuron_node.codec import encode
 from neuron_node.events import End, Log, Received, Send, Subscribe, Tick, Unsubscribe
 from neuron_node.frames import PROTOCOL_VERSION, DataFrame, DataKind, framed
-from neuron_node.protocol import Echo, Enquire, Heartbeat, Message, Probe, Refuse, Register, Request, Welcome
+from neuron_node.protocol import Echo, Heartbeat, Message, Probe, Register, Reject, Request, Reregister, Welcome
 from neuron_node.role import OUTSIDE
 from tests.coordinators import (
     NO_TRAFFIC,
@@ -76,7 +76,7 @@ def test_a_stranger_is_asked_who_it_is(state: CoordinatorState, message: Message
     actions = tell(machine, message)
     assert machine.state is state
     if state is not CoordinatorState.ENDED:
-        assert [type(answer) for answer in messages(actions)] == [Enquire]
+        assert [type(answer) for answer in messages(actions)] == [Reregister]
 
 
 @pytest.mark.parametrize(
@@ -251,7 +251,7 @@ def test_another_arithmetic_is_refused_with_the_reason() -> None:
         actions = register(machine, 1, fingerprint="numpy 9")
         lines += [action for action in actions if isinstance(action, Log)]
         [(address, refusal)] = sent(actions)
-        assert address == node_address(life(1)) and isinstance(refusal, Refuse)
+        assert address == node_address(life(1)) and isinstance(refusal, Reject)
         assert "numpy 9" in refusal.reason and PLAN.fingerprint in refusal.reason
     assert len(lines) == 1 and not machine.roster.members
 
@@ -272,6 +272,6 @@ def test_another_protocol_version_is_refused_with_the_reason(version: int) -> No
         actions = machine.handle(Received(frame), 0.0)
         lines += [action for action in actions if isinstance(action, Log)]
         [(address, refusal)] = sent(actions)
-        assert address == node_address(life(5)) and isinstance(refusal, Refuse)
+        assert address == node_address(life(5)) and isinstance(refusal, Reject)
         assert str(version) in refusal.reason and str(PROTOCOL_VERSION) in refusal.reason
     assert len(lines) == 1 and machine.dropped["version"] == 3

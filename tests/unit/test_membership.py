@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordinator.core.membership import Member, Roster
+from coordinator.core.membership import Member, Membership
 from neuron_node.protocol import NOBODY, Header, Register, Traffic
 from tests.coordinators import life
 
@@ -14,14 +14,14 @@ def registration(number: int, name: str = "") -> Register:
     return Register(Header(NOBODY, 0, 0, life(number)), name or f"node-{number}", "host", number, "0.1.0", "f")
 
 
-def roster_of(*numbers: int) -> Roster:
-    roster = Roster()
+def roster_of(*numbers: int) -> Membership:
+    roster = Membership()
     for number in numbers:
         roster.register(registration(number), 0.0)
     return roster
 
 
-def hosts(roster: Roster) -> dict[str, list[int]]:
+def hosts(roster: Membership) -> dict[str, list[int]]:
     return {member.name: member.groups for member in roster.in_order() if member.groups}
 
 

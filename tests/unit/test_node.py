@@ -18,12 +18,11 @@ from neuron_node.codec import encode
 from neuron_node.events import Action, End, Interrupted, LinkLost, Log, Received, Send, Subscribe, Tick, Unsubscribe
 from neuron_node.frames import PROTOCOL_VERSION, DataFrame, DataKind, Mode, framed
 from neuron_node.identity import BEGIN_AGAIN, NodeState
-from neuron_node.node import NodeMachine
+from neuron_node.node import Node
 from neuron_node.protocol import (
     LATEST_STEP,
     NOBODY,
     Diverged,
-    Enquire,
     Fetch,
     Grant,
     GroupState,
@@ -32,10 +31,11 @@ from neuron_node.protocol import (
     Placement,
     Probe,
     Ready,
-    Refuse,
     Register,
+    Reject,
     Reply,
     Request,
+    Reregister,
     Stop,
     Stopped,
     Superseded,
@@ -71,8 +71,8 @@ from tests.roles import (
 HOME = node_address(NODE_LIFE)
 
 
-def in_state(state: NodeState) -> NodeMachine:
-    machine = NodeMachine(born())
+def in_state(state: NodeState) -> Node:
+    machine = Node(born())
     machine.start(0.0)
     match state:
         case NodeState.SPARE:
@@ -147,7 +147,7 @@ def test_data_for_others_are_dropped(kind: DataKind) -> None:
 
 def test_a_life_from_registration_to_work() -> None:
     """Registers, is a spare, gets a group, subscribes, proves its links, is ready; every message carries its name."""
-    machine = NodeMachine(born())
+    machine = Node(born())
     start = machine.start(0.0)
     assert Subscribe(HOME) in start
     [register] = messages(start)
@@ -177,7 +177,7 @@ def test_a_life_from_registration_to_work() -> None:
 
 def test_registrations_are_repeated_ever_more_slowly() -> None:
     """Over a minute without an answer: gaps that double up to a bound."""
-    machine = NodeMachine(born())
+    machine = Node(born())
     assert len(messages(machine.start(0.0))) == 1
     times = [now_ms for now_ms in range(50, 60_000, 50) if messages(machine.handle(Tick(), float(now_ms)))]
     gaps = np.diff([0, *times])
@@ -187,7 +187,7 @@ def test_registrations_are_repeated_ever_more_slowly() -> None:
 
 def test_a_spare_and_a_worker_send_heartbeats_at_the_interval_of_the_welcome() -> None:
     """With their state and what they have counted."""
-    machine = NodeMachine(born())
+    machine = Node(born())
     machine.start(0.0)
     welcome(machine, interval_ms=200)
     beats = [message for now_ms in range(0, 1_001, 50) for message in messages(machine.handle(Tick(), float(now_ms)))]
@@ -200,12 +200,12 @@ def test_a_spare_and_a_worker_send_heartbeats_at_the_interval_of_the_welcome() -
 
 def test_a_node_of_a_large_network_looks_at_the_time_less_often() -> None:
     """A thousand programs that wake up four times a second to find that nothing is due keep a machine busy."""
-    machine = NodeMachine(born())
+    machine = Node(born())
     machine.start(0.0)
     assert machine.tick_interval_ms == 250.0
     welcome(machine, interval_ms=1_000)
     assert machine.tick_interval_ms == 250.0
-    machine = NodeMachine(born())
+    machine = Node(born())
     machine.start(0.0)
     welcome(machine, interval_ms=5_000)
     assert machine.tick_interval_ms == 1_250.0
@@ -213,7 +213,7 @@ def test_a_node_of_a_large_network_looks_at_the_time_less_often() -> None:
 
 def test_a_probe_is_sent_again_until_it_comes_back() -> None:
     """And only the latest one proves anything."""
-    machine = NodeMachine(born())
+    machine = Node(born())
     machine.start(0.0)
     first = grant(machine, role_of())
     again = messages(machine.handle(Tick(), 1_000.0))
@@ -235,12 +235,12 @@ def test_a_repeated_grant_asks_whether_the_node_is_ready() -> None:
     assert np.array_equal(fetched(machine, 1).state.weights, weights)
 
 
-def train(machine: NodeMachine, number: int = 1, mode: Mode = Mode.TRAIN) -> Sequence[Action]:
+def train(machine: Node, number: int = 1, mode: Mode = Mode.TRAIN) -> Sequence[Action]:
     machine.handle(Received(input_to(1, matrix((1.0,)), number, mode=mode)), 0.0)
     return machine.handle(Received(error_from(2, matrix((0.5,)), number, stage=1, mode=mode)), 0.0)
 
 
-def fetched(machine: NodeMachine, group: int, step: int = LATEST_STEP) -> GroupState:
+def fetched(machine: Node, group: int, step: int = LATEST_STEP) -> GroupState:
     [message] = messages(heard(machine, HOME, Fetch(header(generation=machine.generation), group, step)))
     assert isinstance(message, GroupState)
     return message
@@ -279,7 +279,13 @@ def test_a_grant_without_groups_makes_a_spare() -> None:
 @pytest.mark.parametrize("address", [group_address(2), stage_address(2)], ids=["group's", "stage's"])
 @pytest.mark.parametrize(
     "message",
-    [Grant(header(generation=9), ()), Stop(header()), Superseded(header()), Refuse(header(), "no"), Enquire(header())],
+    [
+        Grant(header(generation=9), ()),
+        Stop(header()),
+        Superseded(header()),
+        Reject(header(), "no"),
+        Reregister(header()),
+    ],
     ids=lambda message: type(message).__name__,
 )
 def test_control_holds_at_the_nodes_own_address_alone(message: Message, address: bytes) -> None:
@@ -324,7 +330,7 @@ def test_after_a_lost_link_everything_is_subscribed_to_again_and_proved() -> Non
 
 def test_a_spare_that_lost_its_link_registers_again() -> None:
     """Under the same incarnation."""
-    machine = NodeMachine(born())
+    machine = Node(born())
     machine.start(0.0)
     welcome(machine)
     actions = machine.handle(LinkLost(), 5.0)
@@ -336,7 +342,7 @@ def test_a_spare_that_lost_its_link_registers_again() -> None:
 def test_whoever_is_asked_who_it_is_registers() -> None:
     """A coordinator that does not know it is a new one: the groups of the old one are forgotten."""
     machine = working(role_of())
-    actions = heard(machine, HOME, Enquire(header(run=b"another.")))
+    actions = heard(machine, HOME, Reregister(header(run=b"another.")))
     assert [type(message) for message in messages(actions)] == [Register]
     assert state_now(machine) is NodeState.SEEKING and not machine.hosting.groups
 
@@ -360,7 +366,7 @@ def test_a_superseded_life_ends_and_another_is_to_begin() -> None:
 def test_a_refused_node_says_why_and_ends_with_one(state: NodeState) -> None:
     """In its log, at the level of an error."""
     machine = in_state(state)
-    actions = heard(machine, HOME, Refuse(header(generation=0, run=NOBODY), "other arithmetic"))
+    actions = heard(machine, HOME, Reject(header(generation=0, run=NOBODY), "other arithmetic"))
     assert End(1) in actions
     assert any(
         isinstance(action, Log) and action.level == logging.ERROR and "other arithmetic" in action.text
@@ -370,7 +376,7 @@ def test_a_refused_node_says_why_and_ends_with_one(state: NodeState) -> None:
 
 def test_a_refusal_of_another_version_is_understood() -> None:
     """The coordinator speaks another protocol; its refusal can still be read."""
-    machine = NodeMachine(born())
+    machine = Node(born())
     machine.start(0.0)
     frame = HOME + framed(msgpack.packb([PROTOCOL_VERSION + 1, 3, *header(), "speak another version"]))
     assert End(1) in machine.handle(Received(frame), 0.0)
@@ -402,7 +408,7 @@ def test_an_overflow_ends_in_diverged_and_not_in_an_exception() -> None:
 
 def test_control_frames_may_be_joined() -> None:
     """A relay may join what is sent to one address: they are obeyed in order, and a bad one between them is counted."""
-    machine = NodeMachine(born())
+    machine = Node(born())
     machine.start(0.0)
     joined = [
         encode(Welcome(header(), 1_000)),

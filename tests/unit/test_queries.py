@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from coordinator.core.run_plan import Plan
+from coordinator.core.run_plan import RunPlan
 from neuron_node.addresses import COORDINATOR, client_address
 from neuron_node.codec import encode
 from neuron_node.events import Tick
@@ -62,7 +62,7 @@ def fault(actions: list[Any]) -> str:
 Ask = Callable[..., tuple[dict[str, Any], np.ndarray]]
 
 
-def running(plan: Plan, *, finished: bool = False) -> tuple[Simulator, Ask]:
+def running(plan: RunPlan, *, finished: bool = False) -> tuple[Simulator, Ask]:
     """A network in memory in the middle of its training, or after it, and how to ask it."""
     simulator = Simulator(plan, seed=2)
     course = simulator.coordinator.course

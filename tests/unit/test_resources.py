@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from coordinator.capacity.host import Machine, this_machine
+from coordinator.capacity.host import Host, this_machine
 from coordinator.capacity.resources import (
     BESIDES,
     Needs,
@@ -27,7 +27,7 @@ from coordinator.local.relay import DESCRIPTORS_A_NODE
 from coordinator.topology import Topology
 from tests.commands import Terminal
 
-BOUNDLESS = Machine(None, None, None)
+BOUNDLESS = Host(None, None, None)
 LAYERS = [(64, 12, 10), (5, 3), (3, 7, 4, 2), (130, 140, 3)]
 
 
@@ -56,9 +56,9 @@ def test_programs_get_the_open_files_that_were_planned(relayed: bool) -> None:
     needs = needs_of((64, 12, 10), spares=3, relayed=relayed)
     given = most_descriptors(89, relayed=relayed)
     assert given == max(needs.descriptors_broker, needs.descriptors_relay)
-    check_needs(needs, Machine(given, None, None))
+    check_needs(needs, Host(given, None, None))
     with pytest.raises(UserError, match=f"need {given:,} open files, this machine allows {given - 1:,}"):
-        check_needs(needs, Machine(given - 1, None, None))
+        check_needs(needs, Host(given - 1, None, None))
 
 
 def test_a_relay_is_a_program_of_its_own() -> None:
@@ -85,7 +85,7 @@ def test_direct_wiring_needs_outlets_and_connections() -> None:
     assert (direct.threads, direct.deliveries_per_step) == (broker.threads, broker.deliveries_per_step)
     large = (1_000, 100, 10)
     enough = needs_of(large, wiring="direct")
-    few = Machine(enough.descriptors_broker - 1, None, None)
+    few = Host(enough.descriptors_broker - 1, None, None)
     with pytest.raises(UserError, match="open files"):
         check_needs(enough, few)
 
@@ -93,7 +93,7 @@ def test_direct_wiring_needs_outlets_and_connections() -> None:
 @pytest.mark.parametrize("relayed", [False, True])
 def test_a_run_is_held_against_the_machine_as_a_plan_is(relayed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """The check before a run and the check of a plan are one: the same line, with the same suggestion."""
-    machine = Machine(290, None, None)
+    machine = Host(290, None, None)
     monkeypatch.setattr("coordinator.local.launcher.this_machine", lambda: machine)
     needs = needs_of((64, 12, 10), relayed=relayed)
     with pytest.raises(UserError) as planned:
@@ -115,7 +115,7 @@ def test_spares_need_what_a_node_needs() -> None:
     assert with_spares.memory_megabytes > without.memory_megabytes
     assert (with_spares.groups, with_spares.messages_per_step) == (without.groups, without.messages_per_step)
     with pytest.raises(UserError, match="14 nodes need"):
-        check_needs(with_spares, Machine(150, None, None))
+        check_needs(with_spares, Host(150, None, None))
 
 
 @pytest.mark.parametrize("layers", LAYERS)
@@ -170,12 +170,12 @@ def test_a_huge_network_is_planned_without_being_built() -> None:
 @pytest.mark.parametrize(
     ("machine", "what"),
     [
-        (Machine(200, None, None), "86 nodes need 300 open files, this machine allows 200"),
-        (Machine(None, 100, None), "86 nodes need 265 processes and threads, 100 are allowed"),
-        (Machine(None, None, 300.0), "86 nodes need about 72"),
+        (Host(200, None, None), "86 nodes need 300 open files, this machine allows 200"),
+        (Host(None, 100, None), "86 nodes need 265 processes and threads, 100 are allowed"),
+        (Host(None, None, 300.0), "86 nodes need about 72"),
     ],
 )
-def test_what_is_missing_is_said_with_a_group_size_that_would_do(machine: Machine, what: str) -> None:
+def test_what_is_missing_is_said_with_a_group_size_that_would_do(machine: Host, what: str) -> None:
     """One line names the limit, and the smallest group size with which the same network fits."""
     layers = (64, 12, 10)
     with pytest.raises(UserError, match=what) as raised:
@@ -192,14 +192,14 @@ def test_where_nothing_helps_nothing_is_suggested() -> None:
     """A machine that can hold no group size gets no advice that would not help."""
     needs = needs_of((64, 12, 10), 1, 1)
     with pytest.raises(UserError) as raised:
-        check_needs(needs, Machine(None, None, 1.0))
+        check_needs(needs, Host(None, None, 1.0))
     assert "--group-size" not in str(raised.value)
     check_needs(needs, BOUNDLESS)
 
 
 def test_a_size_is_suggested_whose_messages_are_not_too_large() -> None:
     """Whole layers may be too large for a message, and single neurons too many for the machine: what lies between is found."""
-    layers, batch, machine = (60_000, 10), 1_024, Machine(2_000, None, None)
+    layers, batch, machine = (60_000, 10), 1_024, Host(2_000, None, None)
     assert lacks(needs_of(layers, 1, batch), machine) and lacks(needs_of(layers, 60_000, batch), machine)
     between = suggested_group_size(needs_of(layers, 60_000, batch), machine)
     assert between is not None and not lacks(needs_of(layers, between, batch), machine)
@@ -269,7 +269,7 @@ def test_plan_says_when_a_network_does_not_fit(
     capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Exit 2, one line on stderr, and the table all the same."""
-    monkeypatch.setattr("coordinator.cli.plan.this_machine", lambda: Machine(200, None, None))
+    monkeypatch.setattr("coordinator.cli.plan.this_machine", lambda: Host(200, None, None))
     said = Terminal(capfd).type("plan", "--layers", "64,12,10")
     assert said.code == 2 and said.err.count("\n") == 1
     assert said.err.startswith("coordinator: 86 nodes need 300 open files, this machine allows 200: raise")

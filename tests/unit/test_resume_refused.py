@@ -18,7 +18,7 @@ from coordinator.cli.resume import ToResume, run_to_resume
 from coordinator.errors import UserError
 from coordinator.settings import flag_of
 from coordinator.storage.resumption import checked_config, config_to_go_on
-from coordinator.storage.run_folder import RunDirectory, checksum_of
+from coordinator.storage.run_folder import RunFolder, checksum_of
 from neuron_node import __version__
 from tests.commands import Terminal
 
@@ -75,7 +75,7 @@ def edit(folder: Path, old: str, new: str) -> None:
 
 REFUSED: dict[str, tuple[Callable[[Path], object], list[str]]] = {
     "finished, without its model": (
-        lambda folder: RunDirectory(folder).write_json("result", {"test_accuracy": 0.75, "weights_sha256": "abc"}),
+        lambda folder: RunFolder(folder).write_json("result", {"test_accuracy": 0.75, "weights_sha256": "abc"}),
         ["has finished", "0.7500", "model.safetensors: no such file", "can't be restored", "final snapshot"],
     ),
     "another version": (lambda folder: rewrite(folder, version="7.8.9"), ["7.8.9", __version__, "7.8.x"]),
@@ -161,14 +161,14 @@ def test_the_file_has_changed_since(folder: Path, terminal: Terminal) -> None:
 
 def test_a_locked_run(folder: Path, terminal: Terminal) -> None:
     """Held by its coordinator or by a command line: it is said by whom. It can go on afterwards."""
-    holder = RunDirectory(folder)
+    holder = RunFolder(folder)
     with holder.claimed():
         check_refused(folder, terminal, ["--resume", "r"], ["at work", f"process {psutil.Process().pid} on"])
     holder.lock()
     check_refused(folder, terminal, ["--resume", "r"], ["at work", f"process {psutil.Process().pid} on"])
     with pytest.raises(UserError, match="at work"):
-        RunDirectory(folder).lock()
-    with pytest.raises(UserError, match="at work"), RunDirectory(folder).claimed():
+        RunFolder(folder).lock()
+    with pytest.raises(UserError, match="at work"), RunFolder(folder).claimed():
         raise AssertionError
     holder.unlock()
     assert resume(None, None).directory.path == folder
@@ -205,8 +205,8 @@ def test_what_can_go_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_every_key_is_needed(folder: Path, key: str) -> None:
     """A config that lacks one, or has something of another kind there, is not one of ours."""
     good = json.loads((folder / "config.json").read_text())
-    assert checked_config(RunDirectory(folder)) == good
+    assert checked_config(RunFolder(folder)) == good
     for config in ({name: value for name, value in good.items() if name != key}, {**good, key: 1.5}):
         (folder / "config.json").write_text(json.dumps(config))
         with pytest.raises(UserError, match=f"ours: '{key}'"):
-            checked_config(RunDirectory(folder))
+            checked_config(RunFolder(folder))

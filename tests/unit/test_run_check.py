@@ -14,7 +14,7 @@ import pytest
 from coordinator.storage.model_file import load_model
 from coordinator.storage.run_check import AS_WRITTEN, DAMAGED, GOOD, MISSING, UNKNOWN, check_run
 from coordinator.storage.run_facts import details_of
-from coordinator.storage.run_folder import RunDirectory
+from coordinator.storage.run_folder import RunFolder
 from coordinator.storage.run_store import RunStore
 from coordinator.topology import Topology
 from tests.commands import Terminal
@@ -34,12 +34,12 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def run(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunDirectory:
+def run(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
     """A finished run, `runs/r`."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("EXMACHINA_RUNS", raising=False)
     shutil.copytree(original, "runs/r")
-    return RunDirectory(Path("runs/r"))
+    return RunFolder(Path("runs/r"))
 
 
 @pytest.fixture
@@ -47,11 +47,11 @@ def terminal(capfd: pytest.CaptureFixture[str]) -> Terminal:
     return Terminal(capfd)
 
 
-def states(run: RunDirectory) -> dict[str, str]:
+def states(run: RunFolder) -> dict[str, str]:
     return {finding.file: finding.state for finding in check_run(run)}
 
 
-def test_a_run_as_it_was_written(run: RunDirectory, terminal: Terminal) -> None:
+def test_a_run_as_it_was_written(run: RunFolder, terminal: Terminal) -> None:
     """Every file is, and the exit code says so; as a table and as JSON."""
     assert states(run) == dict.fromkeys(CHECKED, AS_WRITTEN)
     said = terminal.type("runs", "--check", "r")
@@ -61,7 +61,7 @@ def test_a_run_as_it_was_written(run: RunDirectory, terminal: Terminal) -> None:
 
 
 @pytest.mark.parametrize("name", CHECKED)
-def test_damage_to_any_file_is_said(run: RunDirectory, terminal: Terminal, name: str) -> None:
+def test_damage_to_any_file_is_said(run: RunFolder, terminal: Terminal, name: str) -> None:
     """Flipped bits, lengths and swapped blocks, drawn from a seed: either the file says the same as before, or it is damaged,
     in one line. Lost, it is missing.
     """
@@ -90,7 +90,7 @@ def test_damage_to_any_file_is_said(run: RunDirectory, terminal: Terminal, name:
     assert terminal.type("runs", "--check", "r").code == (0 if name in CHECKED[9:10] else 1)
 
 
-def test_foreign_files_are_named(run: RunDirectory) -> None:
+def test_foreign_files_are_named(run: RunFolder) -> None:
     """They are no part of the run; what a killed program left half written is no damage."""
     (run.path / "notes.txt").write_text("mine")
     (run.path / ".result.json.new").write_text("{")
@@ -125,7 +125,7 @@ PLACES = (*CHECKED, "lock", "launcher.lock", "endpoints.json", "logs/coordinator
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("name", PLACES)
-def test_unusual_files_are_not_waited_for(run: RunDirectory, terminal: Terminal, kind: str, name: str) -> None:
+def test_unusual_files_are_not_waited_for(run: RunFolder, terminal: Terminal, kind: str, name: str) -> None:
     """No command hangs, none ends in a traceback, and the run can be removed."""
     make(run.path / name, kind)
     Path("rows.csv").write_text("0,1\n")
@@ -142,7 +142,7 @@ def test_unusual_files_are_not_waited_for(run: RunDirectory, terminal: Terminal,
     assert list(Path("runs").iterdir()) == []
 
 
-def test_an_edited_result_is_not_shown_as_genuine(run: RunDirectory, terminal: Terminal) -> None:
+def test_an_edited_result_is_not_shown_as_genuine(run: RunFolder, terminal: Terminal) -> None:
     """Its figures are not shown, the run is called damaged, and `--check` says which file."""
     path = run.path / "result.json"
     path.write_text(path.read_text().replace('"test_accuracy": 0.', '"test_accuracy": 1.'))
@@ -154,7 +154,7 @@ def test_an_edited_result_is_not_shown_as_genuine(run: RunDirectory, terminal: T
 
 @pytest.mark.parametrize("damage", ["lost", "flipped", "of another run"])
 def test_the_model_of_a_finished_run_is_restored(
-    run: RunDirectory, terminal: Terminal, tmp_path: Path, damage: str
+    run: RunFolder, terminal: Terminal, tmp_path: Path, damage: str
 ) -> None:
     """From the final snapshot, bit for bit, without any process; of one that is as it was written this is refused."""
     good = run.model.read_bytes()
@@ -183,7 +183,7 @@ def test_the_model_of_a_finished_run_is_restored(
     assert load_model(run.model).parameters.sha256() == digest and states(run) == dict.fromkeys(CHECKED, AS_WRITTEN)
 
 
-def test_a_model_that_cannot_be_restored(run: RunDirectory, terminal: Terminal) -> None:
+def test_a_model_that_cannot_be_restored(run: RunFolder, terminal: Terminal) -> None:
     """One line: the run has finished, its model is lost, and so is the final snapshot."""
     run.model.unlink()
     (run.path / LAST).write_bytes(b"damaged")
@@ -195,12 +195,12 @@ def test_a_model_that_cannot_be_restored(run: RunDirectory, terminal: Terminal) 
 TOPOLOGY = Topology((2, 3, 1), 1)
 
 
-def store_of(run: RunDirectory) -> RunStore:
+def store_of(run: RunFolder) -> RunStore:
     return RunStore(run.path, run.identity(run.config()))
 
 
 @pytest.mark.parametrize("damaged", [1, 2])
-def test_damaged_snapshots_are_reported(run: RunDirectory, damaged: int) -> None:
+def test_damaged_snapshots_are_reported(run: RunFolder, damaged: int) -> None:
     """Of one, and of both: with what is used in its place."""
     for path in sorted((run.path / "snapshots").iterdir(), reverse=True)[:damaged]:
         path.write_bytes(b"damaged")
@@ -212,7 +212,7 @@ def test_damaged_snapshots_are_reported(run: RunDirectory, damaged: int) -> None
 
 
 @pytest.mark.parametrize("damage", ["lost", "edited", "cut"])
-def test_damaged_metrics_are_reported_and_never_taken_for_genuine(run: RunDirectory, damage: str) -> None:
+def test_damaged_metrics_are_reported_and_never_taken_for_genuine(run: RunFolder, damage: str) -> None:
     """The run continues with new rows; the damaged file is kept under another name."""
     path = run.path / "metrics.csv"
     content = path.read_bytes()

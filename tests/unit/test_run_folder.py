@@ -13,12 +13,12 @@ from coordinator.data.prepared import PreparedData
 from coordinator.defaults import NetworkSettings
 from coordinator.errors import UserError
 from coordinator.storage.disk import write_whole
-from coordinator.storage.run_folder import RunDirectory
+from coordinator.storage.run_folder import RunFolder
 from tests.networks import settings_of, xor_data
 
 
-def prepared(base: Path, name: str | None = None) -> RunDirectory:
-    directory = RunDirectory.create(base, name, "xor")
+def prepared(base: Path, name: str | None = None) -> RunFolder:
+    directory = RunFolder.create(base, name, "xor")
     directory.prepare({"seed": 7}, settings_of((2, 3, 1)), xor_data())
     return directory
 
@@ -26,7 +26,7 @@ def prepared(base: Path, name: str | None = None) -> RunDirectory:
 def test_what_was_prepared_is_read_back(tmp_path: Path) -> None:
     """Settings, network and data, in a folder that is made with its parents."""
     directory = prepared(tmp_path / "a" / "b", "first")
-    again = RunDirectory.existing(tmp_path / "a" / "b", "first")
+    again = RunFolder.existing(tmp_path / "a" / "b", "first")
     config = again.config()
     assert config["seed"] == 7 and NetworkSettings.from_json(config["network"]) == settings_of((2, 3, 1))
     data = PreparedData.load(again.data)
@@ -36,7 +36,7 @@ def test_what_was_prepared_is_read_back(tmp_path: Path) -> None:
 
 def test_runs_without_a_name_never_share_a_folder(tmp_path: Path) -> None:
     """Ten in the same second."""
-    paths = {RunDirectory.create(tmp_path, None, "xor").path for _ in range(10)}
+    paths = {RunFolder.create(tmp_path, None, "xor").path for _ in range(10)}
     assert len(paths) == 10 and all("xor" in path.name for path in paths)
 
 
@@ -45,7 +45,7 @@ def test_a_name_is_used_once(tmp_path: Path) -> None:
     directory = prepared(tmp_path, "mine")
     before = directory.config()
     with pytest.raises(UserError, match="exists already"):
-        RunDirectory.create(tmp_path, "mine", "xor")
+        RunFolder.create(tmp_path, "mine", "xor")
     assert directory.config() == before
 
 
@@ -54,28 +54,28 @@ def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     for base in (tmp_path / "file", tmp_path / "file" / "runs"):
         with pytest.raises(UserError, match="--runs") as caught:
-            RunDirectory.create(base, None, "xor")
+            RunFolder.create(base, None, "xor")
         assert str(base) in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_a_run_that_is_not_there_is_one_line_with_those_that_are(tmp_path: Path) -> None:
     """Or says that there is none."""
     with pytest.raises(UserError, match="there is none"):
-        RunDirectory.existing(tmp_path / "nothing", "x")
+        RunFolder.existing(tmp_path / "nothing", "x")
     prepared(tmp_path, "one")
     with pytest.raises(UserError, match="one"):
-        RunDirectory.existing(tmp_path, "two")
+        RunFolder.existing(tmp_path, "two")
 
 
 def test_the_latest_run_is_the_one_begun_last(tmp_path: Path) -> None:
     """A folder without a config is no run."""
-    assert RunDirectory.latest(tmp_path) is None
+    assert RunFolder.latest(tmp_path) is None
     for second, name in enumerate(("b", "a", "c")):
         directory = prepared(tmp_path, name)
         os.utime(directory.path / "config.json", (1_000 + second, 1_000 + second))
     os.utime(tmp_path / "a" / "config.json", (5_000, 5_000))
     (tmp_path / "z").mkdir()
-    latest = RunDirectory.latest(tmp_path)
+    latest = RunFolder.latest(tmp_path)
     assert latest is not None and latest.path.name == "a"
 
 
@@ -123,7 +123,7 @@ def test_who_looks_keeps_nobody_out(tmp_path: Path) -> None:
     enough = threading.Event()
 
     def look() -> None:
-        other = RunDirectory(directory.path)
+        other = RunFolder(directory.path)
         while not enough.is_set():
             other.holder()
 
@@ -140,12 +140,12 @@ def test_who_looks_keeps_nobody_out(tmp_path: Path) -> None:
             thread.join()
     assert directory.holder() is None
     directory.lock()
-    assert f"process {os.getpid()} on" in str(RunDirectory(directory.path).holder())
-    for attempt in (RunDirectory(directory.path).lock, RunDirectory(directory.path).check_free):
+    assert f"process {os.getpid()} on" in str(RunFolder(directory.path).holder())
+    for attempt in (RunFolder(directory.path).lock, RunFolder(directory.path).check_free):
         with pytest.raises(UserError, match=f"at work in .*mine .process {os.getpid()} on"):
             attempt()
     directory.unlock()
-    RunDirectory(directory.path).check_free()
+    RunFolder(directory.path).check_free()
 
 
 def test_runs_of_one_name_are_found_by_their_numbers(tmp_path: Path) -> None:
@@ -153,5 +153,5 @@ def test_runs_of_one_name_are_found_by_their_numbers(tmp_path: Path) -> None:
     for name in ("a", "a-2", "a-10", "a-b", "a-2-3", "b"):
         prepared(tmp_path, name)
     (tmp_path / "a-11").mkdir()
-    assert [directory.path.name for directory in RunDirectory.numbered(tmp_path, "a")] == ["a-10", "a-2", "a"]
-    assert RunDirectory.numbered(tmp_path / "nothing", "a") == []
+    assert [directory.path.name for directory in RunFolder.numbered(tmp_path, "a")] == ["a-10", "a-2", "a"]
+    assert RunFolder.numbered(tmp_path / "nothing", "a") == []

@@ -12,7 +12,7 @@ import pytest
 from coordinator.cli.job import Job
 from coordinator.errors import UserError
 from coordinator.storage.run_facts import facts_of, size_of
-from coordinator.storage.run_folder import RunDirectory
+from coordinator.storage.run_folder import RunFolder
 from coordinator.storage.run_log import EventLog, events_of
 from coordinator.storage.snapshots import encode_snapshot
 from tests.commands import Terminal
@@ -26,7 +26,7 @@ def terminal(capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pyt
     return Terminal(capfd)
 
 
-def made(name: str, **result: Any) -> RunDirectory:
+def made(name: str, **result: Any) -> RunFolder:
     """A run on xor; with figures if it has finished."""
     directory = Job.from_flags({"dataset": "xor", "name": name, "epochs": 7}, None).create_run(Path("runs"))
     if result:
@@ -149,9 +149,9 @@ def test_a_start_that_was_killed_does_not_block_the_name(terminal: Terminal, lef
             (folder / name).write_bytes(b"half")
     made("r")
     assert (folder / "config.json").is_file() and not (folder / ".config.json.new").exists()
-    being_made = RunDirectory.create(Path("runs"), "other", "xor")
+    being_made = RunFolder.create(Path("runs"), "other", "xor")
     with pytest.raises(UserError, match="other"):
-        RunDirectory.create(Path("runs"), "other", "xor")
+        RunFolder.create(Path("runs"), "other", "xor")
     assert being_made.logs.is_dir()
 
 

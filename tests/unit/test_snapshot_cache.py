@@ -6,9 +6,20 @@ from neuron_node.addresses import node_address
 from neuron_node.events import Received
 from neuron_node.frames import Mode
 from neuron_node.identity import NodeState
-from neuron_node.node import NodeMachine
-from neuron_node.protocol import Grant, GroupState, Lacking, Placement, Query, Ready, Stage, State, Waiting, state_of
-from neuron_node.snapshot_cache import Copies, digest_of
+from neuron_node.node import Node
+from neuron_node.protocol import (
+    Grant,
+    GroupState,
+    NodeStatus,
+    NodeStatusRequest,
+    Placement,
+    Ready,
+    SnapshotMissing,
+    Stage,
+    State,
+    state_of,
+)
+from neuron_node.snapshot_cache import SnapshotCache, digest_of
 from tests.roles import (
     NODE_LIFE,
     error_from,
@@ -25,14 +36,14 @@ from tests.roles import (
 WEIGHT_2 = state_of(matrix((0.0,)), matrix((2.0,)))
 
 
-def step(machine: NodeMachine, number: int, mode: Mode = Mode.TRAIN) -> list[object]:
+def step(machine: Node, number: int, mode: Mode = Mode.TRAIN) -> list[object]:
     """One training step of the input group; what it sends."""
     sent = messages(machine.handle(Received(input_to(1, matrix((1.0,)), number, mode=mode)), 0.0))
     sent += messages(machine.handle(Received(error_from(2, matrix((0.5,)), number, stage=1, mode=mode)), 0.0))
     return list(sent)
 
 
-def offer(machine: NodeMachine, state: State, at_step: int, generation: int) -> list[object]:
+def offer(machine: Node, state: State, at_step: int, generation: int) -> list[object]:
     """A grant that names a state by its digest."""
     place = Placement(input_role(), at_step, None, digest_of(state))
     return list(messages(heard(machine, node_address(NODE_LIFE), Grant(header(generation=generation), (place,)))))
@@ -59,7 +70,7 @@ def test_who_lacks_a_copy_says_so_and_stays_what_it_was() -> None:
     other = state_of(told.state.bias, told.state.weights + 1e-16 * told.state.weights + 1e-9)
     for state, at_step in ((told.state, 7), (other, 1)):
         [lacking] = offer(machine, state, at_step, generation=2)
-        assert isinstance(lacking, Lacking) and lacking.groups == (1,) and lacking.header.generation == 2
+        assert isinstance(lacking, SnapshotMissing) and lacking.groups == (1,) and lacking.header.generation == 2
         assert machine.generation == 1 and machine.state is NodeState.WORKING
     place = Placement(input_role(), 1, other)
     assert [
@@ -73,11 +84,13 @@ def test_copies_outlive_a_registration_but_not_another_run() -> None:
     [told] = [message for message in step(machine, 1, Mode.TRAIN_AND_COPY) if isinstance(message, GroupState)]
     machine._seek()
     welcome(machine)
-    assert not [message for message in offer(machine, told.state, 1, generation=5) if isinstance(message, Lacking)]
+    assert not [
+        message for message in offer(machine, told.state, 1, generation=5) if isinstance(message, SnapshotMissing)
+    ]
     place = Placement(input_role(), 1, None, digest_of(told.state))
     grant = Grant(header(generation=1, run=b"another."), (place,))
     [lacking] = messages(heard(machine, node_address(NODE_LIFE), grant))
-    assert isinstance(lacking, Lacking)
+    assert isinstance(lacking, SnapshotMissing)
 
 
 def test_a_group_that_was_let_go_comes_back_in_another_generation_only() -> None:
@@ -92,7 +105,7 @@ def test_a_group_that_was_let_go_comes_back_in_another_generation_only() -> None
 
 def test_the_last_two_copies_are_kept_and_later_ones_go_with_a_rollback() -> None:
     """By the step after which they were taken."""
-    copies = Copies()
+    copies = SnapshotCache()
     for at_step in (10, 20, 30):
         copies.keep(1, at_step, state_of(matrix((float(at_step),)), matrix((0.0,))))
     assert copies.of(1, 10) is None and copies.of(1, 20) is not None and copies.of(2, 20) is None
@@ -105,9 +118,9 @@ def test_the_last_two_copies_are_kept_and_later_ones_go_with_a_rollback() -> Non
 def test_a_question_is_answered_with_whom_each_group_waits_for() -> None:
     """In a pass that has not come, in one that waits for errors, and in one that is over."""
 
-    def answer(number: int) -> Waiting:
-        [told] = messages(heard(machine, node_address(NODE_LIFE), Query(header(number))))
-        assert isinstance(told, Waiting) and told.state == "working"
+    def answer(number: int) -> NodeStatus:
+        [told] = messages(heard(machine, node_address(NODE_LIFE), NodeStatusRequest(header(number))))
+        assert isinstance(told, NodeStatus) and told.state == "working"
         return told
 
     machine = working(input_role())

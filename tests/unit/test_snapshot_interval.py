@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from coordinator.core.snapshot_interval import FIRST_STEPS, GROWTH_AT_MOST, LEAST_STEPS, SHARE_AT_MOST, Pace
+from coordinator.core.snapshot_interval import FIRST_STEPS, GROWTH_AT_MOST, LEAST_STEPS, SHARE_AT_MOST, SnapshotInterval
 
 
-def go_on(pace: Pace, snapshots: int, usual_ms: float, cost_ms: float) -> None:
+def go_on(pace: SnapshotInterval, snapshots: int, usual_ms: float, cost_ms: float) -> None:
     """Snapshots at the chosen interval, each of which slows two steps."""
     for _ in range(snapshots):
         for _ in range(pace.interval_steps):
@@ -20,7 +20,7 @@ def go_on(pace: Pace, snapshots: int, usual_ms: float, cost_ms: float) -> None:
 @pytest.mark.parametrize(("usual_ms", "cost_ms"), [(25.0, 8.0), (1.0, 2.0), (500.0, 90.0)])
 def test_the_cost_stays_below_its_share(usual_ms: float, cost_ms: float) -> None:
     """Once the cost is known the interval is the shortest that keeps it so."""
-    pace = Pace(None)
+    pace = SnapshotInterval(None)
     go_on(pace, 12, usual_ms, cost_ms)
     assert cost_ms / (pace.interval_steps * usual_ms) <= SHARE_AT_MOST
     assert cost_ms / ((pace.interval_steps - 1) * usual_ms) > SHARE_AT_MOST
@@ -28,7 +28,7 @@ def test_the_cost_stays_below_its_share(usual_ms: float, cost_ms: float) -> None
 
 def test_what_costs_nothing_is_done_often() -> None:
     """But not at every step."""
-    pace = Pace(None)
+    pace = SnapshotInterval(None)
     assert pace.interval_steps == FIRST_STEPS
     go_on(pace, 3, 10.0, 0.0)
     assert pace.interval_steps == LEAST_STEPS
@@ -36,7 +36,7 @@ def test_what_costs_nothing_is_done_often() -> None:
 
 def test_one_hiccup_does_not_keep_snapshots_away() -> None:
     """A cost a hundred times the usual doubles the interval at most, and is outvoted by the next ones."""
-    pace = Pace(None)
+    pace = SnapshotInterval(None)
     go_on(pace, 1, 10.0, 1_000.0)
     assert pace.interval_steps == GROWTH_AT_MOST * FIRST_STEPS
     go_on(pace, 4, 10.0, 2.0)
@@ -45,14 +45,14 @@ def test_one_hiccup_does_not_keep_snapshots_away() -> None:
 
 def test_a_set_interval_is_kept() -> None:
     """Whatever it costs."""
-    pace = Pace(7)
+    pace = SnapshotInterval(7)
     go_on(pace, 3, 10.0, 500.0)
     assert pace.interval_steps == 7
 
 
 def test_noise_is_not_taken_for_cost() -> None:
     """Snapshots that cost nothing stay frequent on a machine whose steps take now longer, now shorter."""
-    pace = Pace(None)
+    pace = SnapshotInterval(None)
     for number in range(40):
         for _ in range(pace.interval_steps):
             pace.step_done(20.0, slowed=False)

@@ -6,9 +6,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordinator.core.inflight import UnderWay, first_patience_ms
-from coordinator.core.passes import Flight
-from coordinator.core.steps import Sent, Steps
+from coordinator.core.inflight import InFlight, first_patience_ms
+from coordinator.core.passes import InFlightPass
+from coordinator.core.steps import SentStep, Steps
 from coordinator.topology import Topology
 from neuron_node.events import Send
 from neuron_node.frames import DataFrame, Mode
@@ -18,9 +18,9 @@ from tests.roles import COORDINATOR_LIFE, RUN, input_error_from, output_from, se
 ROW = np.zeros((1, 1))
 
 
-def flight(number: int, part: int = 0, parts: int = 1) -> Flight:
+def flight(number: int, part: int = 0, parts: int = 1) -> InFlightPass:
     """One that is done."""
-    return Flight(number, Mode.TRAIN, ROW, ROW, 0.0, 0.0, part=part, parts=parts)
+    return InFlightPass(number, Mode.TRAIN, ROW, ROW, 0.0, 0.0, part=part, parts=parts)
 
 
 @given(st.permutations([(step, part) for step in (1, 2) for part in (0, 1, 2)]))
@@ -28,7 +28,7 @@ def test_steps_are_over_in_their_order(order: list[tuple[int, int]]) -> None:
     """Whichever part of which step is done first, with its parts in order."""
     steps = Steps(0)
     for step in (1, 2):
-        steps.send(Sent(step, 3 * step, 3, slowed=False), followed=step == 1)
+        steps.send(SentStep(step, 3 * step, 3, slowed=False), followed=step == 1)
     over = []
     for step, part in order:
         over += [
@@ -37,10 +37,10 @@ def test_steps_are_over_in_their_order(order: list[tuple[int, int]]) -> None:
     assert over == [(1, [0, 1, 2]), (2, [0, 1, 2])]
 
 
-def under_way(sends: list[Send]) -> UnderWay:
+def under_way(sends: list[Send]) -> InFlight:
     """Of a network of an input and an output, in generation 1."""
     topology = Topology((1, 1), 1)
-    return UnderWay(topology, lambda number: Header(RUN, 1, number, COORDINATOR_LIFE), sends.extend)
+    return InFlight(topology, lambda number: Header(RUN, 1, number, COORDINATOR_LIFE), sends.extend)
 
 
 def test_a_step_that_waits_for_its_turn_is_not_late() -> None:

@@ -27,7 +27,7 @@ from neuron_node.frames import (
     parse,
     window_of,
 )
-from neuron_node.protocol import Placement, Query, Waiting, Waits
+from neuron_node.protocol import NodeStatus, NodeStatusRequest, Placement, Waits
 from tests.every_kind import control_of_every_kind, data_of_every_kind
 from tests.made_messages import rechecked
 from tests.roles import NODE_LIFE, data, header, matrix, role_of
@@ -92,7 +92,7 @@ def malformed() -> dict[str, bytes]:
 
 def malformed_control() -> dict[str, bytes]:
     """The same for control."""
-    frame = encode(Query(header(1)))
+    frame = encode(NodeStatusRequest(header(1)))
     body = msgpack.unpackb(frame[LENGTH_BYTES:])
 
     def packed(*fields: Any) -> bytes:
@@ -125,12 +125,12 @@ def joined() -> list[tuple[bytes, list[bytes]]]:
     """Messages of several frames."""
     first, second = data(DataKind.ERROR, 2, 5, matrix((0.5,)), 7), data(DataKind.ERROR, 2, 6, matrix((0.25, 1.0)), 7)
     later = data(DataKind.AXON, 2, 1, matrix((1.0, 2.0), (3.0, 4.0)), 8, low=7, high=8)
-    waiting = Waiting(header(7, incarnation=NODE_LIFE), "working", (Waits(2, 1, (1,)),))
+    waiting = NodeStatus(header(7, incarnation=NODE_LIFE), "working", (Waits(2, 1, (1,)),))
     return [
         (group_address(2), [data(DataKind.SIGNAL, 2, 1, matrix((0.5,)), 7).encode()]),
         (stage_address(2), [frame.encode() for frame in (first, second, later)]),
         (COORDINATOR, [encode(waiting)] * 2),
-        (node_address(NODE_LIFE), [encode(Query(header(7)))]),
+        (node_address(NODE_LIFE), [encode(NodeStatusRequest(header(7)))]),
     ]
 
 
