@@ -17,6 +17,9 @@ DATASET ?= digits
 ARGUMENTS ?=
 PYTEST_ARGUMENTS ?=
 SELECTION := -m "not slow"
+# Most tests wait for programs, so two workers take half the time.
+WORKERS ?= 2
+PYTEST := -m pytest --numprocesses $(WORKERS) --dist loadgroup --durations=20
 FIGURES ?=
 SEEDS ?= 1000
 SEED ?=
@@ -47,7 +50,7 @@ test: .venv/test.stamp
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/python -m tests.docs.prose
-	$(BIN)/pytest --durations=20 $(SELECTION) $(PYTEST_ARGUMENTS)
+	$(BIN)/python $(PYTEST) $(SELECTION) $(PYTEST_ARGUMENTS)
 
 test-all: SELECTION :=
 test-all: test

@@ -7,11 +7,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from tests.processes.programs import await_that
+
 CHECKOUT = Path(__file__).resolve().parents[2]
-CONFTEST = "from tests.conftest import pytest_sessionstart\n"
+CONFTEST = "from tests.conftest import pytest_sessionfinish, pytest_sessionstart\n"
 
 
-def start_pytest(folder: Path, test: str, *, ignore_interrupts: bool = False) -> subprocess.Popen[str]:
+def start_pytest(folder: Path, test: str, *options: str, ignore_interrupts: bool = False) -> subprocess.Popen[str]:
     """Start pytest on one file, with this project's way of taking signals."""
     (folder / "conftest.py").write_text(CONFTEST, encoding="utf-8")
     (folder / "test_made.py").write_text(test, encoding="utf-8")
@@ -21,7 +25,19 @@ def start_pytest(folder: Path, test: str, *, ignore_interrupts: bool = False) ->
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         return subprocess.Popen(
-            [sys.executable, "-m", "pytest", "-q", "-s", "-p", "no:cacheprovider", "--rootdir", folder, folder],
+            [
+                sys.executable,
+                "-m",
+                "pytest",
+                "-q",
+                "-s",
+                "-p",
+                "no:cacheprovider",
+                *options,
+                "--rootdir",
+                folder,
+                folder,
+            ],
             cwd=folder,
             env={"PYTHONPATH": str(CHECKOUT)},
             stdin=subprocess.PIPE,
@@ -60,6 +76,40 @@ def test_waits(stack):
         process.wait()
     assert process.returncode == 2
     assert (tmp_path / "taken-down").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_signal_to_pytest_with_workers_runs_the_end_of_their_fixtures(tmp_path: Path, number: signal.Signals) -> None:
+    """It is passed on to both workers, and pytest waits for them. A second signal changes nothing."""
+    process = start_pytest(
+        tmp_path,
+        """
+import os, pathlib, signal
+import pytest
+
+@pytest.fixture(scope="session")
+def stack(worker_id):
+    yield
+    os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(os.getppid(), signal.SIGTERM)
+    pathlib.Path("taken-down-" + worker_id).touch()
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_waits(stack, number):
+    pathlib.Path(f"waits-{number}").touch()
+    signal.pause()
+""",
+        "--numprocesses",
+        "2",
+    )
+    with process:
+        await_that(lambda: len(list(tmp_path.glob("waits-*"))) == 2, "two tests that wait")
+        process.send_signal(number)
+        assert process.stdout
+        said = process.stdout.read()
+        process.wait()
+    assert process.returncode == 2, said
+    assert sorted(path.name for path in tmp_path.glob("taken-down-*")) == ["taken-down-gw0", "taken-down-gw1"]
 
 
 def test_ignored_sigint_is_not_inherited_by_programs_of_the_tests(tmp_path: Path) -> None:
