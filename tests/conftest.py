@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Iterator
 
 import pytest
@@ -57,11 +57,11 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Show how long the tests of each folder took in all."""
-    seconds: Counter[str] = Counter()
+    seconds: defaultdict[str, float] = defaultdict(float)
     for reports in terminalreporter.stats.values():
         for report in reports:
             if isinstance(report, pytest.TestReport):
                 seconds["/".join(report.nodeid.split("/")[:2])] += report.duration
     terminalreporter.section("seconds by folder")
-    for folder, sum_of_tests in seconds.most_common():
+    for folder, sum_of_tests in sorted(seconds.items(), key=lambda item: -item[1]):
         terminalreporter.write_line(f"{sum_of_tests:7.1f} s  {folder}")

@@ -70,6 +70,9 @@ three processes instead of 86, with the same losses; a run that a person needs t
 SESSIONS = [path for path in TYPED if any(command.text not in ELSEWHERE for command in commands_of(path))]
 """The documents with commands that are typed here."""
 
+TAKE_LONG = {"tutorial", "chaos", "watch"}
+"""Documents of which only `make test-all` types the commands."""
+
 LINK = re.compile(r"\]\((?!https?://)(?P<path>[^)#\s]*)(#(?P<part>[^)\s]+))?\)")
 PRODUCT = re.compile(r"(?P<a>\d+\.\d+) × (?P<b>\d+(\.\d+)?)\s=\s(?P<c>\d+(\.\d+)?)")
 CODE = re.compile(r"`(?P<code>coordinator [^`]+)`")
@@ -96,7 +99,10 @@ def keys_of(text: str) -> list[str]:
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("document", SESSIONS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "document",
+    [pytest.param(path, marks=[pytest.mark.slow] * (path.stem in TAKE_LONG), id=path.stem) for path in SESSIONS],
+)
 def test_every_command_does_what_is_shown(document: Path, tmp_path: Path) -> None:
     """Typed in order, each command ends with the right exit code and prints what the document shows, digit by digit."""
     folder = tmp_path.resolve() / "home"
@@ -123,6 +129,7 @@ def _standing_in(command: Command) -> Command:
 def test_nothing_is_skipped_in_silence() -> None:
     """What is not typed is in one of the documents, and names a test (or a rule of the Makefile) that exists."""
     told = {command.text for document in TYPED for command in commands_of(document)}
+    assert {path.stem for path in SESSIONS} >= TAKE_LONG
     assert (ELSEWHERE.keys() | STANDS_FOR.keys()) <= told
     for place in ELSEWHERE.values():
         path, _, name = place.partition("::")

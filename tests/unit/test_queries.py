@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -28,9 +29,18 @@ from tests.coordinators import (
     tell,
     wired,
 )
-from tests.networks import made_data, parameters, plan_of, seed_settings, settings_of, xor_data
+from tests.networks import (
+    made_data,
+    parameters,
+    plan_of,
+    seed_settings,
+    settings_of,
+    trained,
+    weights_sha256,
+    xor_data,
+)
 from tests.roles import frames_of, matrix, messages, sent
-from tests.simulator import Simulator
+from tests.simulation.scenario import Scenario
 
 PLAN = plan_of(settings_of((2, 1)), xor_data())
 CLIENT = b"a client"
@@ -62,27 +72,26 @@ def fault(actions: list[Any]) -> str:
 Ask = Callable[..., tuple[dict[str, Any], np.ndarray]]
 
 
-def running(plan: RunPlan, *, finished: bool = False) -> tuple[Simulator, Ask]:
-    """A network in memory in the middle of its training, or after it, and how to ask it."""
-    simulator = Simulator(plan, seed=2)
-    course = simulator.coordinator.course
-    simulator.run(lambda: course.steps_done >= 3 and (course.done or not finished))
+def running(plan: RunPlan, *, finished: bool = False) -> tuple[Scenario, Ask]:
+    """A simulated network in the middle of its training, or after it, and how to ask it."""
+    scenario = Scenario(plan, seed=2)
+    scenario.run(lambda: scenario.steps_done >= 3 and (scenario.trainer.done or not finished))
 
     def ask(command: str, rows: Any = None, **arguments: Any) -> tuple[dict[str, Any], np.ndarray]:
         client = len(replies).to_bytes(8, "big")
         heard: list[bytes] = []
         replies.append(heard)
-        simulator.hear(client_address(client), heard.append)
+        scenario.hear(client_address(client), heard.append)
         given = np.empty((0, 0)) if rows is None else rows
         message = Request(Header(NOBODY, 0, 0, client), client, command, json.dumps(arguments), given)
-        simulator.send(COORDINATOR + encode(message))
-        simulator.run(lambda: bool(heard))
+        scenario.inject(COORDINATOR + encode(message))
+        scenario.run(lambda: bool(heard))
         [reply] = [frame for message in heard for frame in frames_of(message)]
         assert isinstance(reply, Reply) and reply.good == ("error" not in json.loads(reply.result))
         return json.loads(reply.result), reply.rows
 
     replies: list[list[bytes]] = []
-    return simulator, ask
+    return scenario, ask
 
 
 def test_an_unknown_command_is_answered_with_those_that_are_known() -> None:
@@ -167,14 +176,14 @@ def test_status_is_known_in_every_state() -> None:
 def test_status_of_a_finished_network_counts_later_recoveries() -> None:
     """Two nodes are lost after the training: the figures of the training stay, the counts go on."""
     plan = plan_of(settings_of((2, 1), epochs=50), xor_data(), stop_when_finished=False)
-    simulator, ask = running(plan, finished=True)
-    simulator.run(lambda: simulator.coordinator.finished is not None)
+    scenario, ask = running(plan, finished=True)
+    scenario.run(lambda: scenario.machine.finished is not None)
     before, _ = ask("status")
     for generation in (2, 3):
-        simulator.replace("node-1")
-        simulator.run(
+        scenario.replace("node-1")
+        scenario.run(
             lambda wanted=generation: (  # type: ignore[misc]
-                simulator.coordinator.outbox.generation == wanted and simulator.coordinator.state.value == "idle"
+                scenario.machine.outbox.generation == wanted and scenario.machine.state.value == "idle"
             )
         )
     after, _ = ask("status")
@@ -204,9 +213,9 @@ def test_neurons_are_listed_with_who_hosts_them() -> None:
 def test_a_neuron_tells_all_of_itself(group_size: int) -> None:
     """Every synapse on both sides with its weight, bias, activity and error, as its own and its senders' groups have them."""
     plan = plan_of(settings_of((3, 4, 3)), group_size=group_size, stop_when_finished=False)
-    simulator, ask = running(plan, finished=True)
+    scenario, ask = running(plan, finished=True)
     facts, _ = ask("neuron", neuron="hidden.2")
-    whole = parameters(simulator.coordinator)
+    whole = parameters(scenario.machine)
     assert (facts["neuron"], facts["layer"], facts["activation"], facts["step"]) == ("hidden.2", 1, "logistic", 12)
     assert facts["bias"] == whole.biases[1][2]
     assert [(synapse["neuron"], synapse["weight"]) for synapse in facts["dendrites"]] == [
@@ -259,19 +268,13 @@ def test_any_number_of_rows_comes_back_in_order(rows: int) -> None:
 def test_questions_do_not_change_what_is_learned() -> None:
     """A run that is asked all the time ends with the weights of one that is left alone."""
     plan = plan_of(seed_settings((2, 3, 1), epochs=2))
-    alone = Simulator(plan, seed=1)
-    alone.run()
-    simulator, ask = running(plan)
-    while (
-        simulator.coordinator.finished is None
-        and simulator.coordinator.course.training.progress.step < plan.schedule().steps - 2
-    ):
+    scenario, ask = running(plan)
+    while scenario.code is None and scenario.trainer.training.progress.step < plan.schedule().steps - 2:
         ask("status")
         ask("neuron", neuron="hidden.1")
         ask("forward", rows=np.ones((3, 2)))
         ask("held_out")
-    simulator.run()
-    assert simulator.sha256() == alone.sha256()
+    scenario.finish()
 
 
 def test_a_stop_is_answered_before_it_is_done() -> None:
@@ -294,14 +297,14 @@ def test_rows_that_overflow_are_refused_and_end_nothing(finished: bool) -> None:
     """Whoever sent them is told which neuron could not bear them; the run goes on, with the same weights in the end."""
     settings = settings_of((8, 1), epochs=60, output_activation="identity", learning_rate=0.005)
     plan = plan_of(settings, made_data(4, 8, 1), stop_when_finished=False)
-    simulator, ask = running(plan, finished=finished)
+    scenario, ask = running(plan, finished=finished)
     # Whatever the signs of the weights are, in one of these rows all signals have the same one.
     answer, _ = ask("forward", np.array([*itertools.product((-1.79e308, 1.79e308), repeat=8)]))
     assert "output.0 were no longer finite" in answer["error"]
     good, rows = ask("forward", np.zeros((1, 8)))
     assert good == {} and rows.shape == (1, 1)
-    simulator.run(lambda: simulator.coordinator.finished is not None)
-    undisturbed, _ = running(plan, finished=True)
-    undisturbed.run(lambda: undisturbed.coordinator.finished is not None)
-    assert simulator.coordinator.finished and undisturbed.coordinator.finished
-    assert simulator.coordinator.finished["weights_sha256"] == undisturbed.coordinator.finished["weights_sha256"]
+    scenario.run(lambda: scenario.machine.finished is not None)
+    assert scenario.machine.finished is not None
+    assert scenario.machine.finished["weights_sha256"] == weights_sha256(
+        trained(replace(plan, stop_when_finished=True))
+    )
