@@ -11,7 +11,7 @@ import pytest
 
 from tests.processes.programs import await_that
 
-CHECKOUT = Path(__file__).resolve().parents[2]
+CHECKOUT = Path(__file__).resolve().parents[3]
 CONFTEST = "from tests.conftest import pytest_sessionfinish, pytest_sessionstart\n"
 
 

@@ -14,7 +14,7 @@ from sklearn import datasets
 from coordinator.data import DATASET_NAMES, load_dataset
 from coordinator.errors import UserError
 
-SEMEION = Path(__file__).resolve().parents[3] / "shared" / "data" / "semeion.data"
+SEMEION = Path(__file__).resolve().parents[4] / "shared" / "data" / "semeion.data"
 
 
 def line(digit: int, pixels: str = "0.0000 1.0000 " * 128) -> str:
