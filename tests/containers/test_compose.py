@@ -138,19 +138,19 @@ def test_a_wrong_setting_is_told_in_one_line(projects: Projects) -> None:
 
 
 def test_too_few_neurons_and_what_then(projects: Projects) -> None:
-    """`docker compose up` with ten containers for twelve groups says so, shows nothing but the coordinator, and goes on
+    """`docker compose up` with four containers for six groups says so, shows nothing but the coordinator, and goes on
     when two more are added; settings and data come from mounted files; all end when asked to, none has to be killed;
     `down -v` leaves nothing.
     """
-    project = projects({"NEURONS": "10", "EXMACHINA_CONFIG": "/config/network.toml"})
+    project = projects({"NEURONS": "4", "EXMACHINA_CONFIG": "/config/network.toml"})
     rows = [f"{x / 8},{y / 8},{'abcd'[2 * (x > y) + (x + y > 8)]}" for x in range(9) for y in range(9)]
     project.config.joinpath("plane.csv").write_text("\n".join(["x,y,quarter", *rows]) + "\n", encoding="utf-8")
-    settings = 'dataset = "plane.csv"\nhidden = [6]\nepochs = 2\n'
+    settings = 'dataset = "plane.csv"\nhidden = [6]\nepochs = 2\ngroup_size = 2\n'
     project.config.joinpath("network.toml").write_text(settings, encoding="utf-8")
     up = project.start("up", "--no-build", stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
-        assert "start 2 more" in project.line_with(up, "10 of 12 are here")
-        project.must("up", "--detach", "--no-build", "--no-recreate", "--scale", "neuron=12")
+        assert "start 2 more" in project.line_with(up, "4 of 6 are here")
+        project.must("up", "--detach", "--no-build", "--no-recreate", "--scale", "neuron=6")
         status = project.await_status(state="idle")
         assert (status["layers"], status["epochs"]) == ([2, 6, 4], 2)
         project.must("stop")
