@@ -1,4 +1,4 @@
-"""How the tests themselves take SIGTERM, SIGINT, and an ignored SIGINT."""
+"""How the tests themselves take SIGTERM and SIGINT, and signals that are ignored when they start."""
 
 from __future__ import annotations
 
@@ -11,15 +11,18 @@ _interrupted = False
 
 
 def take_signals_as_tests_need_them(*, starts_workers: bool = False, is_worker: bool = False) -> None:
-    """Make SIGTERM run the end of all fixtures, and give child programs the usual SIGINT.
+    """Make SIGTERM run the end of all fixtures, and give child programs the usual SIGINT and SIGHUP.
 
     pytest ends at once on SIGTERM by default; a Compose project of the tests would stay behind. A shell starts background
-    jobs with SIGINT ignored, and every child inherits that, so a test could not interrupt a program. A handler that does
-    nothing is not inherited: the tests go on ignoring SIGINT, their children do not.
+    jobs with SIGINT ignored, and nohup starts a program with SIGHUP ignored; every child inherits that, so a test could not
+    send these signals to a program. A handler that does nothing is not inherited: the tests go on ignoring the signals,
+    their children do not.
 
     With workers of pytest-xdist, the process that starts them passes a signal on and waits for their end. It would kill
     them a few seconds after an interruption otherwise, in the middle of removing what they have started.
     """
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _ignore)
     if is_worker:
         # Ctrl-C in a terminal reaches the workers too.
         signal.signal(signal.SIGINT, _interrupt_once)

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.processes
 DIRECT = ("--wiring", "direct")
 
 
-@pytest.mark.parametrize("group_size", ["1", "2", "layer"])
+@pytest.mark.parametrize("group_size", [pytest.param("1", marks=pytest.mark.slow), "2", "layer"])
 def test_the_bits_are_those_of_the_broker(bench: Bench, group_size: str) -> None:
     """At every group size; and the sockets are gone."""
     program = bench.learn("iris", "--epochs", "4", "--group-size", group_size, *DIRECT)

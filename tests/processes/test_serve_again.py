@@ -37,7 +37,9 @@ class Service:
 
 
 @pytest.mark.parametrize(
-    "number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=["kill -9", "SIGTERM", "Ctrl-C"]
+    "number",
+    [signal.SIGKILL, signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)],
+    ids=["kill -9", "SIGTERM", "Ctrl-C"],
 )
 def test_the_next_coordinator_goes_on(bench: Bench, number: signal.Signals) -> None:
     """In mid-training: the nodes stay, whatever ended it; the run goes on in its folder, with the weights of the

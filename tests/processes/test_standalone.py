@@ -134,7 +134,7 @@ def test_a_service_without_a_broker_is_told_by_who_asks(bench: Bench) -> None:
     assert "no broker answers" in line and line.startswith("coordinator: ")
 
 
-@pytest.mark.parametrize("_attempt", range(3))
+@pytest.mark.parametrize("_attempt", [0, *(pytest.param(more, marks=pytest.mark.slow) for more in (1, 2))])
 def test_a_busy_broker_stops_too(bench: Bench, _attempt: int) -> None:
     """A signal that comes while it passes messages on is not lost, though no message follows to wake it."""
     inward = f"ipc://{bench.sockets}/in"

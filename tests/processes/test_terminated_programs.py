@@ -63,7 +63,7 @@ def check_undisturbed(bench: Bench, program: Program) -> None:
     [
         pytest.param("a node", (), marks=pytest.mark.slow),
         ("nodes", ("--group-size", "layer", "--wiring", "direct")),
-        ("broker", ("--group-size", "layer", "--wiring", "direct")),
+        pytest.param("broker", ("--group-size", "layer", "--wiring", "direct"), marks=pytest.mark.slow),
         pytest.param("coordinator", (), marks=pytest.mark.slow),
         ("all", ("--nodes", "2")),
     ],
@@ -139,9 +139,9 @@ def test_a_supervisor_that_is_told_to_end_says_how_the_run_goes_on(bench: Bench,
 @pytest.mark.parametrize(
     ("stopped", "killed", "wiring"),
     [
-        ("broker", "supervisor", "broker"),
+        pytest.param("broker", "supervisor", "broker", marks=pytest.mark.slow),
         ("all", "supervisor", "direct"),
-        ("all", "the command line", "broker"),
+        pytest.param("all", "the command line", "broker", marks=pytest.mark.slow),
         ("supervisor", "the command line", "direct"),
     ],
 )

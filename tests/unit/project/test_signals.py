@@ -1,10 +1,11 @@
-"""Signals to the tests themselves: nothing stays behind after SIGTERM, and an ignored SIGINT is not passed on."""
+"""Signals to the tests themselves: nothing stays behind after SIGTERM, and ignored signals are not passed on."""
 
 from __future__ import annotations
 
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -15,14 +16,16 @@ CHECKOUT = Path(__file__).resolve().parents[3]
 CONFTEST = "from tests.conftest import pytest_sessionfinish, pytest_sessionstart\n"
 
 
-def start_pytest(folder: Path, test: str, *options: str, ignore_interrupts: bool = False) -> subprocess.Popen[str]:
+def start_pytest(
+    folder: Path, test: str, *options: str, ignored: Sequence[signal.Signals] = ()
+) -> subprocess.Popen[str]:
     """Start pytest on one file, with this project's way of taking signals."""
     (folder / "conftest.py").write_text(CONFTEST, encoding="utf-8")
     (folder / "test_made.py").write_text(test, encoding="utf-8")
     (folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
-    before = signal.getsignal(signal.SIGINT)
-    if ignore_interrupts:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+    before = {number: signal.getsignal(number) for number in ignored}
+    for number in ignored:
+        signal.signal(number, signal.SIG_IGN)
     try:
         return subprocess.Popen(
             [
@@ -46,7 +49,8 @@ def start_pytest(folder: Path, test: str, *options: str, ignore_interrupts: bool
             text=True,
         )
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def test_sigterm_in_a_test_runs_the_end_of_session_fixtures(tmp_path: Path) -> None:
@@ -112,20 +116,38 @@ def test_waits(stack, number):
     assert sorted(path.name for path in tmp_path.glob("taken-down-*")) == ["taken-down-gw0", "taken-down-gw1"]
 
 
-def test_ignored_sigint_is_not_inherited_by_programs_of_the_tests(tmp_path: Path) -> None:
-    """A shell starts background jobs with SIGINT ignored; a program that a test starts can be interrupted all the same."""
+@pytest.mark.parametrize("options", [(), ("--numprocesses", "1")], ids=["alone", "with a worker"])
+def test_ignored_signals_are_not_inherited_by_programs_of_the_tests(tmp_path: Path, options: tuple[str, ...]) -> None:
+    """A shell ignores SIGINT in background jobs, nohup ignores SIGHUP; a program that a test starts takes both all the same."""
     process = start_pytest(
         tmp_path,
         """
-import os, signal, subprocess, sys
+import signal, subprocess, sys
 
 def test_child():
-    os.kill(os.getpid(), signal.SIGINT)
-    code = "import signal; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
+    code = "import signal; print(signal.getsignal(signal.SIGHUP).name,"
+    code += " signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout == "True\\n"
+    assert done.stdout == "SIG_DFL True\\n"
 """,
-        ignore_interrupts=True,
+        *options,
+        ignored=(signal.SIGINT, signal.SIGHUP),
+    )
+    said, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, said
+
+
+def test_ignored_sigint_stays_ignored_by_the_tests(tmp_path: Path) -> None:
+    """A background job is not interrupted by Ctrl-C for another program."""
+    process = start_pytest(
+        tmp_path,
+        """
+import os, signal
+
+def test_is_not_interrupted():
+    os.kill(os.getpid(), signal.SIGINT)
+""",
+        ignored=(signal.SIGINT,),
     )
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 0, said
