@@ -16,7 +16,7 @@ pytestmark = pytest.mark.processes
 SHORT = ("--repeats", "1", "--seconds", "0.02")
 
 
-def test_all_are_measured_side_by_side(bench: Bench) -> None:
+def test_bench_measures_each_combination_of_sizes(bench: Bench) -> None:
     """A row for each combination; wire, network and NumPy have got steps done in each."""
     program = bench.start(
         "coordinator",
@@ -124,7 +124,7 @@ def test_a_profile_tells_where_time_goes(bench: Bench) -> None:
     bench.check_nothing_left()
 
 
-def test_ctrl_c_leaves_nothing(bench: Bench) -> None:
+def test_bench_that_is_interrupted_leaves_no_programs(bench: Bench) -> None:
     """Whatever is being measured at the moment: all programs end, and no socket stays."""
     program = bench.start("coordinator", "bench", "--layers", "4,3,2", "--seconds", "3600", "--json")
     await_that(lambda: bench.programs("neuron-node"), "a network")

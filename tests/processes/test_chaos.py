@@ -97,7 +97,7 @@ def test_a_comparison_runs_once_more_without_chaos(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("chaos", ["pause=2", pytest.param("partition=2", marks=pytest.mark.slow)])
-def test_a_zombie_speaks_and_is_not_heard(bench: Bench, chaos: str) -> None:
+def test_node_that_was_replaced_while_it_was_held_is_ignored(bench: Bench, chaos: str) -> None:
     """A spare takes over; who was held wakes up, speaks as the life that is over, is told so, and begins another one. The
     weights are those of an undisturbed run.
     """
@@ -107,7 +107,7 @@ def test_a_zombie_speaks_and_is_not_heard(bench: Bench, chaos: str) -> None:
 
 
 @pytest.mark.slow
-def test_a_death_by_chaos_is_nobodys_fault(bench: Bench) -> None:
+def test_program_killed_often_by_chaos_is_started_again(bench: Bench) -> None:
     """A program that is killed oftener than a crash loop would be tolerated is not put aside: sixteen deaths of three nodes,
     so that one of them dies six times.
     """
@@ -133,7 +133,7 @@ def test_the_same_seed_disturbs_the_same_neurons(bench: Bench) -> None:
     assert victims[0] == victims[1] and len(victims[0]) == 5
 
 
-def test_spares_stand_by(bench: Bench) -> None:
+def test_spares_of_a_run_host_no_groups(bench: Bench) -> None:
     """They are nodes of the run and host nothing."""
     result = bench.learn("xor", "--epochs", "20", "--spares", "2").result()
     assert (result["nodes"], result["groups"], result["processes"]) == (8, 6, 6)

@@ -64,6 +64,6 @@ def test_a_seed_that_fails_is_told_and_comes_again(monkeypatch: pytest.MonkeyPat
     assert again.trouble is not None and again.trouble in story_of(again)
 
 
-def test_seeds_differ() -> None:
+def test_different_seeds_are_different_runs() -> None:
     """No two of them are the same run."""
     assert len({run_seed(seed).trace_sha256 for seed in TRACED}) == len(TRACED)

@@ -124,7 +124,7 @@ def trained_directly(layers: tuple[int, ...], group_size: int, batch: int) -> tu
 
 
 @pytest.mark.parametrize(("layers", "group_size", "batch"), NETWORKS)
-def test_who_is_connected_to_whom(layers: tuple[int, ...], group_size: int, batch: int) -> None:
+def test_connections_of_the_bare_wire_follow_the_layers(layers: tuple[int, ...], group_size: int, batch: int) -> None:
     """The peers of each program of the bare wire are those that the coordinator of a real network tells it to hear."""
     network, hosted = trained_directly(layers, group_size, batch)
     parts = parts_of(Topology(layers, group_size), PassShape(batch))
@@ -133,7 +133,7 @@ def test_who_is_connected_to_whom(layers: tuple[int, ...], group_size: int, batc
 
 
 @pytest.mark.parametrize(("layers", "group_size", "batch"), NETWORKS)
-def test_who_hears_what_at_an_outlet(layers: tuple[int, ...], group_size: int, batch: int) -> None:
+def test_outlet_sends_each_frame_to_its_receivers(layers: tuple[int, ...], group_size: int, batch: int) -> None:
     """Address, size and number of hearers of each message of a pass, training or forward, are those that were foreseen.
 
     Nobody hears anything that it did not subscribe to, and no message gets lost for want of a connection.
@@ -276,7 +276,7 @@ def test_steps_go_round_without_the_broker(place: Place) -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 3])
 @pytest.mark.parametrize("size", [100, HEARD_BY_REFERENCE_BYTES, SENT_BY_REFERENCE_BYTES])
-def test_what_is_sent_again_and_again_is_heard(place: Place, size: int, count: int) -> None:
+def test_messages_sent_repeatedly_are_received(place: Place, size: int, count: int) -> None:
     """So many messages each time, the same bytes as their frames, however large, with and without a copy."""
     one = PassShape(1).message(client_address(b"a   name"), size // 8)
     link = place.link()

@@ -62,7 +62,7 @@ def test_a_ratio_is_of_one_repeat() -> None:
 
 
 @pytest.mark.parametrize("work", WORKS)
-def test_all_take_turns(monkeypatch: pytest.MonkeyPatch, work: str) -> None:
+def test_measurements_take_turns_in_each_repeat(monkeypatch: pytest.MonkeyPatch, work: str) -> None:
     """Each is measured once a repeat, in an order that is turned round every time."""
     done: list[str] = []
 
@@ -249,7 +249,7 @@ def test_without_matplotlib_the_extra_is_named(tmp_path: Path, monkeypatch: pyte
         (["irsi"], "iris"),
     ],
 )
-def test_what_is_wrong_is_said(
+def test_wrong_arguments_of_bench_are_refused(
     capfd: pytest.CaptureFixture[str],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,

@@ -18,14 +18,14 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return now
 
 
-def test_what_is_watched_is_there() -> None:
+def test_names_that_the_profile_watches_exist() -> None:
     """Every watched name is a function of the module or class that it is looked for in, and every stage is known."""
     for stage, place, name in WATCHED:
         assert callable(getattr(_owner(place), name)) and stage in STAGES, (place, name)
     assert set(STEP_ENDS) <= {(place, name) for _, place, name in WATCHED}
 
 
-def test_nothing_is_watched_unless_it_is_asked_for() -> None:
+def test_run_without_profile_watches_nothing() -> None:
     """Importing the stopwatches puts none of them anywhere: a run without a profile has the bare functions."""
     assert not [name for _, place, name in WATCHED if hasattr(getattr(_owner(place), name), "__wrapped__")]
 

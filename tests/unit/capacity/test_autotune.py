@@ -33,7 +33,7 @@ def machine(cores: int, *, descriptors: int | None = None, memory_megabytes: flo
     cores=st.integers(1, 12),
     descriptors=st.integers(134, 2_000),
 )
-def test_what_is_picked_fits_and_is_no_slower_than_the_plain_choices(
+def test_automatic_group_size_fits_and_is_no_slower_than_plain_ones(
     layers: list[int], batch: int, cores: int, descriptors: int
 ) -> None:
     """By the reckoning neither whole layers nor single neurons nor as many parts as cores would be quicker, where they fit."""
@@ -77,7 +77,7 @@ def test_messages_and_bytes_speak_against_cutting() -> None:
         assert place(LARGE, 256, machine(4), costs=dear).group_size == 784
 
 
-def test_what_does_not_fit_is_passed_over_and_named() -> None:
+def test_group_sizes_that_do_not_fit_are_named_and_not_taken() -> None:
     """The quickest that fits is taken, and the line says what the quickest of all would have needed."""
     best = place(LARGE, 256, machine(2))
     whole = needs_of(LARGE, 784, 256)
@@ -116,7 +116,9 @@ def test_where_nothing_fits_that_is_said() -> None:
         ((5_000, 5_000), 64, 2, "group size auto: 2,500, layers in up to 2 groups (4 nodes) for 2 cores"),
     ],
 )
-def test_it_says_what_it_picked(layers: tuple[int, ...], batch: int, cores: int, line: str) -> None:
+def test_automatic_group_size_is_said_with_its_reason(
+    layers: tuple[int, ...], batch: int, cores: int, line: str
+) -> None:
     """One line: the size, what that means, and for which machine."""
     assert place(layers, batch, machine(cores)).told == line
 
@@ -150,7 +152,7 @@ def test_a_given_size_is_no_pick() -> None:
     assert (job.placement, job.group_size) == (None, 3)
 
 
-def test_a_service_goes_on_with_what_was_picked(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_restarted_service_keeps_the_automatic_group_size(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     """On another machine `auto` would pick another size; the run that was begun keeps its own, and says so."""
     # A batch large enough for both machines to differ.
     flags = {"dataset": "xor", "layers": "2,3000,1", "batch_size": "4096", "group_size": "auto"}

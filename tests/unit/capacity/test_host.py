@@ -44,7 +44,7 @@ def test_cores_are_those_that_may_be_used(groups: Path, quotas: dict[str, str], 
     assert this_machine().cores == other_machines().cores == cores
 
 
-def test_without_control_groups_nothing_is_limited_by_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_host_without_control_groups_has_no_limits_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A kernel that has none, or tells another path than is mounted here, is no error."""
     monkeypatch.setattr(host, "CGROUP", tmp_path / "none")
     monkeypatch.setattr(host, "OWN_CGROUP", tmp_path / "nothing")

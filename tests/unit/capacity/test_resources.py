@@ -135,7 +135,7 @@ def test_fewer_nodes_than_groups_need_no_more(layers: tuple[int, ...], group_siz
         assert needs.most_heard_per_step == ends
 
 
-def test_what_is_suggested_still_has_a_group_for_each_node() -> None:
+def test_suggested_group_size_leaves_a_group_for_each_node() -> None:
     """Larger groups help against too many messages for one program, but not beyond what leaves no group for a node."""
     assert largest_group_size((64, 12, 10)) == 64
     assert [largest_group_size((64, 12, 10), nodes) for nodes in (1, 3, 4, 8, 86)] == [64, 64, 63, 12, 1]
@@ -175,7 +175,7 @@ def test_a_huge_network_is_planned_without_being_built() -> None:
         (Host(None, None, 300.0), "86 nodes need about 72"),
     ],
 )
-def test_what_is_missing_is_said_with_a_group_size_that_would_do(machine: Host, what: str) -> None:
+def test_missing_resource_is_said_with_a_group_size_that_fits(machine: Host, what: str) -> None:
     """One line names the limit, and the smallest group size with which the same network fits."""
     layers = (64, 12, 10)
     with pytest.raises(UserError, match=what) as raised:
@@ -220,7 +220,7 @@ def test_the_protocols_own_limits_are_known(change: dict[str, Any], what: str) -
     assert [what in line for line in lacks(needs, BOUNDLESS)] == [True]
 
 
-def test_this_machine_is_known() -> None:
+def test_limits_of_this_host_are_read() -> None:
     """The kernel tells its limits; the tests would not run on a machine without any of these."""
     machine = this_machine()
     for number in (machine.descriptors, machine.tasks, machine.memory_megabytes):
@@ -290,7 +290,9 @@ def test_plan_says_when_a_network_does_not_fit(
         (["--layers", "4,2", "--group-size", "auto,1"], "one --group-size"),
     ],
 )
-def test_what_is_wrong_is_said(capfd: pytest.CaptureFixture[str], arguments: list[str], what: str) -> None:
+def test_wrong_arguments_of_plan_are_refused(
+    capfd: pytest.CaptureFixture[str], arguments: list[str], what: str
+) -> None:
     """One line, exit 2, nothing on stdout."""
     said = Terminal(capfd).type("plan", *arguments)
     assert (said.code, said.out, said.err.count("\n")) == (2, "", 1)

@@ -95,7 +95,7 @@ def parts_of(topology: Topology, one: PassShape) -> list[Part]:
 
 @pytest.mark.parametrize("learning", [True, False])
 @pytest.mark.parametrize(("layers", "group_size", "batch"), NETWORKS)
-def test_everything_on_the_bare_wire_is_heard(
+def test_every_frame_of_the_bare_wire_has_a_receiver(
     layers: tuple[int, ...], group_size: int, batch: int, learning: bool
 ) -> None:
     """Each program waits for exactly the messages that others send to the addresses it subscribes to, so none waits for ever."""

@@ -39,7 +39,7 @@ def test_auto_is_direct_for_few_pairs() -> None:
     assert told("direct", (15, 1), 1).startswith("wiring auto: direct, 31 pairs")
 
 
-def test_what_was_asked_for_is_taken() -> None:
+def test_wiring_that_was_asked_for_is_taken() -> None:
     """Whatever it costs; but what can't be together is refused in one line."""
     assert picked_wiring("direct", (64, 12, 10), 1) == "direct"
     assert picked_wiring("broker", (4, 3, 2), 100, relayed=True) == "broker"

@@ -135,7 +135,7 @@ def test_closed_outputs_end_with_one_line(
     assert capfd.readouterr().err == "coordinator: standard output is closed, so nothing can be printed\n"
 
 
-def test_what_an_encoding_lacks_is_an_escape(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_character_missing_in_the_output_encoding_is_escaped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A class beyond ASCII is printed to an ASCII output, as an escape."""
     path = tmp_path / "t.csv"
     path.write_text(TABLE.replace("p\n", "\u00e9t\u00e9\n"), encoding="utf-8")

@@ -7,7 +7,7 @@ import pytest
 from coordinator.cli.progress import PlainLines
 
 
-def test_what_cannot_be_saved_is_said_once(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_failure_to_save_is_said_once(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     """It is tried twice a second: one line, until another reason comes."""
     said: list[str] = []
     monkeypatch.setattr("coordinator.cli.progress.errors.print", lambda line, **_: said.append(line))

@@ -180,7 +180,7 @@ def resume(dataset: str | None, data: str | None) -> ToResume:
         return run_to_resume(Path("runs"), "r", dataset, {"data": data, "epochs": None})
 
 
-def test_what_can_go_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_run_with_equivalent_settings_is_resumed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The same data named again, settings in the environment, another version of the same series; five and two neurons
     are so many nodes.
     """

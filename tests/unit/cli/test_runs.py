@@ -103,7 +103,7 @@ def test_runs_are_removed(terminal: Terminal) -> None:
 
 
 @pytest.mark.parametrize("bad", ["nothing", "folder", "link", "broken", "../precious", ".", "locked"])
-def test_what_is_not_removed(terminal: Terminal, bad: str) -> None:
+def test_folder_that_is_no_finished_run_is_not_removed(terminal: Terminal, bad: str) -> None:
     """No run, a folder of another kind, a link to a run elsewhere, one that only looks like a run, a way out, a run that
     goes on: one line, exit 2, and the good one that was named before it stays too.
     """
@@ -156,7 +156,7 @@ def test_a_start_that_was_killed_does_not_block_the_name(terminal: Terminal, lef
 
 
 @pytest.mark.parametrize(("answer", "left"), [("y\n", []), ("n\n", ["r"]), ("\n", ["r"]), ("", ["r"])])
-def test_on_a_terminal_it_asks(
+def test_removal_on_a_terminal_asks_first(
     terminal: Terminal, monkeypatch: pytest.MonkeyPatch, answer: str, left: list[str]
 ) -> None:
     """Yes removes; anything else does not; `--yes` does not ask."""

@@ -56,7 +56,7 @@ def answer(
     tell(machine, NodeStatus(by(machine, number, 2, generation), "working", waits), now_ms)
 
 
-def test_who_does_not_answer_is_lost() -> None:
+def test_member_that_does_not_answer_is_lost() -> None:
     """Though its heartbeats come: it may not hear us. It is asked again in between, and who answered is not lost."""
     machine = late()
     for number in (1, 3):
@@ -101,7 +101,7 @@ def test_a_node_that_hosts_other_groups_than_it_should_has_lost_them() -> None:
     assert machine.outbox.generation == 2 and life(2) not in machine.roster.gone
 
 
-def test_who_is_cut_off_itself_blames_nobody() -> None:
+def test_coordinator_without_links_counts_no_silence() -> None:
     """Until its own links are proved no time counts against the nodes."""
     machine = late()
     handle(machine, LinkLost(), 320.0)

@@ -97,7 +97,7 @@ def test_a_node_that_is_not_heard_is_lost() -> None:
     assert {place.role.names for place in grants(actions)[life(4)].placements} == {("input.1",)}
 
 
-def test_who_was_asleep_itself_blames_nobody() -> None:
+def test_coordinator_that_slept_gives_every_node_time_again() -> None:
     """The clock jumps by an hour: everybody gets their time again."""
     machine, _ = wired(PLAN)
     handle(machine, Tick(), 100.0)

@@ -33,14 +33,14 @@ def test_too_few_members_change_nothing() -> None:
 
 
 @given(order=st.permutations(range(1, 13)))
-def test_places_do_not_depend_on_who_came_first(order: list[int]) -> None:
+def test_assignment_does_not_depend_on_the_order_of_registration(order: list[int]) -> None:
     """Numbers in names count as numbers."""
     roster = roster_of(*order)
     assert roster.place([[group] for group in range(1, 12)])
     assert hosts(roster) == {f"node-{number}": [number] for number in range(1, 12)}
 
 
-def test_who_has_a_group_keeps_it() -> None:
+def test_member_keeps_its_group_in_a_new_assignment() -> None:
     """A loss moves the lost group alone, to a spare."""
     roster = roster_of(1, 2, 3)
     roster.place([[1], [2]])

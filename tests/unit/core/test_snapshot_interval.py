@@ -26,7 +26,7 @@ def test_the_cost_stays_below_its_share(usual_ms: float, cost_ms: float) -> None
     assert cost_ms / ((pace.interval_steps - 1) * usual_ms) > SHARE_AT_MOST
 
 
-def test_what_costs_nothing_is_done_often() -> None:
+def test_cheap_snapshots_are_taken_often_but_not_at_every_step() -> None:
     """But not at every step."""
     pace = SnapshotInterval(None)
     assert pace.interval_steps == FIRST_STEPS

@@ -58,7 +58,7 @@ def test_a_step_that_waits_for_its_turn_is_not_late() -> None:
     assert steps.is_late(late_ms + late_ms - 1.0)
 
 
-def test_the_window_says_what_is_under_way() -> None:
+def test_window_in_frames_names_the_passes_under_way() -> None:
     """`high` announces the next step before it is sent; `low` follows when a step is over."""
     sends: list[Send] = []
     steps = under_way(sends)

@@ -51,7 +51,7 @@ def refusal(folder: Path, text: str | bytes, **arguments: str) -> str:
         st.sampled_from(",;\t"), st.sampled_from((csv.QUOTE_MINIMAL, csv.QUOTE_ALL)), st.sampled_from(("\n", "\r\n"))
     ),
 )
-def test_what_is_written_is_read_bit_for_bit(
+def test_written_numbers_are_read_bit_for_bit(
     tmp_path: Path, data: list[tuple[list[float], str]], header: bool, dialect: tuple[str, Literal[0, 1], str]
 ) -> None:
     """Any finite float64 and any class name survive the file, with every delimiter, quotes and line ends."""

@@ -189,7 +189,7 @@ def test_damaged_encodings_are_refused(change: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("document", [None, [], "x", {}, {"dataset": "x"}])
-def test_what_is_no_encoding_is_refused(document: object) -> None:
+def test_invalid_encoding_is_refused(document: object) -> None:
     """Any other JSON is refused."""
     with pytest.raises(UserError, match="damaged"):
         Encoding.from_json(document)

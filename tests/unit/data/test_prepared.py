@@ -130,7 +130,7 @@ def numbers(folder: Path) -> PreparedData:
     return prepare(load_dataset(str(path)), seed=0, test_fraction=0.3)
 
 
-def test_what_is_saved_is_loaded_bit_for_bit(tmp_path: Path) -> None:
+def test_saved_data_are_loaded_bit_for_bit(tmp_path: Path) -> None:
     """Arrays, labels and encoding come back as they were, and the file is the same each time."""
     for prepared in (prepare(load_dataset("iris"), seed=5, test_fraction=0.2), numbers(tmp_path)):
         path = tmp_path / "prepared.npz"

@@ -252,7 +252,7 @@ def test_pixels_that_never_vary_stay_in_arrays(tmp_path: Path) -> None:
         ("é,b\n1,2\n".encode("latin-1"), {"encoding": "utf-8"}, "line 1: is not UTF-8 text; name the right --encoding"),
     ],
 )
-def test_what_is_no_table_is_refused_in_one_line(
+def test_file_that_is_no_table_is_refused_in_one_line(
     tmp_path: Path, content: str | bytes, options: dict[str, Any], message: str
 ) -> None:
     """The message says what the file is, or where it is wrong, and what would be right."""
@@ -286,7 +286,7 @@ def test_a_run_is_named_after_a_file_with_a_long_name(tmp_path: Path) -> None:
     assert directory.path.name.endswith("\u00e9" * 48)
 
 
-def test_the_user_overrules_what_was_found(tmp_path: Path) -> None:
+def test_options_overrule_detected_columns(tmp_path: Path) -> None:
     """Every override has its effect."""
     path = write(tmp_path, "1;2;x\n3;4;y\n5;-1;x\n")
     assert load_dataset(str(path), options=TableOptions(header=True)).feature_names == ("1", "2")

@@ -78,7 +78,7 @@ class Run:
         ("kill=1,kill=2", "twice"),
     ],
 )
-def test_what_can_not_be_is_told(text: str, word: str) -> None:
+def test_invalid_chaos_is_refused_in_one_line(text: str, word: str) -> None:
     """One line that names the option, what is wrong, and what would be right."""
     with pytest.raises(UserError, match="--chaos") as fault:
         parse_counts(text)
@@ -191,7 +191,7 @@ def test_overlapping_ones_do_not_wait() -> None:
 
 
 @pytest.mark.parametrize("kind", ["pause", "partition"])
-def test_who_is_held_is_let_go_when_a_spare_has_taken_over(kind: str) -> None:
+def test_held_node_is_released_when_a_spare_has_taken_over(kind: str) -> None:
     """Not before; and the next disturbance waits until it has been let go."""
     run = Run(f"{kind}=2", spares=1)
     run.progress(0)
@@ -205,7 +205,7 @@ def test_who_is_held_is_let_go_when_a_spare_has_taken_over(kind: str) -> None:
     assert (second["do"], second["number"]) == (kind, 2)
 
 
-def test_who_is_held_is_let_go_when_it_is_waited_for() -> None:
+def test_held_node_is_released_when_the_run_waits_for_it() -> None:
     """Without a spare as soon as it is missed; with one that is not there, when the coordinator says that it waits."""
     run = Run("pause=1")
     run.progress(950)
@@ -250,7 +250,7 @@ def test_a_broker_has_recovered_when_steps_follow() -> None:
     assert len(run.director.recoveries.samples) == 1
 
 
-def test_nobody_waits_for_what_nobody_noticed() -> None:
+def test_fault_without_a_recovery_does_not_delay_the_next() -> None:
     """A blow that hits who is not needed has no recovery, and the next one comes all the same; it does not count as one."""
     run = Run("kill=2")
     run.progress(900)
@@ -260,7 +260,7 @@ def test_nobody_waits_for_what_nobody_noticed() -> None:
     assert run.director.recoveries.samples == []
 
 
-def test_what_hits_nobody_is_not_done() -> None:
+def test_fault_that_hits_no_program_is_not_counted() -> None:
     """A program that is down at that moment can't be killed: asked for, and not done."""
     director = Run("kill=1").director
     [command] = director.hear("progress", {"step": 950, "steps": STEPS}, 1.0)

@@ -66,7 +66,7 @@ def place(monkeypatch: pytest.MonkeyPatch) -> Any:
         ("layer", ["node-2"]),
     ],
 )
-def test_who_is_killed(place: Place, deed: str, hit: list[str]) -> None:
+def test_kill_hits_the_named_programs_only(place: Place, deed: str, hit: list[str]) -> None:
     """Those and no others, the relay never; it is told before, and held against nobody."""
     place.obey(deed)
     assert place.story == ["struck", *((place.victims[name].process, signal.SIGKILL) for name in hit)]
@@ -77,7 +77,7 @@ def test_who_is_killed(place: Place, deed: str, hit: list[str]) -> None:
     ("deed", "number"),
     [("terminate", signal.SIGTERM), ("interrupt", signal.SIGINT), ("all", signal.SIGTERM), ("layer", signal.SIGKILL)],
 )
-def test_several_are_hit_at_once_and_politely_where_it_says_so(place: Place, deed: str, number: signal.Signals) -> None:
+def test_terminate_hits_all_named_nodes_at_once(place: Place, deed: str, number: signal.Signals) -> None:
     """All nodes that are named, and it is held against none of them."""
     place.obey(deed, nodes=["node-1", "node-2"])
     hit = [place.victims[name] for name in ("node-1", "node-2")]
@@ -95,7 +95,7 @@ def test_the_broker_is_stopped_for_a_time(place: Place) -> None:
     assert place.story == ["struck", (broker, signal.SIGSTOP), (broker, signal.SIGCONT), "released"]
 
 
-def test_who_is_stopped_goes_on_when_let_go(place: Place) -> None:
+def test_stopped_program_goes_on_when_it_is_released(place: Place) -> None:
     """After the time that was said, and not before; once."""
     process = place.victims["node-2"].process
     place.obey("pause")
@@ -109,7 +109,7 @@ def test_who_is_stopped_goes_on_when_let_go(place: Place) -> None:
     assert place.disturber.release_what_is_due() is None
 
 
-def test_nobody_is_held_for_ever(place: Place) -> None:
+def test_held_program_is_released_after_a_while(place: Place) -> None:
     """Though nobody says that it is enough; nor beyond the end of the run."""
     place.obey("pause")
     place.now += 5.0
@@ -120,7 +120,7 @@ def test_nobody_is_held_for_ever(place: Place) -> None:
     assert place.story[-2:] == [(place.victims["node-2"].process, signal.SIGCONT), "released"]
 
 
-def test_who_died_meanwhile_is_left_alone(place: Place) -> None:
+def test_program_that_died_meanwhile_is_not_released(place: Place) -> None:
     """Its number may be somebody else's by now."""
     place.obey("pause")
     place.victims["node-2"].process = 77
@@ -128,7 +128,7 @@ def test_who_died_meanwhile_is_left_alone(place: Place) -> None:
     assert place.story[-1] == "released" and (77, signal.SIGCONT) not in place.story
 
 
-def test_who_is_cut_off_is_healed(place: Place) -> None:
+def test_partitioned_node_is_connected_again(place: Place) -> None:
     """By the relay, and no signal is sent."""
     place.obey("partition")
     place.disturber.release_all()
@@ -136,7 +136,7 @@ def test_who_is_cut_off_is_healed(place: Place) -> None:
     assert place.story == ["struck", "released"]
 
 
-def test_nobody_is_there(place: Place) -> None:
+def test_fault_without_a_target_hits_nothing(place: Place) -> None:
     """A program that is down at that moment: nothing is hit, nothing stays held."""
     del place.victims["node-2"]
     place.obey("pause")

@@ -101,7 +101,7 @@ def test_bytes_pass_both_ways(place: Place) -> None:
     assert (read(broker), read(node)) == (b"to the broker", b"to the node")
 
 
-def test_who_is_cut_off_hears_and_says_nothing(place: Place) -> None:
+def test_partitioned_node_receives_and_sends_nothing(place: Place) -> None:
     """Nothing passes, and no connection ends; the other node is not concerned; healed, all of it comes, in order."""
     node, broker = place.connect("node-1"), place.accept()
     other, others = place.connect("node-2"), place.accept()
@@ -117,7 +117,7 @@ def test_who_is_cut_off_hears_and_says_nothing(place: Place) -> None:
     assert (read(broker), read(node)) == (b"first second", b"hello")
 
 
-def test_who_is_cut_off_gets_no_new_connection(place: Place) -> None:
+def test_partitioned_node_gets_no_new_connection(place: Place) -> None:
     """It can dial; nobody answers until it is healed."""
     place.tell("cut node-1")
     node = place.connect("node-1")
@@ -142,7 +142,7 @@ def test_an_end_is_passed_on(place: Place) -> None:
     assert read(broker) == b""
 
 
-def test_what_was_ready_at_a_closed_connection_is_not_done_at_a_new_one(place: Place) -> None:
+def test_event_of_a_closed_connection_is_not_applied_to_a_new_one(place: Place) -> None:
     """Both ends of one are closed, and between the two a new one knocks, all in one turn: it gets the same descriptors."""
     node, broker = place.connect("node-1"), place.accept()
     node.close()

@@ -34,7 +34,7 @@ def test_the_folder_of_a_run_that_lives_stays(sockets: Path, tmp_path: Path) -> 
     assert not folder.path.exists() and remove_remains() == []
 
 
-def test_what_is_not_ours_or_just_being_made_stays(sockets: Path, tmp_path: Path) -> None:
+def test_foreign_or_new_folders_are_not_removed(sockets: Path, tmp_path: Path) -> None:
     """A link, a file, a folder with something else in it, a new folder; an old one that never got an owner goes."""
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()

@@ -40,7 +40,7 @@ def decoded(body: object) -> Message:
 
 @pytest.mark.parametrize("kind", sorted(KINDS), ids=lambda kind: KINDS[kind].__name__)
 @given(data=st.data())
-def test_every_kind_comes_back_as_it_went(kind: int, data: st.DataObject) -> None:
+def test_encoded_message_of_every_kind_is_decoded_equal(kind: int, data: st.DataObject) -> None:
     """Any message within its bounds, bit for bit and type for type; the same message is always the same bytes."""
     message = data.draw(messages_of(kind))
     frame = encode(message)
@@ -216,7 +216,7 @@ def test_deep_nesting_is_refused(body: bytes) -> None:
     ],
     ids=["map", "full map", "timestamp", "extension", "never used", "nothing", "empty array", "no UTF-8"],
 )
-def test_other_msgpack_is_refused(body: bytes) -> None:
+def test_msgpack_of_other_types_is_refused(body: bytes) -> None:
     """Maps, extensions, text that is none."""
     with pytest.raises(Malformed):
         decode(framed(body))
@@ -277,7 +277,7 @@ def test_a_frame_has_the_length_that_it_states(change: int) -> None:
         decode(frame[:-1] if change < 0 else frame + b"\x00")
 
 
-def test_what_is_no_message_is_our_own_fault() -> None:
+def test_encoding_an_invalid_message_raises() -> None:
     """Encoding something that no message may carry is a bug here, and raises as one."""
     with pytest.raises(TypeError):
         encode(Fetch(header(), {1, 2}, 0))  # type: ignore[arg-type]

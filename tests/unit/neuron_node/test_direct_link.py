@@ -206,7 +206,7 @@ def test_where_a_program_may_listen(endpoint: str) -> None:
     "endpoint",
     ["", "here", "udp://a:1", "tcp://a", "tcp://:5", "tcp://a:0", "tcp://a:65536", "ipc://", "ipc:///" + 110 * "a"],
 )
-def test_where_it_may_not(endpoint: str) -> None:
+def test_outlet_that_cannot_be_bound_is_refused(endpoint: str) -> None:
     """One line, with the option's name."""
     with pytest.raises(UserError, match=r"^--listen: "):
         check_listening("--listen", endpoint)

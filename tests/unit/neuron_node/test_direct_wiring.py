@@ -86,7 +86,7 @@ def test_a_proof_is_complete_when_broker_and_peers_have_answered() -> None:
         assert proof.complete
 
 
-def test_what_has_not_come_is_asked_for_again() -> None:
+def test_missing_echo_is_asked_for_again() -> None:
     """The broker by another probe; peers, which answer to a new subscription alone, by giving it up and taking it up."""
     proof = LinkProbe(NODE_LIFE, header)
     subscribe, send = proof.begin([ONE.incarnation])
@@ -98,7 +98,7 @@ def test_what_has_not_come_is_asked_for_again() -> None:
     assert proof.again() == []
 
 
-def test_other_echoes_prove_nothing() -> None:
+def test_stale_or_foreign_echo_proves_nothing() -> None:
     """Of an earlier proof, of nobody who was asked, or a second time."""
     proof = LinkProbe(NODE_LIFE, header)
     [before, _] = proof.begin([ONE.incarnation])
@@ -202,7 +202,7 @@ def told(machine: CoordinatorMachine, address: bytes, number: int) -> list[Any]:
     return machine.handle(Received(address + encode(echo(life(number)))), 0.0)
 
 
-def test_a_grant_names_whoever_must_be_heard() -> None:
+def test_grant_names_every_sender_that_a_node_must_hear() -> None:
     """The hosts of groups above and below, and the coordinator for inputs and outputs; each with where he sends."""
     _, actions = placed()
     by_node = {node: {peer.endpoint for peer in grant.peers} for node, grant in grants(actions).items()}

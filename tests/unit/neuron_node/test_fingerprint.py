@@ -15,7 +15,7 @@ from neuron_node.protocol import Register
 from neuron_node.schema import Text
 
 
-def test_it_stays_the_same_on_one_machine() -> None:
+def test_fingerprint_stays_the_same_on_one_host() -> None:
     """Two programs with the same fingerprint may work together; it says the version of NumPy and the machine."""
     first = fingerprint()
     assert first == fingerprint() and np.__version__ in first
@@ -29,7 +29,7 @@ def ulp(value: Any) -> Any:
 
 
 @pytest.mark.parametrize("name", ["exp", "tanh"])
-def test_it_covers_the_functions_of_plain_numbers(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fingerprint_covers_the_functions_of_plain_numbers(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One bit of `math.exp` or `math.tanh`: another fingerprint."""
     before, real = fingerprint(), getattr(math, name)
     functions = {"exp": math.exp, "tanh": math.tanh}
@@ -39,7 +39,7 @@ def test_it_covers_the_functions_of_plain_numbers(name: str, monkeypatch: pytest
 
 
 @pytest.mark.parametrize("name", ["exp", "tanh"])
-def test_it_covers_the_functions_of_arrays(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fingerprint_covers_the_functions_of_arrays(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One bit of NumPy's."""
     before, real = fingerprint(), getattr(np, name)
     monkeypatch.setattr(np, name, lambda array: ulp(real(array)))
@@ -53,7 +53,7 @@ class Compensating(float):
         return float(ulp(other + float(self)))
 
 
-def test_it_covers_addition(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fingerprint_covers_addition(monkeypatch: pytest.MonkeyPatch) -> None:
     """Numbers that are added up one by one, not with `sum`, which compensates in some versions of Python."""
     before, real = fingerprint(), np.linspace
 

@@ -51,7 +51,7 @@ def changed(place: int, *values: int) -> bytes:
 
 
 @given(frame=data_frames())
-def test_every_frame_comes_back_as_it_went(frame: DataFrame) -> None:
+def test_encoded_frame_is_decoded_bit_for_bit(frame: DataFrame) -> None:
     """Bit for bit, from arrays in any layout; the same frame is always the same bytes."""
     encoded = frame.encode()
     returned = parse(encoded)
@@ -211,7 +211,7 @@ def test_a_message_is_split_where_its_frames_end(bodies: list[bytes]) -> None:
 
 
 @given(bodies=bodies, cut=st.integers(0, 400))
-def test_what_is_cut_off_is_the_last_piece(bodies: list[bytes], cut: int) -> None:
+def test_truncated_message_keeps_its_whole_frames(bodies: list[bytes], cut: int) -> None:
     """Whole frames come before it; no byte is lost or comes twice, and the piece is no frame."""
     parts = [framed(body) for body in bodies]
     whole = b"".join(parts)

@@ -271,7 +271,7 @@ def test_axons_up_to_a_bound_are_sent_at_once(rows: int, monkeypatch: pytest.Mon
 # What does not belong.
 
 
-def test_what_comes_twice_counts_once() -> None:
+def test_duplicate_frame_counts_once() -> None:
     """A second copy, even an altered one, is a duplicate in every phase of a pass, and changes nothing."""
     altered = [
         signal_to(3, 1, matrix((9.0,))),
@@ -337,7 +337,7 @@ NOT_OURS = {
 
 
 @pytest.mark.parametrize("name", NOT_OURS)
-def test_what_does_not_belong_is_rejected_and_the_pass_goes_on(name: str) -> None:
+def test_foreign_frame_is_rejected_and_the_pass_goes_on(name: str) -> None:
     """With its reason, alone and joined to a frame that belongs; it advances no pass, and the right frame that follows
     is accepted: the group sends the same and ends with the same bits.
     """

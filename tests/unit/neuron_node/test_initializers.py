@@ -29,7 +29,7 @@ def test_the_stream_never_changes(seed: int, name: str) -> None:
     assert uniform(seed, name, 3).tolist() == FROZEN[seed, name]
 
 
-def test_the_stream_is_what_it_says() -> None:
+def test_random_stream_is_shake_256_as_documented() -> None:
     """53 leading bits of little-endian 64-bit words of SHAKE-256, by Python's own integers."""
     stream = hashlib.shake_256(b"exmachina 7 hidden.1").digest(40)
     words = [int.from_bytes(stream[start : start + 8], "little") for start in range(0, 40, 8)]

@@ -154,7 +154,7 @@ def test_a_node_never_waits_for_more_than_comes(
 
 
 @pytest.mark.parametrize("nodes", [1, 2, 3])
-def test_what_only_groups_of_one_node_receive_does_not_leave_it(nodes: int) -> None:
+def test_frame_for_groups_of_one_node_does_not_leave_it(nodes: int) -> None:
     """On the wire is only what another program receives; with one node nothing but what coordinator and groups say."""
     network, coordinator = run_as_shells_do(plan_with(nodes), lambda _ready: 0)
     topology = coordinator.topology
@@ -202,7 +202,7 @@ def acted(machine: Node, *given_messages: bytes) -> list[Any]:
     return actions
 
 
-def test_what_others_receive_too_leaves_the_node_as_well() -> None:
+def test_frame_for_other_nodes_too_leaves_the_node() -> None:
     """Signals go to a hidden group here and to one elsewhere; its error to input groups, which are all here, goes nowhere."""
     machine = working(*INPUTS, HIDDEN)
     for step in (1, 2):

@@ -124,7 +124,7 @@ def test_data_count_for_nothing_where_no_group_is_hosted(state: NodeState) -> No
 
 
 @pytest.mark.parametrize("kind", [Register, Ready, Heartbeat, GroupState, Diverged, Stopped, Request, Reply])
-def test_what_is_for_others_is_dropped(kind: type) -> None:
+def test_message_for_other_programs_is_dropped_and_counted(kind: type) -> None:
     """Kinds that no node ever gets are counted in every state of a life."""
     message = next(message for message in control_of_every_kind() if type(message) is kind)
     for state in (NodeState.SEEKING, NodeState.SPARE, NodeState.WIRING, NodeState.WORKING):
@@ -339,7 +339,7 @@ def test_a_spare_that_lost_its_link_registers_again() -> None:
     assert isinstance(message, Register) and message.header.incarnation == NODE_LIFE
 
 
-def test_whoever_is_asked_who_it_is_registers() -> None:
+def test_node_that_is_asked_who_it_is_registers() -> None:
     """A coordinator that does not know it is a new one: the groups of the old one are forgotten."""
     machine = working(role_of())
     actions = heard(machine, HOME, Reregister(header(run=b"another.")))

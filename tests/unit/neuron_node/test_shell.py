@@ -122,7 +122,7 @@ class Deferring(Impatient):
         return [Send(b"result")] if self.has_deferred_work else [End(3)] if len(self._done) > 8 else []
 
 
-def test_what_is_put_off_is_done_when_the_answer_has_left() -> None:
+def test_deferred_work_is_done_after_the_answer_was_sent() -> None:
     """All of it, before the next messages are waited for; and the link is told how much the machine wants."""
     link = Arrivals([b"one", b"two"], [b"three"])
     assert Shell(Deferring(link.done), cast("Link", link)).run() == 3

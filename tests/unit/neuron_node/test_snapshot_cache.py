@@ -63,7 +63,7 @@ def test_a_copy_is_sent_unasked_and_kept() -> None:
     assert group.step == 2 and state is not None and state.weights.tolist() == told.state.weights.tolist()
 
 
-def test_who_lacks_a_copy_says_so_and_stays_what_it_was() -> None:
+def test_node_without_a_copy_says_so_and_keeps_its_state() -> None:
     """Another step, or other numbers: nothing is hosted on trust."""
     machine = working(input_role(), state=WEIGHT_2)
     [told] = [message for message in step(machine, 1, Mode.TRAIN_AND_COPY) if isinstance(message, GroupState)]

@@ -26,7 +26,7 @@ def test_the_example_shows_every_setting() -> None:
     assert shown == SETTINGS | OF_THE_CONTAINERS
 
 
-def test_the_example_changes_nothing_as_it_is() -> None:
+def test_example_of_settings_unchanged_has_no_effect() -> None:
     """Copied to `.env` without a change, the example sets nothing."""
     lines = (CHECKOUT / ".env.example").read_text(encoding="utf-8").splitlines()
     assert [line for line in lines if line and not line.startswith("#")] == []

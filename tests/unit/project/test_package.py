@@ -131,9 +131,7 @@ def test_every_module_of_a_neuron_imports_without_the_extra(node_programs: Path)
 
 
 @pytest.mark.parametrize("arguments", [("--version",), ("learn", "digits"), ()])
-def test_without_its_extra_the_coordinator_says_how_to_install_it(
-    node_programs: Path, arguments: tuple[str, ...]
-) -> None:
+def test_coordinator_without_its_extra_says_how_to_install_it(node_programs: Path, arguments: tuple[str, ...]) -> None:
     """Whatever is asked of it, it answers with one line on stderr and exit code 2, not with an ImportError."""
     done = run(node_programs / "coordinator", *arguments)
     expected = "coordinator needs its extra: pip install 'exmachina[coordinator]'\n"

@@ -34,7 +34,7 @@ def metadata_of(path: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("layers", [(2, 1), (2, 3, 1), (2, 3, 2, 4)], ids=str)
-def test_a_model_comes_back_as_it_went(tmp_path: Path, layers: tuple[int, ...]) -> None:
+def test_saved_model_is_loaded_bit_for_bit(tmp_path: Path, layers: tuple[int, ...]) -> None:
     """Every number to the bit, and all that is needed to use it."""
     model = model_of(layers)
     save_model(tmp_path / "m.safetensors", model)
@@ -51,7 +51,7 @@ def test_the_seeds_settings_come_back_too(tmp_path: Path) -> None:
     assert load_model(tmp_path / "m").network == settings
 
 
-def test_others_can_read_it(tmp_path: Path) -> None:
+def test_saved_model_is_readable_by_safetensors(tmp_path: Path) -> None:
     """safetensors' own reader finds each layer's numbers under plain names."""
     model = model_of()
     save_model(tmp_path / "m.safetensors", model)
@@ -98,7 +98,7 @@ def refused(path: Path) -> str:
     return line
 
 
-def test_what_is_not_there_or_no_file(tmp_path: Path) -> None:
+def test_missing_model_file_is_refused(tmp_path: Path) -> None:
     """It says what would be right."""
     assert "no such file" in refused(tmp_path / "m")
     refused(tmp_path)
@@ -107,14 +107,14 @@ def test_what_is_not_there_or_no_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "content", [b"", b"x", b"not a model", bytes(1_000), b"\xff" * 100, (2**62).to_bytes(8, "little")]
 )
-def test_what_is_no_model(tmp_path: Path, content: bytes) -> None:
+def test_file_that_is_no_model_is_refused(tmp_path: Path, content: bytes) -> None:
     """Whatever else it is."""
     path = tmp_path / "m"
     path.write_bytes(content)
     refused(path)
 
 
-def test_the_tensors_of_somebody_else(tmp_path: Path) -> None:
+def test_safetensors_file_of_another_program_is_refused(tmp_path: Path) -> None:
     """A good file, but not ours."""
     save_file({"a": np.zeros(3)}, tmp_path / "m")
     assert "Exmachina" in refused(tmp_path / "m")
@@ -214,7 +214,7 @@ def test_a_model_of_version_0_1_is_loaded_and_it_is_said(
 
 
 @pytest.mark.parametrize("device", ["a FIFO", "/dev/zero", "a loop of links"])
-def test_what_never_ends_is_refused(tmp_path: Path, device: str) -> None:
+def test_endless_file_is_refused_at_once(tmp_path: Path, device: str) -> None:
     """At once: nothing is waited for."""
     path = tmp_path / "m"
     if device == "a FIFO":

@@ -51,7 +51,7 @@ def states(run: RunFolder) -> dict[str, str]:
     return {finding.file: finding.state for finding in check_run(run)}
 
 
-def test_a_run_as_it_was_written(run: RunFolder, terminal: Terminal) -> None:
+def test_check_of_an_undamaged_run_says_that_all_files_are_whole(run: RunFolder, terminal: Terminal) -> None:
     """Every file is, and the exit code says so; as a table and as JSON."""
     assert states(run) == dict.fromkeys(CHECKED, AS_WRITTEN)
     said = terminal.type("runs", "--check", "r")

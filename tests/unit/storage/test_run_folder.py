@@ -23,7 +23,7 @@ def prepared(base: Path, name: str | None = None) -> RunFolder:
     return directory
 
 
-def test_what_was_prepared_is_read_back(tmp_path: Path) -> None:
+def test_prepared_data_are_read_back(tmp_path: Path) -> None:
     """Settings, network and data, in a folder that is made with its parents."""
     directory = prepared(tmp_path / "a" / "b", "first")
     again = RunFolder.existing(tmp_path / "a" / "b", "first")
@@ -115,7 +115,7 @@ def test_json_files_can_be_forgotten(tmp_path: Path) -> None:
     assert not (directory.path / "endpoints.json").exists()
 
 
-def test_who_looks_keeps_nobody_out(tmp_path: Path) -> None:
+def test_question_who_holds_a_folder_does_not_lock_it(tmp_path: Path) -> None:
     """While others ask all the time who holds the folder, a coordinator gets it at every attempt; only another one that
     has it keeps it out, and is named.
     """

@@ -137,7 +137,7 @@ def test_the_power_goes_between_any_two_calls(names_kept: bool, content_kept: bo
     assert all_calls(attempt) >= 30
 
 
-def test_a_life_takes_for_durable_only_what_is() -> None:
+def test_coordinator_relies_only_on_durable_files() -> None:
     """A coordinator is killed between any two calls; the next one finds what its predecessor wrote, though it may be in
     memory only; then the power goes, and what the second one went by is still there.
     """
@@ -176,7 +176,7 @@ def test_two_calls_fail_and_then_the_power_goes() -> None:
 
 
 @pytest.mark.parametrize("missing", ["sync", "sync_folder"])
-def test_this_test_would_see_a_missing_sync(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_sync_is_found_by_these_tests(missing: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without syncing files, or folders, the power cuts above find a run that lost what was said to be durable."""
     monkeypatch.setattr(ForgetfulDisk, missing, lambda self, path: self._call())
     with pytest.raises(AssertionError):

@@ -86,7 +86,7 @@ def test_parts_that_belong_to_another_group_or_step() -> None:
     )
 
 
-def test_what_is_missing_or_too_much() -> None:
+def test_snapshot_with_missing_or_extra_parts_is_refused() -> None:
     """A group, one of its parts, a fact, a group that is not in this network; and numbers of another shape or type."""
     tensors, facts = parts()
     for name in tensors:
@@ -168,7 +168,7 @@ any_float = st.floats(width=64)
         st.builds(Epoch, st.integers(1, 9), finite, st.none() | finite, finite, st.none() | finite), max_size=3
     ),
 )
-def test_whatever_is_encoded_comes_back(
+def test_encoded_snapshot_is_decoded_bit_for_bit(
     step: int,
     generation: int,
     bias: Any,
