@@ -92,7 +92,7 @@ def test_a_zombie_speaks_and_is_not_heard(bench: Bench, chaos: str) -> None:
     """
     result = learnt_as_undisturbed(bench, *XOR, "--chaos", chaos, "--spares", "1")
     assert result["stale_messages"] > 0
-    assert "another node has taken this one's place" in logs(bench)
+    assert "another node has replaced this one" in logs(bench)
 
 
 def test_a_death_by_chaos_is_nobodys_fault(bench: Bench) -> None:
