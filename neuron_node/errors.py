@@ -8,8 +8,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 
 class ExmachinaError(Exception):
     """The base class of all errors."""
@@ -51,22 +49,14 @@ class WrongShape(PeerError):
     reason = "shape"
 
 
-class Window(NamedTuple):
-    """The attempt of a data frame, and the range of passes under way: see `neuron_node.frames`."""
-
-    attempt: int
-    low: int
-    high: int
-
-
 class Duplicate(PeerError):
-    """The frame has arrived before. Its `window` may still ask for a repetition."""
+    """The frame has arrived before. Its `attempt` may still ask for a repetition."""
 
     reason = "duplicate"
 
-    def __init__(self, window: Window) -> None:
+    def __init__(self, attempt: int) -> None:
         super().__init__("a second copy; the first one counts")
-        self.window = window
+        self.attempt = attempt
 
 
 class NotFinite(PeerError):
