@@ -1,4 +1,4 @@
-"""What a node hears at all: decided from a message's header and address, before the table of `machine` is looked at."""
+"""The first check of a control message: by its header and address, before the table `TRANSITIONS` of `node.py`."""
 
 from __future__ import annotations
 
@@ -15,9 +15,13 @@ OF_ANY_GENERATION = (Welcome, Reject, Grant, Reregister, NodeStatusRequest, Stop
 
 
 def check(machine: Node, message: Message, address: bytes, coordinator: bytes) -> None:
-    """Only a grant, a welcome, a refusal, a stop or an inquiry to this very incarnation may name another run or generation.
+    """Accept messages of the node's run and generation, and some messages to this incarnation of any run and generation.
 
-    An echo is of no run; the proof of the links knows whether it waits for it. Raises `PeerError`.
+    `OF_ANY_GENERATION` names the latter. An echo belongs to no run; `LinkProbe` checks it.
+
+    Raises:
+        Stale: the message has another run or generation.
+        Unexpected: the message is not addressed to this incarnation, but its kind must be.
     """
     header = message.header
     if isinstance(message, Echo):
@@ -25,12 +29,12 @@ def check(machine: Node, message: Message, address: bytes, coordinator: bytes) -
     if isinstance(message, OF_ANY_GENERATION):
         to_everybody = isinstance(message, Reregister) and address == EVERY_NODE
         if address != node_address(machine.born.incarnation) and not to_everybody:
-            # At a group's address a node that was replaced may still be listening.
+            # A node that was replaced may still receive messages to the address of its former group.
             raise Unexpected(f"{type(message).__name__} that is not addressed to this node alone")
         if to_everybody and header.incarnation == coordinator:
             raise Stale("a call of the coordinator that knows this node")
         if isinstance(message, Grant) and header.run == machine.run:
-            # Groups that were let go have lost the steps since their grant: only another generation brings them back.
+            # A node without groups has dropped the steps since its grant. Only a later generation may place groups here again.
             over = machine.generation if machine.hosting.groups else machine.generation + 1
             if header.generation < over:
                 raise Stale(f"a grant of generation {header.generation}, this is {machine.generation}")

@@ -1,4 +1,4 @@
-"""Bounds on everything that comes from outside, and the one place that opens it."""
+"""The bounds of all files and tables from outside, and the only functions that open files."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ LINE_CHARACTERS = 1 << 23
 
 
 def shown(value: object, longest: int = 40) -> str:
-    """`value` for an error message: quoted, on one line, and cut where it is longer than `longest` characters."""
+    """Return `value` for an error message: quoted, on one line, and cut after `longest` characters."""
     text = str(value)
     return repr(text if len(text) <= longest else text[: longest - 3] + "...")
 
 
 def shown_path(path: Path) -> str:
-    """The path as the user wrote it, unless it would break the one line that an error message has."""
+    """Return the path as the user wrote it, with escapes if it would break the line of an error message."""
     text = str(path)
     return text if text.isprintable() else repr(text)
 
 
 def read_file(path: Path) -> bytes:
-    """The whole contents of `path`, at most `FILE_BYTES` bytes: read once, so that hash and numbers cannot differ.
+    """Return the contents of a file, at most `FILE_BYTES` bytes. Reads it only once, so that hash and numbers agree.
 
     Raises:
-        UserError: no such file, a folder, not readable, empty, too large.
+        UserError: the file does not exist, is a folder, is not readable, is empty, or is too large.
     """
     place = shown_path(path)
     try:
@@ -68,10 +68,10 @@ def _read(file: BinaryIO) -> bytes:
 
 
 def decode_text(content: bytes, place: str) -> str:
-    """UTF-8 (with or without a byte order mark) as text.
+    """Decode UTF-8, with or without a byte order mark.
 
     Raises:
-        UserError: other bytes, with the line that holds the first of them.
+        UserError: the bytes are not UTF-8; the message names the line.
     """
     try:
         return content.decode("utf-8-sig")
@@ -87,10 +87,10 @@ def check_bytes(size: int, place: str, *, unpacked: bool = False) -> None:
 
 
 def check_size(rows: int, columns: int, place: str) -> None:
-    """Refuse what would not fit.
+    """Check the size of a table.
 
     Raises:
-        UserError: more rows, columns or numbers than the bounds above.
+        UserError: the table has more rows, columns or numbers than the bounds above.
     """
     for count, most, what in (
         (rows, ROWS, "rows"),
@@ -102,7 +102,7 @@ def check_size(rows: int, columns: int, place: str) -> None:
 
 
 def sha256_of(*parts: bytes) -> str:
-    """The SHA-256 of the parts one after another, in hexadecimal."""
+    """Return the SHA-256 of all parts in order, in hexadecimal."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part)
