@@ -25,6 +25,9 @@ FAR_OUT = 0.99
 COLUMNS_LISTED = 24
 CLASSES_LISTED = 12
 ROWS_TO_DOUBT = 10
+SAME = 1e-9
+MARKS = (9.0, 99.0, 999.0, 9999.0, 99999.0, 999999.0)
+"""Numbers, with either sign, that stand for missing values in many tables."""
 ROWS_LOOKED_AT = 10_000
 
 
@@ -234,6 +237,11 @@ def _doubts(dataset: Dataset, classes: dict[str, int] | None, train: Labels, tes
         doubts += _doubts_about_classes(dataset, classes, train)
     elif dataset.numbers is not None and bool((dataset.numbers[train] == dataset.numbers[train][0]).all()):
         doubts.append(f"the target is {dataset.numbers[train][0, 0]:g} in all training rows; there is little to learn")
+    numbers = dataset.numbers
+    if numbers is not None and numbers.shape[1] > 1 and bool(np.isin(numbers, (0.0, 1.0)).all()):
+        doubts.append(f"each row has {numbers.shape[1]} labels of 0 or 1, which are learned as numbers")
+    elif numbers is not None and numbers.shape[1] == 1 and (mark := _mark_of_missing(numbers[:, 0])):
+        doubts.append(f"the target is {mark[0]} in {mark[1]:,} rows: if that marks a missing value, say --na {mark[0]}")
     doubts += _doubts_about_columns(dataset, train)
     doubts += _duplicates(dataset, train, test)
     unseen = _unseen(dataset, train, test)
@@ -265,6 +273,9 @@ def _doubts_about_classes(dataset: Dataset, classes: dict[str, int], train: Labe
         for names in spellings.values()
         if len(names) > 1
     ]
+    folded = Counter(name.casefold() for name in classes)
+    if alike := [name for name in classes if folded[name.casefold()] > 1]:
+        doubts.append(f"the classes {', '.join(map(shown, alike[:4]))} differ in case only")
     if dataset.classes is not None and all(is_date(name) for name in dataset.classes):
         doubts.append("the classes are dates")
     return doubts
@@ -284,14 +295,21 @@ def _doubts_about_columns(dataset: Dataset, train: Labels) -> list[str]:
         if (
             target is not None
             and len(values) >= ROWS_TO_DOUBT
-            and _equals(values, target, classes=dataset.labels is not None)
+            and (what := _leak(values, target, classes=dataset.labels is not None))
         ):
-            doubts.append(
-                f"{shown(column.name)} is equal to the target, or has one value per class; leave it out with --ignore"
-            )
+            doubts.append(f"{shown(column.name)} {what}; leave it out with --ignore")
         if column.kind == "number":
             doubts += _doubts_about_numbers(column.name, values[train])
     return doubts
+
+
+def _leak(values: Floats, target: Floats, *, classes: bool) -> str:
+    """Say how a column gives the target away, if it does."""
+    if _equals(values, target, classes=classes):
+        return "is equal to the target, or has one value per class"
+    if not classes and not np.isnan(values).any() and _is_rescaled(values, target):
+        return "is the target in another unit"
+    return ""
 
 
 def _equals(values: Floats, target: Floats, *, classes: bool) -> bool:
@@ -300,6 +318,9 @@ def _equals(values: Floats, target: Floats, *, classes: bool) -> bool:
         return False
     if not classes:
         return bool((values == target).all())
+    if len(np.unique(target)) * 2 > len(target):
+        # With so many classes, all columns whose values differ determine them.
+        return False
     head = slice(0, 1_000)
     if len(np.unique(values[head])) > len(np.unique(target[head])):
         return False
@@ -307,10 +328,37 @@ def _equals(values: Floats, target: Floats, *, classes: bool) -> bool:
     return len(pairs) == len(np.unique(values)) == len(np.unique(target)) > 1
 
 
+def _is_rescaled(values: Floats, target: Floats) -> bool:
+    """Whether numbers are the target in another unit."""
+    spread = float(np.ptp(values))
+    if not 0 < spread < np.inf or float(np.ptp(target)) == 0:
+        return False
+    scaled = (values - values.min()) / spread
+    goal = (target - target.min()) / np.ptp(target)
+    return bool(np.abs(scaled - goal).max() < SAME or np.abs(1 - scaled - goal).max() < SAME)
+
+
+def _mark_of_missing(values: Floats) -> tuple[str, int] | None:
+    """Return a number such as -999 that probably marks missing values, and in how many rows it stands."""
+    given = values[~np.isnan(values)]
+    if len(given) < ROWS_TO_DOUBT:
+        return None
+    for mark in (float(given.min()), float(given.max())):
+        if abs(mark) in MARKS:
+            others = given[given != mark]
+            count = len(given) - len(others)
+            far = len(others) and np.abs(others - mark).min() > np.ptp(others)
+            if far and 1 < count < len(given) / 2 and len(np.unique(others)) > 2:
+                return f"{mark:.0f}", count
+    return None
+
+
 def _doubts_about_numbers(name: str, values: Floats) -> list[str]:
     values = values[~np.isnan(values)]
     if len(values) < ROWS_TO_DOUBT:
         return []
+    if mark := _mark_of_missing(values):
+        return [f"{shown(name)} is {mark[0]} in {mark[1]:,} rows: if that marks a missing value, say --na {mark[0]}"]
     low, high = float(values.min()), float(values.max())
     spread = high - low if np.isfinite(high - low) else high
     size = max(abs(low), abs(high))
