@@ -15,6 +15,8 @@ from coordinator.errors import UserError
 
 CHUNK_ROWS = 4_096
 CHUNK_CELLS = 40_000
+WIDE_CHUNK_CELLS = 1_000_000
+WIDE_CHUNK_ROWS = 128
 LINES_BYTES = 1 << 16
 BLANKS = " \t\r\n\x0c\x1a"
 
@@ -106,6 +108,13 @@ def read_records(reader: Reader, skip: int, place: str) -> Iterator[tuple[int, l
         raise UserError(f"{place}, line {reader.line_num + skip}: is not CSV ({error})") from None
 
 
+def rows_per_chunk(width: int) -> int:
+    """Return the number of rows in a chunk: few cells, but not too few rows of a wide table."""
+    return max(
+        16, min(CHUNK_ROWS, CHUNK_CELLS // max(1, width)), min(WIDE_CHUNK_ROWS, WIDE_CHUNK_CELLS // max(1, width))
+    )
+
+
 def chunks_of(reader: Reader, skip: int, table: Records, header: Sequence[str] = ()) -> Iterator[Chunk]:
     """Gather rows, leaving out blank rows, rows of empty cells and comments; refuse rows of another width.
 
@@ -115,7 +124,7 @@ def chunks_of(reader: Reader, skip: int, table: Records, header: Sequence[str] =
     first, names = (header[0], list(header)) if header else (None, [])
     repeats = 0
     width, place = table.width, table.place
-    most = max(16, min(CHUNK_ROWS, CHUNK_CELLS // width))
+    most = rows_per_chunk(width)
     numbers: list[int] = []
     rows: list[list[str]] = []
     total = 0

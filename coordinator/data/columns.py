@@ -150,6 +150,10 @@ class ColumnCells:
         """Return the cells as text, stripped, or None where only the numbers were kept."""
         if self._numbers is not None:
             return None
+        joined = "".join(self._table)
+        if joined.isprintable() and " " not in joined and self._codes:
+            # No cell has blanks around it.
+            return TextCells(tuple(self._table), np.array(self._codes, dtype=np.int64))
         stripped = _Table()
         codes = np.array([stripped[cell.strip()] for cell in self._table], dtype=np.int64)
         return TextCells(tuple(stripped), codes[np.frombuffer(self._codes, dtype=np.int64)] if self._codes else codes)
@@ -295,7 +299,10 @@ def _compact_dates(text: TextCells) -> bool:
 
 def _lost_digits(cells: Sequence[str], values: Sequence[float] | Floats) -> str:
     """Say so where whole numbers beyond 2^53 lose their last digits, or codes their leading zeros."""
-    largest = float(np.abs(values).max()) if len(values) else 0.0
+    numbers = np.asarray(values)
+    if not len(numbers) or not bool((numbers == np.floor(numbers)).all()):
+        return ""
+    largest = float(np.abs(numbers).max())
     if largest > LARGEST_EXACT and any(cell.strip("+-").isdigit() and len(cell) > 15 for cell in cells):
         return "has whole numbers beyond 2^53, which lose their last digits"
     zeros = next((cell for cell in cells if len(cell) > 1 and cell[0] == "0" and cell.isdigit()), None)

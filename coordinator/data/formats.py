@@ -10,13 +10,13 @@ from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
 
 from coordinator.data.chunks import (
-    CHUNK_CELLS,
     CHUNK_ROWS,
     Chunk,
     Records,
     check_names,
     chunks_of,
     lines_of,
+    rows_per_chunk,
 )
 from coordinator.data.dialect import SAMPLE_RECORDS, is_header
 from coordinator.data.limits import FILE_BYTES, check_size, shown
@@ -27,7 +27,7 @@ from coordinator.errors import UserError
 
 def _batched(rows: Iterator[tuple[int, list[str]]], width: int, place: str) -> Iterator[Chunk]:
     total = 0
-    while batch := list(itertools.islice(rows, max(16, min(CHUNK_ROWS, CHUNK_CELLS // max(1, width))))):
+    while batch := list(itertools.islice(rows, rows_per_chunk(width))):
         total += len(batch)
         check_size(total, width, place)
         yield Chunk([number for number, _ in batch], [cells for _, cells in batch])
