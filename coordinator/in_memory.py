@@ -132,7 +132,7 @@ def add_run(network: MemoryNetwork, plan: RunPlan) -> CoordinatorMachine:
     """Let a coordinator and the nodes of its plan live on a network."""
     coordinator = CoordinatorMachine(plan)
     network.add(coordinator)
-    for number in range(1, coordinator.gathering.nodes_needed + 1):
+    for number in range(1, coordinator.assignment.nodes_needed + 1):
         incarnation = number.to_bytes(IDENTITY_LENGTH, "big")
         born = NodeIdentity(incarnation, f"node-{number}", "memory", number, "memory", plan.fingerprint)
         network.add(Node(born))

@@ -159,7 +159,7 @@ class Service:
         link = new_link(
             endpoints, self.machine.tick_interval_ms, self.plan.incarnation, listening if self._direct else None
         )
-        self.machine.links.endpoint = link.endpoint
+        self.machine.connectivity.endpoint = link.endpoint
         try:
             announce_health()
             with quiet():
@@ -231,7 +231,7 @@ class Service:
     def _placements(self) -> dict[str, dict[str, Any]]:
         return {
             name: {"node": member.name, "host": member.host, "process": member.process}
-            for member in self.machine.roster.hosting()
+            for member in self.machine.membership.hosting()
             for group in member.groups
             for name in self.machine.topology.groups[group].names
         }

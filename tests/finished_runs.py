@@ -36,7 +36,7 @@ def finished_run(base: Path, name: str = "r") -> RunFolder:
             fingerprint=fingerprint(),
         )
     )
-    snapshot = coordinator.course.snapshot
+    snapshot = coordinator.trainer.snapshot
     assert snapshot is not None and coordinator.finished is not None and snapshot.step == EPOCHS
     store = RunStore(directory.path, directory.identity(config))
     store.persist_generation(PersistGeneration(1))

@@ -117,5 +117,5 @@ def weights_sha256(coordinator: CoordinatorMachine) -> str:
 
 def parameters(coordinator: CoordinatorMachine) -> Parameters:
     """The final weights and biases of a run that has finished."""
-    assert coordinator.finished is not None and coordinator.course.snapshot is not None
-    return coordinator.topology.assemble(coordinator.course.snapshot.states)
+    assert coordinator.finished is not None and coordinator.trainer.snapshot is not None
+    return coordinator.topology.assemble(coordinator.trainer.snapshot.states)

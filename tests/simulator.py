@@ -192,7 +192,7 @@ class Simulator(MemoryNetwork):
     def disturb(self, moments: dict[int, Callable[[], None]]) -> None:
         """Let the run finish, and let something happen when it first has taken so many steps in all."""
         for step, happen in sorted(moments.items()):
-            self.run(lambda step=step: self.coordinator.course.steps_done >= step)  # type: ignore[misc]
+            self.run(lambda step=step: self.coordinator.trainer.steps_done >= step)  # type: ignore[misc]
             happen()
         self.run()
 

@@ -40,12 +40,12 @@ class Admission:
         machine, header = self._machine, message.header
         if isinstance(message, Request | Probe | Echo):
             return
-        if header.incarnation in machine.roster.gone:
+        if header.incarnation in machine.membership.gone:
             machine.outbox.send(node_address(header.incarnation), Superseded(machine.outbox.header()))
             raise Stale("of a life that is over")
         if isinstance(message, Register):
             return
-        member = machine.roster.members.get(header.incarnation)
+        member = machine.membership.members.get(header.incarnation)
         if member is None:
             machine.outbox.send(node_address(header.incarnation), Reregister(machine.outbox.header()))
             raise Stale("from nobody of this run")
@@ -62,7 +62,7 @@ class Admission:
             reason = f"its arithmetic is {message.fingerprint!r}, this run's {plan.fingerprint!r}"
             self.refuse(header.incarnation, reason)
             return
-        if machine.links.endpoint and not message.endpoint:
+        if machine.connectivity.endpoint and not message.endpoint:
             self.refuse(
                 header.incarnation, "this run is wired directly, and it listens nowhere: start it with --listen"
             )
@@ -71,8 +71,8 @@ class Admission:
             # A node has seen more of this run than our records hold, which were lost with a disk: never go below it.
             machine.outbox.generation = header.generation
             machine.recover(f"{message.name} has seen generation {header.generation}")
-        known = header.incarnation in machine.roster.members
-        member, earlier = machine.roster.register(message, machine.now_ms)
+        known = header.incarnation in machine.membership.members
+        member, earlier = machine.membership.register(message, machine.now_ms)
         if not known:
             member.keeps_copies = header.run == plan.run
             member.dropped_before = None if member.keeps_copies else 0

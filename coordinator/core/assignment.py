@@ -27,8 +27,8 @@ class Assignment:
         plan = machine.plan
         self._topology, self._roles = machine.topology, roles
         self._shares = plan.shares(machine.topology)
-        self._roster, self._outbox, self._links = machine.roster, machine.outbox, machine.links
-        self._under_way = machine.course.under_way
+        self._membership, self._outbox, self._connectivity = machine.membership, machine.outbox, machine.connectivity
+        self._in_flight = machine.trainer.in_flight
         self._durable_generation = -1
         self._digests_of: Snapshot | None = None
         self._digests: dict[int, bytes] = {}
@@ -54,7 +54,7 @@ class Assignment:
     def begin_generation(self, generation: int) -> None:
         """From now on everything is said in this generation; nothing is granted in it before it is durable."""
         self._outbox.generation = generation
-        self._under_way.begin_generation(generation)
+        self._in_flight.begin_generation(generation)
         self.persist_again()
 
     def persisted(self, generation: int) -> None:
@@ -70,13 +70,13 @@ class Assignment:
         """Give every group a node; whether there are enough, and the generation is durable."""
         if not self.durable:
             return False
-        if self._roster.place(self._shares) or self._crowd(list(self._topology.groups), now_ms):
-            for member in self._roster.members.values():
+        if self._membership.place(self._shares) or self._crowd(list(self._topology.groups), now_ms):
+            for member in self._membership.members.values():
                 member.ready = False
             self._short_since_ms, self._stood_before = None, True
             return True
-        if len(self._roster.members) != self._have:
-            self._have, self._since_ms = len(self._roster.members), now_ms
+        if len(self._membership.members) != self._have:
+            self._have, self._since_ms = len(self._membership.members), now_ms
         return False
 
     def _crowd(self, groups: list[int], now_ms: float) -> bool:
@@ -86,9 +86,9 @@ class Assignment:
         """
         if self._short_since_ms is None:
             self._short_since_ms = now_ms
-        if not self._stood_before or not self._roster.members or now_ms - self._short_since_ms < self._grace_ms:
+        if not self._stood_before or not self._membership.members or now_ms - self._short_since_ms < self._grace_ms:
             return False
-        for group, member in self._roster.crowd(groups):
+        for group, member in self._membership.crowd(groups):
             self._outbox.report("regrouped", neuron=self._topology.groups[group].names[0], node=member.name)
         return True
 
@@ -104,7 +104,7 @@ class Assignment:
 
     def grant(self, snapshot: Snapshot | None) -> None:
         """Give every node that has not said that it is ready its groups, as they were at the snapshot."""
-        for member in self._roster.hosting():
+        for member in self._membership.hosting():
             if not member.ready:
                 self.grant_to(member, snapshot)
 
@@ -113,7 +113,7 @@ class Assignment:
         placements = tuple(self._placement(group, member, snapshot) for group in member.groups)
         self._outbox.send(
             node_address(member.incarnation),
-            Grant(self._outbox.header(self._under_way.low), placements, self._links.peers_of(member)),
+            Grant(self._outbox.header(self._in_flight.low), placements, self._connectivity.peers_of(member)),
         )
 
     def _placement(self, group: int, member: Member, snapshot: Snapshot | None) -> Placement:

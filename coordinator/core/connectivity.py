@@ -36,10 +36,10 @@ class Connectivity:
         """New sockets: connect and subscribe to everything again, and prove it."""
         machine, outbox = self._machine, self._machine.outbox
         if machine.state is CoordinatorState.TRAINING:
-            machine.interruptions.begin(
-                "a connection broke", outbox.generation, machine.course.step_due, machine.now_ms
+            machine.recovery_stats.begin(
+                "a connection broke", outbox.generation, machine.trainer.step_due, machine.now_ms
             )
-        for member in machine.roster.members.values():
+        for member in machine.membership.members.values():
             # A node that lost its connection too says so when its links are proved again.
             member.linked = False
         outbox.act_all(map(Connect, self._peers.values()))
@@ -81,7 +81,7 @@ class Connectivity:
 
     def unready(self) -> list[Member]:
         """The hosts of groups that have not said that their links are proved, or have not echoed a probe of ours."""
-        missing, hosting = self.proof.missing, self._machine.roster.hosting()
+        missing, hosting = self.proof.missing, self._machine.membership.hosting()
         return [host for host in hosting if not host.ready or host.incarnation in missing]
 
     def returned(self, message: Probe) -> None:
@@ -102,4 +102,4 @@ class Connectivity:
         self._machine.outbox.act_all(self.proof.again())
 
     def _hosts(self) -> dict[int, Member]:
-        return {group: member for member in self._machine.roster.members.values() for group in member.groups}
+        return {group: member for member in self._machine.membership.members.values() for group in member.groups}

@@ -48,7 +48,7 @@ class FailureDetector:
 
     def everybody_anew(self) -> None:
         """Nobody owes an answer, everybody was just heard: after a gap that was ours, not theirs."""
-        for member in self._machine.roster.members.values():
+        for member in self._machine.membership.members.values():
             member.heard_ms = max(member.heard_ms, self._machine.now_ms)
             member.asked_since_ms = None
 
@@ -61,13 +61,13 @@ class FailureDetector:
     def ask(self, member: Member) -> None:
         """Ask a node whom it waits for, not more often than makes sense."""
         machine = self._machine
-        if machine.now_ms - member.asked_ms < max(ASK_AGAIN_MS, ASK_MS_A_NODE * len(machine.roster.members)):
+        if machine.now_ms - member.asked_ms < max(ASK_AGAIN_MS, ASK_MS_A_NODE * len(machine.membership.members)):
             return
         member.asked_ms = machine.now_ms
         if member.asked_since_ms is None:
             member.asked_since_ms = machine.now_ms
         header = Header(
-            machine.plan.run, machine.outbox.generation, machine.course.under_way.oldest, machine.plan.incarnation
+            machine.plan.run, machine.outbox.generation, machine.trainer.in_flight.oldest, machine.plan.incarnation
         )
         machine.outbox.send(node_address(member.incarnation), NodeStatusRequest(header))
 
@@ -75,7 +75,7 @@ class FailureDetector:
         """Ask suspects, and let go of the first that has owed an answer for too long; nobody else owes one."""
         machine = self._machine
         suspected = {member.incarnation for member in suspects}
-        for member in machine.roster.members.values():
+        for member in machine.membership.members.values():
             if member.incarnation not in suspected:
                 member.asked_since_ms = None
         for member in suspects:
@@ -88,31 +88,31 @@ class FailureDetector:
     def answer_ms(self, member: Member) -> float:
         """How long a node may take to answer."""
         machine = self._machine
-        recent_ms = machine.course.under_way.recent_ms
+        recent_ms = machine.trainer.in_flight.recent_ms
         usual_ms = FIRST_ANSWER_MS if recent_ms is None else max(LEAST_ANSWER_MS, ANSWER_IN_STEPS * recent_ms)
-        busy_ms = 0.0 if member.ready else machine.gathering.taking_in_ms(member)
+        busy_ms = 0.0 if member.ready else machine.assignment.taking_in_ms(member)
         if recent_ms is None or not member.ready:
             busy_ms += self._wiring_everybody_ms()
-        return usual_ms * machine.interruptions.patience + busy_ms
+        return usual_ms * machine.recovery_stats.patience + busy_ms
 
     def _wiring_everybody_ms(self) -> float:
-        return BUSY_MS_A_NODE * len(self._machine.roster.members)
+        return BUSY_MS_A_NODE * len(self._machine.membership.members)
 
     def too_long_wiring(self) -> bool:
         """Whether nodes that answer have nevertheless not become ready in a time that is many times the usual one."""
         last_ms = self._last_wiring_ms
         usual_ms = FIRST_WIRING_MS if last_ms is None else max(LEAST_WIRING_MS, WIRING_TIMES_LAST * last_ms)
-        busy_ms = max(map(self._machine.gathering.taking_in_ms, self._machine.roster.hosting()), default=0.0)
+        busy_ms = max(map(self._machine.assignment.taking_in_ms, self._machine.membership.hosting()), default=0.0)
         busy_ms += self._wiring_everybody_ms()
         waited_ms = self._machine.now_ms - self._wiring_since_ms
-        return waited_ms > usual_ms * self._machine.interruptions.patience + busy_ms
+        return waited_ms > usual_ms * self._machine.recovery_stats.patience + busy_ms
 
     def lose_the_silent(self) -> None:
         """Let go of nodes that have not been heard for very long, whatever they were doing."""
         machine = self._machine
         busy_ms = 0.0 if machine.running else self._wiring_everybody_ms()
         since_ms = machine.now_ms - machine.plan.silence_ms - busy_ms
-        gone = [member for member in machine.roster.in_order() if member.heard_ms < since_ms]
+        gone = [member for member in machine.membership.in_order() if member.heard_ms < since_ms]
         if gone:
             # All at once: a generation for each would keep everybody busy with nothing else.
             seconds = (machine.now_ms - min(member.heard_ms for member in gone)) / 1000
@@ -123,6 +123,6 @@ class FailureDetector:
         """Nodes are gone, all for one reason; if they hosted groups, the network goes back."""
         machine = self._machine
         for member in members:
-            machine.roster.lose(member)
+            machine.membership.lose(member)
         if any(member.groups for member in members) and machine.state is not CoordinatorState.STOPPING:
             machine.recover(reason)

@@ -5,7 +5,7 @@
         └───────── a node is lost: generation + 1, back to the last snapshot ─────────────────┘
     any ── stop, interrupted, diverged ──▶ stopping ── all nodes have ended ──▶ ended
 
-Results of passes go to the inboxes of their pass (`under_way.py`). Before the table every control frame is decoded and
+Results of passes go to the inboxes of their pass (`inflight.py`). Before the table every control frame is decoded and
 filtered: a malformed frame, and one of another run, generation or ended life, is counted and dropped.
 """
 
@@ -65,50 +65,50 @@ class CoordinatorMachine:
         self.state = CoordinatorState.GATHERING
         self.topology = plan.topology()
         self.outbox = Outbox(plan.run, plan.incarnation, plan.generation)
-        self.roster = Membership()
-        self.course = Trainer(plan, self.topology, self.outbox, self.roster)
-        self.requests = Queries(self)
-        self.account = RunStats()
+        self.membership = Membership()
+        self.trainer = Trainer(plan, self.topology, self.outbox, self.membership)
+        self.queries = Queries(self)
+        self.run_stats = RunStats()
         self.finished: dict[str, Any] | None = None
         self.failure: str | None = None
         self.unsaved: str | None = None
         """Why the last attempt to make something durable failed."""
         self.drops = DropCounter()
         self.now_ms = 0.0
-        self.links = Connectivity(self)
-        self.gathering = Assignment(self, plan.roles(self.topology))
-        self.interruptions = RecoveryStats()
-        self.watch = FailureDetector(self)
-        self.reasons = WaitGraph(self)
+        self.connectivity = Connectivity(self)
+        self.assignment = Assignment(self, plan.roles(self.topology))
+        self.recovery_stats = RecoveryStats()
+        self.failure_detector = FailureDetector(self)
+        self.wait_graph = WaitGraph(self)
         self._address = b""
         self._admission = Admission(self)
         self.exit_code = 0
-        self._clock = Timers(self)
+        self._timers = Timers(self)
 
     def start(self, now_ms: float) -> list[Any]:
         """The first actions of a life."""
-        self.account.started_ms = now_ms
-        self.gathering.begin_generation(self.plan.generation + 1)
+        self.run_stats.started_ms = now_ms
+        self.assignment.begin_generation(self.plan.generation + 1)
         return self.handle(LinkLost(), now_ms)
 
     def handle(self, event: Any, now_ms: float) -> list[Any]:
         """Take one event; the actions must be performed in order."""
         self.now_ms = now_ms
-        self.course.catch_up()
+        self.trainer.catch_up()
         match event:
             case Received(message):
                 actions = self.receive([message], now_ms)
                 return actions + self.run_deferred(now_ms) if self.has_deferred_work else actions
             case Tick():
-                self._clock.tick()
+                self._timers.tick()
             case LinkLost():
-                self.links.lost()
-                self._clock.control_sent()
+                self.connectivity.lost()
+                self._timers.control_sent()
             case Persisted(step):
                 self.unsaved = None
-                self.course.persisted(step)
+                self.trainer.persisted(step)
             case GenerationPersisted(generation):
-                self.gathering.persisted(generation)
+                self.assignment.persisted(generation)
             case PersistFailed(reason):
                 self.unsaved = reason
                 self.outbox.report("unsaved", reason=reason)
@@ -121,7 +121,7 @@ class CoordinatorMachine:
     def _taken(self) -> list[Any]:
         """What is to be done now that something has been taken in."""
         self._proceed()
-        self.course.persist()
+        self.trainer.persist()
         return self.outbox.take()
 
     # Messages.
@@ -129,22 +129,22 @@ class CoordinatorMachine:
     @property
     def wanted(self) -> int:
         """Frames that are worth waiting for before the next `receive`."""
-        return self.course.under_way.wanted
+        return self.trainer.in_flight.wanted
 
     @property
     def has_deferred_work(self) -> bool:
         """Whether `run_deferred` has something to do once the last actions are performed."""
-        return self.course.has_deferred_work
+        return self.trainer.has_deferred_work
 
     def receive(self, messages: Sequence[bytes], now_ms: float) -> list[Any]:
         """Take messages, each an address and frames."""
         self.now_ms = now_ms
-        self.course.catch_up()
+        self.trainer.catch_up()
         changed = False
         for message in messages:
             if message.startswith(_RESULTS):
                 rejections = (
-                    self.course.under_way.receive(message) if self.running else list(map(_early, split(message)))
+                    self.trainer.in_flight.receive(message) if self.running else list(map(_early, split(message)))
                 )
                 for frame, fault in rejections:
                     self.outbox.act_all(self.drops.note(fault, frame))
@@ -153,7 +153,7 @@ class CoordinatorMachine:
             changed = self._finish_passes() or changed
             self._address = message[:ADDRESS_LENGTH]
             for frame in split(message):
-                self.course.catch_up()
+                self.trainer.catch_up()
                 self._receive(frame)
                 changed = True
         changed = self._finish_passes() or changed
@@ -161,16 +161,16 @@ class CoordinatorMachine:
 
     def _finish_passes(self) -> bool:
         """Take the passes that are complete; whether there were any."""
-        if not self.running or not self.course.finish_passes(self.now_ms):
+        if not self.running or not self.trainer.finish_passes(self.now_ms):
             return False
-        self.roster.everybody_was_heard(self.now_ms)
+        self.membership.everybody_was_heard(self.now_ms)
         self._recovered()
         return True
 
     def run_deferred(self, now_ms: float) -> list[Any]:
         """Do what was put off until the last actions were performed."""
         self.now_ms = now_ms
-        self.course.catch_up()
+        self.trainer.catch_up()
         self._recovered()
         return self._taken()
 
@@ -184,7 +184,7 @@ class CoordinatorMachine:
             transition(self, message)
         except PeerError as fault:
             # A member has registered in our version: its frame was damaged.
-            if isinstance(fault, WrongVersion) and fault.sender and fault.sender not in self.roster.members:
+            if isinstance(fault, WrongVersion) and fault.sender and fault.sender not in self.membership.members:
                 self._admission.refuse(
                     fault.sender, f"it speaks protocol version {fault.version}, this run {PROTOCOL_VERSION}"
                 )
@@ -197,26 +197,26 @@ class CoordinatorMachine:
         self.outbox.send(node_address(message.header.incarnation), Stop(self.outbox.header()))
 
     def _lacking(self, message: SnapshotMissing) -> None:
-        member = self.roster.members[message.header.incarnation]
-        self.gathering.lacking(member, message.groups)
-        self.gathering.grant_to(member, self.course.snapshot)
+        member = self.membership.members[message.header.incarnation]
+        self.assignment.lacking(member, message.groups)
+        self.assignment.grant_to(member, self.trainer.snapshot)
 
     def _waiting(self, message: NodeStatus) -> None:
-        member = self.roster.members[message.header.incarnation]
-        self.watch.answered(member, message)
+        member = self.membership.members[message.header.incarnation]
+        self.failure_detector.answered(member, message)
         hosted = sorted(wait.group for wait in message.waits)
         if member.ready and message.header.generation == self.outbox.generation and hosted != member.groups:
             self.recover(f"{member.name} has lost its groups")
             return
-        self.reasons.answered()
+        self.wait_graph.answered()
 
     def _heartbeat(self, message: Heartbeat) -> None:
-        member = self.roster.members[message.header.incarnation]
+        member = self.membership.members[message.header.incarnation]
         member.state = message.state
         member.count(message.traffic, self.now_ms)
 
     def _ready(self, message: Ready) -> None:
-        member = self.roster.members[message.header.incarnation]
+        member = self.membership.members[message.header.incarnation]
         member.count(message.traffic, self.now_ms)
         member.state = "working"
         member.ready = member.keeps_copies = True
@@ -224,34 +224,34 @@ class CoordinatorMachine:
         if self.running and not member.linked:
             # After a gap in the connections: when all are back, what was lost in it comes again at once.
             member.linked = True
-            if all(host.linked for host in self.roster.hosting()):
-                self.course.under_way.repeat(self.now_ms, all_of_them=True)
+            if all(host.linked for host in self.membership.hosting()):
+                self.trainer.in_flight.repeat(self.now_ms, all_of_them=True)
         self._begin_if_wired()
 
     def _begin_if_wired(self) -> None:
-        if self.state is not CoordinatorState.WIRING or not self.links.proof.complete:
+        if self.state is not CoordinatorState.WIRING or not self.connectivity.proof.complete:
             return
-        if not all(member.ready for member in self.roster.members.values() if member.groups):
+        if not all(member.ready for member in self.membership.members.values() if member.groups):
             return
-        self.watch.wired()
-        hosting = self.roster.hosting()
-        self.account.wired(self.now_ms, self.messages, [(host.host, host.process) for host in hosting])
-        self.enter(CoordinatorState.IDLE if self.course.done else CoordinatorState.TRAINING)
-        self.outbox.report("wired", nodes=len(hosting), seconds=self.account.seconds_starting)
-        if self.course.step_due is None:
+        self.failure_detector.wired()
+        hosting = self.membership.hosting()
+        self.run_stats.wired(self.now_ms, self.messages, [(host.host, host.process) for host in hosting])
+        self.enter(CoordinatorState.IDLE if self.trainer.done else CoordinatorState.TRAINING)
+        self.outbox.report("wired", nodes=len(hosting), seconds=self.run_stats.seconds_starting)
+        if self.trainer.step_due is None:
             self._recovered()
 
     def _recovered(self) -> None:
-        for facts in self.interruptions.done(self.course.training.progress.step, self.now_ms):
+        for facts in self.recovery_stats.done(self.trainer.training.progress.step, self.now_ms):
             self.outbox.report("recovered", **facts)
 
     def _group_state(self, message: GroupState) -> None:
-        self.roster.members[message.header.incarnation].count(message.traffic, self.now_ms)
-        self.requests.hear(message)
-        self.course.state(message)
+        self.membership.members[message.header.incarnation].count(message.traffic, self.now_ms)
+        self.queries.hear(message)
+        self.trainer.state(message)
 
     def _diverged(self, message: Diverged) -> None:
-        if not self.course.diverged(message):
+        if not self.trainer.diverged(message):
             return
         rate = self.plan.network.learning_rate
         self.fail(
@@ -260,49 +260,49 @@ class CoordinatorMachine:
         )
 
     def _node_stopped(self, message: Stopped) -> None:
-        member = self.roster.members[message.header.incarnation]
+        member = self.membership.members[message.header.incarnation]
         member.count(message.traffic, self.now_ms)
         self.lose(member, "was stopped")
 
     def _request(self, message: Request) -> None:
-        self.requests.take(message)
+        self.queries.take(message)
 
     def _probed(self, message: Probe) -> None:
-        self.links.returned(message)
-        self.watch.everybody_anew()
+        self.connectivity.returned(message)
+        self.failure_detector.everybody_anew()
         self._proved()
 
     def _echoed(self, message: Echo) -> None:
-        self.links.echoed(self._address, message)
+        self.connectivity.echoed(self._address, message)
         self._proved()
 
     def _proved(self) -> None:
-        if self.links.proof.complete:
-            self.course.under_way.repeat(self.now_ms, all_of_them=True)
+        if self.connectivity.proof.complete:
+            self.trainer.in_flight.repeat(self.now_ms, all_of_them=True)
             self._begin_if_wired()
 
     def _late(self, message: Message) -> None:
         raise Stale(f"a late {type(message).__name__}")
 
     def _proceed(self) -> None:
-        if self.links.proof.pending:
+        if self.connectivity.proof.pending:
             return
-        if self.state is CoordinatorState.GATHERING and self.gathering.place(self.now_ms):
+        if self.state is CoordinatorState.GATHERING and self.assignment.place(self.now_ms):
             self.enter(CoordinatorState.WIRING)
-            self.watch.wiring_begins()
-            self.links.meet()
+            self.failure_detector.wiring_begins()
+            self.connectivity.meet()
             self.grant()
         if self.state in (CoordinatorState.TRAINING, CoordinatorState.IDLE):
-            self.course.advance(self.now_ms)
-            if self.course.contradiction:
-                self.fail(self.course.contradiction)
-            elif self.course.done and self.state is CoordinatorState.TRAINING:
+            self.trainer.advance(self.now_ms)
+            if self.trainer.contradiction:
+                self.fail(self.trainer.contradiction)
+            elif self.trainer.done and self.state is CoordinatorState.TRAINING:
                 self._finish()
 
     def grant(self) -> None:
         """Grant whoever is not ready its groups, for the first time or again."""
-        self.gathering.grant(self.course.snapshot)
-        self._clock.control_sent()
+        self.assignment.grant(self.trainer.snapshot)
+        self._timers.control_sent()
 
     def _finish(self) -> None:
         self.finished = summary(self)
@@ -313,19 +313,19 @@ class CoordinatorMachine:
 
     def lose(self, member: Member, how: str) -> None:
         """A node is gone; if it hosted groups, the network goes back."""
-        self.watch.lose_all([member], f"{member.name} {how}")
+        self.failure_detector.lose_all([member], f"{member.name} {how}")
 
     def recover(self, reason: str) -> None:
         """Another generation: whatever was under way counts for nothing, and the steps since the last snapshot come again."""
         if self.state in (CoordinatorState.STOPPING, CoordinatorState.ENDED):
             return
-        self.gathering.begin_generation(self.outbox.generation + 1)
-        self.interruptions.begin(reason, self.outbox.generation, self.course.step_due, self.now_ms)
-        self.course.roll_back()
-        self.requests.roll_back()
+        self.assignment.begin_generation(self.outbox.generation + 1)
+        self.recovery_stats.begin(reason, self.outbox.generation, self.trainer.step_due, self.now_ms)
+        self.trainer.roll_back()
+        self.queries.roll_back()
         self.enter(CoordinatorState.GATHERING)
         self.outbox.report(
-            "recovery", reason=reason, generation=self.outbox.generation, step=self.course.training.progress.step
+            "recovery", reason=reason, generation=self.outbox.generation, step=self.trainer.training.progress.step
         )
 
     def fail(self, line: str) -> None:
@@ -341,19 +341,19 @@ class CoordinatorMachine:
             return
         self.exit_code = code
         self.enter(CoordinatorState.STOPPING)
-        self.links.part()
+        self.connectivity.part()
         self.ask_to_stop()
 
     def ask_to_stop(self) -> None:
         """Tell every node to end."""
-        for member in self.roster.in_order():
+        for member in self.membership.in_order():
             self.outbox.send(node_address(member.incarnation), Stop(self.outbox.header()))
-        self._clock.control_sent()
+        self._timers.control_sent()
 
     def enter(self, state: CoordinatorState) -> None:
         """Another state, with its limits of time."""
         self.state = state
-        self._clock.entered(state)
+        self._timers.entered(state)
         self.outbox.report("state", state=state.value)
 
     @property
@@ -364,7 +364,7 @@ class CoordinatorMachine:
     @property
     def stale_messages(self) -> int:
         """Messages that came to the coordinator or, as far as they have told, to nodes, and were not accepted."""
-        return self.drops.counts[Stale.reason] + self.roster.dropped
+        return self.drops.counts[Stale.reason] + self.membership.dropped
 
     @property
     def running(self) -> bool:
@@ -379,7 +379,7 @@ class CoordinatorMachine:
     @property
     def messages(self) -> int:
         """Messages that all programs of the run have sent, as last counted."""
-        return self.outbox.messages_sent + self.roster.sent
+        return self.outbox.messages_sent + self.membership.sent
 
 
 _RESULTS = stage_address(OUTSIDE)

@@ -75,7 +75,7 @@ class Queries:
         """Ask again for the states that have not come."""
         for view in self._views:
             self._machine.outbox.act_all(
-                view.collection.ask(self._machine.outbox.header(), self._machine.roster.addresses())
+                view.collection.ask(self._machine.outbox.header(), self._machine.membership.addresses())
             )
 
     def roll_back(self) -> None:
@@ -97,7 +97,7 @@ class Queries:
     def _status(self, message: Request) -> None:
         machine = self._machine
         facts = {**machine.finished, **counts_so_far(machine)} if machine.finished else summary(machine)
-        waiting = {"nodes_registered": len(machine.roster.members), "nodes_needed": machine.gathering.nodes_needed}
+        waiting = {"nodes_registered": len(machine.membership.members), "nodes_needed": machine.assignment.nodes_needed}
         dropped = {"dropped": dict(machine.drops.counts)}
         self._answer(
             message.client, {"state": machine.state.value, **facts, **waiting, **dropped, "failure": machine.failure}
@@ -105,7 +105,7 @@ class Queries:
 
     def _neurons(self, message: Request) -> None:
         machine = self._machine
-        hosts = {group: member for member in machine.roster.members.values() for group in member.groups}
+        hosts = {group: member for member in machine.membership.members.values() for group in member.groups}
         rows = [
             describe_place(name, group.layer, hosts.get(group.number))
             for group in machine.topology.groups.values()
@@ -120,7 +120,7 @@ class Queries:
         wanted = {group, *machine.topology.senders[group]}
         view = View(message.client, name, StateCollector(machine.topology, LATEST_STEP, wanted))
         self._views.append(view)
-        machine.outbox.act_all(view.collection.ask(machine.outbox.header(), machine.roster.addresses()))
+        machine.outbox.act_all(view.collection.ask(machine.outbox.header(), machine.membership.addresses()))
 
     def _why(self, message: Request) -> None:
         name = _arguments(message).get("neuron")
@@ -129,7 +129,7 @@ class Queries:
         def tell(found: Chain) -> None:
             self._answer(message.client, {"why": list(found.sentences), "blocked_by": found.blocked_by})
 
-        self._machine.reasons.ask(group, tell)
+        self._machine.wait_graph.ask(group, tell)
 
     def _group_of(self, name: object) -> int:
         group = self._machine.topology.group_of.get(name) if isinstance(name, str) else None
@@ -153,7 +153,7 @@ class Queries:
         if message.rows.ndim != 2 or message.rows.shape[1] != inputs or not len(message.rows):
             raise UserError(f"rows of {message.rows.shape[1]} numbers for {inputs} input neurons")
         client = message.client
-        self._machine.course.forward(
+        self._machine.trainer.forward(
             message.rows,
             lambda activities: self._answer(client, {}, activities),
             lambda reason: self._refuse(client, reason),
@@ -166,7 +166,7 @@ class Queries:
             self._answer(message.client, {}, np.concatenate([activities, targets], axis=1))
 
         held_out = self._machine.plan.data.test_inputs
-        self._machine.course.forward(held_out, done, lambda reason: self._refuse(message.client, reason))
+        self._machine.trainer.forward(held_out, done, lambda reason: self._refuse(message.client, reason))
 
     def _stop(self, message: Request) -> None:
         self._answer(message.client, {"state": "stopping"})

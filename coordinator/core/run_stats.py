@@ -42,27 +42,27 @@ class RunStats:
 def counts_so_far(machine: CoordinatorMachine) -> dict[str, Any]:
     """Return the figures that change even after the training has finished."""
     return {
-        "nodes": len(machine.roster.members),
-        "processes": len(machine.account.processes),
+        "nodes": len(machine.membership.members),
+        "processes": len(machine.run_stats.processes),
         "messages": machine.messages,
         "recoveries": machine.recoveries,
         "generation": machine.outbox.generation,
-        "recovery_seconds_p50": machine.interruptions.seconds_within(0.50),
-        "recovery_seconds_p99": machine.interruptions.seconds_within(0.99),
+        "recovery_seconds_p50": machine.recovery_stats.seconds_within(0.50),
+        "recovery_seconds_p99": machine.recovery_stats.seconds_within(0.99),
         "stale_messages": machine.stale_messages,
     }
 
 
 def summary(machine: CoordinatorMachine) -> dict[str, Any]:
     """Every figure of a run; None where it is not known yet."""
-    plan, topology, course, account = machine.plan, machine.topology, machine.course, machine.account
-    schedule, facts, measured = course.training.schedule, course.facts(), course.train_measured
+    plan, topology, trainer, run_stats = machine.plan, machine.topology, machine.trainer, machine.run_stats
+    schedule, facts, measured = trainer.training.schedule, trainer.facts(), trainer.train_measured
     seconds = facts["seconds_training"]
-    training_messages = machine.messages - account.messages_before_training
-    final = course.snapshot if course.done else None
+    training_messages = machine.messages - run_stats.messages_before_training
+    final = trainer.snapshot if trainer.done else None
     figures: dict[str, Any] = {"r2": None, "mean_absolute_error": None}
-    if plan.data.encoding.classes is None and course.held_out_activities is not None:
-        figures = score(plan.data.encoding, course.held_out_activities, plan.data.test_targets)
+    if plan.data.encoding.classes is None and trainer.held_out_activities is not None:
+        figures = score(plan.data.encoding, trainer.held_out_activities, plan.data.test_targets)
     return {
         "dataset": plan.data.dataset,
         "layers": list(topology.layers),
@@ -73,7 +73,7 @@ def summary(machine: CoordinatorMachine) -> dict[str, Any]:
         "epoch": facts["epoch"],
         "steps": schedule.steps,
         "step": facts["step"],
-        "steps_done": course.steps_done,
+        "steps_done": trainer.steps_done,
         "batch_size": schedule.batch_size,
         "learning_rate": plan.network.learning_rate,
         "seed": plan.seed,
@@ -83,8 +83,8 @@ def summary(machine: CoordinatorMachine) -> dict[str, Any]:
         "test_loss": facts["test_loss"],
         "test_r2": figures["r2"],
         "test_mean_absolute_error": figures["mean_absolute_error"],
-        "running_accuracy": course.training.progress.epochs[-1].accuracy if measured else facts["accuracy"],
-        "seconds_starting": account.seconds_starting,
+        "running_accuracy": trainer.training.progress.epochs[-1].accuracy if measured else facts["accuracy"],
+        "seconds_starting": run_stats.seconds_starting,
         "seconds_training": seconds,
         "steps_per_second": facts["steps_per_second"],
         "samples_per_second": facts["samples_per_second"],
@@ -92,5 +92,5 @@ def summary(machine: CoordinatorMachine) -> dict[str, Any]:
         "model_path": plan.model_path if final else None,
         "weights_sha256": topology.assemble(final.states).sha256() if final else None,
         **counts_so_far(machine),
-        **({key: plan.figures.get(key) for key in MEASURED_BEFORE} if plan.figures and course.done else {}),
+        **({key: plan.figures.get(key) for key in MEASURED_BEFORE} if plan.figures and trainer.done else {}),
     }

@@ -33,32 +33,32 @@ class Steps:
         """The last step that was sent."""
         self.followed = False
         """Whether the groups have been told that another one follows it."""
-        self._under_way: deque[SentStep] = deque()
+        self._in_flight: deque[SentStep] = deque()
         self._done: dict[int, list[InFlightPass]] = {}
         """Parts that are done, by the first pass of their step."""
 
     @property
     def another_is_due(self) -> bool:
         """Whether the next step is to be sent now, because it was promised."""
-        return self.followed and len(self._under_way) < AT_ONCE
+        return self.followed and len(self._in_flight) < AT_ONCE
 
     @property
-    def under_way(self) -> bool:
+    def in_flight(self) -> bool:
         """Whether any is."""
-        return bool(self._under_way)
+        return bool(self._in_flight)
 
     def send(self, sent: SentStep, *, followed: bool) -> None:
         """One more is on its way."""
         self.latest, self.followed = sent.step, followed
-        self._under_way.append(sent)
+        self._in_flight.append(sent)
 
     def finish(self, flight: InFlightPass) -> Iterator[tuple[SentStep, list[InFlightPass]]]:
         """A pass is done: the steps that are over with it, each with its parts in order."""
         self._done.setdefault(flight.number - flight.part, []).append(flight)
-        while self._under_way:
-            sent = self._under_way[0]
+        while self._in_flight:
+            sent = self._in_flight[0]
             parts = self._done.get(sent.first_pass, [])
             if len(parts) < sent.parts:
                 return
-            self._under_way.popleft()
+            self._in_flight.popleft()
             yield sent, sorted(self._done.pop(sent.first_pass), key=lambda part: part.part)

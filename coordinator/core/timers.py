@@ -38,13 +38,13 @@ class Timers:
 
     def control_sent(self) -> None:
         """What is repeated until it is answered has just been sent."""
-        again_ms = max(CONTROL_AGAIN_MS, CONTROL_MS_A_NODE * len(self._machine.roster.members))
+        again_ms = max(CONTROL_AGAIN_MS, CONTROL_MS_A_NODE * len(self._machine.membership.members))
         self._control_due_ms = self._machine.now_ms + again_ms
 
     def entered(self, state: CoordinatorState) -> None:
         """The machine is in another state."""
         if state is CoordinatorState.STOPPING:
-            nodes = len(self._machine.roster.members)
+            nodes = len(self._machine.membership.members)
             self._stop_by_ms = self._machine.now_ms + STOPPING_AT_MOST_MS + STOPPING_MS_A_NODE * nodes
 
     def tick(self) -> None:
@@ -54,52 +54,52 @@ class Timers:
         self._ticked_ms = machine.now_ms
         if jumped:
             # We were asleep, not they: give everybody their time again.
-            machine.watch.everybody_anew()
+            machine.failure_detector.everybody_anew()
         control_due = machine.now_ms >= self._control_due_ms
         if control_due:
             self.control_sent()
-        if control_due or (machine.links.proof.pending and machine.now_ms >= self._probe_due_ms):
+        if control_due or (machine.connectivity.proof.pending and machine.now_ms >= self._probe_due_ms):
             self._probe_due_ms = machine.now_ms + PROBE_AGAIN_MS
-            machine.links.again()
-        if machine.links.proof.pending:
+            machine.connectivity.again()
+        if machine.connectivity.proof.pending:
             # Cut off ourselves, we know nothing of others.
             pass
         elif machine.state in PERIODIC:
             PERIODIC[machine.state](self, control_due)
-        machine.reasons.answered()
+        machine.wait_graph.answered()
 
     def _gathering(self, control_due: bool) -> None:
-        self._machine.watch.lose_the_silent()
-        self._machine.gathering.say_what_is_missing(self._machine.now_ms)
+        self._machine.failure_detector.lose_the_silent()
+        self._machine.assignment.say_what_is_missing(self._machine.now_ms)
         if control_due:
-            self._machine.gathering.persist_again()
+            self._machine.assignment.persist_again()
 
     def _wiring(self, control_due: bool) -> None:
         machine = self._machine
         if control_due:
             machine.grant()
-        unready = machine.links.unready()
-        if unready and machine.watch.too_long_wiring():
+        unready = machine.connectivity.unready()
+        if unready and machine.failure_detector.too_long_wiring():
             machine.lose(unready[0], "does not get its links proved")
             return
-        machine.watch.look(unready)
-        machine.watch.lose_the_silent()
+        machine.failure_detector.look(unready)
+        machine.failure_detector.lose_the_silent()
 
     def _running(self, control_due: bool) -> None:
-        machine, course = self._machine, self._machine.course
+        machine, trainer = self._machine, self._machine.trainer
         if control_due:
-            course.ask_again()
-            machine.requests.ask_again()
+            trainer.ask_again()
+            machine.queries.ask_again()
         if machine.now_ms >= self._report_due_ms and machine.state is CoordinatorState.TRAINING:
             self._report_due_ms = machine.now_ms + REPORT_INTERVAL_MS
-            rate, stale = machine.roster.rate, machine.stale_messages
-            machine.outbox.report("progress", **course.facts(), messages_per_second=rate, stale_messages=stale)
-        stall = course.repeat_late_passes(machine.now_ms)
-        machine.watch.look(machine.roster.hosting() if course.under_way.late else [])
-        machine.watch.lose_the_silent()
+            rate, stale = machine.membership.rate, machine.stale_messages
+            machine.outbox.report("progress", **trainer.facts(), messages_per_second=rate, stale_messages=stale)
+        stall = trainer.repeat_late_passes(machine.now_ms)
+        machine.failure_detector.look(machine.membership.hosting() if trainer.in_flight.late else [])
+        machine.failure_detector.lose_the_silent()
         if not machine.running:
             return
-        machine.reasons.tell_of_a_stall()
+        machine.wait_graph.tell_of_a_stall()
         if stall and stall.times < STALLS_IN_A_ROW:
             machine.recover(stall.line)
         elif stall:
@@ -107,7 +107,7 @@ class Timers:
 
     def _stopping(self, control_due: bool) -> None:
         machine = self._machine
-        if not machine.roster.members or machine.now_ms >= self._stop_by_ms:
+        if not machine.membership.members or machine.now_ms >= self._stop_by_ms:
             machine.enter(CoordinatorState.ENDED)
             machine.outbox.act(End(machine.exit_code))
         elif control_due:

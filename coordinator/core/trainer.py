@@ -54,12 +54,12 @@ class StepResult(NamedTuple):
 class Trainer:
     """The run's progress. `done` once the trained network has been measured and its final snapshot is whole."""
 
-    def __init__(self, plan: RunPlan, topology: Topology, outbox: Outbox, roster: Membership) -> None:
+    def __init__(self, plan: RunPlan, topology: Topology, outbox: Outbox, membership: Membership) -> None:
         self.plan = plan
         self.topology = topology
         self.outbox = outbox
-        self.roster = roster
-        self.under_way = InFlight(
+        self.membership = membership
+        self.in_flight = InFlight(
             topology, outbox.header, outbox.send_all, input_errors=plan.network.input_bias_learned
         )
         self._uncounted: StepResult | None = None
@@ -98,10 +98,10 @@ class Trainer:
     def advance(self, now_ms: float) -> None:
         """Start whatever may start now."""
         self.now_ms = now_ms
-        if self.under_way.training or self._inspection:
+        if self.in_flight.training or self._inspection:
             return
-        self.under_way.launch_forward(now_ms)
-        if self.under_way.flights or self.done:
+        self.in_flight.launch_forward(now_ms)
+        if self.in_flight.flights or self.done:
             return
         training = self.training
         if training.epoch_to_measure:
@@ -116,10 +116,10 @@ class Trainer:
     def finish_passes(self, now_ms: float) -> int:
         """Take the passes that are complete; how many there were."""
         self.now_ms = now_ms
-        done = self.under_way.finish(now_ms)
+        done = self.in_flight.finish(now_ms)
         for flight in done:
             self._passed(flight)
-        if self._steps.another_is_due and self.under_way.outputs_are_here:
+        if self._steps.another_is_due and self.in_flight.outputs_are_here:
             self._launch_step()
         return len(done)
 
@@ -161,7 +161,7 @@ class Trainer:
 
     def repeat_late_passes(self, now_ms: float) -> Stall | None:
         """Send late passes into the network again; how the run is stalled, if one has been repeated too often."""
-        late = self.under_way.repeat(now_ms)
+        late = self.in_flight.repeat(now_ms)
         if late is None:
             return None
         step = self.training.progress.step + 1
@@ -175,15 +175,15 @@ class Trainer:
         self._persist_due = self._unsaved is not None
         for collection in (self._collection, self._inspection):
             if collection and collection.step <= self.training.progress.step:
-                self.outbox.act_all(collection.ask(self.outbox.header(), self.roster.addresses()))
+                self.outbox.act_all(collection.ask(self.outbox.header(), self.membership.addresses()))
 
     def roll_back(self) -> None:
         """The network goes back to the last snapshot, and so do the schedule and the metrics."""
         self.training.progress = self.snapshot.progress if self.snapshot else Progress()
-        if self._measuring is not None and self._measuring in self.under_way.jobs:
+        if self._measuring is not None and self._measuring in self.in_flight.jobs:
             # It measured weights that are gone; the replayed steps will ask for it again.
-            self.under_way.jobs.remove(self._measuring)
-        self.under_way.restart()
+            self.in_flight.jobs.remove(self._measuring)
+        self.in_flight.restart()
         self._steps = Steps(self.training.progress.step)
         if not self.done:
             self.train_measured = None
@@ -216,16 +216,16 @@ class Trainer:
 
     def forward(self, rows: Array, done: Callable[[Array], None], failed: Callable[[str], None]) -> None:
         """Send rows forward, as soon as the present step is over; `done` gets the activities."""
-        self.under_way.add(ForwardJob(rows, MEASURED_ROWS_AT_ONCE, done, failed))
+        self.in_flight.add(ForwardJob(rows, MEASURED_ROWS_AT_ONCE, done, failed))
 
     def diverged(self, message: Diverged) -> bool:
         """Numbers overflowed in a pass; whether it is the run's own, and not one of rows that a person sent. Raises `Stale`."""
-        flight = self.under_way.flights.get(message.header.pass_number)
+        flight = self.in_flight.flights.get(message.header.pass_number)
         if flight is None:
             raise Stale(f"pass {message.header.pass_number} is over")
         if flight.job is None or flight.job.failed is None:
             return True
-        self.under_way.give_up(flight.job)
+        self.in_flight.give_up(flight.job)
         flight.job.failed(
             f"the numbers of neuron {message.neuron} were no longer finite: these rows are too large for the network"
         )
@@ -247,14 +247,14 @@ class Trainer:
         mode = Mode.TRAIN_AND_COPY if due else Mode.TRAIN
         followed = self._may_be_followed(step)
         next_rows = len(self.training.schedule.samples_of(step)) if followed else 0
-        flights = self.under_way.launch_step(inputs, targets, mode, self.now_ms, self.plan.microbatches, next_rows)
+        flights = self.in_flight.launch_step(inputs, targets, mode, self.now_ms, self.plan.microbatches, next_rows)
         self._steps.send(SentStep(step, flights[0].number, len(flights), slowed), followed=followed)
 
     def _may_be_followed(self, step: int) -> bool:
         """Whether the next step is sent without waiting for this one: nothing is to be measured or answered in between."""
         schedule = self.training.schedule
         ends = step % schedule.steps_per_epoch == 0 or step >= schedule.steps
-        return not ends and not self.under_way.jobs and not self.plan.inspect_every_step
+        return not ends and not self.in_flight.jobs and not self.plan.inspect_every_step
 
     def _passed(self, flight: InFlightPass) -> None:
         """A pass is done; with its last part a step is."""
@@ -276,9 +276,9 @@ class Trainer:
             sent.slowed or self._unsaved is not None,
         )
         # The next step needs none of this one's figures: let it be on its way first.
-        if self._steps.another_is_due or (not self._steps.under_way and self._may_count_later(done)):
+        if self._steps.another_is_due or (not self._steps.in_flight and self._may_count_later(done)):
             self._launch_step()
-        if self._steps.under_way and done.mode is Mode.TRAIN:
+        if self._steps.in_flight and done.mode is Mode.TRAIN:
             self._uncounted = done
         else:
             self._count(done)
@@ -286,7 +286,7 @@ class Trainer:
     def _may_count_later(self, done: StepResult) -> bool:
         """Whether nothing but the next step begins now: no measurement, no snapshot, and nobody who waits for an answer."""
         step, schedule = self.training.progress.step + 1, self.training.schedule
-        between = step % schedule.steps_per_epoch == 0 or step >= schedule.steps or self.under_way.jobs
+        between = step % schedule.steps_per_epoch == 0 or step >= schedule.steps or self.in_flight.jobs
         return done.mode is Mode.TRAIN and not between and not self.plan.inspect_every_step
 
     @property
@@ -311,7 +311,7 @@ class Trainer:
             self._keep_if_whole()
         if self.plan.inspect_every_step:
             self._inspection = StateCollector(self.topology, step, everybody)
-            self.outbox.act_all(self._inspection.ask(self.outbox.header(), self.roster.addresses()))
+            self.outbox.act_all(self._inspection.ask(self.outbox.header(), self.membership.addresses()))
 
     def _note_row(self, loss: float) -> None:
         """Keep the step's metrics; a step that is replayed must give the very loss that it gave the first time."""
@@ -329,8 +329,8 @@ class Trainer:
 
     def _measure(self, rows: Array, done: Callable[[Array], None]) -> None:
         self._measuring = ForwardJob(rows, MEASURED_ROWS_AT_ONCE, done)
-        self.under_way.add(self._measuring)
-        self.under_way.launch_forward(self.now_ms)
+        self.in_flight.add(self._measuring)
+        self.in_flight.launch_forward(self.now_ms)
 
     def _epoch_measured(self, activities: Array) -> None:
         self.held_out_activities = activities

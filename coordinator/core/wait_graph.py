@@ -47,13 +47,13 @@ class WaitGraph:
     def ask(self, group: int | None, tell: Callable[[Chain], None]) -> None:
         """Answer as soon as every node that hosts a group has, or has had its time to."""
         self._questions.append(Question(group, tell, self._machine.now_ms))
-        for member in self._machine.roster.hosting():
-            self._machine.watch.ask(member)
+        for member in self._machine.membership.hosting():
+            self._machine.failure_detector.ask(member)
         self.answered()
 
     def answered(self) -> None:
         """A node has answered, or time has passed."""
-        now_ms, hosting = self._machine.now_ms, self._machine.roster.hosting()
+        now_ms, hosting = self._machine.now_ms, self._machine.membership.hosting()
         for question in list(self._questions):
             everybody = all(member.answered_ms >= question.since_ms for member in hosting)
             if everybody or now_ms - question.since_ms >= ANSWERS_WITHIN_MS:
@@ -63,8 +63,8 @@ class WaitGraph:
     def tell_of_a_stall(self) -> None:
         """A step that has been repeated in vain is explained unasked, once in a generation."""
         machine = self._machine
-        flights = machine.course.under_way.flights.values()
-        of_this = (machine.outbox.generation, machine.course.training.progress.step)
+        flights = machine.trainer.in_flight.flights.values()
+        of_this = (machine.outbox.generation, machine.trainer.training.progress.step)
         if self._told != of_this and any(flight.attempt >= TOLD_FROM_ATTEMPT for flight in flights):
             self._told = of_this
             self.ask(None, lambda found: machine.outbox.report("stalled", why=" → ".join(found.sentences)))
@@ -72,37 +72,37 @@ class WaitGraph:
 
 def chain(machine: CoordinatorMachine, group: int | None) -> Chain:
     """What the run waits for now, as far as it is known here."""
-    if machine.links.proof.pending:
+    if machine.connectivity.proof.pending:
         return Chain(("the coordinator's own connection to the broker is not proved",), "probe")
     if machine.unsaved is not None:
         return Chain((machine.unsaved,), "disk")
     waiting = {"gathering": _gathering, "wiring": _wiring, "stopping": _stopping}.get(machine.state.value)
     if waiting is not None:
         return waiting(machine)
-    under_way = machine.course.under_way
-    flight = under_way.flights.get(under_way.oldest)
+    in_flight = machine.trainer.in_flight
+    flight = in_flight.flights.get(in_flight.oldest)
     if flight is None:
         return _between_passes(machine)
     return _pass(machine, flight, group)
 
 
 def _gathering(machine: CoordinatorMachine) -> Chain:
-    homeless = machine.roster.homeless(machine.topology.groups)
-    if not homeless or not machine.gathering.durable:
+    homeless = machine.membership.homeless(machine.topology.groups)
+    if not homeless or not machine.assignment.durable:
         return Chain((f"generation {machine.outbox.generation} is not on disk yet",), "disk")
     names = ", ".join(machine.topology.groups[group].names[0] for group in homeless[:5])
     more = f" and {len(homeless) - 5} more" if len(homeless) > 5 else ""
-    here = len(machine.roster.members)
-    sentence = f"{names}{more} wait for nodes: {here} of {machine.gathering.nodes_needed} have registered"
+    here = len(machine.membership.members)
+    sentence = f"{names}{more} wait for nodes: {here} of {machine.assignment.nodes_needed} have registered"
     return Chain((sentence,), "register")
 
 
 def _wiring(machine: CoordinatorMachine) -> Chain:
-    unready = machine.links.unready()
+    unready = machine.connectivity.unready()
     first = unready[0]
     return Chain(
         (
-            f"{len(unready)} of {len(machine.roster.hosting())} nodes have not said that they are ready",
+            f"{len(unready)} of {len(machine.membership.hosting())} nodes have not said that they are ready",
             f"{_where(first)} was granted {machine.topology.groups[first.groups[0]].names[0]}; "
             f"{_heard(machine, first)}",
         ),
@@ -111,23 +111,23 @@ def _wiring(machine: CoordinatorMachine) -> Chain:
 
 
 def _stopping(machine: CoordinatorMachine) -> Chain:
-    names = [member.name for member in machine.roster.in_order()]
+    names = [member.name for member in machine.membership.in_order()]
     return Chain((f"{', '.join(names[:5])} have not said that they end",), "stopped")
 
 
 def _between_passes(machine: CoordinatorMachine) -> Chain:
-    course = machine.course
-    if course.waits_for_states:
-        names = ", ".join(course.waits_for_states[:5])
-        return Chain((f"the snapshot after step {course.snapshot_step} waits for the state of {names}",), "state")
-    if course.waits_for_disk:
+    trainer = machine.trainer
+    if trainer.waits_for_states:
+        names = ", ".join(trainer.waits_for_states[:5])
+        return Chain((f"the snapshot after step {trainer.snapshot_step} waits for the state of {names}",), "state")
+    if trainer.waits_for_disk:
         return Chain(("the last snapshot is not on disk yet",), "disk")
-    return Chain((f"nothing is blocked: step {course.training.progress.step} is done",), None)
+    return Chain((f"nothing is blocked: step {trainer.training.progress.step} is done",), None)
 
 
 def _pass(machine: CoordinatorMachine, flight: InFlightPass, group: int | None) -> Chain:
     topology, seconds = machine.topology, (machine.now_ms - flight.started_ms) / 1000.0
-    what = "a forward pass" if flight.mode is Mode.FORWARD else f"step {machine.course.training.progress.step + 1}"
+    what = "a forward pass" if flight.mode is Mode.FORWARD else f"step {machine.trainer.training.progress.step + 1}"
     sentences = [f"{what} (pass {flight.number}) has been under way for {seconds:.1f} s"]
     if flight.attempt:
         sentences[0] += f" and was repeated {flight.attempt} times"
@@ -143,7 +143,7 @@ def _follow(machine: CoordinatorMachine, number: int, group: int) -> tuple[list[
     topology, sentences, met = machine.topology, list[str](), {OUTSIDE}
     for _ in range(LINKS_AT_MOST):
         met.add(group)
-        name, host = topology.groups[group].names[0], machine.roster.host_of(group)
+        name, host = topology.groups[group].names[0], machine.membership.host_of(group)
         wait = _wait_of(host, number, group)
         if host is None or wait is None or host.asked_since_ms is not None:
             sentences.append(f"{name} on {_where(host)} {_heard(machine, host)}" if host else f"{name} has no node")
@@ -177,7 +177,7 @@ def _wait_of(host: Member | None, number: int, group: int) -> Waits | None:
 
 
 def _has_sent(machine: CoordinatorMachine, number: int, group: int, upward: bool) -> bool:
-    host = machine.roster.host_of(group)
+    host = machine.membership.host_of(group)
     wait = _wait_of(host, number, group)
     if host is None or wait is None or host.asked_since_ms is not None:
         return False

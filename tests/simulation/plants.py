@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-import coordinator.core.inflight as under_way_module
+import coordinator.core.inflight as inflight_module
 import coordinator.core.machine as coordinator_machine
 import neuron_node.group as group_module
 import neuron_node.node as node_machine
@@ -207,8 +207,8 @@ def group_granted_twice(patch: pytest.MonkeyPatch) -> None:
 
     def grant(self: Assignment, snapshot: Any) -> None:
         real(self, snapshot)
-        spares = [member for member in self._roster.in_order() if not member.groups]
-        for host in self._roster.hosting():
+        spares = [member for member in self._membership.in_order() if not member.groups]
+        for host in self._membership.hosting():
             if spares and not host.ready:
                 _reach("group_granted_twice")
                 spares[0].groups = host.groups
@@ -228,7 +228,7 @@ def message_split_at_the_wrong_place(patch: pytest.MonkeyPatch) -> None:
             _reach("message_split_at_the_wrong_place")
         return frames
 
-    for module in (group_module, node_machine, coordinator_machine, under_way_module):
+    for module in (group_module, node_machine, coordinator_machine, inflight_module):
         patch.setattr(module, "split", all_alike)
 
 
@@ -458,7 +458,7 @@ def measured_once_too_often(patch: pytest.MonkeyPatch) -> None:
     real = Trainer.roll_back
 
     def roll_back(self: Trainer) -> None:
-        if self._measuring is not None and self._measuring in self.under_way.jobs:
+        if self._measuring is not None and self._measuring in self.in_flight.jobs:
             _reach("measured_once_too_often")
         self._measuring = None
         real(self)
@@ -489,8 +489,8 @@ def steps_counted_as_they_come(patch: pytest.MonkeyPatch) -> None:
 
     def finish(self: Steps, flight: InFlightPass) -> Iterator[tuple[SentStep, list[InFlightPass]]]:
         first = flight.number - flight.part
-        self._under_way = type(self._under_way)(sorted(self._under_way, key=lambda sent: sent.first_pass != first))
-        if len(self._under_way) > 1:
+        self._in_flight = type(self._in_flight)(sorted(self._in_flight, key=lambda sent: sent.first_pass != first))
+        if len(self._in_flight) > 1:
             _reach("steps_counted_as_they_come")
         return real(self, flight)
 

@@ -25,14 +25,14 @@ def small() -> RunPlan:
 def undisturbed(plan: RunPlan) -> tuple[str, tuple[Epoch, ...]]:
     """What the run comes to when nothing happens to it."""
     coordinator = trained(plan)
-    return weights_sha256(coordinator), coordinator.course.training.progress.epochs
+    return weights_sha256(coordinator), coordinator.trainer.training.progress.epochs
 
 
 def check_same_end(simulator: Simulator) -> None:
     """The same weights and the same metrics of every epoch, as an undisturbed run."""
     sha256, epochs = undisturbed(simulator.plan)
     assert simulator.sha256() == sha256
-    assert simulator.coordinator.course.training.progress.epochs == epochs
+    assert simulator.coordinator.trainer.training.progress.epochs == epochs
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -25,7 +25,7 @@ def test_a_node_that_dies_and_comes_back_leaves_no_trace(name: str) -> None:
     simulator.disturb({8: lambda: simulator.replace(name)})
     check_same_end(simulator)
     assert simulator.coordinator.recoveries == 1 and simulator.coordinator.outbox.generation == 2
-    assert simulator.coordinator.course.steps_done == 18 + 3
+    assert simulator.coordinator.trainer.steps_done == 18 + 3
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -53,9 +53,9 @@ def test_a_node_lost_while_an_epoch_is_measured_leaves_no_trace(step: int, every
     """What was being measured belonged to weights that are gone: it is measured again when they have come back."""
     plan = plan_of(settings_of((3, 4, 3), epochs=3), snapshot_interval_steps=every)
     simulator = Simulator(plan, seed=3)
-    course = simulator.coordinator.course
-    simulator.run(lambda: course.steps_done >= step and bool(course.under_way.flights))
-    assert course.training.progress.step == step
+    trainer = simulator.coordinator.trainer
+    simulator.run(lambda: trainer.steps_done >= step and bool(trainer.in_flight.flights))
+    assert trainer.training.progress.step == step
     simulator.replace("node-5")
     simulator.run()
     check_same_end(simulator)
@@ -80,7 +80,7 @@ def test_a_spare_takes_the_place_of_a_node_that_never_comes_back() -> None:
 
     simulator.disturb({7: die})
     check_same_end(simulator)
-    hosts = {member.name for member in simulator.coordinator.roster.hosting()}
+    hosts = {member.name for member in simulator.coordinator.membership.hosting()}
     assert "spare-1" in hosts and "node-6" not in hosts
     assert simulator.now_ms < simulator.plan.silence_ms
 
@@ -95,7 +95,7 @@ def test_too_few_nodes_are_waited_for() -> None:
     def waits() -> bool:
         return any(getattr(action, "event", "") == "waiting" for action in simulator.actions)
 
-    simulator.run(lambda: simulator.coordinator.course.steps_done >= 7)
+    simulator.run(lambda: simulator.coordinator.trainer.steps_done >= 7)
     die()
     simulator.run(waits)
     [facts] = [action.facts for action in simulator.actions if getattr(action, "event", "") == "waiting"]
@@ -109,11 +109,11 @@ def test_a_node_that_wakes_up_after_it_was_replaced_counts_for_nothing() -> None
     """It hung for longer than the coordinator waits; its group has moved, and it begins another life as a spare."""
     simulator = Simulator(replace(small(), stop_when_finished=False), seed=9)
     simulator.start_node("spare-1")
-    course = simulator.coordinator.course
-    simulator.run(lambda: course.steps_done >= 7)
+    trainer = simulator.coordinator.trainer
+    simulator.run(lambda: trainer.steps_done >= 7)
     zombie = simulator.nodes["node-6"]
     zombie.hung = True
-    simulator.run(lambda: simulator.coordinator.recoveries == 1 and course.steps_done >= 10)
+    simulator.run(lambda: simulator.coordinator.recoveries == 1 and trainer.steps_done >= 10)
     zombie.hung = False
     simulator.run()
     check_same_end(simulator)
@@ -165,7 +165,7 @@ def test_a_node_that_never_answers_ends_the_run_with_its_name() -> None:
     simulator = Simulator(small(), seed=5)
     machine = simulator.nodes["node-5"].machine
     receive = machine.receive
-    simulator.run(lambda: simulator.coordinator.course.steps_done >= 3)
+    simulator.run(lambda: simulator.coordinator.trainer.steps_done >= 3)
 
     def deaf_to_data(messages: Sequence[bytes], now_ms: float) -> Sequence[object]:
         return receive([message for message in messages if message[0] not in DATA_LETTERS], now_ms)

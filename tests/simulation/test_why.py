@@ -84,7 +84,7 @@ class Censored(MemoryNetwork):
         told: list[Chain] = []
         group = None if neuron is None else self.machine.topology.group_of[neuron]
         # As a request would, in a transition of its own: the questions to the nodes go out with the next event.
-        self.machine.reasons.ask(group, told.append)
+        self.machine.wait_graph.ask(group, told.append)
         self.run_until(lambda: bool(told))
         return told[0]
 
@@ -98,7 +98,7 @@ def in_mid_training(blocked: Blocked, for_ms: float = 1_000.0) -> Censored:
     """A network that loses some messages from its third step on, and has tried for a while."""
     network = Censored()
     network.begin()
-    network.reach(lambda: network.machine.course.training.progress.step == 2)
+    network.reach(lambda: network.machine.trainer.training.progress.step == 2)
     network.blocked = blocked
     network.waits(for_ms)
     return network
@@ -224,7 +224,7 @@ def test_the_other_kinds_block_nothing(kind: type) -> None:
 def test_a_run_in_which_nothing_is_blocked_says_so() -> None:
     """When it has trained, and stays to answer."""
     network = Censored()
-    network.machine.plan = network.machine.course.plan = replace(PLAN, stop_when_finished=False)
+    network.machine.plan = network.machine.trainer.plan = replace(PLAN, stop_when_finished=False)
     network.begin()
     network.reach(lambda: network.machine.state is CoordinatorState.IDLE)
     assert network.why() == Chain(("nothing is blocked: step 6 is done",), None)

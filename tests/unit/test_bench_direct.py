@@ -108,7 +108,7 @@ def trained_directly(layers: tuple[int, ...], group_size: int, batch: int) -> tu
     data = networks.made_data(2 * batch, layers[0], layers[-1])
     plan = networks.plan_of(networks.settings_of(layers, batch_size=batch), data, group_size=group_size)
     coordinator = CoordinatorMachine(plan)
-    coordinator.links.endpoint = str(OUTSIDE)
+    coordinator.connectivity.endpoint = str(OUTSIDE)
     # The first that is added gets 0, which is the coordinator's number as a peer too.
     groups = list(coordinator.topology.groups)
     network = OutletNetwork([plan.incarnation, *map(name_of, groups)])
@@ -119,7 +119,7 @@ def trained_directly(layers: tuple[int, ...], group_size: int, batch: int) -> tu
         )
         network.add(Node(born))
     network.run_until(lambda: coordinator.finished is not None)
-    hosted = {int(member.endpoint): group for member in coordinator.roster.hosting() for group in member.groups}
+    hosted = {int(member.endpoint): group for member in coordinator.membership.hosting() for group in member.groups}
     return network, {OUTSIDE: OUTSIDE, **hosted}
 
 

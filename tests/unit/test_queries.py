@@ -65,8 +65,8 @@ Ask = Callable[..., tuple[dict[str, Any], np.ndarray]]
 def running(plan: RunPlan, *, finished: bool = False) -> tuple[Simulator, Ask]:
     """A network in memory in the middle of its training, or after it, and how to ask it."""
     simulator = Simulator(plan, seed=2)
-    course = simulator.coordinator.course
-    simulator.run(lambda: course.steps_done >= 3 and (course.done or not finished))
+    trainer = simulator.coordinator.trainer
+    simulator.run(lambda: trainer.steps_done >= 3 and (trainer.done or not finished))
 
     def ask(command: str, rows: Any = None, **arguments: Any) -> tuple[dict[str, Any], np.ndarray]:
         client = len(replies).to_bytes(8, "big")
@@ -116,7 +116,7 @@ def test_rows_of_another_width_are_a_fault_of_the_asker(rows: np.ndarray) -> Non
 def test_a_repeated_request_is_answered_once_and_then_again_from_memory() -> None:
     """While it is open the repetition does nothing; afterwards the same reply comes, and nothing is computed again."""
     machine, _ = wired(PLAN)
-    number = machine.course.under_way.oldest
+    number = machine.trainer.in_flight.oldest
     assert answers(request(machine, "forward", rows=matrix((0.0, 1.0)))) == []
     assert request(machine, "forward", rows=matrix((0.0, 1.0))) == []
     actions = finish_step(machine)
@@ -128,9 +128,9 @@ def test_a_repeated_request_is_answered_once_and_then_again_from_memory() -> Non
     actions = tell(machine, answered)
     [reply] = answers(actions)
     assert reply.good and reply.rows.tolist() == [[0.75]]
-    passes = machine.course.under_way.passes
+    passes = machine.trainer.in_flight.passes
     [again] = answers(request(machine, "forward", rows=matrix((0.0, 1.0))))
-    assert again.rows.tolist() == [[0.75]] and machine.course.under_way.passes == passes
+    assert again.rows.tolist() == [[0.75]] and machine.trainer.in_flight.passes == passes
 
 
 def test_there_is_an_end_to_open_requests() -> None:
@@ -264,7 +264,7 @@ def test_questions_do_not_change_what_is_learned() -> None:
     simulator, ask = running(plan)
     while (
         simulator.coordinator.finished is None
-        and simulator.coordinator.course.training.progress.step < plan.schedule().steps - 2
+        and simulator.coordinator.trainer.training.progress.step < plan.schedule().steps - 2
     ):
         ask("status")
         ask("neuron", neuron="hidden.1")
