@@ -172,7 +172,7 @@ def in_state(state: CoordinatorState) -> CoordinatorMachine:
         case CoordinatorState.IDLE:
             machine.trainer.done = True
             tell(machine, Heartbeat(by(machine, 1), "working", NO_TRAFFIC))
-            machine.state = CoordinatorState.IDLE
+            machine.run.state = CoordinatorState.IDLE
         case CoordinatorState.STOPPING | CoordinatorState.ENDED:
             machine.handle(Interrupted(), 0.0)
     if state is CoordinatorState.ENDED:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from coordinator.core.events import Snapshot
-from coordinator.core.shares import shares_of
 from coordinator.data.prepared import PreparedData
 from coordinator.defaults import NetworkSettings
 from coordinator.schedule import Schedule
@@ -56,7 +55,7 @@ class RunPlan:
 
     def in_proportion(self) -> RunPlan:
         """With heartbeats so rare, and silence so long, that a large network is not kept busy by being alive."""
-        interval_ms = max(self.heartbeat_interval_ms, HEARTBEAT_MS_A_NODE * len(self.shares(self.topology())))
+        interval_ms = max(self.heartbeat_interval_ms, HEARTBEAT_MS_A_NODE * self.node_count())
         times = interval_ms / self.heartbeat_interval_ms
         return replace(self, heartbeat_interval_ms=interval_ms, silence_ms=round(self.silence_ms * times))
 
@@ -64,9 +63,9 @@ class RunPlan:
         """Groups and synapse blocks."""
         return Topology(self.network.layers, self.group_size)
 
-    def shares(self, topology: Topology) -> list[list[int]]:
-        """The groups that each node hosts, unless nodes are lost."""
-        return shares_of(topology, self.nodes)
+    def node_count(self) -> int:
+        """Return the number of nodes that host all groups."""
+        return len(self.topology().groups) if self.nodes is None else self.nodes
 
     def roles(self, topology: Topology) -> dict[int, Role]:
         """What each group is told to be."""

@@ -14,15 +14,12 @@ import numpy as np
 
 from coordinator.core.events import Inspected, Persist, Row, Snapshot
 from coordinator.core.inflight import InFlight
-from coordinator.core.membership import Membership
-from coordinator.core.outbox import Outbox
 from coordinator.core.passes import ForwardJob, InFlightPass
-from coordinator.core.run_plan import RunPlan
+from coordinator.core.run import Run
 from coordinator.core.snapshot_interval import SnapshotInterval
 from coordinator.core.state_collector import StateCollector
 from coordinator.core.steps import SentStep, Steps
 from coordinator.core.training import LOSSES, Epoch, Progress, Training
-from coordinator.topology import Topology
 from neuron_node.activations import Array
 from neuron_node.errors import Stale
 from neuron_node.frames import Mode
@@ -54,13 +51,13 @@ class StepResult(NamedTuple):
 class Trainer:
     """The run's progress. `done` once the trained network has been measured and its final snapshot is whole."""
 
-    def __init__(self, plan: RunPlan, topology: Topology, outbox: Outbox, membership: Membership) -> None:
-        self.plan = plan
-        self.topology = topology
-        self.outbox = outbox
-        self.membership = membership
+    def __init__(self, run: Run) -> None:
+        plan = run.plan
+        self._run = run
+        self._topology = run.topology
+        self._outbox = run.outbox
         self.in_flight = InFlight(
-            topology, outbox.header, outbox.send_all, input_errors=plan.network.input_bias_learned
+            run.topology, run.outbox.header, run.outbox.send_all, input_errors=plan.network.input_bias_learned
         )
         self._uncounted: StepResult | None = None
         data = plan.data
@@ -82,11 +79,10 @@ class Trainer:
         """Steps that this life of the coordinator has seen done, those that came again after a rollback included."""
         self.done = plan.trained is not None
         self.contradiction: str | None = None
-        self.now_ms = 0.0
         self._persist_due = False
-        self._pace = SnapshotInterval(plan.snapshot_interval_steps)
+        self._snapshot_interval = SnapshotInterval(plan.snapshot_interval_steps)
         self._rows_every = -(-self.training.schedule.steps // ROWS_AT_MOST)
-        self._collection: StateCollector | None = None
+        self._collector: StateCollector | None = None
         self._progress_at_copy = Progress()
         self._inspection: StateCollector | None = None
         self._measuring: ForwardJob | None = None
@@ -95,61 +91,59 @@ class Trainer:
         self._unsaved: Persist | None = None
         self._durable_step = plan.restart.step if plan.restart else -1
 
-    def advance(self, now_ms: float) -> None:
-        """Start whatever may start now."""
-        self.now_ms = now_ms
+    def advance(self) -> None:
+        """Start every pass that may start now."""
         if self.in_flight.training or self._inspection:
             return
-        self.in_flight.launch_forward(now_ms)
+        self.in_flight.launch_forward(self._run.now_ms)
         if self.in_flight.flights or self.done:
             return
         training = self.training
         if training.epoch_to_measure:
-            self._measure(self.plan.data.test_inputs, self._epoch_measured)
+            self._measure(self._run.plan.data.test_inputs, self._epoch_measured)
         elif training.progress.step < training.schedule.steps:
             self._launch_step()
         elif self.train_measured is None:
-            self._measure(self.plan.data.train_inputs, self._train_set_measured)
+            self._measure(self._run.plan.data.train_inputs, self._train_set_measured)
         elif self._durable_step == training.schedule.steps:
             self.done = True
 
-    def finish_passes(self, now_ms: float) -> int:
-        """Take the passes that are complete; how many there were."""
-        self.now_ms = now_ms
-        done = self.in_flight.finish(now_ms)
+    def finish_passes(self) -> int:
+        """Finish the passes that are complete; return how many there were."""
+        done = self.in_flight.finish(self._run.now_ms)
         for flight in done:
             self._passed(flight)
         if self._steps.another_is_due and self.in_flight.outputs_are_here:
             self._launch_step()
         return len(done)
 
-    def state(self, message: GroupState) -> None:
-        """Take a group's state, if a snapshot or an inspection wants it. Raises `PeerError`."""
-        if self._inspection and self._inspection.hear(message):
-            self.outbox.act(Inspected(self._inspection.step, self._inspection.states))
+    def receive_state(self, message: GroupState) -> None:
+        """Receive a group's state, if a snapshot or an inspection wants it. Raises `PeerError`."""
+        if self._inspection and self._inspection.receive(message):
+            self._outbox.act(Inspected(self._inspection.step, self._inspection.states))
             self._inspection = None
-        if self._collection and self._collection.hear(message):
+        if self._collector and self._collector.receive(message):
             self._keep_if_whole()
 
     def _keep_if_whole(self) -> None:
         """A snapshot is one when every group's part is here and the step that it was taken after is done."""
-        collection = self._collection
-        if collection is None or self._progress_at_copy.step != collection.step or not collection.whole:
+        collector = self._collector
+        if collector is None or self._progress_at_copy.step != collector.step or not collector.complete:
             return
-        states = {number: answer.state for number, answer in sorted(collection.states.items())}
+        states = {number: answer.state for number, answer in sorted(collector.states.items())}
         # The steps that followed while the parts came in are not in this snapshot, so neither are their metrics.
-        self.snapshot = Snapshot(collection.step, states, self._progress_at_copy)
-        self._collection = None
+        self.snapshot = Snapshot(collector.step, states, self._progress_at_copy)
+        self._collector = None
         every, last = self._rows_every, self.training.schedule.steps
         rows = (row for _, row in sorted(self._rows.items()) if row.step <= self.snapshot.step)
         kept = tuple(row for row in rows if row.step % every == 0 or row.step == last)
-        self._unsaved = Persist(self.snapshot, self.outbox.generation, self.snapshot.step == last, kept)
+        self._unsaved = Persist(self.snapshot, self._outbox.generation, self.snapshot.step == last, kept)
         self._persist_due = True
 
     def persist(self) -> None:
         """Make a new snapshot durable. Called last in a transition, so that the next step's inputs are on their way already."""
         if self._persist_due and self._unsaved:
-            self.outbox.act(self._unsaved)
+            self._outbox.act(self._unsaved)
         self._persist_due = False
 
     def persisted(self, step: int) -> None:
@@ -159,23 +153,23 @@ class Trainer:
             self._rows = {later: row for later, row in self._rows.items() if later > step}
             self._unsaved = None
 
-    def repeat_late_passes(self, now_ms: float) -> Stall | None:
-        """Send late passes into the network again; how the run is stalled, if one has been repeated too often."""
-        late = self.in_flight.repeat(now_ms)
+    def repeat_late_passes(self) -> Stall | None:
+        """Send late passes again; return the stall if a pass has been repeated too often."""
+        late = self.in_flight.repeat(self._run.now_ms)
         if late is None:
             return None
         step = self.training.progress.step + 1
         times = self._stall.times + 1 if self._stall and self._stall.step == step else 1
-        missing = ", ".join(late.missing_names(self.topology))
+        missing = ", ".join(late.missing_names(self._topology))
         self._stall = Stall(step, times, f"step {step} did not finish; no answer from {missing}")
         return self._stall
 
-    def ask_again(self) -> None:
-        """Ask again for the states that have not come, and for what could not be made durable."""
+    def request_again(self) -> None:
+        """Request missing states again, and the write of a snapshot that failed."""
         self._persist_due = self._unsaved is not None
-        for collection in (self._collection, self._inspection):
-            if collection and collection.step <= self.training.progress.step:
-                self.outbox.act_all(collection.ask(self.outbox.header(), self.membership.addresses()))
+        for collector in (self._collector, self._inspection):
+            if collector and collector.step <= self.training.progress.step:
+                self._outbox.act_all(collector.fetch(self._outbox.header(), self._run.membership.addresses()))
 
     def roll_back(self) -> None:
         """The network goes back to the last snapshot, and so do the schedule and the metrics."""
@@ -188,8 +182,8 @@ class Trainer:
         if not self.done:
             self.train_measured = None
         self._progress_at_copy = Progress()
-        self._pace.begin_again()
-        self._collection = self._inspection = None
+        self._snapshot_interval.begin_again()
+        self._collector = self._inspection = None
 
     @property
     def step_due(self) -> int | None:
@@ -200,14 +194,14 @@ class Trainer:
     @property
     def waits_for_states(self) -> list[str]:
         """The groups whose states a snapshot still lacks, by name of their first neuron."""
-        collection = self._collection
-        missing = () if collection is None else sorted(collection.wanted - collection.states.keys())
-        return [self.topology.groups[number].names[0] for number in missing]
+        collector = self._collector
+        missing = () if collector is None else sorted(collector.wanted - collector.states.keys())
+        return [self._topology.groups[number].names[0] for number in missing]
 
     @property
     def snapshot_step(self) -> int:
         """The step after which a snapshot is being taken; 0 if none is."""
-        return self._collection.step if self._collection else 0
+        return self._collector.step if self._collector else 0
 
     @property
     def waits_for_disk(self) -> bool:
@@ -236,25 +230,27 @@ class Trainer:
         inputs, targets = self.training.batch(step)
         last = self.training.schedule.steps
         if step == last:
-            self._collection = None
+            self._collector = None
         since = step - (self.snapshot.step if self.snapshot else 0)
         # Groups keep two copies: the next is not taken before the last one is on disk, so that one of them always is.
-        free = self._collection is None and self._unsaved is None
-        due = step == last or (free and since >= self._pace.interval_steps)
+        free = self._collector is None and self._unsaved is None
+        due = step == last or (free and since >= self._snapshot_interval.interval_steps)
         if due:
-            self._collection = StateCollector(self.topology, step, set(self.topology.groups))
-        slowed = self._collection is not None or self._unsaved is not None
+            self._collector = StateCollector(self._topology, step, set(self._topology.groups))
+        slowed = self._collector is not None or self._unsaved is not None
         mode = Mode.TRAIN_AND_COPY if due else Mode.TRAIN
         followed = self._may_be_followed(step)
         next_rows = len(self.training.schedule.samples_of(step)) if followed else 0
-        flights = self.in_flight.launch_step(inputs, targets, mode, self.now_ms, self.plan.microbatches, next_rows)
+        flights = self.in_flight.launch_step(
+            inputs, targets, mode, self._run.now_ms, self._run.plan.microbatches, next_rows
+        )
         self._steps.send(SentStep(step, flights[0].number, len(flights), slowed), followed=followed)
 
     def _may_be_followed(self, step: int) -> bool:
         """Whether the next step is sent without waiting for this one: nothing is to be measured or answered in between."""
         schedule = self.training.schedule
         ends = step % schedule.steps_per_epoch == 0 or step >= schedule.steps
-        return not ends and not self.in_flight.jobs and not self.plan.inspect_every_step
+        return not ends and not self.in_flight.jobs and not self._run.plan.inspect_every_step
 
     def _passed(self, flight: InFlightPass) -> None:
         """A pass is done; with its last part a step is."""
@@ -272,7 +268,7 @@ class Trainer:
             activities[0] if flight.parts == 1 else np.concatenate(activities),
             targets[0] if flight.parts == 1 else np.concatenate(targets),
             flight.mode,
-            self.now_ms - flight.started_ms,
+            self._run.now_ms - flight.started_ms,
             sent.slowed or self._unsaved is not None,
         )
         # The next step needs none of this one's figures: let it be on its way first.
@@ -287,7 +283,7 @@ class Trainer:
         """Whether nothing but the next step begins now: no measurement, no snapshot, and nobody who waits for an answer."""
         step, schedule = self.training.progress.step + 1, self.training.schedule
         between = step % schedule.steps_per_epoch == 0 or step >= schedule.steps or self.in_flight.jobs
-        return done.mode is Mode.TRAIN and not between and not self.plan.inspect_every_step
+        return done.mode is Mode.TRAIN and not between and not self._run.plan.inspect_every_step
 
     @property
     def has_deferred_work(self) -> bool:
@@ -302,16 +298,16 @@ class Trainer:
 
     def _count(self, done: StepResult) -> None:
         self.steps_done += 1
-        self._pace.step_done(done.took_ms, slowed=done.slowed)
+        self._snapshot_interval.step_done(done.took_ms, slowed=done.slowed)
         loss = self.training.learned(done.activities, done.targets, done.took_ms / 1000.0)
         self._note_row(loss)
-        step, everybody = self.training.progress.step, set(self.topology.groups)
+        step, everybody = self.training.progress.step, set(self._topology.groups)
         if done.mode is Mode.TRAIN_AND_COPY:
             self._progress_at_copy = self.training.progress
             self._keep_if_whole()
-        if self.plan.inspect_every_step:
-            self._inspection = StateCollector(self.topology, step, everybody)
-            self.outbox.act_all(self._inspection.ask(self.outbox.header(), self.membership.addresses()))
+        if self._run.plan.inspect_every_step:
+            self._inspection = StateCollector(self._topology, step, everybody)
+            self._outbox.act_all(self._inspection.fetch(self._outbox.header(), self._run.membership.addresses()))
 
     def _note_row(self, loss: float) -> None:
         """Keep the step's metrics; a step that is replayed must give the very loss that it gave the first time."""
@@ -324,21 +320,21 @@ class Trainer:
         else:
             # The clock went back with the schedule: the time of a step that is done again is that of its repetition.
             epoch = self.training.schedule.epoch_of(step - 1)
-            generation = before.generation if before else self.outbox.generation
+            generation = before.generation if before else self._outbox.generation
             self._rows[step] = Row(step, epoch, loss, self.training.last_accuracy, progress.seconds, generation)
 
     def _measure(self, rows: Array, done: Callable[[Array], None]) -> None:
         self._measuring = ForwardJob(rows, MEASURED_ROWS_AT_ONCE, done)
         self.in_flight.add(self._measuring)
-        self.in_flight.launch_forward(self.now_ms)
+        self.in_flight.launch_forward(self._run.now_ms)
 
     def _epoch_measured(self, activities: Array) -> None:
         self.held_out_activities = activities
-        epoch = self.training.measured(activities, self.plan.data.test_targets)
-        self.outbox.report("epoch", epochs=self.training.schedule.epochs, **epoch._asdict())
+        epoch = self.training.measured(activities, self._run.plan.data.test_targets)
+        self._outbox.report("epoch", epochs=self.training.schedule.epochs, **epoch._asdict())
 
     def _train_set_measured(self, activities: Array) -> None:
-        targets = self.plan.data.train_targets
+        targets = self._run.plan.data.train_targets
         loss, accuracy = self.training.loss(activities, targets), self.training.accuracy(activities, targets)
         last = self.training.progress.epochs[-1]
         self.train_measured = Epoch(last.epoch, loss, accuracy, last.test_loss, last.test_accuracy)

@@ -107,8 +107,7 @@ def trained_directly(layers: tuple[int, ...], group_size: int, batch: int) -> tu
     """A network that has learnt two epochs of two batches, and which group each of its programs hosts."""
     data = networks.made_data(2 * batch, layers[0], layers[-1])
     plan = networks.plan_of(networks.settings_of(layers, batch_size=batch), data, group_size=group_size)
-    coordinator = CoordinatorMachine(plan)
-    coordinator.connectivity.endpoint = str(OUTSIDE)
+    coordinator = CoordinatorMachine(plan, str(OUTSIDE))
     # The first that is added gets 0, which is the coordinator's number as a peer too.
     groups = list(coordinator.topology.groups)
     network = OutletNetwork([plan.incarnation, *map(name_of, groups)])

@@ -178,8 +178,7 @@ def test_a_node_whose_peer_does_not_echo_is_heard_of_all_the_same() -> None:
 
 
 def linked(endpoint: str = OWN) -> CoordinatorMachine:
-    machine = CoordinatorMachine(THREE)
-    machine.connectivity.endpoint = endpoint
+    machine = CoordinatorMachine(THREE, endpoint)
     actions = on_disk(machine, machine.start(0.0))
     machine.handle(Received(probe_of(actions) + encode(Probe(header(1)))), 0.0)
     return machine

@@ -5,6 +5,7 @@ from __future__ import annotations
 from coordinator.core.failure_detector import LEAST_ANSWER_MS
 from coordinator.core.machine import CoordinatorMachine
 from coordinator.core.state import CoordinatorState
+from coordinator.core.verdicts import Recover
 from neuron_node.events import LinkLost, Tick
 from neuron_node.protocol import (
     GroupState,
@@ -82,7 +83,7 @@ def test_limits_double_until_a_step_is_done() -> None:
     finish_step(machine, 1.0)
     usual_ms = machine.failure_detector.answer_ms(machine.membership.in_order()[0])
     for number in (4, 5):
-        machine.recover("a test")
+        machine.apply(Recover("a test"))
         register(machine, number)
         for member in machine.membership.hosting():
             tell(machine, Heartbeat(by(machine, member.incarnation[-1]), "working", NO_TRAFFIC))
@@ -182,8 +183,8 @@ def test_recoveries_are_timed_until_the_interrupted_step_is_done() -> None:
     snapshot(machine)
     finish_step(machine, 10.0)
     for at_ms, number in ((1_000.0, 4), (1_500.0, 5)):
-        machine.now_ms = at_ms
-        machine.recover("a test")
+        machine.run.now_ms = at_ms
+        machine.apply(Recover("a test"))
         register(machine, number, now_ms=at_ms)
         for member in (1, 2, 3):
             ready(machine, member, at_ms)

@@ -50,24 +50,6 @@ KNOWN_IMPURE = {
 }
 """Today's exceptions: modules that machines reach, and what these modules import of WORLD."""
 
-KNOWN_CYCLES = {
-    *(
-        (f"coordinator.core.{part}", "coordinator.core.machine")
-        for part in (
-            "admission",
-            "assignment",
-            "connectivity",
-            "failure_detector",
-            "queries",
-            "run_stats",
-            "timers",
-            "wait_graph",
-        )
-    ),
-    ("neuron_node.admission", "neuron_node.node"),
-}
-"""Today's exceptions: imports (importer, imported) without which there is no cycle."""
-
 MAY_REACH = {
     "neuron_node": set[str](),
     "coordinator.data": set[str](),
@@ -179,15 +161,8 @@ def test_backward_import_in_a_made_graph_is_found() -> None:
 
 
 def test_imports_have_no_cycle() -> None:
-    """Without the known exceptions no module imports itself, however many imports away."""
-    assert in_cycles(without(graph_of_sources(), KNOWN_CYCLES)) == set()
-
-
-def test_every_known_cycle_is_still_one() -> None:
-    """An exception that is no longer needed must be removed from KNOWN_CYCLES."""
-    graph = graph_of_sources()
-    for importer, imported in KNOWN_CYCLES:
-        assert importer in reached_from(graph, imported) and imported in graph[importer], (importer, imported)
+    """No module imports itself, however many imports away, also in functions and under TYPE_CHECKING."""
+    assert in_cycles(graph_of_sources()) == set()
 
 
 def test_imports_between_folders_run_one_way() -> None:

@@ -28,7 +28,7 @@ def hosts(membership: Membership) -> dict[str, list[int]]:
 def test_too_few_members_change_nothing() -> None:
     """All groups find a place, or none does."""
     membership = membership_of(1, 2)
-    assert not membership.place([[1], [2], [3]])
+    assert not membership.assign([[1], [2], [3]])
     assert hosts(membership) == {}
 
 
@@ -36,33 +36,33 @@ def test_too_few_members_change_nothing() -> None:
 def test_places_do_not_depend_on_who_came_first(order: list[int]) -> None:
     """Numbers in names count as numbers."""
     membership = membership_of(*order)
-    assert membership.place([[group] for group in range(1, 12)])
+    assert membership.assign([[group] for group in range(1, 12)])
     assert hosts(membership) == {f"node-{number}": [number] for number in range(1, 12)}
 
 
 def test_who_has_a_group_keeps_it() -> None:
     """A loss moves the lost group alone, to a spare."""
     membership = membership_of(1, 2, 3)
-    membership.place([[1], [2]])
-    membership.lose(membership.members[life(1)])
-    assert membership.place([[1], [2]])
+    membership.assign([[1], [2]])
+    membership.remove(membership.members[life(1)])
+    assert membership.assign([[1], [2]])
     assert hosts(membership) == {"node-2": [2], "node-3": [1]}
 
 
 def test_a_share_goes_to_one_member_as_a_whole() -> None:
     """And so does what a lost one leaves, unless it has moved in with others meanwhile."""
     membership, shares = membership_of(1, 2, 3, 4), [[1, 4], [2, 5], [3, 6]]
-    assert membership.place(shares)
-    membership.lose(membership.members[life(2)])
-    assert membership.place(shares)
+    assert membership.assign(shares)
+    membership.remove(membership.members[life(2)])
+    assert membership.assign(shares)
     assert hosts(membership) == {"node-1": [1, 4], "node-3": [3, 6], "node-4": [2, 5]}
-    membership.lose(membership.members[life(3)])
-    assert not membership.place(shares)
-    assert [group for group, _ in membership.crowd([1, 2, 3, 4, 5, 6])] == [3, 6]
+    membership.remove(membership.members[life(3)])
+    assert not membership.assign(shares)
+    assert [group for group, _ in membership.regroup([1, 2, 3, 4, 5, 6])] == [3, 6]
     assert hosts(membership) == {"node-1": [1, 3, 4], "node-4": [2, 5, 6]}
-    membership.lose(membership.members[life(1)])
+    membership.remove(membership.members[life(1)])
     membership.register(registration(5), 0.0)
-    assert not membership.place(shares), "what it left is of two shares"
+    assert not membership.assign(shares), "what it left is of two shares"
 
 
 def test_a_lost_life_is_never_readmitted_and_its_messages_still_count() -> None:
@@ -80,7 +80,7 @@ def test_a_repeated_registration_is_the_same_member() -> None:
     """And a sign of life."""
     membership = membership_of(1)
     member, earlier = membership.register(registration(1), 55.0)
-    assert earlier is None and member is membership.members[life(1)] and member.heard_ms == 55.0
+    assert earlier is None and member is membership.members[life(1)] and member.received_ms == 55.0
 
 
 def test_rate_of_a_member_counts_what_it_sends_between_counts_half_a_second_apart() -> None:
