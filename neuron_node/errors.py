@@ -8,8 +8,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 
 class ExmachinaError(Exception):
     """The root of the tree."""
@@ -51,22 +49,14 @@ class WrongShape(PeerError):
     reason = "shape"
 
 
-class Window(NamedTuple):
-    """What a data frame says of the passes under way: see `neuron_node.frames`."""
-
-    attempt: int
-    low: int
-    high: int
-
-
 class Duplicate(PeerError):
-    """A second copy of a frame: the first one counts. Its `window` may still ask for a repetition."""
+    """A second copy of a frame: the first one counts. Its `attempt` may still ask for a repetition."""
 
     reason = "duplicate"
 
-    def __init__(self, window: Window) -> None:
+    def __init__(self, attempt: int) -> None:
         super().__init__("a second copy; the first one counts")
-        self.window = window
+        self.attempt = attempt
 
 
 class NotFinite(PeerError):

@@ -29,7 +29,7 @@ import numpy as np
 
 from neuron_node.activations import Array, all_finite
 from neuron_node.addresses import ADDRESS_LENGTH
-from neuron_node.errors import Malformed, NotFinite, Oversized, Window, WrongVersion
+from neuron_node.errors import Malformed, NotFinite, Oversized, WrongVersion
 from neuron_node.schema import MAX_BATCH, MAX_NUMBER
 
 PROTOCOL_VERSION = 6
@@ -93,6 +93,14 @@ class Mode(IntEnum):
     """Forward and back, and an update."""
     TRAIN_AND_COPY = 2
     """Train, and keep a copy of the group as it is when the step ends: the snapshot's part."""
+
+
+class Window(NamedTuple):
+    """The passes under way, as a data frame states them: its attempt, the first pass, and the last announced pass."""
+
+    attempt: int
+    low: int
+    high: int
 
 
 class DataFrame(NamedTuple):

@@ -31,7 +31,7 @@ import numpy as np
 from neuron_node.activations import Array, all_finite
 from neuron_node.addresses import ADDRESS_LENGTH, COORDINATOR, group_address, stage_address
 from neuron_node.codec import encode
-from neuron_node.errors import Duplicate, PeerError, Stale, Unexpected, Window, WrongShape
+from neuron_node.errors import Duplicate, PeerError, Stale, Unexpected, WrongShape
 from neuron_node.events import Send
 from neuron_node.frames import (
     HEAD,
@@ -42,6 +42,7 @@ from neuron_node.frames import (
     ON_THE_WIRE,
     DataKind,
     Mode,
+    Window,
     data_head,
     mark_of,
     parse,
@@ -342,7 +343,7 @@ class Group:
         try:
             window = (record.errors if is_error else record.signals).offer(slot, frame)
         except Duplicate as fault:
-            self._note_attempt(record, fault.window.attempt)
+            self._note_attempt(record, fault.attempt)
             raise
         if known is None:
             self._keep(record)

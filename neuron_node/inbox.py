@@ -19,7 +19,7 @@ import numpy as np
 
 from neuron_node.activations import Array, all_finite
 from neuron_node.addresses import ADDRESS_LENGTH
-from neuron_node.errors import Duplicate, NotFinite, Window, WrongShape
+from neuron_node.errors import Duplicate, NotFinite, WrongShape
 from neuron_node.frames import (
     HEAD,
     LENGTH_BYTES,
@@ -28,6 +28,7 @@ from neuron_node.frames import (
     NUMBERS_BEGIN,
     TAIL,
     WINDOW,
+    Window,
     numbers_in,
     parse,
     read_window,
@@ -211,7 +212,7 @@ class Inbox:
             parse(frame)
             raise WrongShape("another shape, mode or part than the pass has")
         if slot.place in self._got:
-            raise Duplicate(window)
+            raise Duplicate(window.attempt)
         own = own_bytes(rows, slot.first, slot.own)
         numbers: Any = memoryview(frame)[own] if own.stop - own.start >= REFERRED_TO_FROM_BYTES else frame[own]
         if not all_finite(numbers_in(numbers)):
