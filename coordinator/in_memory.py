@@ -19,8 +19,8 @@ from neuron_node.errors import JobError
 from neuron_node.events import End, Received, Send, Subscribe, Tick, Unsubscribe
 from neuron_node.frames import IDENTITY_LENGTH
 from neuron_node.identity import NodeIdentity
+from neuron_node.machine import Machine
 from neuron_node.node import Node
-from neuron_node.shell import Machine
 
 TICK_MS = 125.0
 QUIET_TICKS_AT_MOST = 2_000

@@ -206,7 +206,7 @@ class Service:
         return self._store.persist(action)
 
     def _save_model(self, snapshot: Snapshot) -> None:
-        parameters = self._machine.topology.assemble(snapshot.states)
+        parameters = self.plan.topology().assemble(snapshot.states)
         model = Model(parameters, self.plan.network, self.plan.data.encoding, self.plan.seed, snapshot.step)
         save_model(self._directory.model, model)
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from coordinator.core.machine import CoordinatorMachine
-from coordinator.core.run_plan import RunPlan
+from coordinator.core.run_plan import RunPlan, Samples
 from coordinator.data.encoding import Encoding
 from coordinator.data.prepared import PreparedData
 from coordinator.defaults import PRESETS, SEED_ARITHMETIC, NetworkSettings
@@ -88,7 +88,7 @@ def seed_settings(layers: tuple[int, ...], epochs: int = 1) -> NetworkSettings:
     )
 
 
-def plan_of(network: NetworkSettings, data: PreparedData | None = None, **changes: Any) -> RunPlan:
+def plan_of(network: NetworkSettings, data: Samples | None = None, **changes: Any) -> RunPlan:
     """A run of the network, one neuron a group, on made data unless other is given."""
     usual: dict[str, Any] = {
         "run": RUN,

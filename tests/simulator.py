@@ -18,8 +18,8 @@ from neuron_node.addresses import ADDRESS_LENGTH
 from neuron_node.events import End, LinkLost, Received, Subscribe, Unsubscribe
 from neuron_node.frames import frames_in
 from neuron_node.identity import NodeIdentity
+from neuron_node.machine import Machine
 from neuron_node.node import Node
-from neuron_node.shell import Machine
 
 DELIVERIES_AT_MOST = 400_000
 JOINED, TAKEN_AT_ONCE = 50.0, 30.0

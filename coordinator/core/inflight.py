@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from coordinator.capacity.traffic import Pass, load_of
 from coordinator.core.launching import Launching
 from coordinator.core.passes import ForwardJob, InFlightPass, Results
+from coordinator.core.traffic import Pass, load_of
 from coordinator.topology import Topology
 from neuron_node.activations import Array
 from neuron_node.addresses import ADDRESS_LENGTH

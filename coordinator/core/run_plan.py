@@ -4,16 +4,48 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Protocol
 
 from coordinator.core.events import Snapshot
-from coordinator.data.prepared import PreparedData
+from coordinator.data.encoding import Encoding
 from coordinator.defaults import NetworkSettings
 from coordinator.schedule import Schedule
 from coordinator.topology import Topology
+from neuron_node.activations import Array
 from neuron_node.role import Role
 
 HEARTBEAT_MS_A_NODE = 5
+
+
+class Samples(Protocol):
+    """The samples of a run, scaled and encoded; `coordinator.data.PreparedData` has these attributes.
+
+    The core knows only them, because reading and preparing a data set needs files.
+    """
+
+    @property
+    def dataset(self) -> str:
+        """The name of the data set."""
+
+    @property
+    def encoding(self) -> Encoding:
+        """The conversion between numbers of the network and units of the data."""
+
+    @property
+    def train_inputs(self) -> Array:
+        """The inputs to learn from, (samples, features)."""
+
+    @property
+    def train_targets(self) -> Array:
+        """The targets to learn from, (samples, outputs)."""
+
+    @property
+    def test_inputs(self) -> Array:
+        """The held-out inputs, (samples, features)."""
+
+    @property
+    def test_targets(self) -> Array:
+        """The held-out targets, (samples, outputs)."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +56,7 @@ class RunPlan:
     incarnation: bytes
     seed: int
     network: NetworkSettings
-    data: PreparedData
+    data: Samples
     group_size: int
     fingerprint: str
     nodes: int | None = None

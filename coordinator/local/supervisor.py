@@ -29,11 +29,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from coordinator.capacity.host import limit_of_memory
-from coordinator.capacity.wiring import JOINED_FROM_PROGRAMS
 from coordinator.core.state import CoordinatorState
 from coordinator.local.fault_injector import FaultInjector
-from coordinator.local.processes import die_with_parent, log_to_append, name_process
+from coordinator.local.processes import die_with_parent, limit_of_memory, log_to_append, name_process
 from coordinator.local.relay import relayed, run_relay
 from coordinator.local.restarts import Program, Restarts
 from coordinator.service import Service
@@ -51,6 +49,8 @@ STOPPED_AT_MOST_SECONDS = 5.0
 """The longest stop of a program by a signal, unless chaos holds it. Then it is killed and started again."""
 FORK_AGAIN_SECONDS = 1.0
 FORKS_FAIL_AT_MOST_SECONDS = 60.0
+JOINED_FROM_PROGRAMS = 64
+"""From so many node programs on, the broker joins the frames for one address; between fewer, the proxy is as fast or faster."""
 NEEDED = ("broker", "coordinator", "relay")
 """Programs without which a run cannot continue. Nodes can be replaced."""
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)

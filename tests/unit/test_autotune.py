@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from coordinator.capacity.autotune import BROKER, Costs, place, step_seconds
 from coordinator.capacity.host import Host
 from coordinator.capacity.resources import lacks, needs_of, needs_of_run
-from coordinator.cli.job import Job
 from coordinator.cli.serve import _run_of
 from coordinator.errors import UserError
+from coordinator.job import Job
 from coordinator.settings import resolve_settings
 from coordinator.storage.resumption import checked_config
 from tests.commands import Terminal

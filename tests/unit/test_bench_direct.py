@@ -15,8 +15,8 @@ import pytest
 
 from coordinator.bench.bare_link import HEARD_BY_REFERENCE_BYTES, BareDirectLink, BareLink
 from coordinator.bench.pattern import Part, PassShape, coordinators_part, groups_part
-from coordinator.capacity.traffic import Message, Pass, messages_of
 from coordinator.core.machine import CoordinatorMachine
+from coordinator.core.traffic import Message, Pass, messages_of
 from coordinator.in_memory import MemoryNetwork
 from coordinator.topology import Topology
 from neuron_node.addresses import ADDRESS_LENGTH, DATA_LETTERS, client_address

@@ -1,4 +1,4 @@
-"""What `coordinator.capacity.traffic` says of a step is what real programs send in it, message by message."""
+"""What `coordinator.core.traffic` says of a step is what real programs send in it, message by message."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 
 from coordinator.bench.pattern import Part, PassShape, coordinators_part, groups_part
-from coordinator.capacity.traffic import Load, Pass, load_of, messages_of
+from coordinator.core.traffic import Load, Pass, load_of, messages_of
 from coordinator.in_memory import network_of
 from coordinator.topology import Topology
 from neuron_node.addresses import ADDRESS_LENGTH, DATA_LETTERS
@@ -74,7 +74,7 @@ def test_a_step_is_the_real_networks(
 ) -> None:
     """Count, addresses, sizes and receivers of a training step, and of a forward pass, are those of a network in memory."""
     if axons_up_to is not None:
-        for module in ("coordinator.capacity.traffic", "coordinator.core.launching", "neuron_node.group"):
+        for module in ("coordinator.core.traffic", "coordinator.core.launching", "neuron_node.group"):
             monkeypatch.setattr(f"{module}.AXON_AT_ONCE_BYTES", axons_up_to)
     found, topology = heard_in(layers, group_size, batch), Topology(layers, group_size)
     assert axons_up_to is None or not {heard.frame.kind for heard in found} & WHOLE

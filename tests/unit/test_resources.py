@@ -12,17 +12,16 @@ from coordinator.capacity.host import Host, this_machine
 from coordinator.capacity.resources import (
     BESIDES,
     Needs,
-    broker_descriptors,
     check_needs,
     lacks,
     largest_group_size,
-    most_descriptors,
     needs_of,
     suggested_group_size,
 )
-from coordinator.capacity.traffic import Pass, load_of, messages_of
+from coordinator.cli.learn import check_machine
+from coordinator.core.traffic import Pass, load_of, messages_of
 from coordinator.errors import UserError
-from coordinator.local.launcher import check_machine
+from coordinator.local.descriptors import broker_descriptors, most_descriptors
 from coordinator.local.relay import DESCRIPTORS_A_NODE
 from coordinator.topology import Topology
 from tests.commands import Terminal
