@@ -1,4 +1,7 @@
-"""The coordinator: topology, data, schedule, snapshots and command line. It never computes a neuron's arithmetic."""
+"""The coordinator: it assigns neurons to nodes, sends the samples, and keeps snapshots. It computes no neuron itself.
 
-# First of all, so that what it sets for NumPy's libraries holds here too.
+Its command line, files and protocol are public and documented. Its modules are internal: their names may change.
+"""
+
+# Import it before NumPy: it sets the number of threads of the libraries of NumPy.
 import neuron_node  # noqa: F401

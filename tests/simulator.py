@@ -152,7 +152,7 @@ class Simulator(MemoryNetwork):
     def _join(self, message: bytes) -> None:
         """Half of all messages are joined to the last one that waits for a program, if that goes to the same address."""
         address = message[:ADDRESS_LENGTH]
-        for hearer in self._hearers.get(address, ()):
+        for hearer in self._subscribers.get(address, ()):
             waiting = self._waiting.setdefault(hearer, deque())
             if waiting and waiting[-1].startswith(address) and self._fate.falls(JOINED):
                 self.messages_joined += 1

@@ -45,7 +45,7 @@ class Admission:
         member = run.membership.members.get(header.incarnation)
         if member is None:
             run.outbox.send(node_address(header.incarnation), Reregister(run.outbox.header()))
-            raise Stale("from nobody of this run")
+            raise Stale("from a node that is no member of this run")
         member.received_ms = run.now_ms
         if isinstance(message, Heartbeat | Stopped | NodeStatus):
             return

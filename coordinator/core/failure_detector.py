@@ -107,7 +107,7 @@ class FailureDetector:
         return waited_ms > usual_ms * self._recovery_stats.timeout_factor + busy_ms
 
     def poll_silent(self) -> Dead | None:
-        """Return the nodes that have sent nothing for very long, in any state."""
+        """Return the nodes that have sent nothing for longer than the plan's silence, in any state of the run."""
         run = self._run
         busy_ms = 0.0 if run.running else self._wiring_all_ms()
         since_ms = run.now_ms - run.plan.silence_ms - busy_ms

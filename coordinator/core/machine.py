@@ -263,7 +263,7 @@ class CoordinatorMachine:
             # After a gap in the connections: when all nodes are linked again, send at once what was lost in the gap.
             member.linked = True
             if all(host.linked for host in self.membership.hosting()):
-                self.trainer.in_flight.repeat(self.run.now_ms, all_of_them=True)
+                self.trainer.in_flight.repeat(self.run.now_ms, all_passes=True)
         self._begin_if_wired()
 
     def _group_state(self, message: GroupState) -> None:
@@ -342,7 +342,7 @@ class CoordinatorMachine:
 
     def _continue_if_proved(self) -> None:
         if self.connectivity.proof.complete:
-            self.trainer.in_flight.repeat(self.run.now_ms, all_of_them=True)
+            self.trainer.in_flight.repeat(self.run.now_ms, all_passes=True)
             self._begin_if_wired()
 
     def _begin_if_wired(self) -> None:
@@ -465,7 +465,7 @@ class CoordinatorMachine:
         if stall and stall.times < STALLS_IN_A_ROW:
             self._recover(stall.line)
         elif stall:
-            self._fail(f"{stall.line}, in {stall.times} generations, though nobody died")
+            self._fail(f"{stall.line}, in {stall.times} generations, though no node died")
 
     def _tick_stopping(self, control_due: bool) -> None:
         if not self.membership.members or self._timers.stop_timed_out:

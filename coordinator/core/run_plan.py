@@ -1,4 +1,4 @@
-"""What a coordinator is to do, as data: the network, the samples and the habits of one run."""
+"""The plan of one run, as data: network, samples and settings."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Samples(Protocol):
 
 @dataclass(frozen=True)
 class RunPlan:
-    """One run. `run` and `incarnation` are random names drawn by the shell."""
+    """Plan of one run. `run` and `incarnation` are random names that the shell draws."""
 
     run: bytes
     incarnation: bytes
@@ -60,39 +60,39 @@ class RunPlan:
     group_size: int
     fingerprint: str
     nodes: int | None = None
-    """Nodes that host all groups; None: one a group."""
+    """The number of nodes that host all groups; None for one node per group."""
     snapshot_interval_steps: int | None = 50
-    """None: as often as costs little."""
+    """None: as often as snapshots cost little; see `snapshot_interval.py`."""
     microbatches: int = 1
-    """Parts that the batch of a step is cut into, which are under way at the same time."""
+    """The number of parts of a batch, which are in flight at the same time."""
     steps_at_most: int | None = None
     heartbeat_interval_ms: int = 1_000
     silence_ms: int = 10_000
-    """For a network of usual size; see `in_proportion`."""
+    """The time after which a silent node is dead. For large networks, see `in_proportion`."""
     grace_ms: int = 30_000
-    """How long a group waits for a node to come back before it moves in with another."""
+    """The time that a group waits for a missing node before another node hosts it."""
     mixed_arithmetic: bool = False
     inspect_every_step: bool = False
     stop_when_finished: bool = True
     model_path: str | None = None
-    """Where the shell keeps the trained network; the machine only tells."""
+    """Where the shell saves the trained network. The machine only reports it."""
     generation: int = 0
     """The highest generation that an earlier life of the coordinator may have used."""
     restart: Snapshot | None = None
-    """Where an earlier life of the coordinator had come to."""
+    """The last snapshot of an earlier life of the coordinator."""
     figures: Mapping[str, Any] | None = None
-    """What an earlier life of the coordinator measured of the network that has learned."""
+    """The figures of the trained network, from an earlier life of the coordinator."""
     trained: Snapshot | None = None
-    """A network that has learned already: nothing is trained, it only answers."""
+    """A trained network, which only answers requests."""
 
     def in_proportion(self) -> RunPlan:
-        """With heartbeats so rare, and silence so long, that a large network is not kept busy by being alive."""
+        """Return a plan with fewer heartbeats and longer silence, so that heartbeats do not keep a large network busy."""
         interval_ms = max(self.heartbeat_interval_ms, HEARTBEAT_MS_A_NODE * self.node_count())
         times = interval_ms / self.heartbeat_interval_ms
         return replace(self, heartbeat_interval_ms=interval_ms, silence_ms=round(self.silence_ms * times))
 
     def topology(self) -> Topology:
-        """Groups and synapse blocks."""
+        """Return the groups and the synapses between them."""
         return Topology(self.network.layers, self.group_size)
 
     def node_count(self) -> int:
@@ -100,11 +100,11 @@ class RunPlan:
         return len(self.topology().groups) if self.nodes is None else self.nodes
 
     def roles(self, topology: Topology) -> dict[int, Role]:
-        """What each group is told to be."""
+        """Return the role of each group."""
         return {number: topology.role(number, self.network, self.seed) for number in topology.groups}
 
     def schedule(self) -> Schedule:
-        """Which samples each step holds."""
+        """Return the samples of each step."""
         return Schedule(
             self.seed, len(self.data.train_inputs), self.network.batch_size, self.network.epochs, self.steps_at_most
         )

@@ -1,4 +1,4 @@
-"""The deadlines of a coordinator. What the machine does when one has passed stands in its table `PERIODIC`."""
+"""The deadlines of a coordinator. The table `PERIODIC` of the machine maps states to the methods for them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ STALLS_IN_A_ROW = 3
 
 
 class Due(NamedTuple):
-    """What is due at a tick."""
+    """The timers that have expired at a tick."""
 
     jumped: bool
     """Whether the clock jumped: the coordinator was suspended, not the nodes."""
@@ -58,7 +58,7 @@ class Timers:
         return self._run.now_ms >= self._stop_by_ms
 
     def poll(self, *, probing: bool) -> Due:
-        """Return what is due, and restart those timers. `probing` says that the own probe has not returned."""
+        """Return the expired timers and restart them. `probing` says that the own probe has not returned."""
         now_ms = self._run.now_ms
         jumped = self._ticked_ms is not None and now_ms - self._ticked_ms > CLOCK_JUMP_MS
         self._ticked_ms = now_ms

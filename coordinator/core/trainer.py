@@ -1,8 +1,8 @@
-"""What a run does once its network is wired: steps, snapshots, measurements, and the end. In the order they come.
+"""The progress of a run once its network is wired: steps, snapshots, measurements, and the end.
 
-It starts whatever may start now: forward passes first (a person waits for them), then what an epoch's end asks for, then
-the next training step. Within an epoch each step is sent while the one before is under way; the groups take one after the
-other. Nothing else is under way at the same time as a training step.
+Forward passes start first, because a person waits for them; then the measurements at the end of an epoch; then the next
+training step. Within an epoch, each step is sent while the previous one is in flight, and each group does one after the
+other. No forward pass is in flight together with a training step.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from neuron_node.protocol import Diverged, GroupState
 
 MEASURED_ROWS_AT_ONCE = 256
 ROWS_AT_MOST = 100_000
-"""Rows of metrics that a run leaves; with more steps, every so many steps one."""
+"""The largest number of rows of metrics. A run of more steps has one row every few steps."""
 
 
 class Stall(NamedTuple):
-    """A step that does not finish, how many generations in a row, and in words."""
+    """A step that does not finish, the number of successive generations in which it did not, and the reason."""
 
     step: int
     times: int
@@ -39,7 +39,7 @@ class Stall(NamedTuple):
 
 
 class StepResult(NamedTuple):
-    """A step that is done: what came of it, (batch, outputs), what should have, and how long it took."""
+    """The activities and targets of a finished step, (batch, outputs), and its duration."""
 
     activities: Array
     targets: Array
@@ -49,7 +49,7 @@ class StepResult(NamedTuple):
 
 
 class Trainer:
-    """The run's progress. `done` once the trained network has been measured and its final snapshot is whole."""
+    """Sends steps and measurements. `done` when the trained network is measured and its final snapshot is durable."""
 
     def __init__(self, run: Run) -> None:
         plan = run.plan
@@ -59,7 +59,7 @@ class Trainer:
         self.in_flight = InFlight(
             run.topology, run.outbox.header, run.outbox.send_all, input_errors=plan.network.input_bias_learned
         )
-        self._uncounted: StepResult | None = None
+        self._deferred: StepResult | None = None
         data = plan.data
         self.training = Training(
             plan.schedule(),
@@ -76,7 +76,7 @@ class Trainer:
         self.held_out_activities: Array | None = None
         self.train_measured: Epoch | None = None
         self.steps_done = 0
-        """Steps that this life of the coordinator has seen done, those that came again after a rollback included."""
+        """Steps that were finished in this life of the coordinator, including those repeated after a rollback."""
         self.done = plan.trained is not None
         self.contradiction: str | None = None
         self._persist_due = False
@@ -126,12 +126,12 @@ class Trainer:
             self._keep_if_whole()
 
     def _keep_if_whole(self) -> None:
-        """A snapshot is one when every group's part is here and the step that it was taken after is done."""
+        """Keep the snapshot if the state of every group was received and the step of the snapshot is done."""
         collector = self._collector
         if collector is None or self._progress_at_copy.step != collector.step or not collector.complete:
             return
         states = {number: answer.state for number, answer in sorted(collector.states.items())}
-        # The steps that followed while the parts came in are not in this snapshot, so neither are their metrics.
+        # The snapshot has no later steps, which ended while its states were received, so it has no metrics of them.
         self.snapshot = Snapshot(collector.step, states, self._progress_at_copy)
         self._collector = None
         every, last = self._rows_every, self.training.schedule.steps
@@ -141,13 +141,13 @@ class Trainer:
         self._persist_due = True
 
     def persist(self) -> None:
-        """Make a new snapshot durable. Called last in a transition, so that the next step's inputs are on their way already."""
+        """Request that a new snapshot is made durable. Called last in a transition, after the next step was sent."""
         if self._persist_due and self._unsaved:
             self._outbox.act(self._unsaved)
         self._persist_due = False
 
     def persisted(self, step: int) -> None:
-        """The snapshot after this step is durable."""
+        """Note that the snapshot after this step is durable."""
         if self._unsaved and self._unsaved.snapshot.step == step:
             self._durable_step = step
             self._rows = {later: row for later, row in self._rows.items() if later > step}
@@ -172,10 +172,10 @@ class Trainer:
                 self._outbox.act_all(collector.fetch(self._outbox.header(), self._run.membership.addresses()))
 
     def roll_back(self) -> None:
-        """The network goes back to the last snapshot, and so do the schedule and the metrics."""
+        """Roll schedule and metrics back to the last snapshot."""
         self.training.progress = self.snapshot.progress if self.snapshot else Progress()
         if self._measuring is not None and self._measuring in self.in_flight.jobs:
-            # It measured weights that are gone; the replayed steps will ask for it again.
+            # It measured weights that no longer exist. The repeated steps will measure again.
             self.in_flight.jobs.remove(self._measuring)
         self.in_flight.restart()
         self._steps = Steps(self.training.progress.step)
@@ -187,33 +187,33 @@ class Trainer:
 
     @property
     def step_due(self) -> int | None:
-        """The step that is to be done next; None if there is none."""
+        """The next step; None if all are done."""
         step = self.training.progress.step
         return step + 1 if step < self.training.schedule.steps else None
 
     @property
     def waits_for_states(self) -> list[str]:
-        """The groups whose states a snapshot still lacks, by name of their first neuron."""
+        """The groups whose states a snapshot lacks, by the name of their first neuron."""
         collector = self._collector
         missing = () if collector is None else sorted(collector.wanted - collector.states.keys())
         return [self._topology.groups[number].names[0] for number in missing]
 
     @property
     def snapshot_step(self) -> int:
-        """The step after which a snapshot is being taken; 0 if none is."""
+        """The step of the snapshot that is being taken; 0 if none is."""
         return self._collector.step if self._collector else 0
 
     @property
     def waits_for_disk(self) -> bool:
-        """Whether a snapshot is whole but not durable."""
+        """Whether a snapshot is complete but not durable."""
         return self._unsaved is not None
 
     def forward(self, rows: Array, done: Callable[[Array], None], failed: Callable[[str], None]) -> None:
-        """Send rows forward, as soon as the present step is over; `done` gets the activities."""
+        """Send rows forward when the current step is over. `done` gets the activities, or `failed` the reason."""
         self.in_flight.add(ForwardJob(rows, MEASURED_ROWS_AT_ONCE, done, failed))
 
     def diverged(self, message: Diverged) -> bool:
-        """Numbers overflowed in a pass; whether it is the run's own, and not one of rows that a person sent. Raises `Stale`."""
+        """Handle an overflow in a pass. Return whether it is a pass of the training; else give up the client's rows. Raises `Stale`."""
         flight = self.in_flight.flights.get(message.header.pass_number)
         if flight is None:
             raise Stale(f"pass {message.header.pass_number} is over")
@@ -232,7 +232,7 @@ class Trainer:
         if step == last:
             self._collector = None
         since = step - (self.snapshot.step if self.snapshot else 0)
-        # Groups keep two copies: the next is not taken before the last one is on disk, so that one of them always is.
+        # Groups keep two copies. Take the next snapshot only when the last one is on disk, so that one copy always is.
         free = self._collector is None and self._unsaved is None
         due = step == last or (free and since >= self._snapshot_interval.interval_steps)
         if due:
@@ -247,13 +247,13 @@ class Trainer:
         self._steps.send(SentStep(step, flights[0].number, len(flights), slowed), followed=followed)
 
     def _may_be_followed(self, step: int) -> bool:
-        """Whether the next step is sent without waiting for this one: nothing is to be measured or answered in between."""
+        """Whether the next step is sent without waiting for this one, because no measurement or answer comes between them."""
         schedule = self.training.schedule
         ends = step % schedule.steps_per_epoch == 0 or step >= schedule.steps
         return not ends and not self.in_flight.jobs and not self._run.plan.inspect_every_step
 
     def _passed(self, flight: InFlightPass) -> None:
-        """A pass is done; with its last part a step is."""
+        """Note a finished pass. The last part of a step finishes the step."""
         if flight.targets is None:
             return
         for sent, parts in self._steps.finish(flight):
@@ -271,28 +271,28 @@ class Trainer:
             self._run.now_ms - flight.started_ms,
             sent.slowed or self._unsaved is not None,
         )
-        # The next step needs none of this one's figures: let it be on its way first.
-        if self._steps.another_is_due or (not self._steps.in_flight and self._may_count_later(done)):
+        # Send the next step first: it does not need the metrics of this one.
+        if self._steps.another_is_due or (not self._steps.in_flight and self._may_defer(done)):
             self._launch_step()
         if self._steps.in_flight and done.mode is Mode.TRAIN:
-            self._uncounted = done
+            self._deferred = done
         else:
             self._count(done)
 
-    def _may_count_later(self, done: StepResult) -> bool:
-        """Whether nothing but the next step begins now: no measurement, no snapshot, and nobody who waits for an answer."""
+    def _may_defer(self, done: StepResult) -> bool:
+        """Whether only the next step follows: no measurement, no snapshot, and no answer to a client."""
         step, schedule = self.training.progress.step + 1, self.training.schedule
         between = step % schedule.steps_per_epoch == 0 or step >= schedule.steps or self.in_flight.jobs
         return done.mode is Mode.TRAIN and not between and not self._run.plan.inspect_every_step
 
     @property
     def has_deferred_work(self) -> bool:
-        """Whether a step is done and its figures are not worked out."""
-        return self._uncounted is not None
+        """Whether a step is done and its metrics are not computed."""
+        return self._deferred is not None
 
     def catch_up(self) -> None:
-        """Count the step that has been done, if that was put off."""
-        done, self._uncounted = self._uncounted, None
+        """Count the finished step whose metrics were deferred, if there is one."""
+        done, self._deferred = self._deferred, None
         if done is not None:
             self._count(done)
 
@@ -301,16 +301,16 @@ class Trainer:
         self._snapshot_interval.step_done(done.took_ms, slowed=done.slowed)
         loss = self.training.learned(done.activities, done.targets, done.took_ms / 1000.0)
         self._note_row(loss)
-        step, everybody = self.training.progress.step, set(self._topology.groups)
+        step, all_groups = self.training.progress.step, set(self._topology.groups)
         if done.mode is Mode.TRAIN_AND_COPY:
             self._progress_at_copy = self.training.progress
             self._keep_if_whole()
         if self._run.plan.inspect_every_step:
-            self._inspection = StateCollector(self._topology, step, everybody)
+            self._inspection = StateCollector(self._topology, step, all_groups)
             self._outbox.act_all(self._inspection.fetch(self._outbox.header(), self._run.membership.addresses()))
 
     def _note_row(self, loss: float) -> None:
-        """Keep the step's metrics; a step that is replayed must give the very loss that it gave the first time."""
+        """Keep the metrics of the step. A repeated step must have exactly the loss that it had the first time."""
         progress = self.training.progress
         step, before = progress.step, self._rows.get(progress.step)
         if before is not None and before.loss != loss:
@@ -318,7 +318,7 @@ class Trainer:
                 f"step {step} was replayed with the loss {loss!r}; it was {before.loss!r} the first time"
             )
         else:
-            # The clock went back with the schedule: the time of a step that is done again is that of its repetition.
+            # The time was rolled back with the schedule: a repeated step has the time of its repetition.
             epoch = self.training.schedule.epoch_of(step - 1)
             generation = before.generation if before else self._outbox.generation
             self._rows[step] = Row(step, epoch, loss, self.training.last_accuracy, progress.seconds, generation)
@@ -340,7 +340,7 @@ class Trainer:
         self.train_measured = Epoch(last.epoch, loss, accuracy, last.test_loss, last.test_accuracy)
 
     def facts(self) -> dict[str, Any]:
-        """Where the training stands, for progress and status."""
+        """Return the progress of the training, for reports and status."""
         training, schedule = self.training, self.training.schedule
         step = training.progress.step
         last = training.progress.epochs[-1] if training.progress.epochs else None

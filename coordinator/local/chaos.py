@@ -1,4 +1,4 @@
-"""Chaos decides which faults happen in a local run, and when. The supervisor injects them (`disturber`).
+"""Chaos decides which faults happen in a local run, and when. The supervisor injects them (`fault_injector.py`).
 
 A seed decides before the first fault: the order of the kinds, the neurons, and the number of finished steps before each fault.
 So the same seed disturbs the same neurons in the same order, but not at the same microsecond.

@@ -85,7 +85,7 @@ class Censored(MemoryNetwork):
         self.questions += 1
         client = f"why-{self.questions:04}".encode()
         replies: list[bytes] = []
-        self.hear(client_address(client), replies.append)
+        self.subscribe(client_address(client), replies.append)
         arguments = json.dumps({} if neuron is None else {"neuron": neuron})
         self.send(COORDINATOR + encode(Request(Header(NOBODY, 0, 0, client), client, "why", arguments, NO_ROWS)))
         self.run_until(lambda: bool(replies))
@@ -247,7 +247,7 @@ def test_a_person_asks_by_a_request() -> None:
         answers[message[1:9]] = reply
 
     for client, arguments in ((b"client-1", '{"neuron": "output.0"}'), (b"client-2", '{"neuron": "hidden.9"}')):
-        network.hear(client_address(client), heard)
+        network.subscribe(client_address(client), heard)
         network.send(COORDINATOR + encode(Request(Header(NOBODY, 0, 0, client), client, "why", arguments, NO_ROWS)))
     network.reach(lambda: len(answers) == 2)
     good, bad = json.loads(answers[b"client-1"].result), json.loads(answers[b"client-2"].result)

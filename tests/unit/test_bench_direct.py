@@ -93,7 +93,7 @@ class OutletNetwork(MemoryNetwork):
                     self._put(number, action.address + encode(echo))
 
     def _publish(self, sender: int, message: bytes) -> None:
-        subscribed = self._hearers.get(message[:ADDRESS_LENGTH], [])
+        subscribed = self._subscribers.get(message[:ADDRESS_LENGTH], [])
         hearers = [other for other in subscribed if sender in self.connected[other]]
         self.published.append(Published(sender, message, frozenset(hearers)))
         for hearer in hearers:
@@ -148,7 +148,7 @@ def test_who_hears_what_at_an_outlet(layers: tuple[int, ...], group_size: int, b
         one = Pass(len(of_pass[0][1].values), number in training, followed=number + 1 in training)
         found = Counter((one.message[:ADDRESS_LENGTH], len(one.message), len(one.hearers)) for one, _ in of_pass)
         told = messages_of(Topology(layers, group_size), one)
-        assert Counter((message.address, message.size, message.hearers) for message in told) == found
+        assert Counter((message.address, message.size, message.receivers) for message in told) == found
 
 
 @pytest.mark.parametrize(("layers", "group_size", "batch"), NETWORKS)
@@ -159,7 +159,7 @@ def test_on_the_bare_wire_everybody_is_connected_to_whom_it_hears(
     parts = parts_of(Topology(layers, group_size), PassShape(batch))
     for sender, part in parts.items():
         for message in part.sent:
-            assert len(hearers_of(message, sender, parts)) == message.hearers
+            assert len(hearers_of(message, sender, parts)) == message.receivers
 
 
 def hearers_of(message: Message, sender: int, parts: dict[int, Part]) -> list[int]:

@@ -43,11 +43,10 @@ def heard_in(layers: tuple[int, ...], group_size: int, batch: int) -> list[Heard
     found: list[Heard] = []
     send = network.send
 
-    def record(frame: bytes) -> None:
-        message = frame
+    def record(message: bytes) -> None:
         if message[0] in DATA_LETTERS:
             [data_frame] = split(message)
-            found.append(Heard(message, parse(data_frame), len(network._hearers.get(message[:ADDRESS_LENGTH], ()))))
+            found.append(Heard(message, parse(data_frame), len(network._subscribers.get(message[:ADDRESS_LENGTH], ()))))
         send(message)
 
     network.send = record  # type: ignore[method-assign]
@@ -57,7 +56,7 @@ def heard_in(layers: tuple[int, ...], group_size: int, batch: int) -> list[Heard
 
 def check(found: list[Heard], topology: Topology, one: Pass) -> None:
     """The messages of one pass, by address, size and receivers."""
-    told = Counter((message.address, message.size, message.hearers) for message in messages_of(topology, one))
+    told = Counter((message.address, message.size, message.receivers) for message in messages_of(topology, one))
     assert told == Counter((heard.message[:ADDRESS_LENGTH], len(heard.message), heard.hearers) for heard in found)
     assert load_of(topology, one) == Load(
         messages=len(found),
@@ -105,7 +104,7 @@ def test_everything_on_the_bare_wire_is_heard(
     for part in parts:
         assert part.heard_first + part.heard_then == sum(sent[address] for address in part.subscriptions)
     for message in (message for part in parts for message in part.sent):
-        assert sum(message.address in part.subscriptions for part in parts) == message.hearers
+        assert sum(message.address in part.subscriptions for part in parts) == message.receivers
         assert len(message.frame()) == message.size
 
 

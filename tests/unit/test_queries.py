@@ -72,7 +72,7 @@ def running(plan: RunPlan, *, finished: bool = False) -> tuple[Simulator, Ask]:
         client = len(replies).to_bytes(8, "big")
         heard: list[bytes] = []
         replies.append(heard)
-        simulator.hear(client_address(client), heard.append)
+        simulator.subscribe(client_address(client), heard.append)
         given = np.empty((0, 0)) if rows is None else rows
         message = Request(Header(NOBODY, 0, 0, client), client, command, json.dumps(arguments), given)
         simulator.send(COORDINATOR + encode(message))
