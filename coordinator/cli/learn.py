@@ -177,7 +177,7 @@ def _watch(
                     directory.write_json("comparison", facts)
                 elif event in NOTED_HERE:
                     log.note(event, facts)
-                if not (chaos and chaos.hear(event, facts, time.monotonic(), run.command)):
+                if not (chaos and chaos.handle(event, facts, time.monotonic(), run.command)):
                     watch(event, facts)
         code = run.exit_code()
     if failure is not None:

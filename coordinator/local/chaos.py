@@ -132,9 +132,9 @@ class ChaosSchedule:
         self._done: Counter[str] = Counter()
         self._finished = False
 
-    def hear(self, event: str, facts: Mapping[str, Any], now: float) -> list[dict[str, Any]]:
+    def handle(self, event: str, facts: Mapping[str, Any], now: float) -> list[dict[str, Any]]:
         """Handle an event of coordinator or supervisor at a time in seconds, and return commands."""
-        for number in self.recoveries.hear(event, facts, now):
+        for number in self.recoveries.handle(event, facts, now):
             self._struck[number].recovered = True
         commands = []
         if event == "struck":
