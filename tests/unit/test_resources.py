@@ -93,7 +93,7 @@ def test_direct_wiring_needs_outlets_and_connections() -> None:
 def test_a_run_is_held_against_the_machine_as_a_plan_is(relayed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """The check before a run and the check of a plan are one: the same line, with the same suggestion."""
     machine = Host(290, None, None)
-    monkeypatch.setattr("coordinator.local.launcher.this_machine", lambda: machine)
+    monkeypatch.setattr("coordinator.cli.learn.this_machine", lambda: machine)
     needs = needs_of((64, 12, 10), relayed=relayed)
     with pytest.raises(UserError) as planned:
         check_needs(needs, machine)
