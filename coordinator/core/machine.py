@@ -289,12 +289,12 @@ class CoordinatorMachine:
         self.apply(self.queries.receive(message))
         self._answer_questions()
 
-    def _probe(self, message: Probe) -> None:
+    def _probed(self, message: Probe) -> None:
         self.connectivity.receive_probe(message)
         self.failure_detector.restart()
         self._continue_if_proved()
 
-    def _echo(self, message: Echo) -> None:
+    def _echoed(self, message: Echo) -> None:
         self.connectivity.receive_echo(self._address, message)
         self._continue_if_proved()
 
@@ -499,8 +499,8 @@ TRANSITIONS: dict[tuple[CoordinatorState, type], Callable[[CoordinatorMachine, A
     **{(state, Diverged): CoordinatorMachine._diverged for state in RUNNING},
     **{(state, Stopped): CoordinatorMachine._node_stopped for state in ALIVE},
     **{(state, Request): CoordinatorMachine._request for state in ALIVE},
-    **{(state, Probe): CoordinatorMachine._probe for state in ALIVE},
-    **{(state, Echo): CoordinatorMachine._echo for state in OPEN},
+    **{(state, Probe): CoordinatorMachine._probed for state in ALIVE},
+    **{(state, Echo): CoordinatorMachine._echoed for state in OPEN},
     **{
         (CoordinatorState.STOPPING, kind): CoordinatorMachine._late
         for kind in (Ready, SnapshotMissing, NodeStatus, GroupState, Diverged)
