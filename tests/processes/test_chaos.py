@@ -103,7 +103,7 @@ def test_node_that_was_replaced_while_it_was_held_is_ignored(bench: Bench, chaos
     """
     result = learnt_as_undisturbed(bench, *XOR, "--chaos", chaos, "--spares", "1")
     assert result["stale_messages"] > 0
-    assert "another node has taken this one's place" in logs(bench)
+    assert "another node has replaced this one" in logs(bench)
 
 
 @pytest.mark.slow

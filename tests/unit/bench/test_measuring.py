@@ -235,7 +235,7 @@ def test_without_matplotlib_the_extra_is_named(tmp_path: Path, monkeypatch: pyte
     ("arguments", "what"),
     [
         (["--picture", "rows.pdf"], "ends in .svg or .png"),
-        (["--picture", "nowhere/rows.svg"], "a folder that is writable"),
+        (["--picture", "nowhere/rows.svg"], "a writable folder"),
         (["--layers", "4"], "--layers needs 2"),
         (["--batch-sizes", "1,none"], "--batch-sizes: 'none'"),
         (["--group-sizes", ""], "--group-sizes: ''"),
