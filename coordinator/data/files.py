@@ -1,9 +1,9 @@
-"""Reads whole files within limits."""
+"""Open and read files of users within limits. An error names the file, and what is wrong with it."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from coordinator.data.limits import FILE_BYTES, check_bytes, shown_path
 from coordinator.errors import UserError
@@ -11,16 +11,14 @@ from coordinator.errors import UserError
 PART_BYTES = 1 << 23
 
 
-def read_file(path: Path) -> bytes:
-    """The whole contents of `path`, at most `FILE_BYTES` bytes: read once, so that hash and numbers cannot differ.
+def open_file(path: Path, place: str) -> BinaryIO:
+    """Open a file as bytes; the caller closes it. `place` names the file in messages.
 
     Raises:
-        UserError: no such file, a folder, not readable, empty, too large.
+        UserError: the file does not exist, is a folder, or is not readable.
     """
-    place = shown_path(path)
     try:
-        with path.open("rb") as file:
-            content = _read(file)
+        return path.open("rb")
     except FileNotFoundError:
         raise UserError(f"{place}: no such file") from None
     except IsADirectoryError:
@@ -28,19 +26,43 @@ def read_file(path: Path) -> bytes:
     except PermissionError:
         raise UserError(f"{place}: may not be read by this user (permission denied)") from None
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise UserError(f"{place}: cannot be read ({reason})") from None
-    if not content:
-        raise UserError(f"{place}: is empty, rows of data are needed")
-    check_bytes(len(content), place)
+        raise unreadable(place, error) from None
+
+
+def unreadable(place: str, error: OSError | ValueError) -> UserError:
+    """Return the error of a file or stream that cannot be read."""
+    reason = error.strerror if isinstance(error, OSError) else error
+    return UserError(f"{place}: cannot be read ({reason})")
+
+
+def read_file(path: Path) -> bytes:
+    """Return the contents of a file, at most `FILE_BYTES` bytes. Reads it only once, so that hash and numbers agree.
+
+    Raises:
+        UserError: the file does not exist, is a folder, is not readable, is empty, or is too large.
+    """
+    place = shown_path(path)
+    with open_file(path, place) as file:
+        try:
+            content = read_within_limit(file)
+        except OSError as error:
+            raise unreadable(place, error) from None
+    check_not_empty(len(content), place)
     return content
 
 
-def _read(file: BinaryIO) -> bytes:
-    """Read at most `FILE_BYTES` and one byte, in parts: a read allocates all memory that it may need at once."""
+def read_within_limit(file: IO[bytes]) -> bytes:
+    """Read at most `FILE_BYTES` and one byte, in parts: one large read would reserve all this memory at once."""
     parts: list[bytes] = []
     left = FILE_BYTES + 1
     while left and (part := file.read(min(left, PART_BYTES))):
         parts.append(part)
         left -= len(part)
     return b"".join(parts)
+
+
+def check_not_empty(size: int, place: str) -> None:
+    """Raise `UserError` for a file without bytes, or with more than `FILE_BYTES`."""
+    if size == 0:
+        raise UserError(f"{place}: is empty, rows of data are needed")
+    check_bytes(size, place)

@@ -21,6 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, BinaryIO, Literal, TextIO, cast
 
+from coordinator.data.files import check_not_empty, open_file, read_within_limit, unreadable
 from coordinator.data.limits import FILE_BYTES, LINE_CHARACTERS, check_bytes, shown, shown_path
 from coordinator.errors import UserError
 
@@ -95,25 +96,14 @@ def opened(source: Path | TextIO, place: str) -> Iterator[BinaryIO]:
             _spool(source, cast("BinaryIO", spool), place)
             yield cast("BinaryIO", spool)
         return
-    try:
-        file = source.open("rb")
-    except FileNotFoundError:
-        raise UserError(f"{place}: no such file") from None
-    except IsADirectoryError:
-        raise UserError(f"{place}: is a folder, a file is needed") from None
-    except PermissionError:
-        raise UserError(f"{place}: may not be read by this user (permission denied)") from None
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise UserError(f"{place}: cannot be read ({reason})") from None
-    with file:
+    with open_file(source, place) as file:
         if not file.seekable():
             with tempfile.SpooledTemporaryFile(max_size=SPOOL_BYTES) as spool:
                 _copy(file, cast("BinaryIO", spool), place)
                 yield cast("BinaryIO", spool)
             return
         size = file.seek(0, io.SEEK_END)
-        _check_bytes(size, place)
+        check_not_empty(size, place)
         file.seek(0)
         yield file
 
@@ -126,8 +116,7 @@ def _spool(stream: TextIO, target: BinaryIO, place: str) -> None:
         else:
             _copy(io.BytesIO(stream.read().encode("utf-8", "surrogatepass")), target, place)
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise UserError(f"{place}: cannot be read ({reason})") from None
+        raise unreadable(place, error) from None
 
 
 def _copy(source: IO[bytes], target: BinaryIO, place: str) -> None:
@@ -137,14 +126,8 @@ def _copy(source: IO[bytes], target: BinaryIO, place: str) -> None:
         if size > FILE_BYTES:
             break
         target.write(block)
-    _check_bytes(size, place)
+    check_not_empty(size, place)
     target.seek(0)
-
-
-def _check_bytes(size: int, place: str) -> None:
-    if size == 0:
-        raise UserError(f"{place}: is empty, rows of data are needed")
-    check_bytes(size, place)
 
 
 def unpacked(file: BinaryIO, place: str) -> tuple[BinaryIO, str | None]:
@@ -278,7 +261,7 @@ def read_whole(file: BinaryIO, place: str) -> bytes:
         UserError: broken, or too long when unpacked.
     """
     try:
-        content = file.read(FILE_BYTES + 1)
+        content = read_within_limit(file)
     except BROKEN as error:
         raise UserError(f"{place}: cannot be unpacked ({error or type(error).__name__})") from None
     check_bytes(len(content), place, unpacked=True)
