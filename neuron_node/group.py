@@ -36,7 +36,7 @@ import numpy as np
 from neuron_node.activations import Array, all_finite
 from neuron_node.addresses import ADDRESS_LENGTH, COORDINATOR, group_address, stage_address
 from neuron_node.codec import encode
-from neuron_node.errors import Duplicate, PeerError, Stale, Unexpected, WrongShape
+from neuron_node.errors import Duplicate, Stale, Unexpected, WrongShape
 from neuron_node.events import Send
 from neuron_node.frames import (
     HEAD,
@@ -57,7 +57,7 @@ from neuron_node.frames import (
     tail_of,
     window_of,
 )
-from neuron_node.inbox import Direction, Inbox, InboxLayout, Slot
+from neuron_node.inbox import Direction, Inbox, InboxLayout, Rejection, Slot, rejected
 from neuron_node.initializers import initial_bias_and_weights
 from neuron_node.neuron import Neuron
 from neuron_node.neuron_array import NeuronArray
@@ -79,8 +79,6 @@ _HEAD_IN_MESSAGE = slice(ADDRESS_LENGTH + HEAD.start, ADDRESS_LENGTH + HEAD.stop
 _MARK_IN_MESSAGE = slice(ADDRESS_LENGTH + MARK.start, ADDRESS_LENGTH + MARK.stop)
 _MODES = frozenset(Mode)
 
-Rejection = tuple[bytes, PeerError]
-"""A rejected frame, and the reason."""
 _NO_REJECTIONS: list[Rejection] = []
 
 
@@ -291,7 +289,7 @@ class Group:
         for (is_error, _), frames in sorted_frames.items():
             again = len(sorted_frames) > 1 and is_error is not None
             if not again or not self._take(b"".join([message[:ADDRESS_LENGTH], *frames]), is_error=bool(is_error)):
-                rejections += self._receive_each(frames)
+                rejections += rejected(frames, self._receive_frame)
         return rejections
 
     def _take(self, message: bytes, *, is_error: bool) -> bool:
@@ -321,15 +319,6 @@ class Group:
         for window in windows:
             self._note(record, window)
         return True
-
-    def _receive_each(self, frames: list[bytes]) -> list[Rejection]:
-        rejections = []
-        for frame in frames:
-            try:
-                self._receive_frame(frame)
-            except PeerError as fault:
-                rejections.append((frame, fault))
-        return rejections
 
     def _receive_frame(self, frame: bytes) -> None:
         place = self._slots.get(frame[HEAD])

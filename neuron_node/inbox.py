@@ -10,7 +10,7 @@ frames of a message at once if they have one length. A rejected frame does not c
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import isfinite
 from operator import itemgetter
 from typing import Any, NamedTuple
@@ -19,7 +19,7 @@ import numpy as np
 
 from neuron_node.activations import Array, all_finite
 from neuron_node.addresses import ADDRESS_LENGTH
-from neuron_node.errors import Duplicate, NotFinite, WrongShape
+from neuron_node.errors import Duplicate, NotFinite, PeerError, WrongShape
 from neuron_node.frames import (
     HEAD,
     LENGTH_BYTES,
@@ -44,6 +44,20 @@ _FIRST_BEGIN = slice(ADDRESS_LENGTH, ADDRESS_LENGTH + HEAD.stop)
 _FIRST_WINDOW = slice(ADDRESS_LENGTH + WINDOW.start, ADDRESS_LENGTH + WINDOW.stop)
 _FIRST_TAIL = slice(ADDRESS_LENGTH + TAIL.start, ADDRESS_LENGTH + TAIL.stop)
 """The positions of the parts of the first frame of a message."""
+
+Rejection = tuple[bytes, PeerError]
+"""A rejected frame, and the reason."""
+
+
+def rejected(frames: Iterable[bytes], receive: Callable[[bytes], object]) -> list[Rejection]:
+    """Receive each frame alone; return the frames for which `receive` raises `PeerError`."""
+    rejections = []
+    for frame in frames:
+        try:
+            receive(frame)
+        except PeerError as fault:
+            rejections.append((frame, fault))
+    return rejections
 
 
 class Slot(NamedTuple):

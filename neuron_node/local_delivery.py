@@ -14,7 +14,8 @@ from neuron_node.addresses import ADDRESS_LENGTH, group_address, stage_address
 from neuron_node.errors import Duplicate
 from neuron_node.events import Send
 from neuron_node.frames import HEAD
-from neuron_node.group import WANTED_AT_MOST, Group, Rejection
+from neuron_node.group import WANTED_AT_MOST, Group
+from neuron_node.inbox import Rejection
 from neuron_node.protocol import Stage
 
 _SENDER = slice(HEAD.stop - 9, HEAD.stop - 5)

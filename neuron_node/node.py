@@ -28,9 +28,10 @@ from neuron_node.events import (
     Tick,
 )
 from neuron_node.frames import parse, split
-from neuron_node.group import Group, Rejection
+from neuron_node.group import Group
 from neuron_node.hosted_groups import HostedGroups
 from neuron_node.identity import BEGIN_AGAIN, NodeIdentity, NodeState
+from neuron_node.inbox import Rejection, rejected
 from neuron_node.link_probe import LinkProbe
 from neuron_node.local_delivery import LocalDelivery, joined
 from neuron_node.protocol import (
@@ -134,7 +135,7 @@ class Node:
                     self._receive_control(frame)
                 receiver = self.hosting.receiver
             elif receiver is None:
-                self._reject(map(_of_no_group, split(message)))
+                self._reject(rejected(split(message), _receive_without_groups))
             elif rejections := receiver.receive(message):
                 self._reject(rejections)
         self._run(receiver)
@@ -381,13 +382,10 @@ def _joined_data(messages: Sequence[bytes]) -> Sequence[bytes]:
     return bins if all(message[:1] in _DATA for message in bins) else messages
 
 
-def _of_no_group(frame: bytes) -> Rejection:
-    """Return the rejection of a data frame that arrived at a node without groups."""
-    try:
-        parse(frame)
-    except PeerError as fault:
-        return frame, fault
-    return frame, Stale("no group is hosted here")
+def _receive_without_groups(frame: bytes) -> None:
+    """Raise `PeerError` for a data frame that arrives at a node without groups."""
+    parse(frame)
+    raise Stale("no group is hosted here")
 
 
 _ALIVE = (NodeState.SEEKING, NodeState.SPARE, NodeState.WIRING, NodeState.WORKING)

@@ -16,10 +16,11 @@ from coordinator.core.traffic import Pass, load_of
 from coordinator.topology import Topology
 from neuron_node.activations import Array
 from neuron_node.addresses import ADDRESS_LENGTH
-from neuron_node.errors import PeerError, Stale, Unexpected
+from neuron_node.errors import Stale, Unexpected
 from neuron_node.events import Send
 from neuron_node.frames import HEAD, NUMBERS_BEGIN, Mode, parse, pass_of, split
-from neuron_node.group import WANTED_AT_MOST, Rejection
+from neuron_node.group import WANTED_AT_MOST
+from neuron_node.inbox import Rejection, rejected
 from neuron_node.protocol import Header
 
 FORWARD_AT_FIRST = 4
@@ -134,13 +135,7 @@ class InFlight:
                 inbox = self._results.inbox(flight, is_error=is_error)
                 if inbox.offer_message(message) is not None:
                     return []
-        rejections = []
-        for frame in split(message):
-            try:
-                self._receive_frame(frame)
-            except PeerError as fault:
-                rejections.append((frame, fault))
-        return rejections
+        return rejected(split(message), self._receive_frame)
 
     def _receive_frame(self, frame: bytes) -> None:
         place = self._results.slots.get(frame[HEAD])

@@ -37,7 +37,7 @@ from neuron_node.codec import decode
 from neuron_node.errors import InternalError, PeerError, Stale, Unexpected, WrongVersion
 from neuron_node.events import End, Interrupted, LinkLost, Received, Tick
 from neuron_node.frames import PROTOCOL_VERSION, parse, split
-from neuron_node.group import Rejection
+from neuron_node.inbox import rejected
 from neuron_node.protocol import (
     Diverged,
     Echo,
@@ -177,7 +177,9 @@ class CoordinatorMachine:
         for message in messages:
             if message.startswith(_RESULTS):
                 rejections = (
-                    self.trainer.in_flight.receive(message) if self.running else list(map(_early, split(message)))
+                    self.trainer.in_flight.receive(message)
+                    if self.running
+                    else rejected(split(message), _receive_early)
                 )
                 for frame, fault in rejections:
                     self.outbox.act_all(self.drops.note(fault, frame))
@@ -478,13 +480,10 @@ class CoordinatorMachine:
 _RESULTS = stage_address(OUTSIDE)
 
 
-def _early(frame: bytes) -> Rejection:
-    """Return a result that arrived while no pass is in flight, and the reason to drop it."""
-    try:
-        parse(frame)
-    except PeerError as fault:
-        return frame, fault
-    return frame, Stale("no pass is under way")
+def _receive_early(frame: bytes) -> None:
+    """Raise `PeerError` for a result that arrives while no pass is in flight."""
+    parse(frame)
+    raise Stale("no pass is under way")
 
 
 TRANSITIONS: dict[tuple[CoordinatorState, type], Callable[[CoordinatorMachine, Any], None]] = {
