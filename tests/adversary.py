@@ -27,12 +27,7 @@ from pathlib import Path
 
 import psutil
 
-from coordinator.core.run_plan import RunPlan
-from coordinator.data.prepared import PreparedData
-from coordinator.defaults import NetworkSettings
-from neuron_node.fingerprint import fingerprint
-from tests.networks import COORDINATOR_LIFE, RUN, trained, weights_sha256
-from tests.processes.programs import Bench, Program
+from tests.processes.programs import Bench, Program, in_memory_sha256
 
 SIGNALS = {
     "kill": signal.SIGKILL,
@@ -191,7 +186,7 @@ class Stage:
             self._check_gone(sockets=False)
             sha256 = self._resumed()
         folder = self._bench.runs / "r"
-        wanted = undisturbed_sha256(folder)
+        wanted = in_memory_sha256(folder)
         if sha256 != wanted:
             raise Failed(f"the weights differ: {sha256}, undisturbed {wanted}")
         self._check_gone(sockets=True)
@@ -279,31 +274,6 @@ def _end_of(program: Program) -> int:
 def _go_on(process: psutil.Process) -> None:
     with contextlib.suppress(psutil.Error):
         process.send_signal(signal.SIGCONT)
-
-
-def undisturbed_sha256(folder: Path) -> str:
-    """What the run of a folder comes to as machines in memory; computed once for the same settings and data."""
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    names = ("seed", "network", "group_size", "microbatches", "prepared_sha256")
-    key = json.dumps({name: config[name] for name in names}, sort_keys=True)
-    with _lock:
-        if key not in _known:
-            plan = RunPlan(
-                run=RUN,
-                incarnation=COORDINATOR_LIFE,
-                seed=config["seed"],
-                network=NetworkSettings.from_json(config["network"]),
-                data=PreparedData.load(folder / "data.npz"),
-                group_size=config["group_size"],
-                microbatches=config["microbatches"],
-                fingerprint=fingerprint(),
-            )
-            _known[key] = weights_sha256(trained(plan))
-        return _known[key]
-
-
-_known: dict[str, str] = {}
-_lock = threading.Lock()
 
 
 @dataclass

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -145,25 +146,25 @@ class Bench:
 
 
 def in_memory_sha256(folder: Path) -> str:
-    """What the run of a folder comes to as machines in memory, without any process. Computed once for the same settings and
-    data, whatever was done to the programs of the runs that had them.
-    """
+    """Train the network of a run's folder in memory, without processes; return its weights_sha256. Keeps the result."""
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    settings = {name: config[name] for name in ("seed", "network", "group_size", "snapshot_interval_steps")}
-    of = (json.dumps(settings, sort_keys=True), (folder / "data.npz").read_bytes())
-    if of not in _in_memory:
-        plan = RunPlan(
-            run=RUN,
-            incarnation=COORDINATOR_LIFE,
-            seed=settings["seed"],
-            network=NetworkSettings.from_json(settings["network"]),
-            data=PreparedData.load(folder / "data.npz"),
-            group_size=settings["group_size"],
-            fingerprint=fingerprint(),
-            snapshot_interval_steps=settings["snapshot_interval_steps"],
-        )
-        _in_memory[of] = weights_sha256(trained(plan))
-    return _in_memory[of]
+    names = ("seed", "network", "group_size", "microbatches", "prepared_sha256")
+    key = json.dumps({name: config[name] for name in names}, sort_keys=True)
+    with _in_memory_lock:
+        if key not in _in_memory:
+            plan = RunPlan(
+                run=RUN,
+                incarnation=COORDINATOR_LIFE,
+                seed=config["seed"],
+                network=NetworkSettings.from_json(config["network"]),
+                data=PreparedData.load(folder / "data.npz"),
+                group_size=config["group_size"],
+                microbatches=config["microbatches"],
+                fingerprint=fingerprint(),
+            )
+            _in_memory[key] = weights_sha256(trained(plan))
+        return _in_memory[key]
 
 
-_in_memory: dict[tuple[str, bytes], str] = {}
+_in_memory: dict[str, str] = {}
+_in_memory_lock = threading.Lock()

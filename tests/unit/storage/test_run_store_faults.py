@@ -47,6 +47,14 @@ class Life:
                 return
             self.said = last
 
+    def is_cut(self, store: RunStore) -> bool:
+        """Run until the power is cut; whether it was."""
+        try:
+            self.run(store)
+        except PowerCut:
+            return True
+        return False
+
     @staticmethod
     def _try(tries: int, write: object) -> bool:
         for _ in range(tries):
@@ -116,13 +124,8 @@ def test_the_power_goes_between_any_two_calls(names_kept: bool, content_kept: bo
     """
 
     def attempt(cut_at: int) -> bool | None:
-        disk = ForgetfulDisk(cut_at)
-        life = Life()
-        try:
-            life.run(RunStore(FOLDER, "whose", disk))
-        except PowerCut:
-            pass
-        else:
+        disk, life = ForgetfulDisk(cut_at), Life()
+        if not life.is_cut(RunStore(FOLDER, "whose", disk)):
             return None
         later = RunStore(FOLDER, "whose", disk.after_the_cut(names_kept=names_kept, content_kept=content_kept))
         step = check_consistent(later, life.said, life.begun)
@@ -143,13 +146,8 @@ def test_coordinator_relies_only_on_durable_files() -> None:
     """
 
     def attempt(killed_at: int) -> bool | None:
-        disk = ForgetfulDisk(killed_at)
-        life = Life()
-        try:
-            life.run(RunStore(FOLDER, "whose", disk))
-        except PowerCut:
-            pass
-        else:
+        disk, life = ForgetfulDisk(killed_at), Life()
+        if not life.is_cut(RunStore(FOLDER, "whose", disk)):
             return None
         step = check_consistent(RunStore(FOLDER, "whose", disk), life.said, life.begun)
         third = RunStore(FOLDER, "whose", disk.after_the_cut(names_kept=False, content_kept=False))
