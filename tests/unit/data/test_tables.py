@@ -242,7 +242,7 @@ def test_pixels_that_never_vary_stay_in_arrays(tmp_path: Path) -> None:
         (b"PK\x03\x04cut off", {}, "is a zip file that is broken or cut off"),
         (zipped("xl/workbook.xml", b"<x/>"), {}, "is an Excel workbook"),
         (b"\x80\x04\x95", {}, "is a Python pickle, which is never loaded"),
-        (gzip.compress(PLAIN)[:40], {}, "cannot be unpacked"),
+        (gzip.compress(PLAIN, mtime=0)[:40], {}, "cannot be unpacked"),
         ("<html><body>404</body></html>", {}, "is a web page or XML, not a table"),
         ("a,b,y\n1,2,p\n3,#DIV/0!,q\n", {}, "line 3, column 2 ('b'): expected a number, not '#DIV/0!'"),
         (text(), {"ignore": ("colour",)}, "--ignore: FILE has no column 'colour'"),
