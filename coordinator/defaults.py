@@ -13,6 +13,8 @@ from typing import Any, Literal, get_args
 
 ActivationName = Literal["logistic", "tanh", "relu", "identity"]
 LossName = Literal["squared_error", "cross_entropy"]
+ACTIVATION_NAMES = " or ".join((", ".join(get_args(ActivationName)[:-1]), get_args(ActivationName)[-1]))
+"""The names of all activations, for help and messages."""
 Range = tuple[float, float]
 
 PRESETS: dict[str, dict[str, Any]] = {
