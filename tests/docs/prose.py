@@ -44,15 +44,15 @@ UNCHECKED = ("typography", "lexical_illusions")
 """Groups of checks of proselint that do not fit: quotes and accents in plain text, and repeated words, as tables have them."""
 
 STILL_TO_DO = (
-    "tests/*.py", "tests/*/*.py", "requirements/*.py",
+    "tests/*.py", "tests/*/*.py", "tests/unit/*/*.py", "requirements/*.py",
     "coordinator/*.py", "coordinator/local/*.py", "coordinator/core/*.py",
 )  # fmt: skip
 """Files that are not yet written in plain English, except those in DONE. This list only shrinks."""
 
 DONE = (
     "coordinator/defaults.py", "coordinator/settings.py", "coordinator/__main__.py",
-    "tests/docs/prose.py", "tests/docs/reference.py", "tests/signals.py", "tests/unit/test_signals.py",
-    "tests/unit/test_conventions.py",
+    "tests/docs/prose.py", "tests/docs/reference.py", "tests/signals.py", "tests/unit/project/test_signals.py",
+    "tests/unit/project/test_conventions.py",
 )  # fmt: skip
 """Files that match STILL_TO_DO, but are written in plain English."""
 

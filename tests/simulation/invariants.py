@@ -111,8 +111,10 @@ class Watch:
             while course.steps_done > self._steps_done:
                 self._steps_done += 1
                 self._step += 1
-                self._committed(machine, last=course.steps_done == self._steps_done)
-        elif step != self._step:
+                # Of messages that were taken at once, a later one may have caused a rollback.
+                last = course.steps_done == self._steps_done and machine.outbox.generation == self._generation
+                self._committed(machine, last=last)
+        if step != self._step:
             if step > self._step:
                 raise Violation(f"step {step} counts, and was never done")
             self._go_back(step)

@@ -128,9 +128,14 @@ def _undisturbed(plan: RunPlan) -> Reference:
         tuple(row.loss for row in rows),
         samples,
         course.training.progress,
-        () if coordinator.failure else tuple(_activities(plan)),
+        tuple(_activities(plan)) if can_take_client_rows(plan) and not coordinator.failure else (),
         coordinator.failure,
     )
+
+
+def can_take_client_rows(plan: RunPlan) -> bool:
+    """Whether the network has as many inputs as the client's rows have numbers."""
+    return bool(plan.network.layers[0] == CLIENT_ROWS.shape[1])
 
 
 def _activities(plan: RunPlan) -> list[Array]:
