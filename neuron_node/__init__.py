@@ -16,3 +16,6 @@ for _variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", 
     os.environ.setdefault(_variable, "1")
 
 __version__ = "0.2.0"
+
+__all__ = ["__version__", "activations", "errors", "losses", "neuron", "protocol", "role"]
+"""The public modules, which docs/reference/api.md describes. All other modules are internal and may change at any time."""

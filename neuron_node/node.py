@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from neuron_node.addresses import ADDRESS_LENGTH, COORDINATOR, DATA_LETTERS
-from neuron_node.admission import check
+from neuron_node.admission import Standing, check
 from neuron_node.codec import decode, encode
 from neuron_node.drop_counter import DropCounter
 from neuron_node.errors import InternalError, PeerError, Stale, Unexpected
@@ -173,7 +173,7 @@ class Node:
             return
         try:
             message = decode(frame)
-            check(self, message, self._address, self._coordinator)
+            check(message, self._address, self._standing())
             transition = TRANSITIONS.get((self.state, type(message)))
             if transition is None:
                 raise Unexpected(f"{type(message).__name__} while {self.state.value}")
@@ -364,6 +364,9 @@ class Node:
 
     def _header(self, pass_number: int = 0) -> Header:
         return Header(self.run, self.generation, pass_number, self.born.incarnation)
+
+    def _standing(self) -> Standing:
+        return Standing(self.born.incarnation, self._coordinator, self.run, self.generation, bool(self.hosting.groups))
 
     def _traffic(self) -> Traffic:
         return Traffic(self.sent, self.received, self.drops.counts.total())

@@ -12,7 +12,7 @@ from functools import partial
 from itertools import starmap
 
 from coordinator.bench.pattern import Part
-from coordinator.capacity.traffic import Message
+from coordinator.core.traffic import Message
 from neuron_node.addresses import probe_address
 from neuron_node.direct import PROBE, DirectLink
 from neuron_node.errors import JobError

@@ -16,10 +16,10 @@ from coordinator.bench.reference import THREAD_VARIABLES, has_pytorch
 from coordinator.bench.wire import Order
 from coordinator.capacity.host import this_machine
 from coordinator.capacity.resources import check_needs, check_nodes, needs_of
-from coordinator.capacity.traffic import Load, Pass, load_of
-from coordinator.capacity.wiring import Wiring
 from coordinator.core.inflight import FORWARD_AT_ONCE
 from coordinator.core.steps import AT_ONCE as STEPS_AT_ONCE
+from coordinator.core.traffic import Load, Pass, load_of
+from coordinator.defaults import Wiring
 from coordinator.errors import JobError
 from coordinator.topology import Topology
 

@@ -17,11 +17,11 @@ import numpy as np
 from coordinator.bench.predicting import PredictingRun, await_trained, passes_per_second
 from coordinator.bench.profiled import ProfiledRun, profile_of
 from coordinator.bench.wire import Order
-from coordinator.cli.job import Job
 from coordinator.data.encoding import Encoding
 from coordinator.data.prepared import PreparedData
 from coordinator.defaults import NetworkSettings
 from coordinator.errors import JobError, UserError
+from coordinator.job import Job
 from coordinator.local.launcher import LocalRun
 from coordinator.settings import LearnSettings
 from coordinator.storage.run_folder import RunFolder

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from coordinator.capacity.traffic import Message
+from coordinator.core.traffic import Message
 from coordinator.topology import Topology
 from neuron_node.addresses import ADDRESS_LENGTH, COORDINATOR, group_address
 from neuron_node.group import AXON_AT_ONCE_BYTES

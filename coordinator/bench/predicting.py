@@ -16,8 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from coordinator.cli.predict import ROWS_A_REQUEST
-from coordinator.client import Client
+from coordinator.client import ROWS_A_REQUEST, Client
 from coordinator.core import trainer
 from coordinator.errors import JobError
 from coordinator.local import supervisor

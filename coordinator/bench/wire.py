@@ -28,7 +28,7 @@ from dataclasses import asdict, dataclass
 from coordinator.bench.bare_link import BareDirectLink, BareLink
 from coordinator.bench.nine_steps import NineSteps
 from coordinator.bench.pattern import Part, PassShape, coordinators_part, groups_part
-from coordinator.capacity.resources import broker_descriptors
+from coordinator.local.descriptors import broker_descriptors
 from coordinator.local.processes import die_with_parent, name_process
 from coordinator.topology import Topology
 from neuron_node.broker import run_broker

@@ -40,6 +40,15 @@ class NpzArrays:
             raise UserError(f"{place}: is not an NPZ file (as numpy.savez writes it)") from None
         self.names = [name.removesuffix(SUFFIX) for name in self._archive.namelist() if name.endswith(SUFFIX)]
 
+    def shape(self, name: str) -> tuple[int, ...]:
+        """Return the shape of one array. Raises `UserError`."""
+        try:
+            with self._archive.open(name + SUFFIX) as file:
+                shape: tuple[int, ...] = _HEADER_READERS[npy_format.read_magic(file)](file)[0]
+        except _BROKEN:
+            raise UserError(f"{self.place}: array {shown(name)} is broken or not an array of numbers or text") from None
+        return shape
+
     def read(self, name: str) -> NDArray[Any]:
         """Return one array.
 

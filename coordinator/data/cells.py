@@ -28,19 +28,25 @@ _STYLES: dict[str, re.Pattern[str]] = {
     ".": re.compile(r"[+-]?" + _GROUPED.format(mark="[,' ]") + r"(?:\.\d*)?" + _EXPONENT),
     ",": re.compile(r"[+-]?" + _GROUPED.format(mark=r"[.' ]") + r"(?:,\d*)?" + _EXPONENT),
 }
+_ACCOUNTING = re.compile(r"\((.*\d.*)\)")
+"""A negative amount, as bookkeepers write it."""
+_ADDRESS = re.compile(r"(?:\d{1,3}\.){3}\d{1,3}")
+_MEASURED = re.compile(r"[+-]?\d+(?:[.,]\d+)*\s?([^\W\d_]+)")
+_UNDERSCORED = re.compile(r"[+-]?\d{1,3}(?:_\d{3})+")
 _BLANKS = re.compile("[\u00a0\u2007\u2009\u202f\u3000]")
 _CURRENCY = re.compile(r"(?:[$€£¥₹]|EUR|USD|GBP|CHF)")
 _UNIT = re.compile(r"\s*[%‰]$")
 _DATES = tuple(
     re.compile(pattern)
     for pattern in (
-        r"\d{4}-\d{1,2}-\d{1,2}(?:[T ]\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?\s*(?:Z|[+-]\d{2}:?\d{2})?)?",
+        r"\d{4}-\d{1,2}-\d{1,2}(?:[T ]\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?\s*(?:Z|UTC|[+-]\d{2}(?::?\d{2})?)?)?",
         r"\d{4}/\d{1,2}/\d{1,2}(?: \d{1,2}:\d{2}(?::\d{2})?)?",
         r"\d{1,2}[/.]\d{1,2}[/.](?:\d{4}|\d{2})(?: \d{1,2}:\d{2}(?::\d{2})?(?: ?[AaPp][Mm])?)?",
         r"\d{1,2}[- ](?:[A-Za-z]{3,9})[- ](?:\d{4}|\d{2})",
         r"[A-Za-z]{3,9} \d{1,2},? \d{4}",
         r"\d{1,2}:\d{2}(?::\d{2})?",
         r"\d{4}-\d{2}",
+        r"(?:19|20)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])",
     )
 )
 
@@ -64,6 +70,11 @@ def parse_finite(cell: str) -> float | None:
 def parse_styled(cell: str, decimal: Decimal) -> float | None:
     """Return the finite number in a cell that people wrote: grouped digits, a currency, a percent sign, a true minus."""
     text = _BLANKS.sub(" ", cell).strip().replace("\u2212", "-")
+    if _ADDRESS.fullmatch(text):
+        return None
+    if match := _ACCOUNTING.fullmatch(text):
+        value = parse_styled(match[1], decimal)
+        return -value if value is not None and value >= 0 else None
     text = _UNIT.sub("", text)
     text = _CURRENCY.sub("", text, count=1).strip()
     if not any(character.isdigit() for character in text) or _STYLES[decimal].fullmatch(text) is None:
@@ -88,6 +99,26 @@ def decimal_of(cells: Iterable[str], preferred: Decimal | None) -> tuple[Decimal
     if all(possible.values()):
         return preferred or ".", True
     return ("." if possible["."] else ","), False
+
+
+def units_in(cells: Iterable[str]) -> set[str]:
+    """Return the different currencies and percent signs in cells of numbers; "" stands for none beside a number other than 0."""
+    units = set()
+    for cell in cells:
+        found = _CURRENCY.search(cell) or _UNIT.search(cell)
+        if found:
+            units.add(found[0].strip())
+        elif parse_finite(cell) != 0.0:
+            units.add("")
+    return units
+
+
+def measured_unit(cells: Collection[str]) -> str | None:
+    """Return the word behind the number in all cells (`5 kg`), "_" where all have underscores (`1_000`), or None."""
+    if cells and all(map(_UNDERSCORED.fullmatch, cells)):
+        return "_"
+    units = {match[1] if (match := _MEASURED.fullmatch(cell)) else None for cell in cells}
+    return units.pop() if len(units) == 1 else None
 
 
 def wrong_cell(cell: str) -> str:

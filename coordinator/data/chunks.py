@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, TextIO
 
@@ -15,11 +15,10 @@ from coordinator.errors import UserError
 
 CHUNK_ROWS = 4_096
 CHUNK_CELLS = 40_000
+WIDE_CHUNK_CELLS = 1_000_000
+WIDE_CHUNK_ROWS = 128
 LINES_BYTES = 1 << 16
 BLANKS = " \t\r\n\x0c\x1a"
-
-Repair = Callable[[list[str], int], list[str]]
-"""Repair the cells of a row, given its line number."""
 
 
 class Reader(Protocol):
@@ -60,6 +59,8 @@ class Records:
     unnamed: frozenset[int] = frozenset()
     word: str = "line"
     classes: tuple[str, ...] | None = None
+    nominal: dict[int, tuple[str, ...]] = field(default_factory=dict)
+    """The texts of the columns that the file itself declares to be categories."""
     notes: list[str] = field(default_factory=list)
 
     @property
@@ -107,21 +108,29 @@ def read_records(reader: Reader, skip: int, place: str) -> Iterator[tuple[int, l
         raise UserError(f"{place}, line {reader.line_num + skip}: is not CSV ({error})") from None
 
 
-def chunks_of(reader: Reader, skip: int, table: Records, repair: Repair | None = None) -> Iterator[Chunk]:
+def rows_per_chunk(width: int) -> int:
+    """Return the number of rows in a chunk: few cells, but not too few rows of a wide table."""
+    return max(
+        16, min(CHUNK_ROWS, CHUNK_CELLS // max(1, width)), min(WIDE_CHUNK_ROWS, WIDE_CHUNK_CELLS // max(1, width))
+    )
+
+
+def chunks_of(reader: Reader, skip: int, table: Records, header: Sequence[str] = ()) -> Iterator[Chunk]:
     """Gather rows, leaving out blank rows, rows of empty cells and comments; refuse rows of another width.
 
-    `skip` lines stand above those of the reader. `repair` is applied to each row first.
+    `skip` lines stand above those of the reader. Rows that repeat the cells of the `header`, as in files that were joined, are
+    left out, and noted.
     """
+    first, names = (header[0], list(header)) if header else (None, [])
+    repeats = 0
     width, place = table.width, table.place
-    most = max(16, min(CHUNK_ROWS, CHUNK_CELLS // width))
+    most = rows_per_chunk(width)
     numbers: list[int] = []
     rows: list[list[str]] = []
     total = 0
     try:
         for cells in reader:
             number = reader.line_num + skip
-            if repair is not None and cells:
-                cells = repair(cells, number)  # noqa: PLW2901
             if len(cells) != width or not cells[0]:
                 if _is_empty(cells, width):
                     continue
@@ -129,6 +138,9 @@ def chunks_of(reader: Reader, skip: int, table: Records, repair: Repair | None =
                     raise UserError(
                         f"{place}, line {number}: has {len(cells)} columns where the first line has {width}"
                     )
+            if cells[0] == first and cells == names:
+                repeats += 1
+                continue
             numbers.append(number)
             rows.append(cells)
             if len(rows) >= most:
@@ -139,6 +151,9 @@ def chunks_of(reader: Reader, skip: int, table: Records, repair: Repair | None =
     except csv.Error as error:
         raise UserError(f"{place}, line {reader.line_num + skip}: is not CSV ({error})") from None
     check_size(total + len(rows), width, place)
+    if repeats:
+        lines = f"{repeats:,} lines repeat" if repeats > 1 else "1 line repeats"
+        table.notes.append(f"{lines} the names of the columns, and {'are' if repeats > 1 else 'is'} left out")
     if rows:
         yield Chunk(numbers, rows)
 

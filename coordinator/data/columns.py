@@ -31,10 +31,12 @@ from coordinator.data.cells import (
     Decimal,
     decimal_of,
     is_date,
+    measured_unit,
     missing_marks,
     parse_finite,
     parse_number,
     parse_styled,
+    units_in,
     wrong_cell,
 )
 from coordinator.data.limits import shown
@@ -50,6 +52,10 @@ LEAST_FREE_TEXTS = 20
 ROWS_OF_AN_INDEX = 10
 SLIPS = 0.1
 """Texts in at most this share of a column of numbers are slips; more may be categories such as `3+`."""
+
+FEW_OTHERS = 3
+"""So few different texts beside numbers are marks or slips, not free text."""
+LARGEST_EXACT = 2.0**53
 
 _INDEX_NAME = re.compile(r"(.*[^a-z])?(id|index|idx|rowid|row_?number|unnamed: \d+)", re.IGNORECASE)
 _CAMEL_ID = re.compile(r".*[a-z](Id|ID)")
@@ -101,6 +107,8 @@ class Column:
     values: Floats | None = None
     categories: tuple[str, ...] = ()
     why: str = ""
+    doubt: str = ""
+    """What may have been taken for something else."""
     problem: tuple[int, str] | None = None
     """The row of a cell that does not fit the kind of the column, and what is wrong with it."""
 
@@ -142,6 +150,10 @@ class ColumnCells:
         """Return the cells as text, stripped, or None where only the numbers were kept."""
         if self._numbers is not None:
             return None
+        joined = "".join(self._table)
+        if joined.isprintable() and " " not in joined and self._codes:
+            # No cell has blanks around it.
+            return TextCells(tuple(self._table), np.array(self._codes, dtype=np.int64))
         stripped = _Table()
         codes = np.array([stripped[cell.strip()] for cell in self._table], dtype=np.int64)
         return TextCells(tuple(stripped), codes[np.frombuffer(self._codes, dtype=np.int64)] if self._codes else codes)
@@ -203,6 +215,8 @@ class ColumnRules:
     """Whether the user named the decimal mark."""
     asked: bool = False
     """Whether the user named the columns to use: then none is left out."""
+    nominal: bool = False
+    """Whether the file declares the column to be a category."""
 
 
 def shown_decimal(texts: Sequence[TextCells | None], missing: Collection[str]) -> Decimal | None:
@@ -237,6 +251,8 @@ def decide(name: str, cells: ColumnCells, text: TextCells | None, rules: ColumnR
         and (unnamed or is_index_name(name))
     ):
         return replace(column, kind="index", why="differs in all rows and has the name of an index")
+    if column.kind == "ignored" and text is not None and (problem := _no_free_text(text, rules.missing)) is not None:
+        return Column(name, "number", column.missing, problem=problem)
     if column.kind in INPUT_KINDS and column.problem is None:
         column = _index(column, text, unnamed=unnamed)
         column = _constant(column) if rules.named and column.kind in INPUT_KINDS else column
@@ -244,8 +260,9 @@ def decide(name: str, cells: ColumnCells, text: TextCells | None, rules: ColumnR
 
 
 def _of_text(name: str, text: TextCells, rules: ColumnRules) -> Column:
-    if (plain := _plain_numbers(text, rules)) is not None:
-        return Column(name, "number", 0, plain)
+    plain = None if rules.nominal else _plain_numbers(text, rules)
+    if plain is not None and not _compact_dates(text):
+        return Column(name, "number", 0, plain, doubt=_lost_digits(text.texts, plain))
     counts = text.counts()
     present = [cell for cell, count in zip(text.texts, counts, strict=True) if count]
     marks = missing_marks(present, rules.missing)
@@ -253,9 +270,10 @@ def _of_text(name: str, text: TextCells, rules: ColumnRules) -> Column:
     given = [cell for cell in present if cell not in number_marks]
     if not given and len(marks) == len(number_marks):
         return Column(name, "constant" if rules.named else "ignored", len(text), why="all cells are missing")
-    values, why = _numbers_of(given, rules)
+    values, why = (None, "") if rules.nominal or _compact_dates(text) else _numbers_of(given, rules)
     if given and values is not None:
-        return _numbers(name, text, values, number_marks, why)
+        column = _numbers(name, text, values, number_marks, why)
+        return replace(column, doubt=_doubt_about_units(given, why) or _lost_digits(given, values))
     given = [cell for cell in present if cell not in marks]
     missing = int(sum(counts[index] for index, cell in enumerate(text.texts) if cell in marks))
     if all(cell.lower() in TRUTH for cell in given):
@@ -263,10 +281,62 @@ def _of_text(name: str, text: TextCells, rules: ColumnRules) -> Column:
         return Column(name, "boolean", missing, _coded(text, truth), ("False", "True"))
     if all(map(is_date, given)):
         return Column(name, "date", missing)
-    problem = _slip(text, given, counts)
+    problem = None if rules.nominal else _slip(text, given, counts)
     if problem is not None:
         return Column(name, "number", missing, problem=problem)
-    return _category(name, text, given, missing, asked=rules.asked)
+    return _category(name, text, given, missing, asked=rules.asked or rules.nominal)
+
+
+def _compact_dates(text: TextCells) -> bool:
+    """Whether all cells are dates such as 20240131."""
+    head = text.texts[:20]
+    return (
+        len(text.texts) > 1
+        and all(len(cell) in (0, 8) and (not cell or is_date(cell)) for cell in head)
+        and (any(text.texts) and all(not cell or is_date(cell) for cell in text.texts))
+    )
+
+
+def _lost_digits(cells: Sequence[str], values: Sequence[float] | Floats) -> str:
+    """Say so where whole numbers beyond 2^53 lose their last digits, or codes their leading zeros."""
+    numbers = np.asarray(values)
+    if not len(numbers) or not bool((numbers == np.floor(numbers)).all()):
+        return ""
+    largest = float(np.abs(numbers).max())
+    if largest > LARGEST_EXACT and any(cell.strip("+-").isdigit() and len(cell) > 15 for cell in cells):
+        return "has whole numbers beyond 2^53, which lose their last digits"
+    zeros = next((cell for cell in cells if len(cell) > 1 and cell[0] == "0" and cell.isdigit()), None)
+    if zeros is not None and len({len(cell) for cell in cells}) == 1:
+        return f"looks like a code ({shown(zeros)}) and is used as a number; leave it out with --ignore if it is a name"
+    return ""
+
+
+def _doubt_about_units(given: Sequence[str], why: str) -> str:
+    """Say so where the numbers of a column have different units, or where points are taken for a grouping."""
+    units = units_in(given)
+    if len(units) > 1 and units != {""}:
+        listed = ", ".join(shown(unit) for unit in sorted(units) if unit)
+        return f"has numbers with {listed}{' and without' if '' in units else ''}, which are taken for the same unit"
+    return why if "--decimal" in why else ""
+
+
+def _no_free_text(text: TextCells, extra: Collection[str]) -> tuple[int, str] | None:
+    """Return the row and fault of a column that is no free text: numbers with a unit, or beside a few other texts."""
+    counts = text.counts()
+    present = [cell for cell, count in zip(text.texts, counts, strict=True) if count]
+    marks = missing_marks(present, extra, numbers=True)
+    given = [cell for cell in present if cell not in marks]
+    if (unit := measured_unit(given)) is not None:
+        row = int(np.argmax(text.codes == text.texts.index(given[0])))
+        return row, f"expected a number, not {shown(given[0])}; take {shown(unit)} out of all cells of the column"
+    styled = {cell for cell in given if parse_styled(cell, ".") is not None or parse_styled(cell, ",") is not None}
+    others = [cell for cell in given if cell not in styled]
+    total = {cell: int(counts[index]) for index, cell in enumerate(text.texts)}
+    rows = sum(total[cell] for cell in given)
+    if 0 < len(others) <= FEW_OTHERS and 2 * sum(total[cell] for cell in styled) >= rows:
+        row = int(np.argmax(text.codes == text.texts.index(others[0])))
+        return row, f"{wrong_cell(others[0])} (if it marks a missing value, say --na {shown(others[0])})"
+    return None
 
 
 def _plain_numbers(text: TextCells, rules: ColumnRules) -> Floats | None:
@@ -299,7 +369,8 @@ def _numbers_of(given: Sequence[str], rules: ColumnRules) -> tuple[list[float] |
     if example is None:
         return [value for value in values if value is not None], ""
     why = f"{shown(example)} is read as {parse_styled(example, decimal):g}"
-    if ambiguous and any("," in cell or "." in cell for cell in given):
+    points = decimal == "," and rules.decimal != "," and not any("," in cell for cell in given)
+    if points or (ambiguous and any("," in cell or "." in cell for cell in given)):
         why += " (--decimal says otherwise)"
     return [value for value in values if value is not None], why
 
@@ -389,5 +460,9 @@ def _constant(column: Column) -> Column:
     assert values is not None
     if column.missing or not len(values) or not bool((values == values[0]).all()):
         return column
+    if "2^53" in column.doubt:
+        return replace(
+            column, kind="ignored", values=None, why="has whole numbers beyond 2^53 that cannot be told apart"
+        )
     value = column.categories[int(values[0])] if column.categories else f"{values[0]:g}"
     return replace(column, kind="constant", values=None, why=f"is {shown(value)} in all rows")

@@ -12,18 +12,24 @@ import itertools
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from coordinator.data.cells import MISSING, SPREADSHEET_ERROR, TRUTH, is_date, parse_finite, parse_styled
 
 DELIMITERS = (",", ";", "\t", "|", " ")
+RARE_DELIMITERS = ("^", "~", "\x01", "\x1f")
+"""Delimiters of exports from databases, which are tried if no other splits the lines."""
 NAMES_OF_DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "|", " ": "blanks"}
 COMMENTS = ("#", "%", "//")
 SAMPLE_RECORDS = 300
 ALIKE = 0.9
 """The share of records, or of cells, that must agree."""
+FAR_OUTSIDE = 10.0
+"""A number that lies this many ranges of its column away from it is a name."""
 ROWS_TO_TELL = 3
 """The number of rows of text that show that a number above them is a name."""
+MOST_TITLES = 5
+"""The most lines with a title above a table."""
 
 Record = list[str]
 
@@ -67,13 +73,41 @@ def find_dialect(lines: Sequence[str], delimiter: str | None = None) -> Dialect:
     if base.delimiter is None:
         candidates = [(_score(body, replace(base, delimiter=mark)), -index) for index, mark in enumerate(DELIMITERS)]
         (share, _, width), index = max(candidates)
-        base = replace(base, delimiter=DELIMITERS[-index] if width > 1 and share > 0.0 else None)
+        found = DELIMITERS[-index] if width > 1 and share > 0.0 else None
+        base = replace(base, delimiter=found or _rare_delimiter(body, base))
     if body and body[0].startswith("|") and base.delimiter != "|":
         # UCI's mark of a comment.
         widths = Counter(len(record) for record in records_of(body[1:], base))
         if widths and len(records_of(body[:1], base)[0]) != widths.most_common(1)[0][0]:
             base = replace(base, skip=skip + 1)
     return base
+
+
+def _rare_delimiter(body: Sequence[str], base: Dialect) -> str | None:
+    """Return a rare delimiter that splits all lines into equally many cells, or None."""
+    for mark in RARE_DELIMITERS:
+        share, _, width = _score(body, replace(base, delimiter=mark))
+        if share == 1.0 and width > 1 and len(body) > 1:
+            return mark
+    return None
+
+
+def title_records(records: Sequence[Record], dialect: Dialect) -> int:
+    """Count the records above the names that hold a title: one text, where the table has three or more columns."""
+    if dialect.delimiter is None or len(records) < 4:
+        return 0
+    width = Counter(map(len, records)).most_common(1)[0][0]
+    count = 0
+    for record in records[:MOST_TITLES]:
+        given = [cell for cell in record if cell.strip()]
+        if len(given) > 1 or (given and (given[0] is not record[0] or is_number(given[0]))):
+            break
+        count += 1
+    titles = records[:count]
+    following, rest = records[count], records[count + 1 :]
+    if width < 3 or not any(cell.strip() for record in titles for cell in record) or len(following) != width:
+        return 0
+    return count if all(cell.strip() for cell in following) and is_header(following, rest) else 0
 
 
 def records_of(lines: Iterable[str], dialect: Dialect) -> list[Record]:
@@ -147,34 +181,89 @@ def is_header(first: Record, rows: Sequence[Record], wanted: Sequence[str] = ())
         return True
     if not rows:
         return all(parse_finite(name) is None for name in names)
-    for_it, against, hints = 0, 0, 0
-    numbers: list[tuple[int, float]] = []
+    if _counts_columns(names, rows) or _is_repeated(first, rows):
+        return True
+    signs = _Signs()
     for index, name in enumerate(names):
         below = [row[index].strip() for row in rows if index < len(row)]
-        below = [cell for cell in below if cell not in MISSING and not SPREADSHEET_ERROR.fullmatch(cell)]
-        value = _number(name)
+        signs.compare(index, name, [c for c in below if c not in MISSING and not SPREADSHEET_ERROR.fullmatch(c)])
+    return signs.of_header(len(names))
+
+
+@dataclass
+class _Signs:
+    """Signs that a first record holds names: for it, against it, hints, and its numbers with their columns."""
+
+    for_it: int = 0
+    against: int = 0
+    hints: int = 0
+    outside: int = 0
+    numbers: list[tuple[int, float]] = field(default_factory=list)
+
+    def compare(self, index: int, name: str, below: Sequence[str]) -> None:
+        """Compare a cell of the first record with the cells below it."""
         kind, fractions = _kind_of(below)
+        value = _number(name)
         if value is not None:
-            numbers.append((index, value))
-            for_it += kind in ("text", "date", "truth") and len(below) >= ROWS_TO_TELL
-            hints += kind == "number" and fractions and "." not in name and "e" not in name.lower()
+            self.numbers.append((index, value))
+            self.for_it += kind in ("text", "date", "truth") and len(below) >= ROWS_TO_TELL
+            self.hints += kind == "number" and fractions and "." not in name and "e" not in name.lower()
+            self.outside += kind == "number" and _is_far_outside(value, below)
         elif name in MISSING and name.lower() != "nan":
-            continue
+            return
         elif kind in ("number", "date", "truth"):
-            for_it += not (kind == "date" and is_date(name)) and not (kind == "truth" and name.lower() in TRUTH)
+            self.for_it += not (kind == "date" and is_date(name)) and not (kind == "truth" and name.lower() in TRUTH)
         elif name in below:
-            against += 1
+            self.against += 1
         elif len(set(below)) < len(below):
-            hints += 1
-        elif not numbers and kind == "text" and len(below) > 1:
-            hints += all(not cell.isdigit() for cell in below)
-    if numbers and not _may_be_names(numbers):
+            self.hints += 1
+        elif not self.numbers and kind == "text" and len(below) > 1:
+            self.hints += all(not cell.isdigit() for cell in below)
+
+    def of_header(self, width: int) -> bool:
+        """Whether a record of this width is a header."""
+        numbers = self.numbers
+        if len(numbers) > 2 and self.outside == len(numbers) and _ascend(numbers):
+            return True
+        if numbers and not _may_be_names(numbers):
+            return False
+        if len(numbers) == width:
+            return self.for_it + self.hints > 0
+        if self.for_it:
+            return self.for_it > self.against
+        return self.hints > 0 and not self.against and (not numbers or len(numbers) > 2)
+
+
+def _counts_columns(names: Sequence[str], rows: Sequence[Record]) -> bool:
+    """Whether names are 0, 1, 2, ..., as pandas writes them, perhaps with an index in front, and not usual in their columns."""
+    own = list(names[1:] if names and not names[0] else names)
+    start = len(names) - len(own)
+    if len(own) < 2 or own != [str(index) for index in range(len(own))] or (not start and len(own) < 3):
         return False
-    if len(numbers) == len(names):
-        return for_it + hints > 0
-    if for_it:
-        return for_it > against
-    return hints > 0 and not against and (not numbers or len(numbers) > 2)
+    return any(
+        all(row[start + at].strip() != name for row in rows if len(row) == len(names)) for at, name in enumerate(own)
+    )
+
+
+def _is_repeated(first: Record, rows: Sequence[Record]) -> bool:
+    """Whether the first record occurs again as a whole, and no cell of it in another row: names of joined files."""
+    repeats = rows.count(first)
+    if len(set(first)) < max(2, len(first)) or not 0 < repeats <= (1 - ALIKE) * len(rows) or any(map(is_number, first)):
+        return False
+    others = [row for row in rows if row != first and len(row) == len(first)]
+    return bool(others) and not any(name == row[index] for row in others for index, name in enumerate(first))
+
+
+def _is_far_outside(value: float, cells: Sequence[str]) -> bool:
+    """Whether a number cannot be one of its column: wavelengths above measurements."""
+    below = [number for cell in cells if (number := _number(cell)) is not None]
+    low, high = min(below), max(below)
+    spread = max(high - low, abs(high), abs(low))
+    return value > high + FAR_OUTSIDE * spread
+
+
+def _ascend(numbers: Sequence[tuple[int, float]]) -> bool:
+    return all(a < b for (_, a), (_, b) in itertools.pairwise(numbers))
 
 
 def _has_wanted(names: Sequence[str], wanted: Sequence[str]) -> bool:

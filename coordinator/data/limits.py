@@ -1,14 +1,11 @@
-"""The bounds of all files and tables from outside, and the only functions that open files."""
+"""Limits on data from outside, and values as error messages show them."""
 
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
-from typing import BinaryIO
 
 from coordinator.errors import UserError
 
-PART_BYTES = 1 << 23
 FILE_BYTES = 1 << 30
 """The largest file, and the largest array inside a compressed one, that is read at all."""
 ROWS = 10_000_000
@@ -26,45 +23,10 @@ def shown(value: object, longest: int = 40) -> str:
     return repr(text if len(text) <= longest else text[: longest - 3] + "...")
 
 
-def shown_path(path: Path) -> str:
-    """Return the path as the user wrote it, with escapes if it would break the line of an error message."""
+def shown_path(path: object) -> str:
+    """Return a path as the user wrote it, unless it would break the one line of an error message."""
     text = str(path)
     return text if text.isprintable() else repr(text)
-
-
-def read_file(path: Path) -> bytes:
-    """Return the contents of a file, at most `FILE_BYTES` bytes. Reads it only once, so that hash and numbers agree.
-
-    Raises:
-        UserError: the file does not exist, is a folder, is not readable, is empty, or is too large.
-    """
-    place = shown_path(path)
-    try:
-        with path.open("rb") as file:
-            content = _read(file)
-    except FileNotFoundError:
-        raise UserError(f"{place}: no such file") from None
-    except IsADirectoryError:
-        raise UserError(f"{place}: is a folder, a file is needed") from None
-    except PermissionError:
-        raise UserError(f"{place}: may not be read by this user (permission denied)") from None
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise UserError(f"{place}: cannot be read ({reason})") from None
-    if not content:
-        raise UserError(f"{place}: is empty, rows of data are needed")
-    check_bytes(len(content), place)
-    return content
-
-
-def _read(file: BinaryIO) -> bytes:
-    """Read at most `FILE_BYTES` and one byte, in parts: a read allocates all memory that it may need at once."""
-    parts: list[bytes] = []
-    left = FILE_BYTES + 1
-    while left and (part := file.read(min(left, PART_BYTES))):
-        parts.append(part)
-        left -= len(part)
-    return b"".join(parts)
 
 
 def decode_text(content: bytes, place: str) -> str:

@@ -24,20 +24,16 @@ from coordinator.data.columns import TextCells
 from coordinator.data.limits import check_size, sha256_of, shown, shown_path
 from coordinator.data.opening import read_unpacked
 from coordinator.data.suggestion import closest
-from coordinator.data.table import ColumnFacts, Floats, Table, TableFacts, number_columns
+from coordinator.data.table import ColumnFacts, Floats, Table, TableFacts, left_out_note, number_columns
 from coordinator.errors import UserError
 
 PAIRS = (
     ("X", "y"), ("inputs", "targets"), ("data", "target"), ("x", "y"), ("data", "labels"), ("images", "labels"),
     ("features", "labels"), ("X", "Y"), ("arr_0", "arr_1"),
 )  # fmt: skip
-SPLITS = (
-    (("x_train", "y_train"), ("x_test", "y_test")),
-    (("X_train", "y_train"), ("X_test", "y_test")),
-    (("train_images", "train_labels"), ("test_images", "test_labels")),
-    (("train_x", "train_y"), ("test_x", "test_y")),
-    (("train_data", "train_labels"), ("test_data", "test_labels")),
-)
+INPUTS = ("x", "inputs", "input", "data", "features", "images")
+TARGETS = ("y", "targets", "target", "labels", "label")
+UNNAMED = ("arr_0", "arr_1", "arr_2", "arr_3")
 TARGETS_BESIDE = {"X": "y", "x": "y", "data": "target", "inputs": "targets", "features": "labels", "images": "labels"}
 FEATURE_NAMES = "feature_names"
 TARGET_NAMES = "target_names"
@@ -89,13 +85,9 @@ def _parts(arrays: NpzArrays, target: str | None) -> tuple[list[tuple[str, str]]
     known = set(arrays.names)
     extra = {FEATURE_NAMES, TARGET_NAMES}
     if target is None:
-        for parts in SPLITS:
-            if all(name in known for part in parts for name in part):
-                used = {name for part in parts for name in part}
-                return list(parts), sorted(known - used - extra)
-        for pair in PAIRS:
-            if set(pair) <= known and not (pair[0] == "arr_0" and len(known - extra) > 2):
-                return [pair], sorted(known - set(pair) - extra)
+        parts = _named_parts(known - extra) or _unnamed_parts(arrays, known - extra)
+        if parts is not None:
+            return parts, sorted(known - {name for part in parts for name in part} - extra)
     inputs = next((name for name, _ in PAIRS if name in known and name != target), None)
     targets = target if target is not None else next((name for _, name in PAIRS if name in known), None)
     if targets is None or targets not in known:
@@ -104,6 +96,44 @@ def _parts(arrays: NpzArrays, target: str | None) -> tuple[list[tuple[str, str]]
     if inputs is None:
         raise UserError(f"{arrays.place}: has no array 'X' or 'inputs'; {closest('X', sorted(known))}")
     return [(inputs, targets)], sorted(known - {inputs, targets} - extra)
+
+
+def _named_parts(names: set[str]) -> list[tuple[str, str]] | None:
+    """Return inputs and targets by their usual names, in any case: of one part, or of training and test."""
+    for pair in PAIRS[:-1]:
+        if set(pair) <= names:
+            return [pair]
+    folded = {name.casefold(): name for name in names}
+
+    def pair_of(*patterns: str) -> tuple[str, str] | None:
+        for pattern in patterns:
+            inputs = [folded[name] for name in map(pattern.format, INPUTS) if name in folded]
+            targets = [folded[name] for name in map(pattern.format, TARGETS) if name in folded]
+            if inputs and targets:
+                return inputs[0], targets[0]
+        return None
+
+    train = pair_of("{}_train", "train_{}", "{}train", "train{}")
+    test = pair_of("{}_test", "test_{}", "{}test", "test{}") or pair_of("{}_val", "val_{}", "{}_valid", "valid_{}")
+    if train is not None:
+        return [train, test] if test is not None else [train]
+    whole = pair_of("{}")
+    return None if whole is None else [whole]
+
+
+def _unnamed_parts(arrays: NpzArrays, names: set[str]) -> list[tuple[str, str]] | None:
+    """Return the arrays of `savez` without names: inputs and targets, or those of training and test in either order."""
+    if names == set(UNNAMED[:2]):
+        return [("arr_0", "arr_1")]
+    if names != set(UNNAMED):
+        return None
+    rows = [arrays.shape(name)[:1] for name in UNNAMED]
+    dimensions = [len(arrays.shape(name)) for name in UNNAMED]
+    for inputs, targets in (((0, 2), (1, 3)), ((0, 1), (2, 3))):
+        fits = all(rows[a] == rows[b] and dimensions[a] > 1 for a, b in zip(inputs, targets, strict=True))
+        if fits and all(dimensions[b] == 1 for b in targets):
+            return [(UNNAMED[a], UNNAMED[b]) for a, b in zip(inputs, targets, strict=True)]
+    return None
 
 
 def read_npy(path: Path, target: str | None) -> Table:
@@ -160,13 +190,14 @@ def read_svmlight(path: Path) -> Table:
     content = read_unpacked(path)
     place = shown_path(path)
     inputs, targets = svmlight_arrays(content, place)
+    warnings = ("the query numbers (qid) are not used",) if b" qid:" in content else ()
     return _array_table(
         inputs,
         targets,
         columns=[f"column {index + 1}" for index in range(inputs.shape[1])],
         names=(shown_path(Path(path.name)), place, "label"),
         sha256=sha256_of(content),
-        facts=(False, ()),
+        facts=(False, warnings),
         kind="svmlight",
     )
 
@@ -180,6 +211,9 @@ def svmlight_arrays(content: bytes, place: str, features: int | None = None) -> 
     except (ValueError, OverflowError) as error:
         raise UserError(f"{place}: is not svmlight's format ({' '.join(str(error).split())[:100]})") from None
     check_size(sparse.shape[0], sparse.shape[1], place)
+    if np.isinf(sparse.data).any():
+        row = int(np.searchsorted(sparse.indptr, int(np.argmax(np.isinf(sparse.data))), side="right"))
+        raise UserError(f"{place}, row {row}: is not finite (infinity), a number is needed")
     return np.ascontiguousarray(sparse.toarray(), dtype=np.float64), np.asarray(labels, dtype=np.float64)
 
 
@@ -199,6 +233,16 @@ def _array_table(
     missing = np.isnan(inputs).sum(axis=0)
     described = [ColumnFacts(column, "number", int(count)) for column, count in zip(columns, missing, strict=True)]
     found = _targets(targets, place, target_name)
+    rows = len(inputs)
+    left_out = 0
+    if isinstance(found, np.ndarray) and np.isnan(found).any():
+        kept = ~np.isnan(found).any(axis=1)
+        left_out = rows - int(kept.sum())
+        inputs, found = inputs[kept], found[kept]
+        held_out = None if held_out is None else held_out[kept]
+        lines = (np.flatnonzero(kept) + 1).tolist()
+    else:
+        lines = None
     if classes is not None and isinstance(found, np.ndarray) and found.shape[1] == 1:
         numbers = found[:, 0]
         if bool((numbers == np.floor(numbers)).all() and (numbers >= 0).all() and (numbers < len(classes)).all()):
@@ -211,13 +255,16 @@ def _array_table(
         target_name=target_name,
         targets=found,
         sha256=sha256,
+        lines=lines,
+        word="row",
         held_out=held_out,
         facts=TableFacts(
-            len(inputs),
-            (*described, ColumnFacts(target_name, "target")),
+            rows,
+            (*described, ColumnFacts(target_name, "target", left_out)),
             format=kind,
             header=facts[0],
-            warnings=facts[1],
+            rows_left_out=left_out,
+            warnings=(*facts[1], *left_out_note(left_out)),
         ),
     )
 
@@ -228,8 +275,11 @@ def read_inputs(arrays: NpzArrays) -> tuple[Floats, tuple[str, ...] | None]:
     Raises:
         UserError: missing, without rows or features, text, or not finite.
     """
-    names = [name for name, _ in PAIRS] + [parts[1][0] for parts in SPLITS]
-    name = next((name for name in names if name in arrays.names), None)
+    known = set(arrays.names) - {FEATURE_NAMES, TARGET_NAMES}
+    parts = _named_parts(known) or _unnamed_parts(arrays, known)
+    folded = {each.casefold(): each for each in known}
+    usual = (*INPUTS, "x_test", "test_images", UNNAMED[0])
+    name = parts[-1][0] if parts else next((folded[each] for each in usual if each in folded), None)
     if name is None:
         raise UserError(f"{arrays.place}: has no array 'X' or 'inputs'; {closest('X', sorted(arrays.names))}")
     inputs = _inputs(arrays.read(name), arrays.place, name)
@@ -241,7 +291,8 @@ def _inputs(array: NDArray[Any], place: str, name: str) -> Floats:
     if array.dtype.kind in "US":
         raise UserError(f"{place}: array {shown(name)} holds text, not numbers")
     if array.ndim < 2 or array.size == 0:
-        raise UserError(f"{place}: array {shown(name)} has shape {array.shape}; (rows, features) is needed")
+        one = "; a single feature is X.reshape(-1, 1)" if array.ndim == 1 and array.size else ""
+        raise UserError(f"{place}: array {shown(name)} has shape {array.shape}; (rows, features) is needed{one}")
     check_size(array.shape[0], array.size // array.shape[0], place)
     inputs = np.ascontiguousarray(array.reshape(array.shape[0], -1), dtype=np.float64)
     infinite = np.isinf(inputs)
@@ -272,7 +323,7 @@ def _targets(array: NDArray[Any], place: str, name: str) -> TextCells | Floats:
         return TextCells.of(
             [(cell.decode("utf-8", "replace") if isinstance(cell, bytes) else cell).strip() for cell in cells]
         )
-    if array.dtype.kind == "b":
+    if array.dtype.kind == "b" and columns.shape[1] == 1:
         return TextCells(("False", "True"), columns[:, 0].astype(np.int64))
     if array.dtype.kind in "iu" and columns.shape[1] == 1 and max(int(columns.max()), -int(columns.min())) > 2**53:
         return TextCells.of([str(value) for value in columns[:, 0].tolist()])

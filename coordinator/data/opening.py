@@ -10,6 +10,7 @@ import codecs
 import contextlib
 import gzip
 import io
+import json
 import lzma
 import re
 import shutil
@@ -51,8 +52,34 @@ _FOREIGN = (
     (b"\xff\xd8\xff", "a picture, not a table; save pictures as arrays in an NPZ file"),
     (b"SQLite format 3", "an SQLite database; export the table as CSV"),
     (b"ARROW1", "a Feather file; save the table as Parquet or CSV"),
+    (b"FEA1", "a Feather file; save the table as Parquet or CSV"),
+    (b"ORC", "an ORC file; save the table as Parquet or CSV"),
+    (b"Obj\x01", "an Avro file; save the table as Parquet or CSV"),
+    (b"\x28\xb5\x2f\xfd", "packed with zstd; unpack it first"),
+    (b"7z\xbc\xaf\x27\x1c", "a 7z archive; unpack it first"),
+    (b"Rar!", "a RAR archive; unpack it first"),
+    (b"\x1f\x9d", "packed with compress; unpack it first"),
+    (b"\x5d\x00\x00", "packed with lzma; unpack it first"),
+    (b"PK\x05\x06", "an empty zip file"),
+    (b"GIF8", "a picture, not a table; save pictures as arrays in an NPZ file"),
+    (b"MATLAB", "a MATLAB file; save the table as CSV, or its arrays as NPZ"),
+    (b"<stata_dta>", "a Stata file; export the table as CSV"),
+    (b"$FL", "an SPSS file; export the table as CSV"),
+    (bytes(12) + b"\xc2\xea\x81\x60", "a SAS file; export the table as CSV"),
+    (b"\x00\x00\x08", "an IDX file, as of MNIST; save its arrays as NPZ"),
+    (b"version https://git-lfs", "a pointer of Git LFS, not the data; fetch the file with: git lfs pull"),
 )
-_SVMLIGHT = re.compile(r"\s*[+-]?[\d.,eE+-]+(?:\s+qid:\d+)?(?:\s+\d+:[+-]?[\d.eE+-]+)+\s*(?:#.*)?")
+_OFFICE = (
+    ("xl/", "an Excel workbook; save the sheet as CSV "
+     "(in Excel: File, Save As, CSV UTF-8; in LibreOffice: File, Save As, Text CSV)"),
+    ("word/", "a Word document, not a table"),
+    ("content.xml", "a LibreOffice document; save the sheet as CSV (File, Save As, Text CSV)"),
+    ("Index/Document.iwa", "a Numbers document; export the sheet as CSV"),
+    ("data.pkl", "a PyTorch file; save its arrays as NPZ"),
+)  # fmt: skip
+_LEAST_PAIRS = 0.8
+"""The share of lines with pairs of index and value in a file of svmlight."""
+_SVMLIGHT = re.compile(r"[^\s:]+(?:\s+qid:\d+)?(?P<pairs>(?:\s+\d+:[^\s:]+)*)\s*(?:#.*)?")
 _ARFF = re.compile(r"(?:\s*(?:%[^\n]*)?\n)*\s*@relation\b", re.IGNORECASE)
 
 
@@ -128,10 +155,29 @@ def unpacked(file: BinaryIO, place: str) -> tuple[BinaryIO, str | None]:
     Raises:
         UserError: an Excel workbook, a zip of several files, or a broken one.
     """
+    inner, packing = _once_unpacked(file, place)
+    if packing is None:
+        return file, None
+    try:
+        start = inner.read(6)
+        inner.seek(0)
+    except BROKEN as error:
+        raise UserError(f"{place}: cannot be unpacked ({error or type(error).__name__})") from None
+    if not start.startswith(_PACKED):
+        return inner, packing
+    # A .csv.gz in a zip file.
+    innermost, second = _once_unpacked(inner, place)
+    return innermost, packing if second is None else f"{packing} and {second}"
+
+
+_PACKED = (b"\x1f\x8b", b"\xfd7zXZ\x00", b"BZh", b"PK\x03\x04")
+
+
+def _once_unpacked(file: BinaryIO, place: str) -> tuple[BinaryIO, str | None]:
     start = file.read(6)
     file.seek(0)
     if start.startswith(b"\x1f\x8b"):
-        return cast("BinaryIO", gzip.GzipFile(fileobj=file)), "gzip"
+        return cast("BinaryIO", gzip.GzipFile(fileobj=file, mode="rb")), "gzip"
     if start.startswith(b"\xfd7zXZ\x00"):
         return cast("BinaryIO", lzma.LZMAFile(file)), "xz"
     if start.startswith(b"BZh"):
@@ -150,12 +196,16 @@ def unpacked(file: BinaryIO, place: str) -> tuple[BinaryIO, str | None]:
     if any(name.endswith(".npy") for name in names):
         file.seek(0)
         return file, None
-    if any(name.startswith("xl/") or name == "[Content_Types].xml" for name in names):
-        raise UserError(
-            f"{place}: is an Excel workbook; save the sheet as CSV "
-            "(in Excel: File, Save As, CSV UTF-8; in LibreOffice: File, Save As, Text CSV)"
-        )
-    members = [name for name in names if not name.endswith("/") and not name.startswith("__MACOSX/")]
+    for mark, what in _OFFICE:
+        if any(name.startswith(mark) or name.endswith("/" + mark) for name in names):
+            raise UserError(f"{place}: is {what}")
+    if "[Content_Types].xml" in names:
+        raise UserError(f"{place}: is {_OFFICE[0][1]}")
+    members = [
+        name
+        for name in names
+        if not name.endswith("/") and not name.startswith("__MACOSX/") and not name.rpartition("/")[2].startswith(".")
+    ]
     if len(members) != 1:
         few = ", ".join(shown(name) for name in members[:5])
         raise UserError(f"{place}: is a zip file of {len(members)} files ({few}); unpack it and name one file")
@@ -192,21 +242,33 @@ def format_of(sample: bytes, place: str) -> Format:
     for mark, what in _FOREIGN:
         if sample.startswith(mark):
             raise UserError(f"{place}: is {what}")
+    if sample[257:262] == b"ustar":
+        raise UserError(f"{place}: is a tar archive; unpack it and name one file")
     text = sample[:65_536].decode(_marked(sample) or "utf-8", errors="replace").lstrip("\ufeff")
     start = text.lstrip()[:200].lower()
-    if start.startswith(("<!doctype html", "<html", "<?xml", "<head", "<body")):
+    if start.startswith(("<!doctype", "<html", "<?xml", "<head", "<body", "<!--", "<table")):
         raise UserError(f"{place}: is a web page or XML, not a table; download the file itself")
     if start.startswith("{"):
         return "jsonl"
-    if re.match(r"\[\s*\{", start):
+    if re.match(r"\[\s*[\[{]", start) or (start.startswith("[") and _is_json(text.lstrip().partition("\n")[0])):
         return "json"
     if _ARFF.match(text):
         return "arff"
     lines = [line for line in text.split("\n")[:20] if line.strip() and not line.lstrip().startswith("#")]
     whole = lines[:-1] if len(lines) > 1 and len(text) == 65_536 else lines
-    if whole and all(_SVMLIGHT.fullmatch(line.rstrip("\r")) for line in whole):
+    found = [_SVMLIGHT.fullmatch(line.strip()) for line in whole]
+    with_pairs = sum(match is not None and bool(match["pairs"]) for match in found)
+    if whole and all(found) and with_pairs >= _LEAST_PAIRS * len(whole):
         return "svmlight"
     return "text"
+
+
+def _is_json(line: str) -> bool:
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def read_whole(file: BinaryIO, place: str) -> bytes:

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from coordinator.data.arrays import NpzArrays
 from coordinator.data.dataset import Dataset
 from coordinator.data.encoding import SCALINGS, EncodedColumn, Encoding, outputs_fit
+from coordinator.data.files import read_file
 from coordinator.data.fitting import fit_columns, fit_scaling, recode, standard
-from coordinator.data.limits import read_file, shown, shown_path
+from coordinator.data.limits import shown, shown_path
 from coordinator.data.report import DataReport, report_on
 from coordinator.data.splitting import Indices, split
 from coordinator.data.table import Floats

@@ -14,9 +14,18 @@ from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
 from coordinator.data.chunks import Chunk, Records, check_names, chunks_of, lines_of, read_records
-from coordinator.data.dialect import Dialect, find_dialect, is_header, is_number, records_of, sample_lines
+from coordinator.data.dialect import (
+    COMMENTS,
+    Dialect,
+    find_dialect,
+    is_header,
+    is_number,
+    records_of,
+    sample_lines,
+    title_records,
+)
 from coordinator.data.formats import read_arff, read_json, read_json_lines, read_parquet
-from coordinator.data.limits import check_size
+from coordinator.data.limits import check_size, shown
 from coordinator.data.opening import (
     BROKEN,
     Format,
@@ -79,11 +88,11 @@ def _text_records(
 ) -> Records:
     try:
         if kind == "jsonl":
-            return read_json_lines(text, place, encoding)
+            return read_json_lines(text, place, encoding, options, wanted)
         if kind == "json":
-            return read_json(text, place, encoding)
+            return read_json(text, place, encoding, options, wanted)
         if kind == "arff":
-            return read_arff(text, place, encoding, options)
+            return read_arff(text, place, encoding)
         return _delimited(text, place, encoding, options, wanted)
     except BROKEN as error:
         raise _broken(place, error) from None
@@ -106,10 +115,13 @@ def _delimited(
 ) -> Records:
     sample = sample_lines(lines_of(text, place))
     dialect = find_dialect(sample, options.delimiter)
-    first, *rest = records_of(sample[dialect.skip :], dialect) or [[]]
+    found = records_of(sample[dialect.skip :], dialect)
+    titles = title_records(found, dialect) if options.header is None else 0
+    first, *rest = found[titles:] or [[]]
     if not first:
         _check_readable(sample, dialect, place)
-        raise UserError(f"{place}: holds no rows of data")
+        comments = f" but lines that begin with {' or '.join(COMMENTS)}" if dialect.comments else ""
+        raise UserError(f"{place}: holds no rows of data{comments}")
     width = _width(first, rest)
     check_size(1, width, place)
     text.seek(0)
@@ -117,15 +129,27 @@ def _delimited(
     reader = dialect.reader(lines)
     facts: dict[str, Any] = {"delimiter": dialect.delimiter, "encoding": encoding}
     names, skipped, classes = _header(first, rest, width, dialect, options, wanted)
-    number, _ = next(read_records(reader, dialect.skip, place)) if skipped else (0, None)
+    above = read_records(reader, dialect.skip, place)
+    notes = [
+        f"line {number} stands above the table and is left out: {shown(' '.join(filter(None, cells)))}"
+        for number, cells in itertools.islice(above, titles)
+        if any(cell.strip() for cell in cells)
+    ]
+    number, header = next(above) if skipped else (0, [])
     unnamed = frozenset(index for index, name in enumerate(names or ()) if not name)
     if names:
         check_names(names, place, number)
         if skipped and not rest:
+            _check_readable(sample, dialect, place)
             raise UserError(f"{place}: holds only a header, rows of data are needed")
     full = tuple(name or f"column {index + 1}" for index, name in enumerate(names or [""] * width))
     records = Records(place, full, names is not None or skipped, iter(()), unnamed=unnamed, classes=classes, **facts)
-    records.chunks = chunks_of(reader, dialect.skip, records)
+    records.notes += notes
+    if encoding in ("cp1252", "latin-1") and options.encoding is None:
+        records.notes.append(
+            f"the file is not UTF-8 and is read as {encoding}; if letters look wrong, name the right --encoding"
+        )
+    records.chunks = chunks_of(reader, dialect.skip, records, header if len(header) == width else ())
     return records
 
 
@@ -179,5 +203,6 @@ def _is_sklearn(first: Sequence[str], width: int) -> bool:
 
 
 def _check_readable(lines: Sequence[str], dialect: Dialect, place: str) -> None:
+    """Raise the error of the first record that cannot be read, if there is one."""
     for _ in read_records(dialect.reader(lines[dialect.skip :]), dialect.skip, place):
-        return
+        pass

@@ -25,6 +25,11 @@ FAR_OUT = 0.99
 COLUMNS_LISTED = 24
 CLASSES_LISTED = 12
 ROWS_TO_DOUBT = 10
+SAME = 1e-9
+HEAD = 1_000
+"""So many rows are compared before all rows are."""
+MARKS = (9.0, 99.0, 999.0, 9999.0, 99999.0, 999999.0)
+"""Numbers, with either sign, that stand for missing values in many tables."""
 ROWS_LOOKED_AT = 10_000
 
 
@@ -234,6 +239,11 @@ def _doubts(dataset: Dataset, classes: dict[str, int] | None, train: Labels, tes
         doubts += _doubts_about_classes(dataset, classes, train)
     elif dataset.numbers is not None and bool((dataset.numbers[train] == dataset.numbers[train][0]).all()):
         doubts.append(f"the target is {dataset.numbers[train][0, 0]:g} in all training rows; there is little to learn")
+    numbers = dataset.numbers
+    if numbers is not None and numbers.shape[1] > 1 and bool(np.isin(numbers, (0.0, 1.0)).all()):
+        doubts.append(f"each row has {numbers.shape[1]} labels of 0 or 1, which are learned as numbers")
+    elif numbers is not None and numbers.shape[1] == 1 and (mark := _mark_of_missing(numbers[:, 0])):
+        doubts.append(f"the target is {mark[0]} in {mark[1]:,} rows: if that marks a missing value, say --na {mark[0]}")
     doubts += _doubts_about_columns(dataset, train)
     doubts += _duplicates(dataset, train, test)
     unseen = _unseen(dataset, train, test)
@@ -265,6 +275,9 @@ def _doubts_about_classes(dataset: Dataset, classes: dict[str, int], train: Labe
         for names in spellings.values()
         if len(names) > 1
     ]
+    folded = Counter(name.casefold() for name in classes)
+    if alike := [name for name in classes if folded[name.casefold()] > 1]:
+        doubts.append(f"the classes {', '.join(map(shown, alike[:4]))} differ in case only")
     if dataset.classes is not None and all(is_date(name) for name in dataset.classes):
         doubts.append("the classes are dates")
     return doubts
@@ -279,45 +292,85 @@ def _doubts_about_columns(dataset: Dataset, train: Labels) -> list[str]:
         target = dataset.numbers[:, 0]
     if not dataset.facts.columns or dataset.facts.format == "array":
         return []
+    leak = None if target is None or len(target) < ROWS_TO_DOUBT else _Leak(target, classes=dataset.labels is not None)
     for position, column in enumerate(dataset.columns):
         values = dataset.inputs[:, position]
-        if (
-            target is not None
-            and len(values) >= ROWS_TO_DOUBT
-            and _equals(values, target, classes=dataset.labels is not None)
-        ):
-            doubts.append(
-                f"{shown(column.name)} is equal to the target, or has one value per class; leave it out with --ignore"
-            )
+        if leak is not None and (what := leak.by(values)):
+            doubts.append(f"{shown(column.name)} {what}; leave it out with --ignore")
         if column.kind == "number":
             doubts += _doubts_about_numbers(column.name, values[train])
     return doubts
 
 
-def _equals(values: Floats, target: Floats, *, classes: bool) -> bool:
-    """Whether a column determines the target and is determined by it, value for value."""
-    if np.isnan(values).any():
-        return False
-    if not classes:
-        return bool((values == target).all())
-    head = slice(0, 1_000)
-    if len(np.unique(values[head])) > len(np.unique(target[head])):
-        return False
-    pairs = np.unique(np.column_stack((values, target)), axis=0)
-    return len(pairs) == len(np.unique(values)) == len(np.unique(target)) > 1
+class _Leak:
+    """A target that a column may give away."""
+
+    def __init__(self, target: Floats, *, classes: bool) -> None:
+        self._target = target
+        self._classes = classes
+        self._different = len(np.unique(target))
+        self._head = len(np.unique(target[:HEAD]))
+        self._spread = float(np.ptp(target))
+
+    def by(self, values: Floats) -> str:
+        """Say how a column gives the target away, if it does."""
+        if self._classes:
+            return "is equal to the target, or has one value per class" if self._by_class(values) else ""
+        if values[0] == self._target[0] and bool((values == self._target).all()):
+            return "is equal to the target"
+        return "is the target in another unit" if self._is_rescaled(values) else ""
+
+    def _by_class(self, values: Floats) -> bool:
+        """Whether a column determines the classes and is determined by them, value for value."""
+        if self._different * 2 > len(self._target) or len(np.unique(values[:HEAD])) > self._head:
+            # With so many classes, all columns whose values differ determine them.
+            return False
+        pairs = np.unique(np.column_stack((values, self._target)), axis=0)
+        missing = bool(np.isnan(values).any())
+        return not missing and len(pairs) == len(np.unique(values)) == self._different > 1
+
+    def _is_rescaled(self, values: Floats) -> bool:
+        """Whether numbers are the target in another unit, a few rows first."""
+        for rows in (slice(0, HEAD), slice(None)):
+            some, goal = values[rows], self._target[rows]
+            spread, width = float(np.ptp(some)), float(np.ptp(goal))
+            if not 0 < spread < np.inf or width == 0:
+                return False
+            scaled, wanted = (some - some.min()) / spread, (goal - goal.min()) / width
+            if np.abs(scaled - wanted).max() >= SAME and np.abs(1 - scaled - wanted).max() >= SAME:
+                return False
+        return True
+
+
+def _mark_of_missing(values: Floats) -> tuple[str, int] | None:
+    """Return a number such as -999 that probably marks missing values, and in how many rows it stands."""
+    given = values[~np.isnan(values)]
+    if len(given) < ROWS_TO_DOUBT:
+        return None
+    for mark in (float(given.min()), float(given.max())):
+        if abs(mark) in MARKS and (given == mark).sum() > 1:
+            others = given[given != mark]
+            count = len(given) - len(others)
+            far = len(others) and np.abs(others - mark).min() > np.ptp(others)
+            if far and 1 < count < len(given) / 2 and len(np.unique(others)) > 2:
+                return f"{mark:.0f}", count
+    return None
 
 
 def _doubts_about_numbers(name: str, values: Floats) -> list[str]:
     values = values[~np.isnan(values)]
     if len(values) < ROWS_TO_DOUBT:
         return []
+    if mark := _mark_of_missing(values):
+        return [f"{shown(name)} is {mark[0]} in {mark[1]:,} rows: if that marks a missing value, say --na {mark[0]}"]
     low, high = float(values.min()), float(values.max())
     spread = high - low if np.isfinite(high - low) else high
     size = max(abs(low), abs(high))
     if 0 < spread < 1e-12 * size:
         return [f"{shown(name)} varies by less than 1e-12 of its size ({low:g}), as rounding errors do"]
     every = max(1, len(values) // ROWS_LOOKED_AT)
-    quarter, middle, three = np.quantile(values[::every], (0.05, 0.5, 0.95))
+    ordered = np.sort(values[::every])
+    quarter, middle, three = (float(ordered[int(share * (len(ordered) - 1))]) for share in (0.05, 0.5, 0.95))
     far = low if middle - low > high - middle else high
     if spread > 0 and (three - quarter) < 1e-6 * spread:
         return [f"{shown(name)} has a value far from all others ({far:g}): scaled, the others are all alike"]
@@ -329,8 +382,10 @@ def _duplicates(dataset: Dataset, train: Labels, test: Labels) -> list[str]:
     if not len(test):
         return []
     weights = np.sin(np.arange(1, dataset.features + 1, dtype=np.float64)) + 1.5
+    missing = np.isnan(dataset.inputs)
     with np.errstate(over="ignore", invalid="ignore"):
-        marks = np.nan_to_num(dataset.inputs, nan=-1.2345e5, posinf=0.0, neginf=0.0) @ weights
+        # Any number that is no usual value may stand for a missing cell.
+        marks = (np.where(missing, -1.2345e5, dataset.inputs) if missing.any() else dataset.inputs) @ weights
     if len(np.unique(marks)) * 2 < len(marks):
         # With so few different rows, repeats are expected.
         return []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TextIO
 
@@ -192,9 +192,24 @@ def read_labelled(
         if kind not in ("npz", "npy", "svmlight"):
             return _labelled_text(path, encoding, options)
     table = load_table(name, data=data, options=options)
+    table, own = _own_test_rows(table)
     inputs, notes = _arranged(table.inputs, _own_names(table), encoding, table.place)
+    notes = (*own, *notes)
     scaled = encoded(encoding, Batch(inputs, []), Rows(table.place, iter(())))
     return _labelled(table, encoding, scaled, notes)
+
+
+def _own_test_rows(table: Table) -> tuple[Table, tuple[str, ...]]:
+    """Return the rows that the source itself holds out, if it does, and a note about them."""
+    if table.held_out is None:
+        return table, ()
+    chosen = table.held_out
+    targets = table.targets.chosen(chosen) if isinstance(table.targets, TextCells) else table.targets[chosen]
+    rows = int(chosen.sum())
+    return (
+        replace(table, inputs=table.inputs[chosen], targets=targets, held_out=None, lines=None),
+        (f"the {rows:,} rows that {table.place} holds out are used",),
+    )
 
 
 def _own_names(table: Table) -> tuple[str, ...] | None:

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from coordinator.data.cells import parse_number
 from coordinator.data.columns import TextCells
-from coordinator.data.limits import ROWS, decode_text, read_file, sha256_of, shown, shown_path
+from coordinator.data.files import read_file
+from coordinator.data.limits import ROWS, decode_text, sha256_of, shown, shown_path
 from coordinator.data.table import Floats, Table, number_columns
 from coordinator.errors import UserError
 

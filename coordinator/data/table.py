@@ -78,6 +78,8 @@ class Table:
     default_outputs: int | None = None
     held_out: NDArray[np.bool_] | None = None
     decimal: Decimal | None = None
+    nominal_target: bool = False
+    """Whether the source declares that the targets are classes."""
     facts: TableFacts = field(default_factory=lambda: TableFacts(0, ()))
     source_columns: tuple[str, ...] = ()
     """The names of all columns of the source, in order, with the target's and those that are left out."""
@@ -90,6 +92,13 @@ class Table:
     def where(self, row: int) -> str:
         """Name a row (counted from 0) in an error message."""
         return f"{self.place}, row {row + 1}" if self.lines is None else f"{self.place}, {self.word} {self.lines[row]}"
+
+
+def left_out_note(count: int) -> tuple[str, ...]:
+    """Say how many rows have no target, if some have none."""
+    if not count:
+        return ()
+    return (f"{count:,} row{'s have' if count > 1 else ' has'} no target and {'are' if count > 1 else 'is'} left out",)
 
 
 def number_columns(names: Sequence[str]) -> tuple[TableColumn, ...]:

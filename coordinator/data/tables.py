@@ -6,6 +6,7 @@ import contextlib
 import gc
 import hashlib
 from array import array
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import BinaryIO
 
 import numpy as np
 
-from coordinator.data.cells import DASH, PLUS, Decimal, missing_marks
+from coordinator.data.cells import DASH, PLUS, Decimal, missing_marks, parse_finite
 from coordinator.data.columns import (
     INPUT_KINDS,
     Column,
@@ -21,18 +22,24 @@ from coordinator.data.columns import (
     ColumnRules,
     TextCells,
     decide,
+    is_index_name,
     shown_decimal,
 )
+from coordinator.data.dialect import is_number
 from coordinator.data.limits import shown, shown_path
 from coordinator.data.opening import BLOCK_BYTES, format_of, opened, read_sample, unpacked
 from coordinator.data.options import TableOptions
 from coordinator.data.records import Chunk, Records, records_in
 from coordinator.data.suggestion import closest
-from coordinator.data.table import ColumnFacts, Table, TableColumn, TableFacts
+from coordinator.data.table import ColumnFacts, Table, TableColumn, TableFacts, left_out_note
 from coordinator.errors import UserError
 
 USUAL_TARGETS = ("target", "class", "label")
 """A column with such a name is the target, if no other is named; otherwise the last column is."""
+TOTALS = ("total", "totals", "grand total", "sum", "subtotal", "gesamt", "summe", "average", "mean")
+MOST_TOTALS = 2
+FEW_CLASSES = 20
+ROWS_OF_A_DOUBT = 20
 
 
 def read_text_table(path: Path, options: TableOptions) -> Table:
@@ -82,7 +89,7 @@ def _table(records: Records, options: TableOptions, name: str, sha256: str) -> T
         values = columns[index].values
         assert values is not None
         inputs[:, position] = values[kept]
-    facts = _facts(records, columns, target, options, rules.decimal, kept)
+    facts = _facts(records, columns, target, options, rules.decimal, kept, target_text)
     if records.classes is not None:
         target_text = _named_classes(target_text, records.classes)
     return Table(
@@ -92,6 +99,7 @@ def _table(records: Records, options: TableOptions, name: str, sha256: str) -> T
         columns=tuple(TableColumn(columns[i].name, columns[i].kind, columns[i].categories) for i in chosen),
         target_name=records.names[target],
         targets=target_text.chosen(kept),
+        nominal_target=target in records.nominal,
         sha256=sha256,
         lines=np.frombuffer(lines, dtype=np.int64)[kept].tolist(),
         word=records.word,
@@ -133,7 +141,8 @@ def _target(records: Records, options: TableOptions, width: int, usual: str | No
             known = [index for index, name in enumerate(names[:width]) if name.casefold() in USUAL_TARGETS]
             if len(known) == 1:
                 return known[0]
-        return width - 1
+        named = [index for index in range(width) if index not in records.unnamed]
+        return named[-1] if named and records.has_header else width - 1
     if asked in names:
         return names.index(asked)
     if asked in ("first", "last"):
@@ -207,7 +216,7 @@ def _decided(
 ) -> Column:
     name = records.names[index]
     unnamed = index in records.unnamed
-    column = decide(name, cells, text, rules, unnamed=unnamed)
+    column = decide(name, cells, text, replace(rules, nominal=index in records.nominal), unnamed=unnamed)
     if column.problem is not None:
         row, what = column.problem
         raise UserError(f"{records.where(lines[row], index)}: {what}")
@@ -250,6 +259,7 @@ def _facts(
     options: TableOptions,
     decimal: Decimal | None,
     kept: np.ndarray,
+    target_text: TextCells,
 ) -> TableFacts:
     facts, warnings, problems = [], list(records.notes), []
     for index, name in enumerate(records.names):
@@ -274,13 +284,11 @@ def _facts(
                 )
             elif column.kind == "constant":
                 warnings.append(f"{shown(name)} {column.why}, so it is left out")
-            elif "--decimal" in column.why:
-                warnings.append(f"{shown(name)}: {column.why}")
-    if left := int((~kept).sum()):
-        warnings.append(
-            f"{left:,} row{'s have' if left > 1 else ' has'} no target and {'are' if left > 1 else 'is'} left out"
-        )
-    warnings += _doubts(records, columns, target)
+            elif column.doubt:
+                warnings.append(f"{shown(name)}{':' if column.doubt == column.why else ''} {column.doubt}")
+    left = int((~kept).sum())
+    warnings += left_out_note(left)
+    warnings += _doubts(records, columns, target, target_text, chosen=options.target is not None)
     return TableFacts(
         rows=len(kept),
         columns=tuple(facts),
@@ -300,10 +308,71 @@ def _quoted(name: str) -> str:
     return name if name.replace("_", "").replace("-", "").isalnum() else shown(name)
 
 
-def _doubts(records: Records, columns: dict[int, Column], target: int) -> list[str]:
-    """Say what may have been taken for something else."""
+def _doubts(
+    records: Records, columns: dict[int, Column], target: int, target_text: TextCells, *, chosen: bool
+) -> list[str]:
+    """Say what may have been taken for something else. `chosen` says whether the user named the target."""
     doubts = []
-    texts = [index for index, column in columns.items() if column.kind == "category"]
-    if not records.has_header and texts == [0] and len(columns) > 1 and target != 0:
-        doubts.append("only the first column holds text; if it is the target, say --target first")
+    names = [name for index, name in enumerate(records.names) if index not in records.unnamed]
+    if records.format == "text" and records.has_header and names and all(map(is_number, names)):
+        doubts.append(
+            f"the first line is taken for names ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''}); "
+            "if it is a row, say --header no"
+        )
+    for column in columns.values():
+        total = next((text for text in column.categories if text.casefold() in TOTALS), None)
+        if total is not None and column.values is not None:
+            rows = int((column.values == column.categories.index(total)).sum())
+            if rows <= MOST_TOTALS:
+                doubts.append(f"{shown(column.name)} is {shown(total)} in {_rows(rows)}: take sums of other rows out")
+    for index, column in columns.items():
+        folded = Counter(text.casefold() for text in column.categories)
+        alike = [text for text in column.categories if folded[text.casefold()] > 1]
+        if alike and index not in records.nominal:
+            doubts.append(
+                f"{shown(column.name)} has texts that differ in case only: {', '.join(map(shown, alike[:4]))}"
+            )
+    if not chosen:
+        doubts += _doubts_about_the_choice(records, columns, target, target_text)
     return doubts
+
+
+def _rows(count: int) -> str:
+    return f"{count:,} row{'s' if count != 1 else ''}"
+
+
+def _doubts_about_the_choice(
+    records: Records, columns: dict[int, Column], target: int, target_text: TextCells
+) -> list[str]:
+    """Say which other column may be the target, if the user named none."""
+    name, count = records.names[target], len(target_text)
+    counts = target_text.counts()
+    different = int((counts > 0).sum())
+    if is_index_name(name) and records.has_header and different == count > 2:
+        return [
+            f"the target {shown(name)} differs in all rows and has the name of an index; name another with --target"
+        ]
+    if name.casefold() in USUAL_TARGETS:
+        return []
+    usual = [index for index, column in columns.items() if column.name.casefold() in USUAL_TARGETS]
+    texts = [index for index, column in columns.items() if column.kind == "category"]
+    numbers = all(parse_finite(text) is not None for text, some in zip(target_text.texts, counts, strict=True) if some)
+    if len(usual) > 1:
+        listed = ", ".join(shown(records.names[index]) for index in usual)
+        return [f"the target is the last column, {shown(name)}; if it is one of {listed}, name it with --target"]
+    if (
+        len(texts) == 1
+        and len(columns) > 1
+        and numbers
+        and different > FEW_CLASSES >= len(columns[texts[0]].categories)
+    ):
+        other = f"column {texts[0] + 1}" if not records.has_header else shown(records.names[texts[0]])
+        return [f"the target is the last column; only {other} holds text: if it is the target, name it with --target"]
+    first = columns.get(0)
+    if not records.has_header and first is not None and first.kind == "number" and first.values is not None:
+        values = np.unique(first.values)
+        whole = bool(len(values) <= FEW_CLASSES and (values == np.floor(values)).all())
+        if whole and numbers and different > count / 2 and count >= ROWS_OF_A_DOUBT:
+            return [f"the first column has {len(values)} different values, the last {different:,}; if it is the target, say "
+                    "--target first"]  # fmt: skip
+    return []

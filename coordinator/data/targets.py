@@ -164,11 +164,13 @@ def _values(table: Table, text: TextCells) -> list[float | None]:
 def _are_classes(table: Table, kind: TargetKind) -> tuple[bool, str]:
     if kind != "auto":
         return kind == "classes", "as asked"
+    if table.nominal_target:
+        return True, "the file declares its classes"
     if isinstance(table.targets, TextCells):
         return _texts_are_classes(table, table.targets)
     numbers = np.asarray(table.targets)
     if numbers.shape[1] > 1:
-        return False, f"{numbers.shape[1]} numbers a row"
+        return False, f"{numbers.shape[1]} numbers per row"
     if not np.isfinite(numbers).all():
         return False, "numbers"
     return _few_whole(np.unique(numbers).tolist(), len(numbers))

@@ -12,12 +12,12 @@ from pathlib import Path
 import click
 import pytest
 
-from coordinator.cli.job import Job
 from coordinator.cli.learn import learn
 from coordinator.cli.main import COMMANDS as CLI_COMMANDS
 from coordinator.cli.main import cli
 from coordinator.core.machine import TRANSITIONS as COORDINATOR_TRANSITIONS
 from coordinator.core.queries import COMMANDS
+from coordinator.job import Job
 from neuron_node.node import TRANSITIONS as NODE_TRANSITIONS
 from tests import networks
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.cli.job import Job
+from coordinator.job import Job
 from tests.processes.programs import CHECKOUT, Bench, Program, await_that, in_memory_sha256
 
 pytestmark = pytest.mark.processes

@@ -33,7 +33,7 @@ class Scenario(World):
         self.kept: list[Persist] = []
         """What was given to the disk."""
         self.start_coordinator()
-        for number in range(1, len(plan.shares(self.topology)) + 1):
+        for number in range(1, plan.node_count() + 1):
             self.nodes[f"node-{number}"] = self.start_node(f"node-{number}")
 
     @property
@@ -45,7 +45,7 @@ class Scenario(World):
     @property
     def trainer(self) -> Trainer:
         """The part of the coordinator's machine that trains."""
-        return self.machine.course
+        return self.machine.trainer
 
     @property
     def steps_done(self) -> int:
@@ -55,12 +55,12 @@ class Scenario(World):
     @property
     def hosts(self) -> set[str]:
         """The names of the nodes that host groups."""
-        return {member.name for member in self.machine.roster.hosting()}
+        return {member.name for member in self.machine.membership.hosting()}
 
     @property
     def passes_under_way(self) -> int:
         """How many passes the coordinator has sent that are not over."""
-        return len(self.trainer.under_way.flights)
+        return len(self.trainer.in_flight.flights)
 
     @property
     def story_lines(self) -> list[str]:

@@ -15,8 +15,8 @@ import pytest
 
 from coordinator.bench.bare_link import HEARD_BY_REFERENCE_BYTES, BareDirectLink, BareLink
 from coordinator.bench.pattern import Part, PassShape, coordinators_part, groups_part
-from coordinator.capacity.traffic import Message, Pass, messages_of
 from coordinator.core.machine import CoordinatorMachine
+from coordinator.core.traffic import Message, Pass, messages_of
 from coordinator.in_memory import MemoryNetwork
 from coordinator.topology import Topology
 from neuron_node.addresses import ADDRESS_LENGTH, DATA_LETTERS, client_address
@@ -93,7 +93,7 @@ class OutletNetwork(MemoryNetwork):
                     self._put(number, action.address + encode(echo))
 
     def _publish(self, sender: int, message: bytes) -> None:
-        subscribed = self._hearers.get(message[:ADDRESS_LENGTH], [])
+        subscribed = self._subscribers.get(message[:ADDRESS_LENGTH], [])
         hearers = [other for other in subscribed if sender in self.connected[other]]
         self.published.append(Published(sender, message, frozenset(hearers)))
         for hearer in hearers:
@@ -107,8 +107,7 @@ def trained_directly(layers: tuple[int, ...], group_size: int, batch: int) -> tu
     """A network that has learnt two epochs of two batches, and which group each of its programs hosts."""
     data = networks.made_data(2 * batch, layers[0], layers[-1])
     plan = networks.plan_of(networks.settings_of(layers, batch_size=batch), data, group_size=group_size)
-    coordinator = CoordinatorMachine(plan)
-    coordinator.links.endpoint = str(OUTSIDE)
+    coordinator = CoordinatorMachine(plan, str(OUTSIDE))
     # The first that is added gets 0, which is the coordinator's number as a peer too.
     groups = list(coordinator.topology.groups)
     network = OutletNetwork([plan.incarnation, *map(name_of, groups)])
@@ -119,7 +118,7 @@ def trained_directly(layers: tuple[int, ...], group_size: int, batch: int) -> tu
         )
         network.add(Node(born))
     network.run_until(lambda: coordinator.finished is not None)
-    hosted = {int(member.endpoint): group for member in coordinator.roster.hosting() for group in member.groups}
+    hosted = {int(member.endpoint): group for member in coordinator.membership.hosting() for group in member.groups}
     return network, {OUTSIDE: OUTSIDE, **hosted}
 
 
@@ -149,7 +148,7 @@ def test_outlet_sends_each_frame_to_its_receivers(layers: tuple[int, ...], group
         one = Pass(len(of_pass[0][1].values), number in training, followed=number + 1 in training)
         found = Counter((one.message[:ADDRESS_LENGTH], len(one.message), len(one.hearers)) for one, _ in of_pass)
         told = messages_of(Topology(layers, group_size), one)
-        assert Counter((message.address, message.size, message.hearers) for message in told) == found
+        assert Counter((message.address, message.size, message.receivers) for message in told) == found
 
 
 @pytest.mark.parametrize(("layers", "group_size", "batch"), NETWORKS)
@@ -160,7 +159,7 @@ def test_on_the_bare_wire_everybody_is_connected_to_whom_it_hears(
     parts = parts_of(Topology(layers, group_size), PassShape(batch))
     for sender, part in parts.items():
         for message in part.sent:
-            assert len(hearers_of(message, sender, parts)) == message.hearers
+            assert len(hearers_of(message, sender, parts)) == message.receivers
 
 
 def hearers_of(message: Message, sender: int, parts: dict[int, Part]) -> list[int]:

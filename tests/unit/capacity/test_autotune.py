@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from coordinator.capacity.autotune import BROKER, Costs, place, step_seconds
 from coordinator.capacity.host import Host
 from coordinator.capacity.resources import lacks, needs_of, needs_of_run
-from coordinator.cli.job import Job
 from coordinator.cli.serve import _run_of
 from coordinator.errors import UserError
+from coordinator.job import Job
 from coordinator.settings import resolve_settings
 from coordinator.storage.resumption import checked_config
 from tests.commands import Terminal
@@ -174,7 +174,7 @@ def test_a_network_that_is_too_large_is_refused_before_anything_is_started(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Exit 2, one line with the smallest size that fits, and no folder of a run; with a relay it is another size."""
-    monkeypatch.setattr("coordinator.local.launcher.this_machine", lambda: machine(2, descriptors=180))
+    monkeypatch.setattr("coordinator.cli.learn.this_machine", lambda: machine(2, descriptors=180))
     sizes = []
     for chaos in ([], ["--chaos", "partition=1"]):
         said = Terminal(capfd).type("learn", "digits", "--runs", str(tmp_path), *chaos)
@@ -192,7 +192,7 @@ def test_a_run_that_does_not_fit_any_more_is_not_resumed(
 ) -> None:
     """It can't change its group size, so the line says what another run would fit with."""
     directory = Job.from_flags({"dataset": "digits"}, None).create_run(tmp_path)
-    monkeypatch.setattr("coordinator.local.launcher.this_machine", lambda: machine(2, descriptors=180))
+    monkeypatch.setattr("coordinator.cli.learn.this_machine", lambda: machine(2, descriptors=180))
     said = Terminal(capfd).type("learn", "--resume", directory.path.name, "--runs", str(tmp_path))
     assert said.code == 2 and said.err.count("\n") == 1
     assert (

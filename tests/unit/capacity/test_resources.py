@@ -12,17 +12,16 @@ from coordinator.capacity.host import Host, this_machine
 from coordinator.capacity.resources import (
     BESIDES,
     Needs,
-    broker_descriptors,
     check_needs,
     lacks,
     largest_group_size,
-    most_descriptors,
     needs_of,
     suggested_group_size,
 )
-from coordinator.capacity.traffic import Pass, load_of, messages_of
+from coordinator.cli.learn import check_machine
+from coordinator.core.traffic import Pass, load_of, messages_of
 from coordinator.errors import UserError
-from coordinator.local.launcher import check_machine
+from coordinator.local.descriptors import broker_descriptors, most_descriptors
 from coordinator.local.relay import DESCRIPTORS_A_NODE
 from coordinator.topology import Topology
 from tests.commands import Terminal
@@ -94,7 +93,7 @@ def test_direct_wiring_needs_outlets_and_connections() -> None:
 def test_a_run_is_held_against_the_machine_as_a_plan_is(relayed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """The check before a run and the check of a plan are one: the same line, with the same suggestion."""
     machine = Host(290, None, None)
-    monkeypatch.setattr("coordinator.local.launcher.this_machine", lambda: machine)
+    monkeypatch.setattr("coordinator.cli.learn.this_machine", lambda: machine)
     needs = needs_of((64, 12, 10), relayed=relayed)
     with pytest.raises(UserError) as planned:
         check_needs(needs, machine)

@@ -1,4 +1,4 @@
-"""What `coordinator.capacity.traffic` says of a step is what real programs send in it, message by message."""
+"""What `coordinator.core.traffic` says of a step is what real programs send in it, message by message."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 import pytest
 
 from coordinator.bench.pattern import Part, PassShape, coordinators_part, groups_part
-from coordinator.capacity.traffic import Load, Pass, load_of, messages_of
+from coordinator.core.traffic import Load, Pass, load_of, messages_of
 from coordinator.in_memory import network_of
 from coordinator.topology import Topology
 from neuron_node.addresses import ADDRESS_LENGTH, DATA_LETTERS
@@ -43,11 +43,10 @@ def heard_in(layers: tuple[int, ...], group_size: int, batch: int) -> list[Heard
     found: list[Heard] = []
     send = network.send
 
-    def record(frame: bytes) -> None:
-        message = frame
+    def record(message: bytes) -> None:
         if message[0] in DATA_LETTERS:
             [data_frame] = split(message)
-            found.append(Heard(message, parse(data_frame), len(network._hearers.get(message[:ADDRESS_LENGTH], ()))))
+            found.append(Heard(message, parse(data_frame), len(network._subscribers.get(message[:ADDRESS_LENGTH], ()))))
         send(message)
 
     network.send = record  # type: ignore[method-assign]
@@ -57,7 +56,7 @@ def heard_in(layers: tuple[int, ...], group_size: int, batch: int) -> list[Heard
 
 def check(found: list[Heard], topology: Topology, one: Pass) -> None:
     """The messages of one pass, by address, size and receivers."""
-    told = Counter((message.address, message.size, message.hearers) for message in messages_of(topology, one))
+    told = Counter((message.address, message.size, message.receivers) for message in messages_of(topology, one))
     assert told == Counter((heard.message[:ADDRESS_LENGTH], len(heard.message), heard.hearers) for heard in found)
     assert load_of(topology, one) == Load(
         messages=len(found),
@@ -74,7 +73,7 @@ def test_a_step_is_the_real_networks(
 ) -> None:
     """Count, addresses, sizes and receivers of a training step, and of a forward pass, are those of a network in memory."""
     if axons_up_to is not None:
-        for module in ("coordinator.capacity.traffic", "coordinator.core.launching", "neuron_node.group"):
+        for module in ("coordinator.core.traffic", "coordinator.core.launching", "neuron_node.group"):
             monkeypatch.setattr(f"{module}.AXON_AT_ONCE_BYTES", axons_up_to)
     found, topology = heard_in(layers, group_size, batch), Topology(layers, group_size)
     assert axons_up_to is None or not {heard.frame.kind for heard in found} & WHOLE
@@ -105,7 +104,7 @@ def test_every_frame_of_the_bare_wire_has_a_receiver(
     for part in parts:
         assert part.heard_first + part.heard_then == sum(sent[address] for address in part.subscriptions)
     for message in (message for part in parts for message in part.sent):
-        assert sum(message.address in part.subscriptions for part in parts) == message.hearers
+        assert sum(message.address in part.subscriptions for part in parts) == message.receivers
         assert len(message.frame()) == message.size
 
 

@@ -11,11 +11,11 @@ import click
 import psutil
 import pytest
 
-from coordinator.cli.job import Job
 from coordinator.cli.learn import learn
 from coordinator.cli.options import SETTINGS
 from coordinator.cli.resume import ToResume, run_to_resume
 from coordinator.errors import UserError
+from coordinator.job import Job
 from coordinator.settings import flag_of
 from coordinator.storage.resumption import checked_config, config_to_go_on
 from coordinator.storage.run_folder import RunFolder, checksum_of

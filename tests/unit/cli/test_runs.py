@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from coordinator.cli.job import Job
 from coordinator.errors import UserError
+from coordinator.job import Job
 from coordinator.storage.run_facts import facts_of, size_of
 from coordinator.storage.run_folder import RunFolder
 from coordinator.storage.run_log import EventLog, events_of

@@ -5,6 +5,7 @@ from __future__ import annotations
 from coordinator.core.failure_detector import LEAST_ANSWER_MS
 from coordinator.core.machine import CoordinatorMachine
 from coordinator.core.state import CoordinatorState
+from coordinator.core.verdicts import Recover
 from neuron_node.events import LinkLost, Tick
 from neuron_node.protocol import (
     GroupState,
@@ -44,7 +45,7 @@ def late() -> CoordinatorMachine:
         message for message in messages(handle(machine, Tick(), 200.0)) if isinstance(message, NodeStatusRequest)
     ]
     asked = [message for message in messages(handle(machine, Tick(), 300.0)) if isinstance(message, NodeStatusRequest)]
-    assert [message.header.pass_number for message in asked] == [machine.course.under_way.oldest] * 3
+    assert [message.header.pass_number for message in asked] == [machine.trainer.in_flight.oldest] * 3
     return machine
 
 
@@ -73,23 +74,23 @@ def test_member_that_does_not_answer_is_lost() -> None:
     actions = handle(machine, Tick(), 310.0 + LEAST_ANSWER_MS)
     [facts] = reports(actions, "recovery")
     assert facts["reason"].startswith("node-2 has not answered for ") and machine.outbox.generation == 2
-    assert life(2) in machine.roster.gone
+    assert life(2) in machine.membership.gone
 
 
 def test_limits_double_until_a_step_is_done() -> None:
     """So that a slow machine is not taken for a dead one for ever."""
     machine, _ = wired(PLAN)
     finish_step(machine, 1.0)
-    usual_ms = machine.watch.answer_ms(machine.roster.in_order()[0])
+    usual_ms = machine.failure_detector.answer_ms(machine.membership.in_order()[0])
     for number in (4, 5):
-        machine.recover("a test")
+        machine.apply(Recover("a test"))
         register(machine, number)
-        for member in machine.roster.hosting():
+        for member in machine.membership.hosting():
             tell(machine, Heartbeat(by(machine, member.incarnation[-1]), "working", NO_TRAFFIC))
             ready(machine, member.incarnation[-1])
-    assert machine.watch.answer_ms(machine.roster.in_order()[0]) == 4 * usual_ms
+    assert machine.failure_detector.answer_ms(machine.membership.in_order()[0]) == 4 * usual_ms
     finish_step(machine, 2.0)
-    assert machine.watch.answer_ms(machine.roster.in_order()[0]) == usual_ms
+    assert machine.failure_detector.answer_ms(machine.membership.in_order()[0]) == usual_ms
 
 
 def test_a_node_that_hosts_other_groups_than_it_should_has_lost_them() -> None:
@@ -98,7 +99,7 @@ def test_a_node_that_hosts_other_groups_than_it_should_has_lost_them() -> None:
     answer(machine, 2, 310.0, 2, generation=0)
     assert machine.outbox.generation == 1
     tell(machine, NodeStatus(by(machine, 2, 2), "spare", ()), 320.0)
-    assert machine.outbox.generation == 2 and life(2) not in machine.roster.gone
+    assert machine.outbox.generation == 2 and life(2) not in machine.membership.gone
 
 
 def test_coordinator_without_links_counts_no_silence() -> None:
@@ -107,7 +108,7 @@ def test_coordinator_without_links_counts_no_silence() -> None:
     handle(machine, LinkLost(), 320.0)
     for now_ms in range(400, 2_500, 100):
         handle(machine, Tick(), now_ms)
-    assert machine.outbox.generation == 1 and len(machine.roster.members) == 3
+    assert machine.outbox.generation == 1 and len(machine.membership.members) == 3
 
 
 def test_a_node_that_never_gets_ready_is_lost() -> None:
@@ -134,7 +135,7 @@ def snapshot(machine: CoordinatorMachine) -> None:
         empty = matrix((0.0,))
         tell(machine, GroupState(by(machine, group), group, 1, state, empty, empty, NO_TRAFFIC))
     finish_step(machine)
-    assert machine.course.snapshot is not None and machine.course.snapshot.step == 1
+    assert machine.trainer.snapshot is not None and machine.trainer.snapshot.step == 1
 
 
 def test_only_a_lost_groups_state_travels() -> None:
@@ -161,7 +162,7 @@ def test_after_the_grace_a_group_moves_in_with_another_node() -> None:
     assert [facts["node"] for facts in reports(actions, "regrouped")] == ["node-1"]
     assert [place.role.group for place in grants(actions)[life(1)].placements] == [1, 3]
     register(machine, 4, now_ms=5_300.0)
-    assert [member.groups for member in machine.roster.in_order()] == [[1, 3], [2], []]
+    assert [member.groups for member in machine.membership.in_order()] == [[1, 3], [2], []]
 
 
 def test_a_network_that_has_never_stood_waits_for_all_its_nodes() -> None:
@@ -182,11 +183,11 @@ def test_recoveries_are_timed_until_the_interrupted_step_is_done() -> None:
     snapshot(machine)
     finish_step(machine, 10.0)
     for at_ms, number in ((1_000.0, 4), (1_500.0, 5)):
-        machine.now_ms = at_ms
-        machine.recover("a test")
+        machine.run.now_ms = at_ms
+        machine.apply(Recover("a test"))
         register(machine, number, now_ms=at_ms)
         for member in (1, 2, 3):
             ready(machine, member, at_ms)
     found = [facts for now_ms in (2_000.0, 2_250.0) for facts in reports(finish_step(machine, now_ms), "recovered")]
     assert [(facts["step"], facts["seconds"]) for facts in found] == [(2, 0.5), (3, 1.25)]
-    assert machine.interruptions.seconds_within(0.5) == 0.5 and machine.interruptions.seconds_within(0.99) == 1.25
+    assert machine.recovery_stats.seconds_within(0.5) == 0.5 and machine.recovery_stats.seconds_within(0.99) == 1.25

@@ -137,7 +137,7 @@ def check_dropped(machine: CoordinatorMachine, message: bytes, reason: str) -> N
     assert machine.dropped == {reason: 1_000}
     assert not [action for action in actions if isinstance(action, Send)]
     finish_step(machine)
-    assert machine.course.training.progress.step == 1
+    assert machine.trainer.training.progress.step == 1
 
 
 def test_results_that_were_joined_on_their_way_are_all_taken() -> None:
@@ -149,8 +149,8 @@ def test_results_that_were_joined_on_their_way_are_all_taken() -> None:
     machine.receive([RESULTS + old + frames[0] + again + frames[1] + frames[2]], 0.0)
     machine.handle(Tick(), 0.0)
     assert machine.dropped == {"stale": 1, "duplicate": 1}
-    assert machine.course.training.progress.step == 1
-    assert machine.course.facts()["loss"] == 0.125
+    assert machine.trainer.training.progress.step == 1
+    assert machine.trainer.facts()["loss"] == 0.125
 
 
 # Gathering and wiring.
@@ -240,7 +240,7 @@ def test_a_repeated_registration_is_answered_and_changes_nothing() -> None:
     machine = linked(PLAN)
     for _ in range(2):
         assert [type(message) for message in messages(register(machine, 1))] == [Welcome]
-    assert len(machine.roster.members) == 1 and machine.outbox.generation == 1
+    assert len(machine.membership.members) == 1 and machine.outbox.generation == 1
 
 
 def test_another_arithmetic_is_refused_with_the_reason() -> None:
@@ -253,7 +253,7 @@ def test_another_arithmetic_is_refused_with_the_reason() -> None:
         [(address, refusal)] = sent(actions)
         assert address == node_address(life(1)) and isinstance(refusal, Reject)
         assert "numpy 9" in refusal.reason and PLAN.fingerprint in refusal.reason
-    assert len(lines) == 1 and not machine.roster.members
+    assert len(lines) == 1 and not machine.membership.members
 
 
 def test_another_arithmetic_is_accepted_where_the_plan_says_so() -> None:

@@ -84,7 +84,7 @@ def test_a_spare_that_comes_back_disturbs_nobody() -> None:
 def test_a_node_that_is_not_heard_is_lost() -> None:
     """After its time of silence, and not before, even when nothing is under way; a spare takes its place."""
     machine = in_state(CoordinatorState.IDLE)
-    machine.course.under_way.restart()
+    machine.trainer.in_flight.restart()
     register(machine, 4)
     for now_ms in range(0, 10_001, 250):
         for node in (1, 3, 4):
@@ -102,7 +102,7 @@ def test_coordinator_that_slept_gives_every_node_time_again() -> None:
     machine, _ = wired(PLAN)
     handle(machine, Tick(), 100.0)
     handle(machine, Tick(), 3_600_000.0)
-    assert machine.outbox.generation == 1 and len(machine.roster.members) == 3
+    assert machine.outbox.generation == 1 and len(machine.membership.members) == 3
 
 
 def test_a_node_that_stops_is_lost_at_once() -> None:
@@ -131,12 +131,12 @@ def test_results_of_another_generation_or_an_earlier_pass_count_for_nothing() ->
     for number in (5, 2, 3):
         ready(machine, number)
     assert machine.state is CoordinatorState.TRAINING
-    number = machine.course.under_way.oldest
+    number = machine.trainer.in_flight.oldest
     assert number == 2
     for generation, pass_number in ((1, 2), (3, 2), (2, 1), (2, 9)):
         tell(machine, output(machine, pass_number, rows=4, generation=generation))
     assert machine.dropped == {"stale": 4}
-    assert machine.course.under_way.flights[2].missing == 3
+    assert machine.trainer.in_flight.flights[2].missing == 3
 
 
 def test_a_late_pass_is_repeated_and_a_result_applied_once() -> None:
@@ -153,11 +153,11 @@ def test_a_late_pass_is_repeated_and_a_result_applied_once() -> None:
         tell(machine, output(machine, 1, rows=4, attempt=1), 6_000.0)
         tell(machine, input_done(machine, 1, 1, rows=4, attempt=1), 6_000.0)
     assert machine.dropped == {"duplicate": 2}
-    assert machine.course.training.progress.step == 0
+    assert machine.trainer.training.progress.step == 0
     tell(machine, input_done(machine, 2, 1, rows=4), 6_000.0)
-    assert machine.course.training.progress.step == 1
+    assert machine.trainer.training.progress.step == 1
     tell(machine, input_done(machine, 2, 1, rows=4, attempt=1), 6_000.0)
-    assert machine.course.training.progress.step == 1 and machine.dropped["stale"] == 1
+    assert machine.trainer.training.progress.step == 1 and machine.dropped["stale"] == 1
 
 
 def test_a_lost_link_is_proved_again_and_what_was_under_way_repeated() -> None:
@@ -185,8 +185,8 @@ def test_one_late_pass_does_not_make_the_next_one_wait_longer() -> None:
                 break
         waits.append(now_ms - began_ms)
         finish_step(machine, now_ms)
-        while machine.course.under_way.flights and not machine.course.under_way.training:
-            [measured] = machine.course.under_way.flights
+        while machine.trainer.in_flight.flights and not machine.trainer.in_flight.training:
+            [measured] = machine.trainer.in_flight.flights
             tell(machine, output(machine, measured, rows=4, mode=Mode.FORWARD), now_ms)
     assert max(waits[1:]) <= waits[0]
 
@@ -212,7 +212,7 @@ def test_divergence_ends_the_run_and_names_neuron_step_and_what_to_try() -> None
 def test_an_interruption_stops_all_nodes_and_ends(state: CoordinatorState, event: Interrupted, code: int) -> None:
     """130 where a person did it; stop is repeated until a node has answered, and a node that never does is not waited for for ever."""
     machine = in_state(state)
-    members = len(machine.roster.members)
+    members = len(machine.membership.members)
     assert [type(message) for message in messages(machine.handle(event, 0.0))] == [Stop] * members
     tell(machine, Stopped(by(machine, 1), NO_TRAFFIC), 100.0)
     first = handle(machine, Tick(), 600.0)
@@ -284,12 +284,12 @@ def test_a_state_with_numbers_of_another_shape_ends_nobody(activity: np.ndarray,
 def test_a_step_that_was_done_before_a_rollback_counts_once() -> None:
     """Its last result and the news that ends the generation come together: the step is not counted after the rollback."""
     machine, _ = wired(plan_of(settings_of((2, 1), batch_size=1), xor_data()))
-    results = results_of_step(machine, machine.course.under_way.oldest, rows=1)
+    results = results_of_step(machine, machine.trainer.in_flight.oldest, rows=1)
     gone = Stopped(by(machine, 1), NO_TRAFFIC)
     machine.receive([*map(to_coordinator, results), to_coordinator(gone)], 0.0)
     assert not machine.has_deferred_work
-    assert machine.outbox.generation == 2 and machine.course.steps_done == 1
-    assert machine.course.training.progress.step == 0
+    assert machine.outbox.generation == 2 and machine.trainer.steps_done == 1
+    assert machine.trainer.training.progress.step == 0
 
 
 def test_time_goes_on_in_the_metrics_when_a_step_is_done_again_faster() -> None:

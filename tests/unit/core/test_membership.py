@@ -14,73 +14,73 @@ def registration(number: int, name: str = "") -> Register:
     return Register(Header(NOBODY, 0, 0, life(number)), name or f"node-{number}", "host", number, "0.1.0", "f")
 
 
-def roster_of(*numbers: int) -> Membership:
-    roster = Membership()
+def membership_of(*numbers: int) -> Membership:
+    membership = Membership()
     for number in numbers:
-        roster.register(registration(number), 0.0)
-    return roster
+        membership.register(registration(number), 0.0)
+    return membership
 
 
-def hosts(roster: Membership) -> dict[str, list[int]]:
-    return {member.name: member.groups for member in roster.in_order() if member.groups}
+def hosts(membership: Membership) -> dict[str, list[int]]:
+    return {member.name: member.groups for member in membership.in_order() if member.groups}
 
 
 def test_too_few_members_change_nothing() -> None:
     """All groups find a place, or none does."""
-    roster = roster_of(1, 2)
-    assert not roster.place([[1], [2], [3]])
-    assert hosts(roster) == {}
+    membership = membership_of(1, 2)
+    assert not membership.assign([[1], [2], [3]])
+    assert hosts(membership) == {}
 
 
 @given(order=st.permutations(range(1, 13)))
 def test_assignment_does_not_depend_on_the_order_of_registration(order: list[int]) -> None:
     """Numbers in names count as numbers."""
-    roster = roster_of(*order)
-    assert roster.place([[group] for group in range(1, 12)])
-    assert hosts(roster) == {f"node-{number}": [number] for number in range(1, 12)}
+    membership = membership_of(*order)
+    assert membership.assign([[group] for group in range(1, 12)])
+    assert hosts(membership) == {f"node-{number}": [number] for number in range(1, 12)}
 
 
 def test_member_keeps_its_group_in_a_new_assignment() -> None:
     """A loss moves the lost group alone, to a spare."""
-    roster = roster_of(1, 2, 3)
-    roster.place([[1], [2]])
-    roster.lose(roster.members[life(1)])
-    assert roster.place([[1], [2]])
-    assert hosts(roster) == {"node-2": [2], "node-3": [1]}
+    membership = membership_of(1, 2, 3)
+    membership.assign([[1], [2]])
+    membership.remove(membership.members[life(1)])
+    assert membership.assign([[1], [2]])
+    assert hosts(membership) == {"node-2": [2], "node-3": [1]}
 
 
 def test_a_share_goes_to_one_member_as_a_whole() -> None:
     """And so does what a lost one leaves, unless it has moved in with others meanwhile."""
-    roster, shares = roster_of(1, 2, 3, 4), [[1, 4], [2, 5], [3, 6]]
-    assert roster.place(shares)
-    roster.lose(roster.members[life(2)])
-    assert roster.place(shares)
-    assert hosts(roster) == {"node-1": [1, 4], "node-3": [3, 6], "node-4": [2, 5]}
-    roster.lose(roster.members[life(3)])
-    assert not roster.place(shares)
-    assert [group for group, _ in roster.crowd([1, 2, 3, 4, 5, 6])] == [3, 6]
-    assert hosts(roster) == {"node-1": [1, 3, 4], "node-4": [2, 5, 6]}
-    roster.lose(roster.members[life(1)])
-    roster.register(registration(5), 0.0)
-    assert not roster.place(shares), "what it left is of two shares"
+    membership, shares = membership_of(1, 2, 3, 4), [[1, 4], [2, 5], [3, 6]]
+    assert membership.assign(shares)
+    membership.remove(membership.members[life(2)])
+    assert membership.assign(shares)
+    assert hosts(membership) == {"node-1": [1, 4], "node-3": [3, 6], "node-4": [2, 5]}
+    membership.remove(membership.members[life(3)])
+    assert not membership.assign(shares)
+    assert [group for group, _ in membership.regroup([1, 2, 3, 4, 5, 6])] == [3, 6]
+    assert hosts(membership) == {"node-1": [1, 3, 4], "node-4": [2, 5, 6]}
+    membership.remove(membership.members[life(1)])
+    membership.register(registration(5), 0.0)
+    assert not membership.assign(shares), "what it left is of two shares"
 
 
 def test_a_lost_life_is_never_readmitted_and_its_messages_still_count() -> None:
     """A later life of the same name is another member."""
-    roster = roster_of(1)
-    roster.members[life(1)].traffic = Traffic(10, 5, 0)
-    member, earlier = roster.register(registration(2, "node-1"), 0.0)
+    membership = membership_of(1)
+    membership.members[life(1)].traffic = Traffic(10, 5, 0)
+    member, earlier = membership.register(registration(2, "node-1"), 0.0)
     assert earlier is not None and earlier.incarnation == life(1)
-    assert roster.gone == {life(1)} and roster.sent == 10
+    assert membership.gone == {life(1)} and membership.sent == 10
     member.traffic = Traffic(3, 0, 0)
-    assert roster.sent == 13
+    assert membership.sent == 13
 
 
 def test_a_repeated_registration_is_the_same_member() -> None:
     """And a sign of life."""
-    roster = roster_of(1)
-    member, earlier = roster.register(registration(1), 55.0)
-    assert earlier is None and member is roster.members[life(1)] and member.heard_ms == 55.0
+    membership = membership_of(1)
+    member, earlier = membership.register(registration(1), 55.0)
+    assert earlier is None and member is membership.members[life(1)] and member.received_ms == 55.0
 
 
 def test_rate_of_a_member_counts_what_it_sends_between_counts_half_a_second_apart() -> None:

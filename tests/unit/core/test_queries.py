@@ -125,7 +125,7 @@ def test_rows_of_another_width_are_a_fault_of_the_asker(rows: np.ndarray) -> Non
 def test_a_repeated_request_is_answered_once_and_then_again_from_memory() -> None:
     """While it is open the repetition does nothing; afterwards the same reply comes, and nothing is computed again."""
     machine, _ = wired(PLAN)
-    number = machine.course.under_way.oldest
+    number = machine.trainer.in_flight.oldest
     assert answers(request(machine, "forward", rows=matrix((0.0, 1.0)))) == []
     assert request(machine, "forward", rows=matrix((0.0, 1.0))) == []
     actions = finish_step(machine)
@@ -137,9 +137,9 @@ def test_a_repeated_request_is_answered_once_and_then_again_from_memory() -> Non
     actions = tell(machine, answered)
     [reply] = answers(actions)
     assert reply.good and reply.rows.tolist() == [[0.75]]
-    passes = machine.course.under_way.passes
+    passes = machine.trainer.in_flight.passes
     [again] = answers(request(machine, "forward", rows=matrix((0.0, 1.0))))
-    assert again.rows.tolist() == [[0.75]] and machine.course.under_way.passes == passes
+    assert again.rows.tolist() == [[0.75]] and machine.trainer.in_flight.passes == passes
 
 
 def test_there_is_an_end_to_open_requests() -> None:

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordinator.core.inflight import InFlight, first_patience_ms
+from coordinator.core.inflight import InFlight, first_timeout_ms
 from coordinator.core.passes import InFlightPass
 from coordinator.core.steps import SentStep, Steps
 from coordinator.topology import Topology
@@ -45,7 +45,7 @@ def under_way(sends: list[Send]) -> InFlight:
 
 def test_a_step_that_waits_for_its_turn_is_not_late() -> None:
     """Only the step that the network works at is repeated; the next one's time begins when that one is over."""
-    steps, late_ms = under_way([]), first_patience_ms(Topology((1, 1), 1)) + 1.0
+    steps, late_ms = under_way([]), first_timeout_ms(Topology((1, 1), 1)) + 1.0
     steps.begin_generation(1)
     [first] = steps.launch_step(ROW, ROW, Mode.TRAIN, 0.0, next_rows=1)
     [second] = steps.launch_step(ROW, ROW, Mode.TRAIN, 0.0)

@@ -89,7 +89,10 @@ def test_images_are_flattened_and_inputs_may_be_named(tmp_path: Path) -> None:
     [
         ({"y": [0, 1, 1]}, "FILE: has no array 'X' or 'inputs'; known are: y"),
         ({"X": X}, "FILE: has no array 'y' or 'targets'; known are: X"),
-        ({"X": X[:, 0], "y": [0, 1, 1]}, "FILE: array 'X' has shape (3,); (rows, features) is needed"),
+        (
+            {"X": X[:, 0], "y": [0, 1, 1]},
+            "FILE: array 'X' has shape (3,); (rows, features) is needed; a single feature is X.reshape(-1, 1)",
+        ),
         ({"X": X[:, :0], "y": [0, 1, 1]}, "FILE: array 'X' has shape (3, 0); (rows, features) is needed"),
         (
             {"X": X, "y": [0, 1]},

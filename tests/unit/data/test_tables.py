@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from coordinator.cli.job import Job
 from coordinator.data import load_dataset, prepare, read_rows
 from coordinator.data.options import TableOptions
 from coordinator.data.prepared import inspect
 from coordinator.data.report import DataReport
 from coordinator.errors import UserError
+from coordinator.job import Job
 from coordinator.settings import inspect_data, resolve_settings
 
 NUMBERS = [

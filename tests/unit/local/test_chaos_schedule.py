@@ -39,13 +39,13 @@ class Run:
     def tell(self, event: str, **facts: Any) -> list[dict[str, Any]]:
         """One event; the commands that it leads to, each of which strikes at once."""
         self.now += 1.0
-        commands = self.director.hear(event, facts, self.now)
+        commands = self.director.handle(event, facts, self.now)
         for command in commands:
             self.commands.append(command)
             if command["do"] != "release":
                 struck = {"number": command["number"], "kind": command["do"], "at": self.now, "programs": ["it"]}
                 self.now += 1.0
-                assert self.director.hear("struck", struck, self.now) == []
+                assert self.director.handle("struck", struck, self.now) == []
         return commands
 
     def progress(self, step: int, stale: int = 0) -> list[dict[str, Any]]:
@@ -263,8 +263,8 @@ def test_fault_without_a_recovery_does_not_delay_the_next() -> None:
 def test_fault_that_hits_no_program_is_not_counted() -> None:
     """A program that is down at that moment can't be killed: asked for, and not done."""
     director = Run("kill=1").director
-    [command] = director.hear("progress", {"step": 950, "steps": STEPS}, 1.0)
-    director.hear("struck", {"number": command["number"], "kind": "kill", "at": 1.0, "programs": []}, 1.0)
+    [command] = director.handle("progress", {"step": 950, "steps": STEPS}, 1.0)
+    director.handle("struck", {"number": command["number"], "kind": "kill", "at": 1.0, "programs": []}, 1.0)
     facts = director.figures()["chaos"]["kill"]
     assert (facts["asked"], facts["done"], facts["recovery_seconds_p50"]) == (1, 0, None)
 
@@ -284,9 +284,9 @@ def test_a_run_that_ends_early_says_how_much_was_done() -> None:
 def test_a_blow_may_be_told_after_the_end() -> None:
     """The supervisor and the coordinator speak through different pipes."""
     director = Run("kill=1").director
-    [command] = director.hear("progress", {"step": 950, "steps": STEPS}, 1.0)
-    director.hear("finished", {}, 2.0)
-    director.hear("struck", {"number": command["number"], "kind": "kill", "at": 1.0, "programs": ["it"]}, 3.0)
+    [command] = director.handle("progress", {"step": 950, "steps": STEPS}, 1.0)
+    director.handle("finished", {}, 2.0)
+    director.handle("struck", {"number": command["number"], "kind": "kill", "at": 1.0, "programs": ["it"]}, 3.0)
     assert director.figures()["chaos"]["kill"]["done"] == 1
 
 

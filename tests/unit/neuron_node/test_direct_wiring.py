@@ -178,8 +178,7 @@ def test_a_node_whose_peer_does_not_echo_is_heard_of_all_the_same() -> None:
 
 
 def linked(endpoint: str = OWN) -> CoordinatorMachine:
-    machine = CoordinatorMachine(THREE)
-    machine.links.endpoint = endpoint
+    machine = CoordinatorMachine(THREE, endpoint)
     actions = on_disk(machine, machine.start(0.0))
     machine.handle(Received(probe_of(actions) + encode(Probe(header(1)))), 0.0)
     return machine
@@ -224,9 +223,9 @@ def test_the_coordinator_trains_when_its_own_links_are_proved_too() -> None:
     machine.handle(Received(at + encode(Probe(header(2)))), 0.0)
     told(machine, at, 1)
     told(machine, at, 2)
-    assert not machine.running and [host.name for host in machine.links.unready()] == ["node-3"]
+    assert not machine.running and [host.name for host in machine.connectivity.unready()] == ["node-3"]
     told(machine, at, 3)
-    assert machine.course.under_way.flights
+    assert machine.trainer.in_flight.flights
 
 
 def test_a_node_that_never_echoes_is_lost() -> None:
@@ -244,7 +243,7 @@ def test_a_node_that_never_echoes_is_lost() -> None:
         if machine.outbox.generation > generation:
             break
     assert machine.outbox.generation == generation + 1
-    assert "node-2" not in [member.name for member in machine.roster.members.values()]
+    assert "node-2" not in [member.name for member in machine.membership.members.values()]
 
 
 def test_a_node_that_listens_nowhere_is_refused() -> None:
@@ -271,7 +270,7 @@ def test_another_host_is_connected_to_and_the_last_one_let_go() -> None:
     actions = tell(machine, Register(Header(NOBODY, 0, 0, life(12)), *who, "ipc:///12"))
     connections = [action for action in actions if isinstance(action, Connect | Disconnect)]
     assert connections == [Connect("ipc:///12"), Disconnect("ipc:///2")]
-    assert machine.links.proof.missing == {life(1), life(12), life(3)}
+    assert machine.connectivity.proof.missing == {life(1), life(12), life(3)}
     again = wiring(machine.handle(LinkLost(), 1.0))
     assert [action.endpoint for action in again if isinstance(action, Connect)] == ["ipc:///1", "ipc:///12", "ipc:///3"]
     assert again[3:4] == [Subscribe(COORDINATOR)]

@@ -731,8 +731,8 @@ def test_a_batch_in_parts_is_the_whole_batch_within_rounding(group_size: int, mi
             settings_of((4, 5, 3), epochs=2, batch_size=10), group_size=group_size, microbatches=microbatches
         )
         coordinator = trained(plan)
-        assert coordinator.course.snapshot is not None
-        return coordinator.topology.assemble(coordinator.course.snapshot.states)
+        assert coordinator.trainer.snapshot is not None
+        return coordinator.topology.assemble(coordinator.trainer.snapshot.states)
 
     whole, parts = learned(1), learned(microbatches)
     for ours, theirs in zip((*whole.weights, *whole.biases), (*parts.weights, *parts.biases), strict=True):

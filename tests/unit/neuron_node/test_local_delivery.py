@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from coordinator.core.assignment import groups_by_node
 from coordinator.core.machine import CoordinatorMachine
 from coordinator.core.run_plan import RunPlan
 from coordinator.in_memory import MemoryNetwork, add_run, network_of
@@ -158,7 +159,11 @@ def test_frame_for_groups_of_one_node_does_not_leave_it(nodes: int) -> None:
     """On the wire is only what another program receives; with one node nothing but what coordinator and groups say."""
     network, coordinator = run_as_shells_do(plan_with(nodes), lambda _ready: 0)
     topology = coordinator.topology
-    home = {group: node for node, share in enumerate(coordinator.plan.shares(topology)) for group in share}
+    home = {
+        group: node
+        for node, share in enumerate(groups_by_node(topology, coordinator.run.plan.nodes))
+        for group in share
+    }
     on_the_wire = [
         frame
         for message in network.messages

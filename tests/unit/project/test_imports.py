@@ -1,7 +1,7 @@
 """The rules for imports: no cycle, one direction between folders, and no input or output in the machines.
 
-Imports are followed to the end, also those inside functions and under TYPE_CHECKING. Today's exceptions are listed here by
-name; a test fails when an exception is no longer needed, so the lists only shrink.
+Imports are followed to the end, also those inside functions and under TYPE_CHECKING. The `__init__` of a package counts only
+where it is imported itself.
 """
 
 from __future__ import annotations
@@ -24,15 +24,13 @@ WORLD = {
 }  # fmt: skip
 """Modules through which a program meets sockets, clocks, files, processes or chance."""
 
+SHELL = {"__init__", "__main__", "broker", "direct", "fingerprint", "program", "shell", "transport"}
+"""The modules of neuron_node that know sockets, clocks, processes or the platform. All others are machines, or data of machines."""
 PURE = [
-    *(CHECKOUT / "neuron_node" / f"{name}.py" for name in (
-        "activations", "addresses", "admission", "drop_counter", "errors", "events", "frames", "group", "hosted_groups", "inbox",
-        "initializers", "link_probe", "local_delivery", "losses", "neuron", "neuron_array", "node", "peer", "protocol", "role", "schema",
-        "snapshot_cache",
-    )),
+    *(path for path in sorted((CHECKOUT / "neuron_node").glob("*.py")) if path.stem not in SHELL),
     *sorted((CHECKOUT / "coordinator" / "core").glob("*.py")),
     *(CHECKOUT / "coordinator" / f"{name}.py" for name in (
-        "schedule", "topology", "in_memory", "verify/comparison", "verify/textbook",
+        "errors", "in_memory", "schedule", "scores", "topology", "verify/comparison", "verify/textbook", "verify/watching",
     )),
 ]  # fmt: skip
 """Sans I/O."""
@@ -41,48 +39,21 @@ PURE = [
 FORMATS = {"neuron_node.codec": {"msgpack"}}
 """Modules that machines may reach although they import something of WORLD: they convert bytes, without input or output."""
 
-KNOWN_IMPURE = {
-    "coordinator.data.limits": {"pathlib"},
-    "coordinator.data.arrays": {"io"},
-    "coordinator.data.prepared": {"pathlib"},
-    "neuron_node.shell": {"signal", "time"},
-    "neuron_node.transport": {"os", "resource", "zmq"},
-}
-"""Today's exceptions: modules that machines reach, and what these modules import of WORLD."""
-
-KNOWN_CYCLES = {
-    *(
-        (f"coordinator.core.{part}", "coordinator.core.machine")
-        for part in (
-            "admission",
-            "assignment",
-            "connectivity",
-            "failure_detector",
-            "queries",
-            "run_stats",
-            "timers",
-            "wait_graph",
-        )
-    ),
-    ("neuron_node.admission", "neuron_node.node"),
-}
-"""Today's exceptions: imports (importer, imported) without which there is no cycle."""
-
-MAY_REACH = {
-    "neuron_node": set[str](),
-    "coordinator.data": set[str](),
-    "coordinator.core": {"coordinator.data"},
-    "coordinator.verify": {"coordinator.core", "coordinator.data"},
-    "coordinator.local": {"coordinator.verify", "coordinator.core", "coordinator.data"},
-    "coordinator.bench": {"coordinator.local", "coordinator.verify", "coordinator.core", "coordinator.data"},
-}
-"""The folders that each folder may reach, however many imports away. `coordinator.cli` may reach all of them."""
-
-KNOWN_BACKWARD = {
-    ("coordinator.bench.network", "coordinator.cli.job"),
-    ("coordinator.bench.predicting", "coordinator.cli.predict"),
-}
-"""Today's exceptions: imports (importer, imported) from a folder to one that is above it."""
+MAY_REACH: dict[str, set[str]] = {"neuron_node": set()}
+for folder, below in {
+    "data": (),
+    "core": ("data",),
+    "storage": ("core",),
+    "verify": ("core",),
+    "local": ("storage", "verify"),
+    "capacity": ("local",),
+    "bench": ("capacity",),
+    "cli": ("bench",),
+}.items():
+    MAY_REACH[f"coordinator.{folder}"] = {f"coordinator.{name}" for name in below}.union(
+        *(MAY_REACH[f"coordinator.{name}"] for name in below)
+    )
+"""The folders that each folder may reach, however many imports away: those that are named, and what these may reach."""
 
 
 def name_of(path: Path) -> str:
@@ -146,7 +117,7 @@ def may_reach(folder: str, module: str) -> bool:
     other = folder_of(module)
     if folder == "neuron_node":
         return other == "neuron_node"
-    return other not in {*MAY_REACH, "coordinator.cli"} or other in {folder, "neuron_node", *MAY_REACH[folder]}
+    return other not in MAY_REACH or other in {folder, "neuron_node", *MAY_REACH[folder]}
 
 
 def backward(graph: Graph) -> set[tuple[str, str]]:
@@ -179,29 +150,19 @@ def test_backward_import_in_a_made_graph_is_found() -> None:
 
 
 def test_imports_have_no_cycle() -> None:
-    """Without the known exceptions no module imports itself, however many imports away."""
-    assert in_cycles(without(graph_of_sources(), KNOWN_CYCLES)) == set()
-
-
-def test_every_known_cycle_is_still_one() -> None:
-    """An exception that is no longer needed must be removed from KNOWN_CYCLES."""
-    graph = graph_of_sources()
-    for importer, imported in KNOWN_CYCLES:
-        assert importer in reached_from(graph, imported) and imported in graph[importer], (importer, imported)
+    """No module imports itself, however many imports away, also in functions and under TYPE_CHECKING."""
+    assert in_cycles(graph_of_sources()) == set()
 
 
 def test_imports_between_folders_run_one_way() -> None:
-    """Data know no machine, machines no shell, and nobody but the command line knows the command line."""
-    assert backward(without(graph_of_sources(), KNOWN_BACKWARD)) == set()
+    """Data do not know the core, the core knows no files, local runs do not know capacity, and only cli knows cli."""
+    assert backward(graph_of_sources()) == set()
 
 
-def test_every_known_backward_import_is_still_one() -> None:
-    """An exception that is no longer needed must be removed from KNOWN_BACKWARD."""
-    graph = graph_of_sources()
-    for importer, imported in KNOWN_BACKWARD:
-        assert imported in graph.get(importer, set()), (importer, imported)
-        rest = without(graph, KNOWN_BACKWARD - {(importer, imported)})
-        assert backward(rest), (importer, imported)
+def test_every_folder_has_a_direction() -> None:
+    """MAY_REACH names every folder of the coordinator."""
+    folders = {path.parent for path in SOURCES if path.name == "__init__.py"} - {CHECKOUT / name for name in PACKAGES}
+    assert {f"coordinator.{folder.name}" for folder in folders} == MAY_REACH.keys() - {"neuron_node"}
 
 
 def importers_of(module: str) -> set[str]:
@@ -250,14 +211,8 @@ def impure_from(path: Path) -> dict[str, set[str]]:
 
 @pytest.mark.parametrize("path", PURE, ids=name_of)
 def test_machine_reaches_no_input_or_output(path: Path) -> None:
-    """No socket, clock, file, process or random source, however many imports away, but for the known exceptions."""
-    assert impure_from(path).items() <= KNOWN_IMPURE.items()
-
-
-def test_every_known_impure_module_is_still_reached() -> None:
-    """An exception that is no longer needed must be removed from KNOWN_IMPURE."""
-    reached = {name for path in PURE for name in impure_from(path)}
-    assert reached == KNOWN_IMPURE.keys()
+    """No socket, clock, file, process or random source, however many imports away."""
+    assert impure_from(path) == {}
 
 
 @pytest.mark.parametrize("path", PURE, ids=name_of)

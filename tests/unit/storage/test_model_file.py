@@ -67,7 +67,7 @@ def test_a_loaded_model_predicts_what_the_trained_network_did(tmp_path: Path) ->
     coordinator = trained(plan_of(settings, xor_data()))
     save_model(tmp_path / "m", Model(parameters(coordinator), settings, encoding_of(2, 1, classes=True), 1, 20))
     activities = forward(load_model(tmp_path / "m"), xor_data().test_inputs)
-    measured = coordinator.course.held_out_activities
+    measured = coordinator.trainer.held_out_activities
     assert measured is not None and activities.tobytes() == measured.tobytes()
 
 

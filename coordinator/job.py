@@ -13,10 +13,9 @@ from typing import Any
 from coordinator.capacity.autotune import Placement, place
 from coordinator.capacity.host import Host, this_machine
 from coordinator.capacity.resources import Needs, check_nodes, needs_of
-from coordinator.capacity.wiring import Wiring, picked_wiring, told
-from coordinator.cli.output import errors
+from coordinator.capacity.wiring import picked_wiring
 from coordinator.data.prepared import PreparedData
-from coordinator.defaults import NetworkSettings
+from coordinator.defaults import NetworkSettings, Wiring
 from coordinator.errors import UserError
 from coordinator.schedule import Schedule
 from coordinator.settings import LearnSettings, prepare_data, resolve_network, resolve_settings
@@ -163,20 +162,6 @@ class Job:
             "dataset": self.data.dataset,
             "settings": self.settings.model_dump(mode="json"),
         }
-
-
-def say_data(job: Job) -> None:
-    """Report what was understood of the data, before anything starts."""
-    if job.data.report is not None:
-        errors.print("\n".join(job.data.report.lines()))
-
-
-def say_placement(job: Job) -> None:
-    """Print the choices for group size `auto` and wiring `auto`."""
-    if job.placement is not None:
-        errors.print(job.placement.told)
-    if job.settings.wiring == "auto" and "wiring" in job.settings.model_fields_set:
-        errors.print(told(job.wiring, job.network.layers, job.group_size, job.settings.nodes))
 
 
 def _comparable(config: Mapping[str, Any]) -> Any:

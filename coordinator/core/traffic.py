@@ -1,6 +1,6 @@
-"""What one step puts on the wire: which messages are sent, to how many receivers, and how large each of them is.
+"""The messages of one step: their addresses, receivers and sizes.
 
-It follows from the topology and the protocol alone, so it is known before anything is started.
+They follow from topology and protocol alone, so they are known before a program starts.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from neuron_node.role import OUTSIDE
 
 @dataclass(frozen=True)
 class Message:
-    """One message of a step: where it goes, how its frame begins, how many bytes of numbers follow, and who receives it."""
+    """One message of a step: its address, the beginning of its frame, the bytes of its numbers, and the number of receivers."""
 
     address: bytes
     begin: bytes
     number_bytes: int
-    hearers: int
+    receivers: int
 
     @property
     def size(self) -> int:
-        """Bytes of the whole message."""
+        """The bytes of the whole message."""
         return ADDRESS_LENGTH + len(self.begin) + self.number_bytes
 
     def frame(self) -> bytes:
-        """The message, with zeros for numbers."""
+        """Return the message with zeros as numbers."""
         return self.address + self.begin + bytes(self.number_bytes)
 
 
 @dataclass(frozen=True)
 class Load:
-    """Of one step: messages that are sent, deliveries (one message may have many receivers), and the bytes of both."""
+    """Sent messages and deliveries of a step (one message may have many receivers), and the bytes of both."""
 
     messages: int = 0
     message_bytes: int = 0
@@ -44,34 +44,34 @@ class Load:
     delivered_bytes: int = 0
 
     def plus(self, message: Message, times: int = 1) -> Load:
-        """With so many messages of this kind more."""
+        """Return the load with `times` more messages of this kind."""
         return Load(
             self.messages + times,
             self.message_bytes + times * message.size,
-            self.deliveries + times * message.hearers,
-            self.delivered_bytes + times * message.hearers * message.size,
+            self.deliveries + times * message.receivers,
+            self.delivered_bytes + times * message.receivers * message.size,
         )
 
 
 @dataclass(frozen=True)
 class Pass:
-    """The pass whose messages are asked for."""
+    """The kind of pass whose messages are computed."""
 
     batch: int
     learning: bool = True
     followed: bool = False
-    """Whether the groups know that another step follows: then input groups tell the coordinator nothing."""
+    """Whether another step was announced: then input groups do not report this one."""
 
-    def message(self, address: bytes, columns: int, hearers: int = 1) -> Message:
-        """A message of one frame with numbers (batch, columns)."""
-        return Message(address, bytes(NUMBERS_BEGIN), NUMBER_BYTES * self.batch * columns, hearers)
+    def message(self, address: bytes, columns: int, receivers: int = 1) -> Message:
+        """Return a message of one frame with numbers (batch, columns)."""
+        return Message(address, bytes(NUMBERS_BEGIN), NUMBER_BYTES * self.batch * columns, receivers)
 
     def sent_at_once(self, receivers: int, columns: int) -> bool:
-        """Whether the numbers for all groups of a stage go out in one message: as `Group` and the coordinator decide."""
+        """Whether one message carries the numbers for all groups of a stage, as `Group` and the coordinator decide it."""
         return receivers > 1 and NUMBER_BYTES * self.batch * columns <= AXON_AT_ONCE_BYTES
 
     def to_stage(self, stage: int, groups: list[tuple[int, int]]) -> Iterator[Message]:
-        """The messages of one sender to all groups of a stage, each a number and a size: signals, inputs or targets."""
+        """Yield the messages of one sender to all groups (number, size) of a stage: signals, inputs or targets."""
         columns = sum(size for _, size in groups)
         if self.sent_at_once(len(groups), columns):
             yield self.message(stage_address(stage), columns, len(groups))
@@ -81,7 +81,7 @@ class Pass:
 
 
 def messages_of(topology: Topology, one: Pass) -> Iterator[Message]:
-    """All messages of a step."""
+    """Yield all messages of a step."""
     stages: dict[int, list[tuple[int, int]]] = {}
     for group in topology.groups.values():
         stages.setdefault(topology.stage_of(group), []).append((group.number, group.size))
@@ -102,7 +102,7 @@ def messages_of(topology: Topology, one: Pass) -> Iterator[Message]:
 
 
 def load_of(topology: Topology, one: Pass) -> Load:
-    """All programs' messages together."""
+    """Return the load of all messages of a step."""
     load = Load()
     for message in messages_of(topology, one):
         load = load.plus(message)

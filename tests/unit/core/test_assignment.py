@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coordinator.core.shares import shares_of
+from coordinator.core.assignment import groups_by_node
 from coordinator.topology import Topology
 
 
@@ -17,7 +17,7 @@ def test_every_group_has_one_node_and_every_node_a_group(
     """And of each layer, nodes have as many groups as each other, or one more."""
     topology = Topology(tuple(layers), group_size)
     nodes = data.draw(st.integers(1, len(topology.groups)))
-    shares = shares_of(topology, nodes)
+    shares = groups_by_node(topology, nodes)
     assert len(shares) == nodes and all(shares)
     assert sorted(group for share in shares for group in share) == list(topology.groups)
     for layer in range(len(layers)):
@@ -38,4 +38,4 @@ def test_every_group_has_one_node_and_every_node_a_group(
 )
 def test_a_layer_is_cut_into_runs_in_the_order_of_its_groups(nodes: int | None, shares: list[list[int]]) -> None:
     """What is too small to be cut goes to those that have least; without a number, each group has a node of its own."""
-    assert shares_of(Topology((3, 2, 1), 1), nodes) == shares
+    assert groups_by_node(Topology((3, 2, 1), 1), nodes) == shares
