@@ -25,6 +25,7 @@ from coordinator.data.sources import DATASET_NAMES, load_dataset
 from coordinator.data.suggestion import closest
 from coordinator.data.targets import TargetKind
 from coordinator.defaults import (
+    ACTIVATION_NAMES,
     CAREFUL_LEARNING_RATE,
     LEARNING_RATES,
     LEAST_HIDDEN,
@@ -185,10 +186,10 @@ class LearnSettings(BaseModel):
         description="a number above 0 and at most 1000",
     )
     activation: ActivationName = Field(
-        title="Activation of the hidden neurons", default="logistic", description="logistic, tanh, relu or identity"
+        title="Activation of the hidden neurons", default="logistic", description=ACTIVATION_NAMES
     )
     output_activation: ActivationName | None = Field(
-        title="Activation of the output neurons", default=None, description="logistic, tanh, relu or identity"
+        title="Activation of the output neurons", default=None, description=ACTIVATION_NAMES
     )
     loss: LossName = Field(title="Loss function", default="squared_error", description="squared_error or cross_entropy")
     seed: Whole = Field(

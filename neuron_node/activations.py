@@ -1,7 +1,8 @@
 """The activations, each next to its derivative. A derivative is a function of the activity, not of the sum.
 
 Arrays are float64 of shape (rows, neurons). To add an activation, write it with its derivative, for arrays and for plain
-numbers, and add an entry to `ACTIVATIONS` below. The programs, the settings and the checks of messages read that table.
+numbers, and add an entry to `ACTIVATIONS` below. Then write its formulas in `coordinator/verify/textbook.py`, and its name and
+its learning rate in `coordinator/defaults.py`.
 """
 
 from __future__ import annotations

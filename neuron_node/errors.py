@@ -55,7 +55,7 @@ class Duplicate(PeerError):
     reason = "duplicate"
 
     def __init__(self, attempt: int) -> None:
-        super().__init__("a second copy; the first one counts")
+        super().__init__("a duplicate; the first copy counts")
         self.attempt = attempt
 
 

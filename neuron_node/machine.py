@@ -7,32 +7,32 @@ from typing import Any, Protocol
 
 
 class Machine(Protocol):
-    """Anything that takes events and returns actions; an action that is not the wire's is the host's to perform."""
+    """A state machine: it takes events and returns actions. The function `perform` performs actions that `Shell` doesn't know."""
 
     def start(self, now_ms: float) -> Sequence[Any]:
-        """The first actions of a life."""
+        """Return the first actions. `now_ms` is the time in milliseconds, of a clock that never goes back."""
 
     def handle(self, event: Any, now_ms: float) -> Sequence[Any]:
-        """Take one event at a time in milliseconds."""
+        """Handle one event; return the actions, in order."""
 
     def receive(self, messages: Sequence[bytes], now_ms: float) -> Sequence[Any]:
-        """Take messages, each an address and frames."""
+        """Handle messages, each an address and frames; return the actions, in order."""
 
 
 class BusyMachine(Machine, Protocol):
-    """A machine that says how much it waits for, and puts work off until its messages have left."""
+    """A machine that says how many frames it waits for, and defers work until its messages are sent."""
 
     @property
     def wanted(self) -> int:
-        """Frames that are worth waiting for before the next `receive`."""
+        """The number of frames to wait for before the next `receive`."""
 
     @property
     def has_deferred_work(self) -> bool:
-        """Whether `run_deferred` has something to do once the last actions are performed."""
+        """Whether `run_deferred` must be called after the last actions are performed."""
 
     @property
     def tick_interval_ms(self) -> float:
-        """The longest time between two ticks."""
+        """The longest time between two ticks, in milliseconds."""
 
     def run_deferred(self, now_ms: float) -> Sequence[Any]:
-        """Do what was put off."""
+        """Do the deferred work; return the actions, in order."""

@@ -4,8 +4,9 @@ A control frame is its length and a msgpack array `version, kind, run, generatio
 defines the layout of data frames. A new kind never takes the number of an old one. `Reject` has the same body in every
 version, so that a program of another version can read the reason.
 
-To add a kind, write its class here, and add it to `Message` and `KINDS`. The receiver handles it in its table of transitions:
-`TRANSITIONS` in `neuron_node/node.py` for a node, the same in `coordinator/core/machine.py` for the coordinator.
+To add a kind, write its class here, and add it to `Message` and `KINDS`. Its receiver handles it in `TRANSITIONS`, of
+`neuron_node/node.py` for a node, of `coordinator/core/machine.py` for the coordinator. Then add an example to
+`tests/every_kind.py`, and a sentence to `docs/architecture.md`.
 """
 
 from __future__ import annotations

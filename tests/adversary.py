@@ -1,9 +1,9 @@
 """An adversary: random schedules of signals to real programs. `make adversary`, or `python -m tests.adversary --help`.
 
-Everything is drawn from the seed and the schedule's number: network, groups, wiring, nodes, batches, and which programs get
-which signal when. Every run must end, by itself or after one `--resume`, with the weights of machines in memory; every file
-must be as it was written; no process, socket or folder may be left. A schedule that fails is named and can be repeated,
-though not to the microsecond.
+The seed and the number of the schedule determine network, groups, wiring, nodes and batches, and the signals: kind, programs
+and moment. Every run must end, without help or after one `--resume`, with the weights of machines in memory. Every file must
+match its checksum; no process, socket or folder may be left. A failed schedule is named and can be repeated, though not to the
+microsecond.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ GONE_AFTER_SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Strike:
-    """One signal to some programs at the same instant; what is stopped goes on after a time."""
+    """One signal to some programs at the same instant; stopped programs continue after a time."""
 
     after_seconds: float
     kind: str
@@ -57,7 +57,7 @@ class Strike:
 
 @dataclass(frozen=True)
 class Schedule:
-    """A run, and what is done to it."""
+    """A run, and the signals that its programs get."""
 
     number: int
     arguments: tuple[str, ...]
@@ -66,7 +66,7 @@ class Schedule:
     """Whether the time of the signals begins with the command line, or else when the supervisor has been started."""
 
     def told(self) -> str:
-        """In one line."""
+        """Return the schedule in one line."""
         strikes = "; ".join(
             f"{strike.after_seconds:.2f} s {strike.kind} {'+'.join(strike.victims)}"
             + (f" for {strike.stopped_seconds:.1f} s" if strike.stopped_seconds else "")
@@ -77,7 +77,7 @@ class Schedule:
 
 
 def drawn(seed: int, number: int) -> Schedule:
-    """A schedule: a pure function of the arguments."""
+    """Return a schedule: a pure function of the arguments."""
     dice = random.Random(f"{seed}/{number}")
     return Schedule(number, _arguments(dice), tuple(_strikes(dice)), dice.random() < FROM_START)
 
@@ -111,12 +111,12 @@ def _strikes(dice: random.Random) -> Iterator[Strike]:
         kind = dice.choice(list(SIGNALS))
         stopped = STOPPED_AT_LEAST_SECONDS * (STOPPED_AT_MOST_SECONDS / STOPPED_AT_LEAST_SECONDS) ** dice.random()
         yield Strike(moment, kind, _victims(dice), stopped if kind == "stop" else 0.0)
-        # Often the run has not yet recovered from the signal before.
+        # Often the run has not yet recovered from the last signal.
         moment += dice.expovariate(1.0)
 
 
 def _victims(dice: random.Random) -> tuple[str, ...]:
-    """By kernel name, with a number where there are several; a number is taken modulo how many there are."""
+    """Return the programs to signal, by kernel name and number; a number counts modulo the number of such programs."""
     dart = dice.random()
     if dart < 0.35:
         return (f"neuron-node:{dice.randrange(100)}",)
@@ -159,7 +159,7 @@ class Stage:
         self._timers: list[threading.Timer] = []
 
     def play(self) -> None:
-        """Raises `Failed`."""
+        """Play the schedule. Raises `Failed`."""
         try:
             self._play()
         finally:
@@ -219,7 +219,7 @@ class Stage:
         return list(dict.fromkeys(found))
 
     def _sha256(self, program: Program) -> str | None:
-        """The digest that the command printed; None if it ended otherwise, as its owner or the kernel wanted it."""
+        """Return the digest that the command printed; None if a signal ended the command."""
         code = _end_of(program)
         said = program.said()
         if "Traceback" in said:
@@ -234,7 +234,7 @@ class Stage:
 
     def _resumed(self) -> str:
         if not (self._bench.runs / "r" / "config.json").exists():
-            # It was ended before it had begun.
+            # A signal ended the command before the run began.
             program = self._bench.learn(*self.schedule.arguments, "--name", "r")
         else:
             program = self._bench.learn("--resume", "r")
@@ -288,7 +288,7 @@ class Outcome:
 
 
 def play(seed: int, number: int) -> Outcome:
-    """One schedule."""
+    """Play one schedule."""
     schedule = drawn(seed, number)
     stage = Stage(schedule)
     begun = time.monotonic()
@@ -303,7 +303,7 @@ def play(seed: int, number: int) -> Outcome:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Play schedules; 1 if any has failed."""
+    """Play schedules; return 1 if a schedule failed, else 0."""
     parser = argparse.ArgumentParser(prog="python -m tests.adversary", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--schedules", type=int, default=200, help="how many (default %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="what they are drawn from (default %(default)s)")

@@ -14,7 +14,7 @@ class ThreadBroker:
     """Relays messages until its context ends, in a folder whose path is short enough for a socket."""
 
     def __init__(self, folder: Path, pass_on: Callable[[Any, Any], None] = relay) -> None:
-        """`pass_on` is what the broker does with its two sockets."""
+        """Start the thread. `pass_on` forwards messages between the two sockets."""
         self.folder = folder
         self.endpoints = Endpoints(f"ipc://{folder}/in", f"ipc://{folder}/out")
         self._context = new_context()
@@ -25,5 +25,5 @@ class ThreadBroker:
         threading.Thread(target=pass_on, args=ends).start()
 
     def end(self) -> None:
-        """Both of its sockets are closed with it."""
+        """End the context, which closes both sockets."""
         self._context.term()

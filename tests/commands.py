@@ -1,4 +1,4 @@
-"""The command line, called from a test."""
+"""Runs the command line in a test."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from coordinator.cli.main import run
 
 
 class Said(NamedTuple):
-    """What a command came to."""
+    """The exit code and the output of a command."""
 
     code: int
     out: str
@@ -25,7 +25,7 @@ class Terminal:
         self._capfd = capfd
 
     def type(self, *arguments: str) -> Said:
-        """One command without its first word."""
+        """Run a command, given without its first word."""
         handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
         try:
             code = run(list(arguments))

@@ -14,7 +14,7 @@ from tests.signals import end_interrupted_worker, take_signals_as_tests_need_the
 
 settings.register_profile(
     "exmachina",
-    # A failure must be the same for everybody, and a busy machine is no failure.
+    # Failures must be the same on every machine, and a busy machine must not cause one.
     derandomize=True,
     database=None,
     deadline=None,

@@ -1,4 +1,4 @@
-"""A coordinator alone, its nodes played by the test."""
+"""A coordinator alone; the test plays its nodes."""
 
 from __future__ import annotations
 
@@ -25,17 +25,17 @@ NO_TRAFFIC = Traffic(0, 0, 0)
 
 
 def life(number: int) -> bytes:
-    """The incarnation of a node."""
+    """Return the incarnation of a node."""
     return number.to_bytes(8, "big")
 
 
 def handle(machine: CoordinatorMachine, event: Any, now_ms: float = 0.0) -> list[Any]:
-    """What the coordinator does with an event, on a disk that never fails: generations are durable at once."""
+    """Return the coordinator's actions for an event. The disk never fails: generations are durable at once."""
     return on_disk(machine, machine.handle(event, now_ms), now_ms)
 
 
 def on_disk(machine: CoordinatorMachine, actions: list[Any], now_ms: float = 0.0) -> list[Any]:
-    """The actions, and those that follow once the generation among them is durable."""
+    """Return the actions, and those that follow when their generation is durable."""
     for action in actions:
         if isinstance(action, PersistGeneration):
             actions = [*actions, *machine.handle(GenerationPersisted(action.generation), now_ms)]
@@ -43,17 +43,17 @@ def on_disk(machine: CoordinatorMachine, actions: list[Any], now_ms: float = 0.0
 
 
 def to_coordinator(message: Message | DataFrame) -> bytes:
-    """The message of a frame: control at the coordinator's own address, data where results are sent."""
+    """Return the message of a frame to the coordinator: at its own address, or at the address of results for data frames."""
     return (stage_address(OUTSIDE) if isinstance(message, DataFrame) else COORDINATOR) + encoded(message)
 
 
 def tell(machine: CoordinatorMachine, message: Message | DataFrame, now_ms: float = 0.0) -> list[Any]:
-    """What the coordinator does when it receives a message."""
+    """Return the coordinator's actions for a message."""
     return handle(machine, Received(to_coordinator(message)), now_ms)
 
 
 def linked(plan: RunPlan) -> CoordinatorMachine:
-    """A coordinator that has proved its own link."""
+    """Return a coordinator that has proved its own link."""
     machine = CoordinatorMachine(plan)
     [(address, probe)] = sent(on_disk(machine, machine.start(0.0)))
     assert isinstance(probe, Probe)
@@ -69,7 +69,7 @@ def register(
     now_ms: float = 0.0,
     generation: int = 0,
 ) -> list[Any]:
-    """A node makes itself known; with a generation, one that has hosted groups of this run in it."""
+    """Register a node; with a generation, a node that hosted groups of this run in it."""
     header = Header(RUN if generation else NOBODY, generation, 0, life(number))
     return tell(
         machine, Register(header, name or f"node-{number}", "host", 1000 + number, "0.2.0", fingerprint), now_ms
@@ -77,17 +77,17 @@ def register(
 
 
 def by(machine: CoordinatorMachine, number: int, pass_number: int = 0, generation: int | None = None) -> Header:
-    """The header of what a node says, in the present generation unless said otherwise."""
+    """Return the header of a node's message, in the present generation unless given."""
     return Header(RUN, machine.outbox.generation if generation is None else generation, pass_number, life(number))
 
 
 def ready(machine: CoordinatorMachine, number: int, now_ms: float = 0.0) -> list[Any]:
-    """A node says that its groups are in place."""
+    """Let a node say that it is ready."""
     return tell(machine, Ready(by(machine, number), NO_TRAFFIC), now_ms)
 
 
 def wired(plan: RunPlan) -> tuple[CoordinatorMachine, list[Any]]:
-    """A coordinator whose nodes, one a group, numbered from 1, are ready; and what it did when the last one was."""
+    """Return a coordinator whose nodes are ready, one per group, numbered from 1; and its actions for the last `Ready`."""
     machine = linked(plan)
     for number in machine.topology.groups:
         register(machine, number)
@@ -100,34 +100,34 @@ def wired(plan: RunPlan) -> tuple[CoordinatorMachine, list[Any]]:
 def request(
     machine: CoordinatorMachine, command: str, arguments: str = "{}", client: bytes = b"a client", rows: Any = NO_ROWS
 ) -> list[Any]:
-    """A command line asks."""
+    """Send the request of a client."""
     return tell(machine, Request(Header(NOBODY, 0, 0, client), client, command, arguments, rows))
 
 
 def grants(actions: list[Any]) -> dict[bytes, Grant]:
-    """The grants among the actions, by the incarnation that they are for."""
+    """Return the grants among the actions, by the incarnation of their node."""
     return {address[1:]: message for address, message in sent(actions) if isinstance(message, Grant)}
 
 
 def reports(actions: list[Any], event: str) -> list[dict[str, Any]]:
-    """The facts of the reports of one kind."""
+    """Return the facts of the reports of one kind."""
     return [action.facts for action in actions if isinstance(action, Report) and action.event == event]
 
 
 def result(
     machine: CoordinatorMachine, kind: DataKind, group: int, number: int, values: Array, **said: Any
 ) -> DataFrame:
-    """The result of a group in a pass, of the present generation unless said otherwise; `said` goes to `data`."""
+    """Return the result of a group in a pass, in the present generation unless given; `said` goes to `data`."""
     return data(kind, OUTSIDE, group, values, number, **{"generation": machine.outbox.generation, **said})
 
 
 def output(machine: CoordinatorMachine, number: int, rows: int, **said: Any) -> DataFrame:
-    """The activities of node-3's output group, all 0.5."""
+    """Return the message with the activities of node-3's output group, all 0.5."""
     return result(machine, DataKind.OUTPUT, 3, number, np.full((rows, 1), 0.5), **said)
 
 
 def input_done(machine: CoordinatorMachine, group: int, number: int, rows: int, **said: Any) -> DataFrame:
-    """An input group, which learns no bias, says that all is done."""
+    """Return the message with the empty error of an input group that learns no bias."""
     return result(machine, DataKind.INPUT_ERROR, group, number, np.empty((rows, 0)), **said)
 
 
@@ -139,13 +139,13 @@ def finish_step(machine: CoordinatorMachine, now_ms: float = 0.0) -> list[Any]:
 
 
 def results_of_step(machine: CoordinatorMachine, number: int, rows: int, mode: Mode = Mode.TRAIN) -> list[DataFrame]:
-    """What the three nodes send to the coordinator in a training step."""
+    """Return the messages of the three nodes to the coordinator in a training step."""
     done = [input_done(machine, group, number, rows, mode=mode) for group in (1, 2)]
     return [output(machine, number, rows, mode=mode), *done]
 
 
 def tell_all(machine: CoordinatorMachine, told: Sequence[Message | DataFrame], now_ms: float = 0.0) -> list[Any]:
-    """What the coordinator does with the last of several messages."""
+    """Handle several messages; return the coordinator's actions for the last."""
     actions: list[Any] = []
     for message in told:
         actions = tell(machine, message, now_ms)
@@ -157,7 +157,7 @@ THREE = plan_of(settings_of((2, 1)), xor_data())
 
 
 def in_state(state: CoordinatorState) -> CoordinatorMachine:
-    """A coordinator of three nodes that has come so far."""
+    """Return a coordinator of three nodes in this state."""
     match state:
         case CoordinatorState.GATHERING:
             machine = linked(THREE)

@@ -1,4 +1,4 @@
-"""One well-formed frame of every kind, of the tests' run and its first generation."""
+"""One valid frame of every kind, in the tests' run and its first generation."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ NUMBERS = matrix((0.5,))
 
 
 def of_every_kind(life: bytes = OTHER_LIFE) -> list[Message | DataFrame]:
-    """Control messages and data frames; `life` is the incarnation of the nodes."""
+    """Return control messages and data frames; `life` is the incarnation of the nodes."""
     return [*control_of_every_kind(life), *data_of_every_kind()]
 
 
 def control_of_every_kind(life: bytes = OTHER_LIFE) -> list[Message]:
-    """`life` is the incarnation of the nodes."""
+    """Return a control message of every kind; `life` is the incarnation of the nodes."""
     node, none = header(incarnation=life), Traffic(0, 0, 0)
     made: list[Message] = [
         Register(node, "n", "h", 1, "0.2.0", FINGERPRINT),
@@ -75,7 +75,7 @@ def control_of_every_kind(life: bytes = OTHER_LIFE) -> list[Message]:
 
 
 def data_of_every_kind() -> list[DataFrame]:
-    """For group 2, and its stage of the same number, from group 1; results from there too."""
+    """Return a data frame of every kind, from group 1 to group 2 and its stage 2; results also come from group 1."""
     results, outside = (DataKind.OUTPUT, DataKind.INPUT_ERROR), (DataKind.TARGET, DataKind.TARGETS)
     return [
         data(kind, OUTSIDE if kind in results else 2, OUTSIDE if kind in outside else 1, NUMBERS) for kind in DataKind

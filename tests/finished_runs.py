@@ -1,4 +1,4 @@
-"""The folder of a run that has finished, made by the real writers but without any process."""
+"""Makes the folder of a finished run with the real writers, but without processes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ EPOCHS = 6
 
 
 def finished_run(base: Path, name: str = "r") -> RunFolder:
-    """A run on xor, trained in memory, with all files that `learn` leaves but logs."""
+    """Return the folder of a run on xor, trained in memory, with all files of `learn` except logs."""
     job = Job.from_flags({"dataset": "xor", "name": name, "epochs": EPOCHS}, None)
     directory = job.create_run(base)
     config = directory.config()

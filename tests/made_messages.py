@@ -1,4 +1,4 @@
-"""Frames of every kind, made by hypothesis from the bounds that stand in `neuron_node.protocol` and `neuron_node.frames`."""
+"""Frames of every kind, made by hypothesis from the bounds in `neuron_node.protocol` and `neuron_node.frames`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SMALL = 3
 
 
 def values_of(field: Any) -> st.SearchStrategy[Any]:
-    """Values within the bounds of a field, and not much larger than needed."""
+    """Return values within the bounds of a field, mostly small."""
     made: st.SearchStrategy[Any]
     match field:
         case Whole(low, high):
@@ -44,7 +44,7 @@ def values_of(field: Any) -> st.SearchStrategy[Any]:
 
 @st.composite
 def matrices(draw: st.DrawFn, most_rows: int, most_columns: int) -> np.ndarray:
-    """Finite float64, now and then in Fortran order, big-endian or empty."""
+    """Return arrays of finite float64, sometimes in Fortran order, big-endian or empty."""
     shape = draw(st.integers(0, most_rows)), draw(st.integers(0, most_columns))
     count = shape[0] * shape[1]
     flat = draw(st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=count, max_size=count))
@@ -53,7 +53,7 @@ def matrices(draw: st.DrawFn, most_rows: int, most_columns: int) -> np.ndarray:
 
 
 def messages_of(kind: int) -> st.SearchStrategy[Message]:
-    """Control messages of one kind, by its number."""
+    """Return control messages of one kind, by its number."""
     return values_of(RECORDS[kind])
 
 
@@ -62,7 +62,7 @@ any_message: st.SearchStrategy[Message] = st.sampled_from(sorted(KINDS)).flatmap
 
 @st.composite
 def data_frames(draw: st.DrawFn) -> DataFrame:
-    """Data frames of any kind."""
+    """Return data frames of any kind."""
     word, long = st.integers(0, 2**32 - 1), st.integers(0, MAX_NUMBER)
     number, parts = draw(long), draw(st.integers(1, MAX_PARTS))
     low = draw(st.integers(max(0, number - WINDOW_PASSES), number))
@@ -85,7 +85,7 @@ def data_frames(draw: st.DrawFn) -> DataFrame:
 
 
 def alike(one: Any, other: Any) -> bool:
-    """Whether two messages say the same: the same types, and numbers equal bit for bit."""
+    """Return whether two messages are equal: in types, and in every bit of the numbers."""
     if isinstance(one, np.ndarray):
         return (
             isinstance(other, np.ndarray)
@@ -104,7 +104,7 @@ CHECKED = ((HEAD.start, HEAD.stop - 5), (WINDOW.start, WINDOW.stop - 5), (TAIL.s
 
 
 def rechecked(frame: bytes) -> bytes:
-    """The frame with checks that fit."""
+    """Return the frame with correct checksums."""
     made = bytearray(frame)
     for begin, end in CHECKED:
         made[end + 1 : end + 5] = crc32(made[begin:end]).to_bytes(4, "big")

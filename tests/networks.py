@@ -1,4 +1,4 @@
-"""Small networks and their data, made of nothing but a key: no data set's library, no random stream."""
+"""Small networks and their data, made from a key, without a library of data sets or a random stream."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ COORDINATOR_LIFE = b"coordin."
 
 
 def numbers(key: str, rows: int, columns: int, low: float = -1.0, high: float = 1.0) -> Array:
-    """Numbers in [low, high) that depend on the key alone, (rows, columns)."""
+    """Return numbers (rows, columns) in [low, high) that depend only on the key."""
     return low + (high - low) * uniform(0, key, rows * columns).reshape(rows, columns)
 
 
 def encoding_of(features: int, outputs: int, *, classes: bool) -> Encoding:
-    """Inputs as they are; one output is for two classes."""
+    """Return an encoding without scaling; one output means two classes."""
     names = tuple(f"feature {index}" for index in range(features))
     known = tuple(f"class {index}" for index in range(max(2, outputs))) if classes else None
     scales = () if classes else (0.0,) * outputs, () if classes else (1.0,) * outputs
@@ -38,7 +38,7 @@ def encoding_of(features: int, outputs: int, *, classes: bool) -> Encoding:
 def data_of(
     inputs: Array, targets: Array, *, classes: bool = True, held_out: tuple[Array, Array] | None = None
 ) -> PreparedData:
-    """Prepared data; without held-out samples the training samples are looked at."""
+    """Return prepared data; without held-out samples, the training samples are measured."""
     encoding = encoding_of(inputs.shape[1], targets.shape[1], classes=classes)
     test_inputs, test_targets = held_out or (inputs, targets)
     labels = (encoding.decode_labels(targets), encoding.decode_labels(test_targets)) if classes else (None, None)
@@ -46,7 +46,7 @@ def data_of(
 
 
 def made_data(samples: int, features: int, outputs: int, *, classes: bool = True) -> PreparedData:
-    """Samples whose numbers mean nothing, but never change."""
+    """Return meaningless samples that never change."""
     inputs = numbers("inputs", samples, features)
     if classes:
         labels = (uniform(0, "labels", samples) * max(2, outputs)).astype(np.int64)
@@ -57,13 +57,13 @@ def made_data(samples: int, features: int, outputs: int, *, classes: bool = True
 
 
 def xor_data() -> PreparedData:
-    """The four rows of exclusive or, one output."""
+    """Return the four rows of exclusive or, with one output."""
     inputs = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
     return data_of(inputs, np.array([[0.0], [1.0], [1.0], [0.0]]))
 
 
 def settings_of(layers: tuple[int, ...], **changes: Any) -> NetworkSettings:
-    """A network of logistic neurons with a learning rate of 0.5, batches of 4 and 2 epochs, unless said otherwise."""
+    """Return a network of logistic neurons with learning rate 0.5, batches of 4 and 2 epochs, unless given."""
     usual: dict[str, Any] = {
         "input_activation": "identity",
         "hidden_activation": "logistic",
@@ -77,7 +77,7 @@ def settings_of(layers: tuple[int, ...], **changes: Any) -> NetworkSettings:
 
 
 def seed_settings(layers: tuple[int, ...], epochs: int = 1) -> NetworkSettings:
-    """The arithmetic of bigfive/ExMachina."""
+    """Return settings with the arithmetic of bigfive/ExMachina."""
     preset = PRESETS["exmachina"]
     return settings_of(
         layers,
@@ -89,7 +89,7 @@ def seed_settings(layers: tuple[int, ...], epochs: int = 1) -> NetworkSettings:
 
 
 def plan_of(network: NetworkSettings, data: Samples | None = None, **changes: Any) -> RunPlan:
-    """A run of the network, one neuron a group, on made data unless other is given."""
+    """Return the plan of a run, with one neuron per group, on made data unless given."""
     usual: dict[str, Any] = {
         "run": RUN,
         "incarnation": COORDINATOR_LIFE,
@@ -103,19 +103,19 @@ def plan_of(network: NetworkSettings, data: Samples | None = None, **changes: An
 
 
 def trained(plan: RunPlan, choose: Callable[[int], int] = lambda _waiting: 0) -> CoordinatorMachine:
-    """The coordinator of a run that has finished, in memory, undisturbed."""
+    """Train in memory without faults; return the coordinator of the finished run."""
     network, coordinator = network_of(plan, choose)
     network.run_until(lambda: coordinator.finished is not None)
     return coordinator
 
 
 def weights_sha256(coordinator: CoordinatorMachine) -> str:
-    """Of a run that has finished."""
+    """Return the weights_sha256 of a finished run."""
     assert coordinator.finished is not None
     return str(coordinator.finished["weights_sha256"])
 
 
 def parameters(coordinator: CoordinatorMachine) -> Parameters:
-    """The final weights and biases of a run that has finished."""
+    """Return the final weights and biases of a finished run."""
     assert coordinator.finished is not None and coordinator.trainer.snapshot is not None
     return coordinator.topology.assemble(coordinator.trainer.snapshot.states)

@@ -1,4 +1,4 @@
-"""Roles, groups and messages by hand, for tests of one node."""
+"""Roles, groups and messages for tests of one node."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NO_ROWS: Array = np.empty((0, 0))
 
 
 def role_of(names: tuple[str, ...] = ("hidden.0",), **changes: Any) -> Role:
-    """Group 2, alone in stage 2, between group 1 (two neurons) and group 3 (one neuron), unless said otherwise."""
+    """Return the role of group 2, alone in stage 2, between group 1 (two neurons) and group 3 (one neuron), unless given."""
     usual: dict[str, Any] = {
         "group": 2,
         "stage": 2,
@@ -45,7 +45,7 @@ def role_of(names: tuple[str, ...] = ("hidden.0",), **changes: Any) -> Role:
 
 
 def input_role(**changes: Any) -> Role:
-    """Group 1: one input neuron above group 2."""
+    """Return the role of group 1: one input neuron above group 2."""
     usual: dict[str, Any] = {
         "group": 1,
         "stage": 1,
@@ -58,56 +58,56 @@ def input_role(**changes: Any) -> Role:
 
 
 def output_role(**changes: Any) -> Role:
-    """Group 3: one output neuron below group 2."""
+    """Return the role of group 3: one output neuron below group 2."""
     return role_of(("output.0",), **{"group": 3, "stage": 3, "senders": (Sender(2, 2, 1),), "blocks": (), **changes})
 
 
 def matrix(*rows: tuple[float, ...]) -> Array:
-    """float64, one tuple a row."""
+    """Return float64 with one tuple per row."""
     return np.array(rows, dtype=np.float64)
 
 
 def header(
     pass_number: int = 0, generation: int = 1, incarnation: bytes = COORDINATOR_LIFE, run: bytes = RUN
 ) -> Header:
-    """Of what the coordinator says, unless said otherwise."""
+    """Return the header of a message, from the coordinator unless given."""
     return Header(run, generation, pass_number, incarnation)
 
 
 def born() -> NodeIdentity:
-    """A node."""
+    """Return a node."""
     return NodeIdentity(NODE_LIFE, "node-1", "host", 17, "0.2.0", "arithmetic")
 
 
 def state_now(machine: Node) -> NodeState:
-    """Where the node is in its life."""
+    """Return the state of a node."""
     return machine.state
 
 
 def encoded(message: Message | DataFrame) -> bytes:
-    """The frame of a control message or of data."""
+    """Return the frame of a control message or of a data frame."""
     return message.encode() if isinstance(message, DataFrame) else encode(message)
 
 
 def heard(machine: Node, address: bytes, message: Message | DataFrame, now_ms: float = 0.0) -> Sequence[Action]:
-    """What the node does when a message reaches it."""
+    """Return the node's actions for a message."""
     return machine.handle(Received(address + encoded(message)), now_ms)
 
 
 def frames_of(message: bytes) -> list[Message | DataFrame]:
-    """What a message says, frame by frame: its address tells data from control."""
+    """Return the decoded frames of a message; its address says whether they are data or control."""
     read = parse if message[0] in DATA_LETTERS else decode
     return [read(frame) for frame in split(message)]
 
 
 def sent(actions: Sequence[Action]) -> list[tuple[bytes, Message | DataFrame]]:
-    """The frames of all messages among the actions, decoded, each with its address."""
+    """Return the decoded frames of all messages among the actions, each with its address."""
     sends = [action for action in actions if isinstance(action, Send)]
     return [(action.address, frame) for action in sends for frame in frames_of(action.message)]
 
 
 def kinds(actions: Sequence[Action]) -> list[str]:
-    """What is sent, by the names of the kinds of data and of control messages."""
+    """Return the names of the kinds of all sent frames."""
     return [
         DataKind(message.kind).name if isinstance(message, DataFrame) else type(message).__name__
         for message in messages(actions)
@@ -115,7 +115,7 @@ def kinds(actions: Sequence[Action]) -> list[str]:
 
 
 def signals_of(role: Role, sends: list[tuple[bytes, Message | DataFrame]]) -> dict[int, list[list[float]]]:
-    """What each receiver of a group finds in what was sent, whether each got its own or all of a stage got the whole axons."""
+    """Return the signals for each receiver of a group, from frames for one group and from frames for a stage."""
     found: dict[int, list[list[float]]] = {}
     for address, message in sends:
         if not isinstance(message, DataFrame):
@@ -134,14 +134,14 @@ def signals_of(role: Role, sends: list[tuple[bytes, Message | DataFrame]]) -> di
 
 
 def messages(actions: Sequence[Action]) -> list[Message | DataFrame]:
-    """The frames of all messages among the actions, decoded."""
+    """Return the decoded frames of all messages among the actions."""
     return [message for _, message in sent(actions)]
 
 
 def grant(
     machine: Node, *roles: Role, generation: int = 1, step: int = 0, state: State | None = None
 ) -> Sequence[Action]:
-    """Give the node groups, at its own address."""
+    """Grant groups to the node, at its own address."""
     placements = tuple(Placement(role, step, state) for role in roles)
     return heard(machine, node_address(machine.born.incarnation), Grant(header(1, generation=generation), placements))
 
@@ -152,7 +152,7 @@ def welcome(machine: Node, interval_ms: int = 1_000) -> Sequence[Action]:
 
 
 def prove(machine: Node, actions: Sequence[Action]) -> Sequence[Action]:
-    """Let the probe among the actions come back."""
+    """Return the probe among the actions to the node."""
     address, probe = next(
         (address, message) for address, message in reversed(sent(actions)) if isinstance(message, Probe)
     )
@@ -160,7 +160,7 @@ def prove(machine: Node, actions: Sequence[Action]) -> Sequence[Action]:
 
 
 def working(*roles: Role, state: State | None = None) -> Node:
-    """A node that hosts these groups and has proved its links, in generation 1."""
+    """Return a node that hosts these groups and has proved its links, in generation 1."""
     machine = Node(born())
     machine.start(0.0)
     welcome(machine)
@@ -184,58 +184,58 @@ def data(
     generation: int = 1,
     run: bytes = RUN,
 ) -> DataFrame:
-    """A data frame. Unless said otherwise no other pass is under way: `low` and `high` are the number of the pass."""
+    """Return a data frame. Unless given, no other pass is under way: `low` and `high` are the number of the pass."""
     window = (attempt, number if low is None else low, number if high is None else high)
     return DataFrame(int(kind), run, generation, receiver, sender, *window, number, mode, part, parts, values)
 
 
 def address_of(frame: DataFrame) -> bytes:
-    """Where such a frame is sent."""
+    """Return the address of a data frame."""
     to_group = frame.kind in (DataKind.SIGNAL, DataKind.TARGET)
     return group_address(frame.receiver) if to_group else stage_address(frame.receiver)
 
 
 def message_of(*frames: DataFrame) -> bytes:
-    """A message of these frames, which go to one address."""
+    """Return a message of frames with one address."""
     [address] = {address_of(frame) for frame in frames}
     return address + b"".join(frame.encode() for frame in frames)
 
 
 def signal_to(group: int, sender: int, values: Array, number: int = 1, **said: Any) -> bytes:
-    """The message of a signal for one group; `said` goes to `data`."""
+    """Return the message of a signal for one group; `said` goes to `data`."""
     return message_of(data(DataKind.SIGNAL, group, sender, values, number, **said))
 
 
 def axon_to(stage: int, sender: int, values: Array, number: int = 1, **said: Any) -> bytes:
-    """The message of the signals for all groups of a stage, in one block for each."""
+    """Return the message of the signals for all groups of a stage, in one block for each."""
     return message_of(data(DataKind.AXON, stage, sender, values, number, **said))
 
 
 def error_from(sender: int, values: Array, number: int = 1, *, stage: int = 2, **said: Any) -> bytes:
-    """The message of an error, for the stage that waits for it."""
+    """Return the message of an error, for the stage that waits for it."""
     return message_of(data(DataKind.ERROR, stage, sender, values, number, **said))
 
 
 def input_to(group: int, values: Array, number: int = 1, **said: Any) -> bytes:
-    """The message of an input: a signal of the coordinator."""
+    """Return the message of an input: a signal of the coordinator."""
     return signal_to(group, OUTSIDE, values, number, **said)
 
 
 def target_to(group: int, values: Array, number: int = 1, **said: Any) -> bytes:
-    """The message of a target for one group."""
+    """Return the message of a target for one group."""
     return message_of(data(DataKind.TARGET, group, OUTSIDE, values, number, **said))
 
 
 def targets_to(stage: int, values: Array, number: int = 1, **said: Any) -> bytes:
-    """The message of the targets for all groups of a stage."""
+    """Return the message of the targets for all groups of a stage."""
     return message_of(data(DataKind.TARGETS, stage, OUTSIDE, values, number, **said))
 
 
 def output_from(sender: int, values: Array, number: int = 1, **said: Any) -> bytes:
-    """The message of an output group's activities."""
+    """Return the message of an output group's activities."""
     return message_of(data(DataKind.OUTPUT, OUTSIDE, sender, values, number, **said))
 
 
 def input_error_from(sender: int, values: Array, number: int = 1, **said: Any) -> bytes:
-    """The message of an input group's own errors."""
+    """Return the message of an input group's own errors."""
     return message_of(data(DataKind.INPUT_ERROR, OUTSIDE, sender, values, number, **said))

@@ -1,4 +1,4 @@
-"""A small run's snapshots and rows, and disks that fail or lose power at any call."""
+"""Snapshots and rows of a small run, and disks that fail or lose power at any call."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ TOPOLOGY = Topology((2, 1), 1)
 
 
 def snapshot(step: int) -> SnapshotAfter:
-    """Three groups of one neuron whose numbers tell the step."""
+    """Return a snapshot of three groups of one neuron; its numbers depend on the step."""
     states = {
         group.number: state_of(
             np.full((1, 1), step + group.number / 8),
@@ -34,17 +34,17 @@ def snapshot(step: int) -> SnapshotAfter:
 
 
 def rows(first: int, last: int) -> tuple[Row, ...]:
-    """A row a step."""
+    """Return one row per step."""
     return tuple(Row(step, 1, 1.0 / step, None, step / 10, 3) for step in range(first, last + 1))
 
 
 def persist(store: RunStore, last: int, first: int) -> Persisted | PersistFailed:
-    """Make the snapshot after a step durable, with its rows."""
+    """Save the snapshot after a step, with its rows."""
     return store.persist(Persist(snapshot(last), 3, False, rows(first, last)))
 
 
 def check_is(found: SnapshotAfter, step: int) -> None:
-    """To the last bit the snapshot after this step."""
+    """Check that a snapshot is, to the last bit, the snapshot after this step."""
     wanted = snapshot(step)
     assert (found.step, found.progress) == (step, wanted.progress)
     assert {number: (state.bias.tobytes(), state.weights.tobytes()) for number, state in found.states.items()} == {
@@ -53,7 +53,7 @@ def check_is(found: SnapshotAfter, step: int) -> None:
 
 
 class FailingDisk(RealDisk):
-    """The machine's disk, of which one call fails, and from then on every one while `broken` says so."""
+    """The machine's disk with one failing call; after it, all calls fail while `broken` is true."""
 
     def __init__(self, fails_at: int, code: int = errno.EIO, *, for_good: bool = False) -> None:
         self.calls = 0
@@ -79,7 +79,7 @@ class FailingDisk(RealDisk):
         self._half(super().append, path, content)
 
     def _half(self, write: Callable[[Path, bytes], None], path: Path, content: bytes) -> None:
-        """A write that fails has written a part."""
+        """Return the part that a failed write has written."""
         try:
             self._call()
         except OSError:
@@ -113,7 +113,7 @@ class FailingDisk(RealDisk):
 
 
 class PowerCut(BaseException):
-    """The moment after which nothing is done."""
+    """Power is lost; the disk does nothing more."""
 
 
 class _File:
@@ -123,8 +123,8 @@ class _File:
 
 
 class ForgetfulDisk:
-    """A disk in memory that loses power before call `cut_at`, and whose calls `fails_at` fail. `after_the_cut` is what is
-    there when it comes back.
+    """A disk in memory that loses power before call `cut_at`, and whose calls `fails_at` fail. `after_the_cut` returns the
+    contents after the power is back.
     """
 
     def __init__(self, cut_at: int | None = None, fails_at: tuple[int, ...] = ()) -> None:
@@ -135,7 +135,7 @@ class ForgetfulDisk:
         self._durable_names: dict[Path, _File] = {}
 
     def after_the_cut(self, *, names_kept: bool, content_kept: bool) -> ForgetfulDisk:
-        """What was not synced may be there or not: names and content each on their own."""
+        """Return the contents after the cut. Unsynced names and unsynced contents may each be present or missing."""
         later = ForgetfulDisk()
         for path, file in (self._names if names_kept else self._durable_names).items():
             copy = _File()
@@ -190,7 +190,7 @@ class ForgetfulDisk:
 
 
 def all_calls(attempt: Callable[[int], Any]) -> int:
-    """Try it with the fault at call 1, 2, … until an attempt says (by returning None) that it got by without; how many."""
+    """Try with the fault at call 1, 2, … until an attempt meets no fault (it returns None); return the number of calls."""
     at = 1
     while attempt(at) is not None:
         at += 1

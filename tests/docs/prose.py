@@ -35,6 +35,11 @@ AVOID = {
     r"a thing|things": "name them",
     r"mended|dear|reckon(s|ed|ing)?|household|in peace|strikes?|struck|victims?": "use the words of the field",
     r"lets? go of|goes on with|moves? in with|has its place|of the past": "use the words of the field",
+    r"anew|in vain|ever more|for ever": "again, without effect, at growing intervals, without end",
+    r"unless (?:said|told) otherwise": "by default",
+    r"unasked|worked out|works? out|lets? go": "without a request, computes, drops",
+    r"second cop(?:y|ies)|well-formed|messages? by hand": "duplicate, valid",
+    r"turned round|takes? turns|to be had": "use the words of the field",
     r"learnt": "learned",
     r"oftener": "more often",
 }
@@ -44,12 +49,11 @@ UNCHECKED = ("typography", "lexical_illusions")
 """Groups of checks of proselint that do not fit: quotes and accents in plain text, and repeated words, as tables have them."""
 
 STILL_TO_DO = (
-    "tests/*.py", "tests/*/*.py", "tests/unit/*/*.py", "requirements/*.py",
+    "tests/*/*.py", "tests/unit/*/*.py", "requirements/*.py",
 )  # fmt: skip
 """Files that are not yet written in plain English, except those in DONE. This list only shrinks."""
 
 DONE = (
-    "coordinator/verify/textbook.py",
     "tests/docs/prose.py", "tests/docs/reference.py", "tests/signals.py", "tests/unit/project/test_signals.py",
     "tests/unit/project/test_conventions.py",
 )  # fmt: skip

@@ -35,7 +35,7 @@ TYPED = [
 
 CONTAINERS = "tests/containers/test_compose.py::"
 ELSEWHERE = {
-    "git clone ADDRESS exmachina": "tests/unit/project/test_conventions.py::test_clone_offers_the_commands_of_the_readme",
+    "git clone https://HOST/OWNER/exmachina.git": "tests/unit/project/test_conventions.py::test_clone_offers_the_commands_of_the_readme",
     "cd exmachina": "tests/unit/project/test_conventions.py::test_clone_offers_the_commands_of_the_readme",
     ". .venv/bin/activate": "Makefile::.venv/bin/python",
     "docker compose up": CONTAINERS + "test_network_with_too_few_neurons_waits_and_learns_when_more_come",
