@@ -21,7 +21,7 @@ from coordinator.data.encoding import Encoding
 from coordinator.data.rows import encoded, open_rows
 from coordinator.data.table import Floats
 
-quick = settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 WORDS = ("red", "blue", "grün", "a b", "x,y", 'say "so"', "semi;colon", "t|b", "3+", "n/r", "#1", "it's", "two\nlines")
 NAMES = ("weight", "Größe", "kind of", "w,h", 'the "best"', "2019", "p;q", "length (mm)", "n°")
