@@ -1,7 +1,7 @@
 # make learn      train a network of neuron programs on handwritten digits   (DATASET=iris ARGUMENTS="--seed 3" for another)
 # make test       check style, types and prose, and run the tests, except those marked slow
 # make test-all   the same, and the slow tests too
-# make coverage   run all tests, and print the coverage of lines and branches   (PYTEST_ARGUMENTS=tests/unit for a part)
+# make coverage   run the tests without containers, print the coverage of branches and lines, and check its limits
 # make docs       build the documentation site into build/site, and check its links
 # make figures    measure faults and costs of a network of 86 programs; takes an hour on an idle machine
 # make simulate   simulate a thousand runs with faults of network, clock and disk   (SEEDS=10000, or SEED=7 to trace one)
@@ -17,6 +17,9 @@ DATASET ?= digits
 ARGUMENTS ?=
 PYTEST_ARGUMENTS ?=
 SELECTION := -m "not slow"
+# Most tests wait for programs, so two workers take half the time.
+WORKERS ?= 2
+PYTEST := -m pytest --numprocesses $(WORKERS) --dist loadgroup --durations=20
 FIGURES ?=
 SEEDS ?= 1000
 SEED ?=
@@ -47,22 +50,22 @@ test: .venv/test.stamp
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
 	$(BIN)/python -m tests.docs.prose
-	$(BIN)/pytest --durations=20 $(SELECTION) $(PYTEST_ARGUMENTS)
+	$(BIN)/python $(PYTEST) $(SELECTION) $(PYTEST_ARGUMENTS)
 
 test-all: SELECTION :=
 test-all: test
 
 # Programs that the tests start are measured too, also those that end with os._exit; see [tool.coverage] in pyproject.toml.
+# Programs in containers are not.
 coverage: export COVERAGE_FILE := $(CURDIR)/build/coverage/data
 coverage: .venv/test.stamp
 	rm -rf build/coverage
 	mkdir -p build/coverage
-	$(BIN)/coverage run -m pytest --durations=20 $(PYTEST_ARGUMENTS)
+	$(BIN)/coverage run $(PYTEST) -m "not slow and not containers" $(PYTEST_ARGUMENTS)
 	$(BIN)/coverage combine --quiet
-	@echo "machines and data path:"
-	$(BIN)/coverage report --include='neuron_node/*,coordinator/core/*'
-	@echo "everything:"
-	$(BIN)/coverage report --skip-covered
+	$(BIN)/coverage report
+	$(BIN)/coverage json --quiet -o build/coverage/report.json
+	$(BIN)/python -m tools.coverage_limits build/coverage/report.json
 
 docs: .venv/docs.stamp
 # Without --quiet: MkDocs would count no warnings.

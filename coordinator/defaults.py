@@ -13,6 +13,8 @@ from typing import Any, Literal, get_args
 
 ActivationName = Literal["logistic", "tanh", "relu", "identity"]
 LossName = Literal["squared_error", "cross_entropy"]
+Wiring = Literal["broker", "direct"]
+"""The path of data between programs: through the broker, or from program to program."""
 Range = tuple[float, float]
 
 PRESETS: dict[str, dict[str, Any]] = {

@@ -1,7 +1,7 @@
-"""Programs as machines on a network in memory: encoded frames travel from one to the other, never shared arrays.
+"""A network in memory that runs machines in one process. They exchange encoded frames, and share no arrays.
 
-It carries what the broker carries, in an order that the caller chooses. Saved models predict on it without any process,
-and tests show on it that no order of delivery changes a weight.
+It delivers the messages that a broker would deliver, in an order that the caller chooses. Saved models predict on it without
+processes, and tests use it to show that no order of delivery changes a weight.
 """
 
 from __future__ import annotations
@@ -19,44 +19,47 @@ from neuron_node.errors import JobError
 from neuron_node.events import End, Received, Send, Subscribe, Tick, Unsubscribe
 from neuron_node.frames import IDENTITY_LENGTH
 from neuron_node.identity import NodeIdentity
+from neuron_node.machine import Machine
 from neuron_node.node import Node
-from neuron_node.shell import Machine
 
 TICK_MS = 125.0
 QUIET_TICKS_AT_MOST = 2_000
 
 
 class MemoryNetwork:
-    """Machines, who hears which address, and the frames under way to each."""
+    """Machines, the subscribers of each address, and the messages that wait for delivery."""
 
     def __init__(self, choose: Callable[[int], int] = lambda _waiting: 0) -> None:
-        """`choose` picks, of so many programs that have frames waiting, the one that gets its next frame."""
+        """`choose` gets the number of machines for which a message waits, and picks the one that receives its next message."""
         self.now_ms = 0.0
         self.actions: list[Any] = []
         self._choose = choose
         self._machines: list[Machine] = []
-        self._hearers: dict[bytes, list[int]] = {}
+        self._subscribers: dict[bytes, list[int]] = {}
         self._waiting: dict[int, deque[bytes]] = {}
         self._ended: set[int] = set()
 
     def add(self, machine: Machine) -> int:
-        """Let a program live on this network; its number here."""
+        """Start a machine on this network; return its number."""
         number = len(self._machines)
         self._machines.append(machine)
         self._perform(number, machine.start(self.now_ms))
         return number
 
-    def send(self, frame: bytes) -> None:
-        """Put a frame on the network."""
-        for hearer in self._hearers.get(frame[:ADDRESS_LENGTH], ()):
-            self._waiting.setdefault(hearer, deque()).append(frame)
+    def send(self, message: bytes) -> None:
+        """Send a message to all subscribers of its address."""
+        for subscriber in self._subscribers.get(message[:ADDRESS_LENGTH], ()):
+            self._waiting.setdefault(subscriber, deque()).append(message)
 
-    def hear(self, address: bytes, heard: Callable[[bytes], None]) -> None:
-        """Call `heard` with every frame sent to an address."""
-        self.add(_Listener(address, heard))
+    def subscribe(self, address: bytes, receive: Callable[[bytes], None]) -> None:
+        """Call `receive` with every message to an address."""
+        self.add(_Subscriber(address, receive))
 
     def run_until(self, condition: Callable[[], bool]) -> None:
-        """Deliver frames, and let time pass whenever none is left. Raises `JobError` if nothing comes of it."""
+        """Deliver messages until the condition holds; when none waits, advance the time.
+
+        Raises `JobError` if the network stays silent.
+        """
         silent = 0
         with quiet():
             while not condition():
@@ -73,11 +76,11 @@ class MemoryNetwork:
     def _deliver(self) -> None:
         programs = sorted(self._waiting)
         program = programs[self._choose(len(programs))] if len(programs) > 1 else programs[0]
-        frames = self._waiting[program]
-        frame = frames.popleft()
-        if not frames:
+        messages = self._waiting[program]
+        message = messages.popleft()
+        if not messages:
             del self._waiting[program]
-        self._handle(program, Received(frame))
+        self._handle(program, Received(message))
 
     def _handle(self, number: int, event: Any) -> None:
         if number not in self._ended:
@@ -89,9 +92,9 @@ class MemoryNetwork:
                 case Send(message):
                     self.send(message)
                 case Subscribe(address):
-                    self._hearers.setdefault(address, []).append(number)
+                    self._subscribers.setdefault(address, []).append(number)
                 case Unsubscribe(address):
-                    self._hearers[address].remove(number)
+                    self._subscribers[address].remove(number)
                 case End(_):
                     self._ended.add(number)
                 case Persist(snapshot):
@@ -103,10 +106,10 @@ class MemoryNetwork:
                     self.actions.append(action)
 
 
-class _Listener:
-    def __init__(self, address: bytes, heard: Callable[[bytes], None]) -> None:
+class _Subscriber:
+    def __init__(self, address: bytes, receive: Callable[[bytes], None]) -> None:
         self._address = address
-        self._heard = heard
+        self._receive = receive
 
     def start(self, _now_ms: float) -> list[Any]:
         return [Subscribe(self._address)]
@@ -116,23 +119,23 @@ class _Listener:
 
     def receive(self, messages: Sequence[bytes], _now_ms: float) -> list[Any]:
         for message in messages:
-            self._heard(message)
+            self._receive(message)
         return []
 
 
 def network_of(
     plan: RunPlan, choose: Callable[[int], int] = lambda _waiting: 0
 ) -> tuple[MemoryNetwork, CoordinatorMachine]:
-    """A coordinator and the nodes of its plan, on one network."""
+    """Return a network with a coordinator and the nodes of its plan, and the coordinator."""
     network = MemoryNetwork(choose)
     return network, add_run(network, plan)
 
 
 def add_run(network: MemoryNetwork, plan: RunPlan) -> CoordinatorMachine:
-    """Let a coordinator and the nodes of its plan live on a network."""
+    """Start a coordinator and the nodes of its plan on a network; return the coordinator."""
     coordinator = CoordinatorMachine(plan)
     network.add(coordinator)
-    for number in range(1, coordinator.gathering.nodes_needed + 1):
+    for number in range(1, coordinator.assignment.nodes_needed + 1):
         incarnation = number.to_bytes(IDENTITY_LENGTH, "big")
         born = NodeIdentity(incarnation, f"node-{number}", "memory", number, "memory", plan.fingerprint)
         network.add(Node(born))

@@ -50,7 +50,7 @@ class InMemoryNetwork:
         self._replies: list[bytes] = []
         self._clients = deque(number.to_bytes(IDENTITY_LENGTH, "big") for number in range(ANSWERS_KEPT + 1))
         for client in self._clients:
-            self._network.hear(client_address(client), self._replies.append)
+            self._network.subscribe(client_address(client), self._replies.append)
 
     def forward(self, rows: Array) -> Array:
         """Return the activities of the outputs (rows, outputs) for scaled rows (rows, inputs).

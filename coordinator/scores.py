@@ -31,7 +31,7 @@ def accuracy(encoding: Encoding, activities: Floats, targets: Floats) -> float |
 
 
 def balanced_accuracy(encoding: Encoding, activities: Floats, targets: Floats) -> float | None:
-    """The mean over the classes that occur of the share of their rows that are right; None where targets are numbers."""
+    """Return the mean recall of the classes that occur, or None if the targets are numbers."""
     correct = batch_correct(encoding, activities, targets)
     if correct is None:
         return None

@@ -98,6 +98,7 @@ class Service:
         self._directory = directory
         self._observe = observe
         self._stays = not stop_when_finished
+        self._machine: CoordinatorMachine
         self._direct = config["wiring"] == "direct"
         self._store = RunStore(directory.path, directory.identity(config))
         self._events = EventLog(directory.path / "events.jsonl")
@@ -120,7 +121,6 @@ class Service:
             model_path=str(directory.model),
         )
         self.plan = self._where_it_stood(plan.in_proportion())
-        self.machine = CoordinatorMachine(self.plan)
         self._inspect = inspect(self.plan) if inspect else None
 
     def _where_it_stood(self, plan: RunPlan) -> RunPlan:
@@ -157,13 +157,13 @@ class Service:
     ) -> int:
         """Do the run, and return the exit code. In direct wiring, `listening` is the endpoint for the peers."""
         link = new_link(
-            endpoints, self.machine.tick_interval_ms, self.plan.incarnation, listening if self._direct else None
+            endpoints, CoordinatorMachine.tick_interval_ms, self.plan.incarnation, listening if self._direct else None
         )
-        self.machine.links.endpoint = link.endpoint
         try:
+            self._machine = CoordinatorMachine(self.plan, link.endpoint)
             announce_health()
             with quiet():
-                return Shell(LeavesNodes(self.machine), link, perform=self._perform, orphaned=orphaned).run()
+                return Shell(LeavesNodes(self._machine), link, perform=self._perform, orphaned=orphaned).run()
         finally:
             link.close()
             self._directory.unlock()
@@ -206,7 +206,7 @@ class Service:
         return self._store.persist(action)
 
     def _save_model(self, snapshot: Snapshot) -> None:
-        parameters = self.machine.topology.assemble(snapshot.states)
+        parameters = self.plan.topology().assemble(snapshot.states)
         model = Model(parameters, self.plan.network, self.plan.data.encoding, self.plan.seed, snapshot.step)
         save_model(self._directory.model, model)
 
@@ -231,7 +231,7 @@ class Service:
     def _placements(self) -> dict[str, dict[str, Any]]:
         return {
             name: {"node": member.name, "host": member.host, "process": member.process}
-            for member in self.machine.roster.hosting()
+            for member in self._machine.membership.hosting()
             for group in member.groups
-            for name in self.machine.topology.groups[group].names
+            for name in self._machine.topology.groups[group].names
         }

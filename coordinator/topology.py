@@ -1,7 +1,8 @@
-"""Which neurons there are, in which groups, and which synapse blocks join them.
+"""The neurons of a network, their groups, and the blocks of synapses between the groups.
 
-Layers are how people name a network; what is stored is groups and blocks between any two of them, so any feed-forward
-graph fits. Names do not depend on the group size: `input.0`, `hidden.3` (`hidden2.3` where there are several), `output.9`.
+The layers of a network are its neurons in rows; a group is a part of a layer. Any two groups may have a block, so every
+feed-forward graph fits. Names do not depend on the group size: `input.0`, `hidden.3` (`hidden2.3` with several hidden
+layers), `output.9`.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from neuron_node.role import Block, Role, Sender
 
 @dataclass(frozen=True)
 class GroupSpec:
-    """Neurons `first` to `first + size - 1` of a layer, which live, move and compute together."""
+    """Neurons `first` to `first + size - 1` of a layer, which one node computes together."""
 
     number: int
     layer: int
@@ -31,24 +32,24 @@ class GroupSpec:
 
     @property
     def size(self) -> int:
-        """How many neurons."""
+        """The number of neurons."""
         return len(self.names)
 
     @property
     def columns(self) -> slice:
-        """Where the group's neurons stand in an array of its whole layer."""
+        """The columns of the group in an array of its whole layer."""
         return slice(self.first, self.first + self.size)
 
 
 @dataclass(frozen=True)
 class Parameters:
-    """All learned numbers of a network: a bias (neurons,) for every layer, weights (neurons, neurons below) for all but the last."""
+    """The parameters of a network: biases (neurons,) of each layer, and weights (neurons, neurons below) of all but the last."""
 
     biases: tuple[Array, ...]
     weights: tuple[Array, ...]
 
     def sha256(self) -> str:
-        """The digest over every layer's bias, then its weights, from the inputs down, as little-endian float64 in C order."""
+        """Return the digest of biases and weights, layer by layer from the inputs, as little-endian float64 in C order."""
         digest = hashlib.sha256()
         for layer, bias in enumerate(self.biases):
             digest.update(bias.astype("<f8").tobytes())
@@ -58,16 +59,16 @@ class Parameters:
 
 
 def edges(neurons: int, group_size: int) -> list[int]:
-    """Where a layer's groups begin, and its end: as few groups as there can be, which differ by one neuron at the most.
+    """Return where the groups of a layer begin, and its end: as few groups as possible, whose sizes differ by at most one.
 
-    Groups of a layer work at the same time, and the others wait for the largest.
+    The groups of a layer work at the same time, and the next layer waits for the largest of them.
     """
     count = math.ceil(neurons / group_size)
     return [part * neurons // count for part in range(count + 1)]
 
 
 class Topology:
-    """Groups, numbered from 1 in layer order, and the synapse blocks (sender's number, receiver's number) between them."""
+    """Groups, numbered from 1 in the order of layers, and the blocks of synapses (sender, receiver) between them."""
 
     def __init__(self, layers: tuple[int, ...], group_size: int) -> None:
         self.layers = layers
@@ -95,21 +96,21 @@ class Topology:
 
     @property
     def last_layer(self) -> int:
-        """The outputs' layer, counted from 0."""
+        """The number of the output layer, counted from 0."""
         return len(self.layers) - 1
 
     @property
     def neurons(self) -> int:
-        """How many neurons."""
+        """The number of neurons."""
         return sum(self.layers)
 
     @property
     def synapses(self) -> int:
-        """How many weights."""
+        """The number of weights."""
         return sum(self.groups[a].size * self.groups[b].size for a, b in self.blocks)
 
     def role(self, number: int, network: NetworkSettings, seed: int) -> Role:
-        """What the node that hosts a group is told."""
+        """Return the role of a group, which a grant carries to its node."""
         group = self.groups[number]
         is_input = group.layer == 0
         bias_low, bias_high = network.biases if not is_input or network.input_bias else (0.0, 0.0)
@@ -131,7 +132,7 @@ class Topology:
         )
 
     def stage_of(self, group: GroupSpec) -> int:
-        """The number of a group's stage: all groups of a layer wait for the same senders."""
+        """Return the stage of a group. The groups of a layer share a stage, because they receive from the same senders."""
         return group.layer + 1
 
     def _sender(self, sender: int) -> Sender:
@@ -143,7 +144,7 @@ class Topology:
         return Block(receiver.number, self.stage_of(receiver), receiver.size, low, high)
 
     def assemble(self, states: Mapping[int, State]) -> Parameters:
-        """The whole network's numbers from its groups' states: the same arrays whatever the group size."""
+        """Return the parameters of the network from the states of its groups. The arrays do not depend on the group size."""
         biases = [np.zeros(size) for size in self.layers]
         weights = [np.zeros((above, below)) for above, below in zip(self.layers, self.layers[1:], strict=False)]
         for number, state in states.items():
@@ -158,7 +159,7 @@ class Topology:
         return Parameters(tuple(biases), tuple(weights))
 
     def divide(self, parameters: Parameters) -> dict[int, State]:
-        """The groups' states from the whole network's numbers: what `assemble` undoes."""
+        """Return the states of the groups from the parameters of the network: the inverse of `assemble`."""
         states = {}
         for number, group in self.groups.items():
             axon = [
@@ -173,7 +174,7 @@ class Topology:
 
 
 def layer_names(layers: tuple[int, ...], layer: int) -> tuple[str, ...]:
-    """The names of a layer's neurons, in order."""
+    """Return the names of the neurons of a layer, in order."""
     if layer == 0:
         word = "input"
     elif layer == len(layers) - 1:
@@ -184,7 +185,7 @@ def layer_names(layers: tuple[int, ...], layer: int) -> tuple[str, ...]:
 
 
 def weight_range(network: NetworkSettings, fan_in: int, fan_out: int) -> tuple[float, float]:
-    """The range of the first weights between two layers.
+    """Return the range of the initial weights between two layers.
 
     Glorot and Bengio, "Understanding the difficulty of training deep feedforward neural networks" (2010):
     ±sqrt(6 / (fan in + fan out)).

@@ -1,4 +1,4 @@
-"""`python -m neuron_node` is `neuron-node`."""
+"""Run `neuron-node` as `python -m neuron_node`."""
 
 import sys
 

@@ -1,6 +1,7 @@
-"""Activations, each beside its derivative. The derivative is written in terms of the activity, not of the sum.
+"""The activations, each next to its derivative. A derivative is a function of the activity, not of the sum.
 
-Arrays are float64 of shape (batch, neurons).
+Arrays are float64 of shape (rows, neurons). To add an activation, write it with its derivative, for arrays and for plain
+numbers, and add an entry to `ACTIVATIONS` below. The programs, the settings and the checks of messages read that table.
 """
 
 from __future__ import annotations
@@ -18,22 +19,25 @@ Array = NDArray[np.float64]
 
 
 def quiet() -> AbstractContextManager[Any]:
-    """Suppress warnings of NumPy: the caller checks for numbers that are not finite.
+    """Suppress NumPy's warnings about overflow: the caller checks for numbers that are not finite.
 
-    Enter it once around many steps: it costs as much as the arithmetic of a neuron.
+    Enter the context once for many steps: entering it takes as long as the arithmetic of a neuron.
     """
     return np.errstate(over="ignore", invalid="ignore")
 
 
 class OfNumber(NamedTuple):
-    """An activation of one number, and its derivative, computed from the activity."""
+    """An activation for one number: activity(sum), and derivative(activity)."""
 
     activity: Callable[[float], float]
     derivative: Callable[[float], float]
 
 
 class Activation(NamedTuple):
-    """An activation of arrays, its derivative d activity / d sum, computed from the activity, and both for one number."""
+    """An activation for arrays: activity(sums), and derivative(activities), which is d activity / d sum; both keep the shape.
+
+    `of_number` holds the same two functions for one number.
+    """
 
     activity: Callable[[Array], Array]
     derivative: Callable[[Array], Array]
@@ -41,7 +45,7 @@ class Activation(NamedTuple):
 
 
 def logistic_of_number(total: float) -> float:
-    """1 / (1 + e^-sum), written so that nothing overflows: of -800 it is 0."""
+    """Return 1 / (1 + e^-sum) for one number. No intermediate result overflows: the result for -800 is 0."""
     if total >= 0.0:
         return 1.0 / (1.0 + exp(-total))
     grown = exp(total)
@@ -49,45 +53,45 @@ def logistic_of_number(total: float) -> float:
 
 
 def logistic(total: Array) -> Array:
-    """1 / (1 + e^-sum); a sum so negative that e^-sum overflows gives 0, which is right.
+    """Return 1 / (1 + e^-sum). If e^-sum overflows, the result is 0, which is correct.
 
-    The caller switches NumPy's warning about that off: see `quiet`.
+    The caller suppresses NumPy's warning about the overflow: see `quiet`.
     """
     return 1.0 / (1.0 + np.exp(-total))
 
 
 def logistic_derivative(activity: Array) -> Array:
-    """a (1 - a)."""
+    """Return a (1 - a) for activities a."""
     return activity * (1.0 - activity)
 
 
 def tanh(total: Array) -> Array:
-    """The hyperbolic tangent."""
+    """Return the hyperbolic tangent of the sum."""
     return np.tanh(total)
 
 
 def tanh_derivative(activity: Array) -> Array:
-    """1 - a²."""
+    """Return 1 - a² for activities a."""
     return 1.0 - activity * activity
 
 
 def relu(total: Array) -> Array:
-    """max(0, sum)."""
+    """Return max(0, sum)."""
     return np.maximum(total, 0.0)
 
 
 def relu_derivative(activity: Array) -> Array:
-    """1 where the neuron is active, 0 where it is silent (and, by convention, at 0)."""
+    """Return 1 where the activity is positive, else 0. At 0 the derivative does not exist; 0 is the usual choice."""
     return (activity > 0.0).astype(np.float64)
 
 
 def identity(total: Array) -> Array:
-    """The sum itself."""
+    """Return the sum itself."""
     return total
 
 
 def identity_derivative(activity: Array) -> Array:
-    """1 everywhere."""
+    """Return 1 for every activity."""
     return np.ones_like(activity)
 
 
@@ -106,5 +110,5 @@ ACTIVATIONS: dict[str, Activation] = {
 
 
 def all_finite(numbers: Array) -> bool:
-    """Whether no number is a NaN or an infinity."""
+    """Return whether no number is a NaN or an infinity."""
     return bool(np.isfinite(numbers).all())

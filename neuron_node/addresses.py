@@ -1,14 +1,14 @@
-"""Addresses: one letter and eight bytes, so that none is a prefix of another and the broker can filter by them.
+"""The addresses of messages: one letter and eight bytes. All have one length, so no address is a prefix of another.
 
-| letter | followed by | subscribers | what is sent there |
+| letter | followed by | subscribers | messages |
 |---|---|---|---|
-| S | a stage's number | the nodes of all groups of the stage | whole axons, errors, inputs and targets for all of its groups |
+| S | a stage's number | the nodes of all groups of the stage | axons, errors, inputs and targets for all groups of the stage |
 | S | zeros | the coordinator | activities of output groups, errors of input groups |
-| G | a group's number | the node that hosts the group | signals and targets for this group alone |
-| N | a node's incarnation | that node | control from the coordinator |
-| N | zeros | every node | the coordinator's call to register, when it begins another life |
+| G | a group's number | the node that hosts the group | signals and targets for this group only |
+| N | a node's incarnation | that node | control messages from the coordinator |
+| N | zeros | every node | the request to register, from a coordinator that restarted |
 | C | zeros | the coordinator | registrations, states, answers, requests |
-| P | a fresh name | a program that proves its links | a probe, sent to itself; and the echoes of peers |
+| P | a fresh name | a program that proves its links | the program's own probe, and the echoes of peers |
 | R | a client's name | a command-line client | replies to its requests |
 """
 
@@ -21,29 +21,29 @@ EVERY_NODE = b"N" + bytes(8)
 
 
 DATA_LETTERS = b"SG"
-"""Addresses at which data frames travel, and nothing else."""
+"""The letters of the addresses for data frames."""
 
 
 def stage_address(stage: int) -> bytes:
-    """Where frames for a whole stage are sent; for `OUTSIDE` the coordinator's results."""
+    """Return the address for frames to a whole stage; for `OUTSIDE`, the address for results to the coordinator."""
     return b"S" + stage.to_bytes(8, "big")
 
 
 def group_address(group: int) -> bytes:
-    """Where signals and targets for one group are sent."""
+    """Return the address for signals and targets to one group."""
     return b"G" + group.to_bytes(8, "big")
 
 
 def node_address(incarnation: bytes) -> bytes:
-    """Where the coordinator sends control messages for one life of one node."""
+    """Return the address for control messages to one incarnation of a node."""
     return b"N" + incarnation
 
 
 def probe_address(name: bytes) -> bytes:
-    """A fresh address at which a program proves its own links."""
+    """Return the address at which a program receives its own probe."""
     return b"P" + name
 
 
 def client_address(name: bytes) -> bytes:
-    """Where replies to a command-line client are sent."""
+    """Return the address for replies to a command-line client."""
     return b"R" + name

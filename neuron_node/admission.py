@@ -1,39 +1,47 @@
-"""What a node hears at all: decided from a message's header and address, before the table of `machine` is looked at."""
+"""Filter control messages by their header and address, before the node's table of transitions."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 from neuron_node.addresses import EVERY_NODE, node_address
 from neuron_node.errors import Stale, Unexpected
 from neuron_node.protocol import Echo, Grant, Message, NodeStatusRequest, Reject, Reregister, Stop, Superseded, Welcome
 
-if TYPE_CHECKING:
-    from neuron_node.node import Node
-
 OF_ANY_GENERATION = (Welcome, Reject, Grant, Reregister, NodeStatusRequest, Stop, Superseded)
 
 
-def check(machine: Node, message: Message, address: bytes, coordinator: bytes) -> None:
-    """Only a grant, a welcome, a refusal, a stop or an inquiry to this very incarnation may name another run or generation.
+class Standing(NamedTuple):
+    """A node's place in a run."""
 
-    An echo is of no run; the proof of the links knows whether it waits for it. Raises `PeerError`.
+    incarnation: bytes
+    coordinator: bytes
+    run: bytes
+    generation: int
+    hosts_groups: bool
+
+
+def check(message: Message, address: bytes, node: Standing) -> None:
+    """Raise `PeerError` for a message of another run or generation, or one that is not for this node.
+
+    Only a message of `OF_ANY_GENERATION`, to this incarnation, may name another run or generation. An echo has no run; the
+    proof of the links checks it.
     """
     header = message.header
     if isinstance(message, Echo):
         return
     if isinstance(message, OF_ANY_GENERATION):
-        to_everybody = isinstance(message, Reregister) and address == EVERY_NODE
-        if address != node_address(machine.born.incarnation) and not to_everybody:
-            # At a group's address a node that was replaced may still be listening.
+        to_all = isinstance(message, Reregister) and address == EVERY_NODE
+        if address != node_address(node.incarnation) and not to_all:
+            # A node that was replaced may still be subscribed to the address of a group.
             raise Unexpected(f"{type(message).__name__} that is not addressed to this node alone")
-        if to_everybody and header.incarnation == coordinator:
+        if to_all and header.incarnation == node.coordinator:
             raise Stale("a call of the coordinator that knows this node")
-        if isinstance(message, Grant) and header.run == machine.run:
-            # Groups that were let go have lost the steps since their grant: only another generation brings them back.
-            over = machine.generation if machine.hosting.groups else machine.generation + 1
+        if isinstance(message, Grant) and header.run == node.run:
+            # Groups that were released have lost the steps since their grant: only another generation restores them.
+            over = node.generation if node.hosts_groups else node.generation + 1
             if header.generation < over:
-                raise Stale(f"a grant of generation {header.generation}, this is {machine.generation}")
+                raise Stale(f"a grant of generation {header.generation}, this is {node.generation}")
         return
-    if header.run != machine.run or header.generation != machine.generation:
-        raise Stale(f"generation {header.generation}, this is {machine.generation}")
+    if header.run != node.run or header.generation != node.generation:
+        raise Stale(f"generation {header.generation}, this is {node.generation}")

@@ -1,6 +1,6 @@
-"""The broker: everything that any program sends goes through it. It sees addresses, knows no neuron and keeps no state.
+"""The broker forwards the messages of all programs by their addresses. It knows no neuron and keeps no state.
 
-It may die and come back: the programs make their connections anew and prove their links again.
+If the broker dies and restarts, the programs connect again and prove their links again.
 """
 
 from __future__ import annotations
@@ -21,13 +21,16 @@ DESCRIPTORS = 4_096
 
 
 def run_broker(endpoints: Endpoints, descriptors: int = DESCRIPTORS, *, joins: bool = True) -> int:
-    """Pass messages on until SIGTERM or SIGINT; leaves no socket file behind. Raises `UserError` if it can't listen.
+    """Forward messages until SIGTERM or SIGINT, then remove the socket files; return the exit code.
 
-    Where it `joins` frames for one address, a receiver wakes up once for many of them: see `wiring.relay`. Otherwise each
-    message arrives as it was sent, which is faster between few programs.
+    With `joins`, the frames for one address are joined, so a receiver wakes up once for many frames: see `transport.relay`.
+    Without it, each message arrives as it was sent, which is faster between few programs.
 
-    The signals are blocked and waited for, and the proxy runs beside that: a handler would only run while the proxy
-    polls, so a signal in the middle of traffic could be lost. For the same reason they are blocked first of all.
+    The relay runs in a thread; the main thread blocks both signals and waits for them. A signal handler could miss a signal,
+    because Python runs handlers only between calls of the relay.
+
+    Raises:
+        UserError: an endpoint is in use or can't be bound.
     """
     ends = {signal.SIGTERM, signal.SIGINT}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ends)
@@ -36,7 +39,7 @@ def run_broker(endpoints: Endpoints, descriptors: int = DESCRIPTORS, *, joins: b
     try:
         sockets.append(bound_socket(context, PULL, endpoints.inward))
         sockets.append(bound_socket(context, PUB, endpoints.outward))
-        # The sockets are the thread's from here on; it closes them when the context ends.
+        # The thread owns the sockets from here on, and closes them when the context ends.
         threading.Thread(target=relay if joins else proxy, args=tuple(sockets)).start()
         sockets.clear()
         announce_health()
@@ -53,26 +56,29 @@ def run_broker(endpoints: Endpoints, descriptors: int = DESCRIPTORS, *, joins: b
 
 
 def announce_health() -> None:
-    """Touch the file that EXMACHINA_HEALTH_FILE names, so that a container's health check costs one `test -e`."""
+    """Create the file that EXMACHINA_HEALTH_FILE names. The health check of a container tests for this file."""
     if path := os.environ.get("EXMACHINA_HEALTH_FILE"):
         Path(path).touch()
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The console script `neuron-broker`. Exit codes: 0 stopped, 2 wrong usage or an endpoint in use."""
+    """Run the console script `neuron-broker`. Exit codes: 0 stopped, 2 wrong usage or an endpoint in use."""
     inward = os.environ.get("EXMACHINA_BIND_IN") or DEFAULT_BIND.inward
     outward = os.environ.get("EXMACHINA_BIND_OUT") or DEFAULT_BIND.outward
     parser = argparse.ArgumentParser(prog="neuron-broker", description="The broker of an Exmachina network.")
     parser.add_argument(
-        "--bind-in", default=inward, metavar="ENDPOINT", help="where programs send to (default %(default)s)"
+        "--bind-in", default=inward, metavar="ENDPOINT", help="endpoint that programs send to (default %(default)s)"
     )
     parser.add_argument(
-        "--bind-out", default=outward, metavar="ENDPOINT", help="where programs hear (default %(default)s)"
+        "--bind-out",
+        default=outward,
+        metavar="ENDPOINT",
+        help="endpoint that programs receive from (default %(default)s)",
     )
     parser.add_argument(
         "--no-join",
         action="store_true",
-        help="pass every message on as it is, instead of joining the frames for one address; faster below 64 programs",
+        help="forward every message unchanged, instead of joining the frames for one address; faster below 64 programs",
     )
     parser.add_argument("--version", action="version", version=f"neuron-broker {__version__}")
     options = parser.parse_args(arguments)

@@ -1,7 +1,6 @@
-"""Control messages to frames and back. The only file that imports msgpack.
+"""Encode and decode control messages. This is the only file that imports msgpack.
 
-A frame from outside is not trusted until every length, type, range and number in it has been checked: `decode` returns a
-message or raises a `PeerError`, for any bytes.
+`decode` checks every length, type, range and number of a frame. For any bytes it returns a message or raises a `PeerError`.
 """
 
 from __future__ import annotations
@@ -41,14 +40,21 @@ _packer = msgpack.Packer(default=_pack_array)
 
 
 def encode(message: Message) -> bytes:
-    """The frame of a control message: its length, and a msgpack array of version, kind, the header's four fields, and its own."""
+    """Return the frame of a control message: its length, and a msgpack array of version, kind, header fields and own fields."""
     return framed(
         cast("bytes", _packer.pack((PROTOCOL_VERSION, _NUMBERS[type(message)], *message.header, *message[1:])))
     )
 
 
 def decode(frame: bytes) -> Message:
-    """The control message in a frame. Raises `PeerError`, and nothing else, for bytes that hold none."""
+    """Return the control message of a frame.
+
+    Raises:
+        Oversized: the frame is longer than any frame may be.
+        WrongVersion: the message has another protocol version.
+        NotFinite: a number is a NaN or an infinity.
+        Malformed: the bytes hold no message, or a field is out of bounds.
+    """
     if len(frame) > MAX_FRAME_BYTES:
         raise Oversized(f"{len(frame)} bytes")
     if int.from_bytes(frame[:LENGTH_BYTES], "big") != len(frame) - LENGTH_BYTES:
@@ -69,7 +75,7 @@ def decode(frame: bytes) -> Message:
 
 
 def sender_of(frame: bytes) -> bytes:
-    """The incarnation that a frame claims to be from, so that each sender is logged once. Empty if it does not say."""
+    """Return the incarnation that a frame claims as its sender, for the log; empty if the frame has none."""
     try:
         return _claimed_by(msgpack.unpackb(frame[LENGTH_BYTES:], use_list=False, **_LIMITS))
     except (*_UNREADABLE, LookupError):
@@ -77,6 +83,6 @@ def sender_of(frame: bytes) -> bytes:
 
 
 def _claimed_by(body: Any) -> bytes:
-    """The incarnation in a body; empty if there is none."""
+    """Return the incarnation in a decoded body; empty if the body has none."""
     sender = body[_FIRST_FIELD - 1]
     return sender if type(sender) is bytes and len(sender) == IDENTITY_LENGTH else b""

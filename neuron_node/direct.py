@@ -1,8 +1,8 @@
-"""Direct wiring: data go straight from program to program, all else through the broker. Behind `Link`'s interface.
+"""Direct wiring: data frames go from program to program, control messages through the broker. Same interface as `Link`.
 
-Each program publishes its data at an outlet of its own, an XPUB, and its one SUB is connected to the broker and to the
-outlets of its peers. An outlet hears of each new subscription. A program that proves its links subscribes to a fresh
-address, after all others; the outlet answers that with an echo, so the prover knows that its subscriptions hold there.
+Each program publishes its data frames at its outlet, an XPUB socket. Its one SUB socket is connected to the broker and to the
+outlets of its peers. An outlet is notified of each new subscription. A program that proves its links subscribes to a fresh
+address, after all other addresses. The outlet answers with an echo, which proves that it knows the earlier subscriptions.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from neuron_node.protocol import NOBODY, Echo, Header
 from neuron_node.transport import LINGER_MS, LONGEST_IPC_PATH, SENT_BY_REFERENCE_BYTES, Endpoints, Link, bound_socket
 
 PROBE = b"\x01P"
-"""How the notice of a new subscription to a probe's address begins."""
+"""The first bytes of the notification about a new subscription to a probe's address."""
 DESCRIPTORS_A_PEER = 2
-"""A connection each way."""
+"""Open files per peer: one connection in each direction."""
 
 logger = logging.getLogger("exmachina")
 
 
 class Listening(NamedTuple):
-    """Where a program's outlet is to be, and how many open files it may take.
+    """The endpoint of a program's outlet, and the number of files that the program may open.
 
-    Of `tcp://HOST:PORT` the host is the name by which others find this one, or `*` for its own; the port may be `*`. For an
-    address it listens there alone, for a name at all of this machine's interfaces.
-    In `ipc://PATH` a `*` stands for the program's incarnation.
+    In `tcp://HOST:PORT`, peers connect to HOST; `*` stands for the name of this host. The port may be `*` for any free port.
+    If HOST is an address, the outlet listens at this address only; if it is a name, at all interfaces.
+    In `ipc://PATH`, a `*` stands for the program's incarnation.
     """
 
     endpoint: str
@@ -43,7 +43,7 @@ class Listening(NamedTuple):
 
 
 def check_listening(name: str, endpoint: str) -> str:
-    """The endpoint, if an outlet can be there. Raises `UserError`."""
+    """Return the endpoint of an outlet, checked; `name` is the option for the message. Raises `UserError` if it is invalid."""
     transport, _, rest = endpoint.partition("://")
     host, _, port = rest.rpartition(":")
     good_port = port == "*" or (port.isdigit() and 0 < int(port) < 65536)
@@ -57,7 +57,7 @@ def check_listening(name: str, endpoint: str) -> str:
 
 
 class DirectLink(Link):
-    """A link with an outlet. `endpoint` is where peers find that."""
+    """A link with an outlet. Peers connect to `endpoint`."""
 
     def __init__(self, endpoints: Endpoints, receive_timeout_ms: int, incarnation: bytes, listening: Listening) -> None:
         super().__init__(endpoints, receive_timeout_ms, listening.descriptors)
@@ -67,11 +67,11 @@ class DirectLink(Link):
         except UserError:
             super().close()
             raise
-        # As `Link` does it.
+        # Call the C method directly, as `Link` does.
         self._publish = cast("Callable[[bytes, int, bool], object]", super(zmq.Socket, self._outlet).send)
 
     def send(self, frame: bytes) -> bool:
-        """Data to whoever has subscribed to them here; all else to the broker, as everything where there is no peer."""
+        """Send data frames to the subscribed peers, and control messages to the broker. Without peers, the broker gets all."""
         if not self._peers or frame[0] not in DATA_LETTERS:
             return super().send(frame)
         self._working = True
@@ -79,9 +79,9 @@ class DirectLink(Link):
         return True
 
     def receive_many(self, most: int) -> list[bytes]:
-        """So many frames, or fewer. While none is there, new subscriptions to the outlet are looked at."""
+        """Return messages with `most` frames in all, or fewer. While it waits, it answers new subscriptions to the outlet."""
         working, self._working = self._working, False
-        # Whoever has just sent data will be sent some: it is not worth the time to look at the outlet as well.
+        # A program that has just sent data frames receives some soon: polling the outlet too would take longer.
         if self._peers and not working and not self._wait():
             if not self._silent:
                 self._silent = True
@@ -90,7 +90,7 @@ class DirectLink(Link):
         return super().receive_many(most)
 
     def connect(self, endpoint: str) -> None:
-        """Hear a peer; where that can't be, its echo will be missing."""
+        """Connect to a peer's outlet. If this fails, it logs a warning; the peer's echo then stays missing."""
         self._peers.add(endpoint)
         self._left.discard(endpoint)
         try:
@@ -99,7 +99,7 @@ class DirectLink(Link):
             logger.warning("can't connect to %s: %s", endpoint, fault.strerror or fault)
 
     def disconnect(self, endpoint: str) -> None:
-        """Hear a peer no longer."""
+        """Disconnect from a peer's outlet."""
         self._peers.discard(endpoint)
         self._left.add(endpoint)
         try:
@@ -108,7 +108,7 @@ class DirectLink(Link):
             logger.warning("can't disconnect from %s: %s", endpoint, fault.strerror or fault)
 
     def broken(self) -> bool:
-        """Whether a connection has broken since it was made, but for those to peers that need not be heard any more."""
+        """Return whether a connection has broken, except those to peers that were disconnected on purpose."""
         push, sub = self._monitors
         while sub.poll(0):
             if parse_monitor_message(sub.recv_multipart())["endpoint"].decode() not in self._left:
@@ -116,7 +116,7 @@ class DirectLink(Link):
         return bool(push.poll(0))
 
     def close(self) -> None:
-        """Give what was sent half a second to leave, then let go."""
+        """Close the sockets; messages that are not sent within half a second are dropped."""
         self._outlet.close(LINGER_MS)
         super().close()
 
@@ -127,7 +127,7 @@ class DirectLink(Link):
         self._working = False
 
     def _wait(self) -> bool:
-        """Until a frame is there or it has been silent for long; whether one is."""
+        """Wait for a message up to the receive timeout; return whether one has arrived."""
         awaited = [(self._sub, zmq.POLLIN), (self._outlet, zmq.POLLIN)]
         while True:
             ready = dict(zmq.zmq_poll(awaited, self._receive_timeout_ms))
@@ -139,7 +139,7 @@ class DirectLink(Link):
                 return True
 
     def _answer(self) -> None:
-        """Echo to every new subscription to a probe's address: whatever its sender subscribed to before holds by now."""
+        """Send an echo for every new subscription to a probe's address: the outlet knows the earlier subscriptions by now."""
         try:
             while True:
                 notice = self._outlet.recv(zmq.NOBLOCK)
@@ -152,7 +152,7 @@ class DirectLink(Link):
 def _outlet(
     context: zmq.Context[zmq.Socket[bytes]], endpoint: str, incarnation: bytes
 ) -> tuple[zmq.Socket[bytes], str]:
-    """An outlet, and where others find it. Raises `UserError`."""
+    """Return an outlet, and the endpoint that peers connect to. Raises `UserError` if the endpoint can't be bound."""
     transport, _, rest = endpoint.partition("://")
     if transport == "ipc":
         endpoint = endpoint.replace("*", incarnation.hex())
@@ -165,7 +165,7 @@ def _outlet(
 
 
 def _is_number(host: str) -> bool:
-    """Whether it is an address, at which alone to listen, and not a name."""
+    """Return whether a host is an IPv4 address, and not a name."""
     try:
         ipaddress.IPv4Address(host)
     except ValueError:

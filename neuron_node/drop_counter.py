@@ -1,4 +1,4 @@
-"""Frames that can't be used: counted by reason, logged once per sender, and otherwise forgotten."""
+"""Counts dropped frames by reason, and logs the first one of each sender."""
 
 from __future__ import annotations
 
@@ -14,14 +14,17 @@ SENDERS_AT_MOST = 256
 
 
 class DropCounter:
-    """What a program has dropped so far."""
+    """The number of dropped frames of a program, by reason: see `PeerError.reason`."""
 
     def __init__(self) -> None:
         self.counts = Counter[str]()
         self._told: set[bytes] = set()
 
     def note(self, fault: PeerError, frame: bytes) -> list[Log]:
-        """Count a fault; a line for the log the first time that its sender errs. Stale frames and second copies are usual."""
+        """Count a dropped frame; return a line for the log if it is its sender's first fault.
+
+        Stale messages and duplicates are counted but not logged: they are normal after a recovery.
+        """
         self.counts[fault.reason] += 1
         if isinstance(fault, Stale | Duplicate):
             return []
@@ -29,7 +32,7 @@ class DropCounter:
         return self.tell_once(sender, f"dropped a message ({fault.reason}): {fault}; more like it are only counted")
 
     def tell_once(self, sender: bytes, line: str) -> list[Log]:
-        """A line for the log, unless one about this sender was told before."""
+        """Return a line for the log, unless there was a line about this sender before."""
         if sender in self._told or len(self._told) >= SENDERS_AT_MOST:
             return []
         self._told.add(sender)

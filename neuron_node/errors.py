@@ -1,38 +1,38 @@
-"""Every error of Exmachina, in one place. Whose fault is it? The class says.
+"""All errors of Exmachina. The class says which side is at fault.
 
-* `PeerError`: another program sent something that can't be used. It is counted, logged once a sender, and dropped.
-* `UserError`: the person at the keyboard asked for something impossible. One line, exit 2, no traceback.
-* `JobError`: the job was well-formed but failed (it diverged, a program could not be started). One line, exit 1.
-* `InternalError`: our own shell or machine broke its contract. A traceback is right: it is a bug.
+* `PeerError`: another program sent an invalid frame. The receiver counts it, logs it once per sender, and drops it.
+* `UserError`: the user asked for something impossible. The program prints one line and exits with 2, without a traceback.
+* `JobError`: a valid job failed (it diverged, a program could not be started). The program prints one line and exits with 1.
+* `InternalError`: the program itself has a bug. It ends with a traceback.
 """
 
 from __future__ import annotations
 
 
 class ExmachinaError(Exception):
-    """The root of the tree."""
+    """The base class of all errors."""
 
 
 class PeerError(ExmachinaError):
-    """A message that another program sent can't be used; `reason` names the class of fault for the counters."""
+    """A frame from another program is invalid; `reason` is the name under which it is counted."""
 
     reason = "peer"
 
 
 class Malformed(PeerError):
-    """Not a message of ours: not msgpack, wrong field count, wrong type, out of bounds."""
+    """The bytes are no message of this protocol: not msgpack, wrong number of fields, wrong type, or out of bounds."""
 
     reason = "malformed"
 
 
 class Oversized(PeerError):
-    """Larger than the protocol allows."""
+    """The frame is larger than the protocol allows."""
 
     reason = "oversized"
 
 
 class WrongVersion(PeerError):
-    """A message of another protocol version."""
+    """The message has another protocol version."""
 
     reason = "version"
 
@@ -44,13 +44,13 @@ class WrongVersion(PeerError):
 
 
 class WrongShape(PeerError):
-    """Numbers of another shape than the receiver's place in the network asks for."""
+    """The numbers have another shape than the receiver's role and the pass require."""
 
     reason = "shape"
 
 
 class Duplicate(PeerError):
-    """A second copy of a frame: the first one counts. Its `attempt` may still ask for a repetition."""
+    """The frame has arrived before. Its `attempt` may still ask for a repetition."""
 
     reason = "duplicate"
 
@@ -60,30 +60,30 @@ class Duplicate(PeerError):
 
 
 class NotFinite(PeerError):
-    """A NaN or an infinity where numbers belong."""
+    """A number is a NaN or an infinity."""
 
     reason = "not finite"
 
 
 class Stale(PeerError):
-    """Of another run, generation, pass or incarnation: it counts for nothing."""
+    """The message belongs to another run, generation, pass or incarnation."""
 
     reason = "stale"
 
 
 class Unexpected(PeerError):
-    """A well-formed message that the receiver's present state has no transition for."""
+    """The message is valid, but the receiver's state has no transition for it."""
 
     reason = "unexpected"
 
 
 class UserError(ExmachinaError):
-    """What was wrong, where, and what would be right: in one line. The command line exits with 2."""
+    """The user's input is invalid. The message is one line: the fault, its place, and valid input. Exit code 2."""
 
 
 class JobError(ExmachinaError):
-    """The job failed for a reason that one line can tell. The command line exits with 1."""
+    """The job failed. The message is one line with the reason. Exit code 1."""
 
 
 class InternalError(ExmachinaError):
-    """A contract between our own parts was broken."""
+    """Two parts of the program disagree: a bug."""

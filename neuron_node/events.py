@@ -1,4 +1,8 @@
-"""What a state machine takes and gives. Machines know no socket, clock, file, process or random source: all of it is here, as data."""
+"""The events that a state machine takes, and the actions that it returns.
+
+A machine uses no socket, clock, file, process or random source. The shell turns the outside world into events, and performs
+the actions.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,7 @@ from neuron_node.addresses import ADDRESS_LENGTH
 
 
 class Received(NamedTuple):
-    """A message arrived: an address and frames, still encoded."""
+    """A message arrived: an address and frames, not yet decoded."""
 
     message: bytes
 
@@ -20,11 +24,11 @@ class Tick(NamedTuple):
 
 
 class LinkLost(NamedTuple):
-    """A connection broke and all were given up: every one and every subscription is gone, whatever was under way may be lost."""
+    """A connection broke, and the shell replaced all sockets. Subscriptions are gone; messages under way may be lost."""
 
 
 class Interrupted(NamedTuple):
-    """The person at the keyboard (`by_hand`) or the operating system asks the program to end."""
+    """The program received SIGINT (`by_hand`) or SIGTERM."""
 
     by_hand: bool = False
 
@@ -39,36 +43,36 @@ class Send(NamedTuple):
 
     @property
     def address(self) -> bytes:
-        """Where to."""
+        """The address of the message."""
         return self.message[:ADDRESS_LENGTH]
 
 
 class Subscribe(NamedTuple):
-    """Hear what is sent to an address, from now on."""
+    """Subscribe to the messages for an address."""
 
     address: bytes
 
 
 class Unsubscribe(NamedTuple):
-    """Hear it no longer."""
+    """End the subscription to an address."""
 
     address: bytes
 
 
 class Connect(NamedTuple):
-    """Hear the data of a peer too, where it sends them."""
+    """Connect to the outlet of a peer, in direct wiring."""
 
     endpoint: str
 
 
 class Disconnect(NamedTuple):
-    """Hear it no longer."""
+    """Disconnect from the outlet of a peer."""
 
     endpoint: str
 
 
 class Log(NamedTuple):
-    """A line for the program's log, at a level of the logging module."""
+    """Write a line to the program's log, at a level of the logging module."""
 
     level: int
     text: str

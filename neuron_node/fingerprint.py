@@ -1,6 +1,6 @@
-"""The arithmetic of this machine, in one line: two programs with the same fingerprint compute the same bits.
+"""The fingerprint of a host's arithmetic: two programs with the same fingerprint compute the same bits.
 
-NumPy's exp and BLAS differ between CPU types and versions, so a run does not mix fingerprints unless told to.
+NumPy's exp and BLAS differ between CPU types and versions, so a run does not mix fingerprints unless the user allows it.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ import numpy as np
 
 
 def fingerprint() -> str:
-    """NumPy's version, the machine, and a digest of fixed numbers: of exp, tanh and products in NumPy, of exp and tanh in `math`,
-    and of a sum that is added up number by number.
+    """Return one line with NumPy's version, the type of CPU, and a digest of results.
+
+    The digest covers exp, tanh and matrix products in NumPy, exp and tanh in `math`, and a running sum.
     """
     numbers = np.linspace(-8.0, 8.0, 4096).reshape(64, 64)
     plain = numbers.ravel().tolist()

@@ -1,20 +1,19 @@
-"""The fixed layout of data frames: signals, errors, targets and results. Nothing here decodes msgpack.
+"""The fixed layout of data frames: signals, errors, targets and results. This file does not decode msgpack.
 
 A message is an address and one or more frames, end to end. Every frame begins with the length of its body, so a relay may
-join the frames for one address. The body of a data frame is a msgpack array of 19 fields, each with a fixed place and length:
+join the frames for one address. The body of a data frame is a msgpack array of 19 fields, each at a fixed position:
 
     length
-    head      version, kind, run, generation, receiver, sender, their check: the same in every pass of a generation
-    window    attempt, low, high, their check: may vary within a pass
-    tail      pass, mode, part, parts (the mark of the pass), rows, columns, their check, the bytes of the numbers
+    head      version, kind, run, generation, receiver, sender, checksum: the same in every pass of a generation
+    window    attempt, low, high, checksum: may vary within a pass
+    tail      pass, mode, part, parts (the mark of the pass), rows, columns, checksum, number of bytes
     numbers   little-endian float64
 
-A receiver knows the head of each frame that it waits for from its role and its grant, and the tail from the first frame of
-the pass. So it compares bytes, and reads the numbers where they stand. The checks are CRC-32: no frame with a wrong bit
-before its numbers passes for another one.
+A receiver knows the head of each frame from its role and its grant, and the tail from the first frame of the pass. So it
+compares bytes, and reads the numbers at their position. The checksums are CRC-32: they detect a wrong bit in a field.
 
-`low` is the oldest pass that is not over: no frame of an older pass is of any use. `high` is the last pass that the
-coordinator sends without waiting for another one to end. `docs/protocol.md` specifies the layout.
+`low` is the oldest pass that is not over: a frame of an older pass is stale. `high` is the last pass that the coordinator
+sends without waiting for another pass to end. `docs/protocol.md` specifies the layout.
 """
 
 from __future__ import annotations
@@ -36,7 +35,7 @@ PROTOCOL_VERSION = 6
 IDENTITY_LENGTH = 8
 MAX_FRAME_BYTES = 256 * 1024 * 1024
 MAX_FRAMES = 65_536
-"""In one message. The rest of a longer one is dropped."""
+"""The most frames of one message. The receiver drops the rest of a longer message."""
 MAX_PARTS = 64
 WINDOW_PASSES = 256
 """`high` is at most this far above `low`."""
@@ -47,7 +46,7 @@ WINDOW = slice(HEAD.stop, HEAD.stop + 28)
 TAIL = slice(WINDOW.stop, WINDOW.stop + 32)
 MARK = slice(TAIL.start, TAIL.start + 12)
 NUMBERS_BEGIN = TAIL.stop
-"""Where in a frame its numbers begin; in a message of one frame that is byte 112, a multiple of 8."""
+"""The position of the numbers in a frame. In a message of one frame they begin at byte 112, a multiple of 8."""
 NUMBER_BYTES = 8
 ON_THE_WIRE = np.dtype("<f8")
 _LEAST_BODY_BYTES = 2
@@ -62,37 +61,40 @@ _SIZES = struct.Struct(">BIBI")
 _PASS = struct.Struct(">xQBBBxIxI")
 _ARRAY_19, _BYTES_8 = b"\xdc\x00\x13", b"\xc4\x08"
 _UINT_32, _UINT_64, _BIN_32 = 0xCE, 0xCF, 0xC6
-"""The msgpack specification's array 16, bin 8, uint 32, uint 64 and bin 32; version, kind, mode, part and parts are a fixint each."""
+"""Type bytes of msgpack: array 16, bin 8, uint 32, uint 64, bin 32. Version, kind, mode, part and parts are fixints."""
 
 
 class DataKind(IntEnum):
-    """Kinds of data frames. 20 was Input, until protocol version 5."""
+    """The kinds of data frames. Number 20 was Input, up to protocol version 5."""
 
     TARGET = 21
-    """Coordinator → output group: what its activities should be, (rows, its neurons)."""
+    """Coordinator → output group: the wanted activities (rows, neurons of the group)."""
     SIGNAL = 22
-    """Group, or coordinator → group: weight × activity, (rows, the receiver's neurons)."""
+    """Group or coordinator → group: weight × activity, or the input (rows, neurons of the receiver)."""
     ERROR = 23
-    """Group → the stages that send to it: its own error, (rows, its neurons)."""
+    """Group → each stage that sends signals to it: its own error (rows, neurons of the group)."""
     OUTPUT = 24
-    """Output group → coordinator: its activities."""
+    """Output group → coordinator: its activities (rows, neurons of the group)."""
     INPUT_ERROR = 25
-    """Input group → coordinator: its own errors; no columns if it learns no bias. The pass is over with all of these and all outputs."""
+    """Input group → coordinator: its own errors (rows, neurons of the group); no columns if it learns no bias.
+
+    A pass is over when all of these frames and all outputs have arrived.
+    """
     AXON = 26
-    """Group, or coordinator → stage: the signals for all groups of the stage, a block (rows, its neurons) for each, in order."""
+    """Group or coordinator → stage: the signals for all groups of the stage, in order, one block (rows, neurons) for each."""
     TARGETS = 27
-    """Coordinator → the stage of outputs: the targets of all of its groups, a block for each, in order."""
+    """Coordinator → output stage: the targets of all groups of the stage, in order, one block (rows, neurons) for each."""
 
 
 class Mode(IntEnum):
-    """What a pass is for. 3 is reserved for tracing."""
+    """The purpose of a pass. Number 3 is reserved for tracing."""
 
     FORWARD = 0
-    """Signals run forward only; nothing is learned."""
+    """Send signals forward; learn nothing."""
     TRAIN = 1
-    """Forward and back, and an update."""
+    """Send signals forward and errors back, and update the weights."""
     TRAIN_AND_COPY = 2
-    """Train, and keep a copy of the group as it is when the step ends: the snapshot's part."""
+    """Train, and copy each group's state at the end of the step, for a snapshot."""
 
 
 class Window(NamedTuple):
@@ -104,13 +106,13 @@ class Window(NamedTuple):
 
 
 class DataFrame(NamedTuple):
-    """A data frame, decoded. Only tests, tools and the reason for a rejection need one."""
+    """A decoded data frame. Used by tests and tools, and to find the reason for a rejection."""
 
     kind: int
     run: bytes
     generation: int
     receiver: int
-    """A group; for axons, errors and targets of a whole stage, the stage."""
+    """The number of a group; for frames to a whole stage (AXON, ERROR, TARGETS) the number of the stage."""
     sender: int
     attempt: int
     low: int
@@ -120,10 +122,10 @@ class DataFrame(NamedTuple):
     part: int
     parts: int
     values: Array
-    """(rows, columns)."""
+    """The numbers (rows, columns)."""
 
     def encode(self) -> bytes:
-        """The frame."""
+        """Return the bytes of the frame."""
         return data_frame(
             data_head(self.kind, self.run, self.generation, self.receiver, self.sender),
             window_of(self.attempt, self.low, self.high),
@@ -133,7 +135,7 @@ class DataFrame(NamedTuple):
 
 
 class Shape:
-    """What frames with numbers (rows, columns) have in common: their length, and the parts of their tail."""
+    """The encoded fields of frames with numbers (rows, columns): their length, and parts of their tail."""
 
     __slots__ = ("length", "numbers", "sizes")
 
@@ -145,51 +147,54 @@ class Shape:
 
 
 def data_head(kind: int, run: bytes, generation: int, receiver: int, sender: int) -> bytes:
-    """The bytes after the length of each frame of this kind, receiver and sender, in every pass of a generation."""
+    """Return the head of all frames of this kind, receiver and sender in one generation."""
     numbers = (_UINT_64, generation, _UINT_32, receiver, _UINT_32, sender)
     return _checked(_HEAD.pack(_ARRAY_19, PROTOCOL_VERSION, kind, _BYTES_8, run, *numbers))
 
 
 def _checked(data: bytes) -> bytes:
-    """The data and, as a field of its own, their CRC-32."""
+    """Append the CRC-32 of the data, as a field."""
     return data + _CHECK.pack(_UINT_32, crc32(data))
 
 
 @lru_cache(maxsize=64)
 def window_of(attempt: int, low: int, high: int) -> bytes:
-    """What may vary within a pass: the attempt, and which passes are under way."""
+    """Return the window of a frame: the attempt, and the range of the passes under way."""
     return _checked(_WINDOW.pack(_UINT_32, attempt, _UINT_64, low, _UINT_64, high))
 
 
 def mark_of(number: int, mode: int, part: int = 0, parts: int = 1) -> bytes:
-    """The bytes that all frames of a pass have in common."""
+    """Return the mark of a pass: the bytes that all its frames have in common."""
     return _MARK.pack(_UINT_64, number, mode, part, parts)
 
 
 @lru_cache(maxsize=256)
 def shape_of(rows: int, columns: int) -> Shape:
-    """The shape of so many numbers."""
+    """Return the encoded fields for numbers (rows, columns)."""
     return Shape(rows, columns)
 
 
 def tail_of(mark: bytes, shape: Shape) -> bytes:
-    """What all frames of a pass that have this shape have before their numbers."""
+    """Return the tail of all frames of a pass with this shape."""
     data = mark + shape.sizes
     return b"".join((data, _CHECK.pack(_UINT_32, crc32(data)), shape.numbers))
 
 
 def data_frame(head: bytes, window: bytes, tail: bytes, numbers: bytes) -> bytes:
-    """A whole data frame from its parts."""
+    """Return a data frame, made of its parts."""
     return framed(b"".join((head, window, tail, numbers)))
 
 
 def framed(body: bytes) -> bytes:
-    """A body with its length before it."""
+    """Return the body with its length before it."""
     return _LENGTH.pack(len(body)) + body
 
 
 def split(message: bytes) -> list[bytes]:
-    """The frames of a message, without its address. What is not a whole frame is the last piece, which no decoder takes."""
+    """Return the frames of a message, without its address.
+
+    If the rest of the message is no whole frame, it becomes the last item, which every decoder rejects.
+    """
     frames, at, end = list[bytes](), ADDRESS_LENGTH, len(message)
     while at < end:
         stop = at + LENGTH_BYTES + int.from_bytes(message[at : at + LENGTH_BYTES], "big")
@@ -201,20 +206,20 @@ def split(message: bytes) -> list[bytes]:
 
 
 def frames_in(message: bytes) -> int:
-    """How many frames a message has."""
+    """Return the number of frames of a message."""
     size = len(message) - ADDRESS_LENGTH
     first = LENGTH_BYTES + int.from_bytes(message[ADDRESS_LENGTH : ADDRESS_LENGTH + LENGTH_BYTES], "big")
-    # Nearly always they have one length.
+    # Nearly all messages have frames of one length.
     return size // first if size % first == 0 else len(split(message))
 
 
 def pass_of(data: bytes, at: int) -> tuple[int, int, int, int, int, int]:
-    """Number, mode, part, parts, rows and columns that the data frame at this place of the data claims."""
+    """Return number, mode, part, parts, rows and columns of the data frame that begins at `at`, without checks."""
     return _PASS.unpack_from(data, at + MARK.start)
 
 
 def read_window(window: bytes, number: int) -> Window | None:
-    """What the window of a frame of pass `number` says; None where it is not a valid one."""
+    """Return the decoded window of a frame of pass `number`; None if the window is invalid."""
     read = _read_window(window)
     return read if read is not None and read.low <= number <= read.high <= read.low + WINDOW_PASSES else None
 
@@ -228,13 +233,13 @@ def _read_window(window: bytes) -> Window | None:
 
 
 def parse(frame: bytes) -> DataFrame:
-    """The data frame in these bytes, from its fixed places. Raises `PeerError` for bytes that hold none.
+    """Return the decoded data frame.
 
     Raises:
-        Oversized: longer than any frame may be.
-        WrongVersion: of another protocol version.
+        Oversized: the frame is longer than any frame may be.
+        WrongVersion: the frame has another protocol version.
         NotFinite: a number is a NaN or an infinity.
-        Malformed: anything else, another encoding of the same message among it.
+        Malformed: the bytes are no data frame in the one valid layout.
     """
     if len(frame) > MAX_FRAME_BYTES:
         raise Oversized(f"{len(frame)} bytes")
@@ -264,12 +269,12 @@ def parse(frame: bytes) -> DataFrame:
 
 
 def sender_in(frame: bytes) -> bytes:
-    """Run and sender that a frame claims, as far as it has them: enough to log each sender once."""
+    """Return the bytes that name run and sender, without checks, for the log; fewer if the frame is short."""
     return frame[HEAD.start + 7 : HEAD.stop]
 
 
 def numbers_in(data: bytes | memoryview) -> Array:
-    """The numbers in the bytes of a frame, as native float64."""
+    """Return the numbers in bytes of a frame, shape (numbers,), as native float64."""
     return np.frombuffer(data, ON_THE_WIRE).astype(np.float64, copy=False)
 
 

@@ -1,19 +1,24 @@
-"""One group of neurons: its passes, what it sends in them, and its copies for snapshots.
+"""A group of neurons: receives frames, runs the nine steps in passes, and sends signals and errors.
 
-A pass of a group goes through three stages:
+The path of a signal: `receive` finds the pass of a frame and stores the frame in `Pass.signals`, an `Inbox`. When no frame is
+missing, `run` calls `_fire`, where `activate` (`neuron.py` or `neuron_array.py`) adds the signals.
 
-| stage | what completes it | what then happens |
+A pass of a group has three stages:
+
+| stage | ends when | then the group |
 |---|---|---|
-| LISTENING | all signals (or the input) are here | steps 2-4: fire. FIRED, or DONE if nothing is learned |
-| FIRED | all errors (or the target) are here | steps 6-9: reply and learn. DONE |
+| LISTENING | all signals (or the input) have arrived | fires (steps 2-4). FIRED, or DONE in a forward pass |
+| FIRED | all errors (or the target) have arrived | replies and learns (steps 6-9). DONE |
 | DONE | | |
 
-`receive` puts frames into the inboxes of their pass; `run` then processes every pass that has become complete. Training
-passes run in the order of their numbers: one begins when every older pass is done here, except the other parts of its own
-step. Forward passes run as they complete.
+Training passes run in the order of their numbers: a pass begins when the group has finished all older passes, except the
+other parts of its own step. Forward passes run in the order in which they become complete.
 
-A frame with a higher attempt than before makes the group send again, once, all that it has sent in the pass: a lost message
-costs a repetition, not a rollback.
+`_receive_frame` rejects a frame that does not belong: `Stale` for another run or generation, or for a pass that is over. The
+node counts and drops rejected frames.
+
+A frame with a higher attempt makes the group repeat, once, all messages of the pass. So a lost message costs a repetition,
+not a rollback.
 """
 
 from __future__ import annotations
@@ -62,11 +67,12 @@ from neuron_node.schema import MAX_BATCH
 from neuron_node.snapshot_cache import SnapshotCache
 
 AXON_AT_ONCE_BYTES = 32 * 1024
-"""Up to this size a group sends its whole axons in one message; beyond it, the bytes that each receiver would get in vain cost more."""
+"""Up to this size a group sends all signals to a stage in one frame. In a larger frame, each receiver would get too many
+bytes that are for other groups."""
 REPLIES_FIRST_FROM_BYTES = 256 * 1024
-"""With so many weights, the error is sent before they are learned: the groups above can begin."""
+"""From this size of weights on, a group sends its error before it learns, so that the groups above can begin."""
 WANTED_AT_MOST = 1_024
-"""Frames that are waited for at the most before `run`: time must pass, even if they come slowly."""
+"""The most frames to wait for before `run`. The limit makes sure that ticks happen even if frames arrive slowly."""
 LISTENING, FIRED, DONE = Stage.LISTENING, Stage.FIRED, Stage.DONE
 FORWARD, TRAIN_AND_COPY = int(Mode.FORWARD), int(Mode.TRAIN_AND_COPY)
 _HEAD_IN_MESSAGE = slice(ADDRESS_LENGTH + HEAD.start, ADDRESS_LENGTH + HEAD.stop)
@@ -74,12 +80,12 @@ _MARK_IN_MESSAGE = slice(ADDRESS_LENGTH + MARK.start, ADDRESS_LENGTH + MARK.stop
 _MODES = frozenset(Mode)
 
 Rejection = tuple[bytes, PeerError]
-"""A frame that does not belong, and why."""
+"""A rejected frame, and the reason."""
 _NO_REJECTIONS: list[Rejection] = []
 
 
 class Pass:
-    """One pass of one group."""
+    """One pass of one group: its inboxes, its stage, and its numbers."""
 
     __slots__ = (
         "activity", "attempt", "broken", "error_numbers", "errors", "fired", "mark", "mode", "number", "own_error", "part",
@@ -90,9 +96,9 @@ class Pass:
     fired: Any
     """The signals at all synapses."""
     error_numbers: Any
-    """The receivers' errors; of an output group the targets."""
+    """The receivers' errors; for an output group the targets."""
     weights: Any
-    """Those that the signals were sent with, where the own error is worked out only on request."""
+    """The weights that the signals were sent with, for a group that computes its own error only on request."""
 
     def __init__(
         self, number: int, mode: int, part: int, parts: int, mark: bytes, signals: InboxLayout, errors: InboxLayout
@@ -100,46 +106,46 @@ class Pass:
         self.number, self.mode, self.part, self.parts, self.mark = number, mode, part, parts, mark
         self.rows = signals.rows
         self.plain = signals.plain
-        """Whether its numbers are those of one neuron and one sample: floats, and sequences of floats."""
+        """Whether the numbers are plain floats, for one neuron and one sample, and not arrays."""
         self.signals = Inbox(signals, number, mark)
         self.errors = Inbox(errors, number, mark)
         self.stage = LISTENING
         self.attempt = 0
-        """The highest that was received."""
+        """The highest attempt that was received."""
         self.repeated = 0
-        """The highest in which the group has sent."""
+        """The highest attempt that the group has answered."""
         self.own_error: Any = None
         self.broken = ""
-        """The neuron whose numbers were no longer finite, if any were not."""
+        """The name of a neuron with a NaN or an infinity; empty if all numbers are finite."""
 
     @property
     def first_of_step(self) -> int:
-        """The number of the first pass of its step."""
+        """The number of the first pass of the step."""
         return self.number - self.part
 
 
 class Outgoing:
-    """Data frames of one kind to one address: which columns they hold, and how they begin."""
+    """Makes the data frames of one kind to one address: their head, and the columns that they hold."""
 
     __slots__ = ("_address", "_head", "blocks", "columns", "width")
 
     def __init__(self, address: bytes, head: bytes, columns: slice, *blocks: slice) -> None:
-        """`blocks` are the columns of each group of a stage, where the frames are for a whole stage."""
+        """`blocks` are the columns of each receiving group, for frames to a whole stage."""
         self._address, self._head = address, head
         self.columns, self.blocks = columns, blocks
         self.width = columns.stop - columns.start
 
     def send(self, record: Pass, window: bytes, *numbers: bytes | memoryview) -> Send:
-        """A message of one frame."""
+        """Return a message of one frame with these numbers, encoded."""
         shape = shape_of(record.rows, self.width)
         tail = tail_of(record.mark, shape)
         return Send(b"".join((self._address, shape.length, self._head, window, tail, *numbers)))
 
 
 class Group:
-    """One group: its neurons, its passes, and its copies for snapshots."""
+    """A group of neurons: its weights, its passes, and its copies for snapshots."""
 
-    # Slots keep all of it in one piece of memory: when a program wakes up, its caches are cold.
+    # Slots keep the attributes close together in memory: when a program wakes up, its caches are cold.
     __slots__ = (
         "_array",
         "_axons",
@@ -186,45 +192,47 @@ class Group:
         copies: SnapshotCache | None = None,
         send_copy: Callable[[Group, int], Send] | None = None,
     ) -> None:
-        """Take the placement's state, or draw the initial one; `send_copy` makes a message of a fresh copy for a snapshot.
+        """Begin with the placement's state, or with the initial state if the placement has none.
 
-        The header is that of the grant: its run, its generation, and the generation's first pass.
+        `header` is the grant's header: run, generation, and the generation's first pass. `send_copy` returns the message that
+        brings the copy after a step to the coordinator.
         """
         self.role = role = placement.role
         self.step = placement.step
         self.copies = SnapshotCache() if copies is None else copies
         self.wanted = 1
-        """Frames that are worth waiting for before `run` can do anything."""
+        """The number of frames to wait for before `run` can process a pass."""
         self.low, self.high = header.pass_number, header.pass_number - 1
-        """A grant announces no pass: while the links are being proved, the next frames are control."""
+        """The range of passes under way. It is empty after a grant, because the next messages are control messages."""
         self._window = b""
         self._run, self._generation, self._incarnation = header.run, header.generation, incarnation
         self._send_copy = send_copy
         self._neuron: Neuron | None = None
         bias, weights = initial_bias_and_weights(role) if placement.state is None else placement.state.numbers
         self._array: NeuronArray | None = NeuronArray(role, bias, weights)
-        """One of the two forms holds the numbers; the other one is None."""
+        """The weights and biases, if `_neuron` is None. Only one of the two attributes is set."""
         self._is_input, self._is_output, self._size = role.is_input, role.is_output, role.size
         self._needs_own_error = role.needs_own_error
-        # A second trip through the shell takes longer than learning a few weights.
+        # For few weights, learning takes less time than another round through the shell.
         self._replies_first = NUMBER_BYTES * weights.size > REPLIES_FIRST_FROM_BYTES
         self._passes: dict[int, Pass] = {}
         self._newest = header.pass_number - 1
         self._next_has_target = False
         self._unfinished: list[Pass] = []
-        """In the order of their numbers."""
+        """The passes that are not over, in the order of their numbers."""
         self._to_repeat: list[Pass] = []
         self.unlearned: list[Pass] = []
-        """Those that were replied to and not learned: see `learn`."""
+        """The passes whose errors are sent, but which are not learned yet: see `learn`."""
         self._last_fired: list[Pass] = []
+        """All parts of the last step in which the group fired."""
         self._last_replied: list[Pass] = []
-        """All parts of the last step."""
+        """All parts of the last step in which the group replied."""
         self._signals, self._errors = _incoming(role, header.run, header.generation)
         self._slots = {head: (False, slot) for head, slot in self._signals.slots.items()}
         self._slots |= {head: (True, slot) for head, slot in self._errors.slots.items()}
         self._rows = 0
         self._layouts = (self._signals.layout(1), self._errors.layout(1))
-        """Of passes with so many rows."""
+        """The layouts of signals and errors for passes with `_rows` rows."""
         self._prepare_sending()
 
     def _prepare_sending(self) -> None:
@@ -241,7 +249,7 @@ class Group:
         if role.is_input:
             self._replies = [outgoing(DataKind.INPUT_ERROR, outside, OUTSIDE, whole)]
         self._axons: list[tuple[Outgoing, list[Outgoing]]] = []
-        """For each stage below: the signals for all of its groups, and those for each group."""
+        """For each receiving stage: the frames to the whole stage, and the frames to each of its groups."""
         at = 0
         for stage, blocks in itertools.groupby(role.blocks, lambda block: block.stage):
             begin, parts = at, []
@@ -254,27 +262,27 @@ class Group:
 
     @property
     def addresses(self) -> tuple[bytes, bytes]:
-        """Where frames for the group are sent."""
+        """The addresses of frames for the group: its stage's address, and its own."""
         return stage_address(self.role.stage), group_address(self.role.group)
 
     @property
     def oldest(self) -> Pass | None:
-        """The first pass that is not over; None if there is none."""
+        """The oldest pass that is not over; None if there is none."""
         return self._unfinished[0] if self._unfinished else None
 
     @property
     def due(self) -> int:
-        """The pass in which the group stands: the first one that is not over, or the next one."""
+        """The number of the oldest pass that is not over, or of the next pass."""
         return self._unfinished[0].number if self._unfinished else self._newest + 1
 
     # Frames.
 
     def receive(self, message: bytes) -> list[Rejection]:
-        """Put the frames of a message into the inboxes of their passes; those that do not belong, each with its reason."""
+        """Store the frames of a message in the inboxes of their passes; return the rejected frames with their reasons."""
         place = self._slots.get(message[_HEAD_IN_MESSAGE])
         if place is not None and self._take(message, is_error=place[0]):
             return _NO_REJECTIONS
-        # Frames of several passes and directions, or a frame that does not belong.
+        # The message has frames of several passes or directions, or a frame to reject.
         sorted_frames: dict[tuple[bool | None, bytes], list[bytes]] = {}
         for frame in split(message):
             place = self._slots.get(frame[HEAD])
@@ -287,7 +295,7 @@ class Group:
         return rejections
 
     def _take(self, message: bytes, *, is_error: bool) -> bool:
-        """Take a message all of whose frames belong to one inbox; whether that was so."""
+        """Store a message whose frames all belong to one inbox; return False, and store none, if they don't."""
         mark = message[_MARK_IN_MESSAGE]
         for record in self._unfinished:
             if record.mark == mark:
@@ -350,7 +358,7 @@ class Group:
         self._note(record, window)
 
     def _new_pass(self, number: int, mode: int, part: int, parts: int, rows: int, _columns: int) -> Pass | None:
-        """A pass that no frame was kept of so far; None if there can't be such a pass."""
+        """Return a new pass; None if it is over or one of its numbers is out of bounds."""
         if number < self.low or mode not in _MODES or not part < parts <= MAX_PARTS or not 0 < rows <= MAX_BATCH:
             return None
         if rows != self._rows:
@@ -361,14 +369,14 @@ class Group:
         self._passes[record.number] = record
         if record.number > self._newest:
             self._newest = record.number
-            # A step announces steps alone, and forward passes announce forward passes.
+            # A training pass announces only training passes, and a forward pass only forward passes.
             self._next_has_target = self._is_output and record.mode != FORWARD
             self._unfinished.append(record)
         else:
             bisect.insort(self._unfinished, record, key=lambda one: one.number)
 
     def _note(self, record: Pass, window: Window) -> None:
-        """Learn from an accepted frame which passes are under way, and whether one is asked for again."""
+        """Apply the window of an accepted frame: the range of passes under way, and a request to repeat the pass."""
         attempt, low, high = window
         if attempt > record.attempt:
             self._note_attempt(record, attempt)
@@ -376,7 +384,7 @@ class Group:
             return
         forward = low > self.low
         self.low, self.high = max(self.low, low), max(self.high, high)
-        # Valid for every pass from `low` to `high`; frames with it say nothing new.
+        # This window is valid for every pass from `low` to `high`; a frame with it brings no news.
         self._window = window_of(0, self.low, self.high)
         for number in [number for number in self._passes if number < low] if forward else ():
             over = self._passes.pop(number)
@@ -391,7 +399,7 @@ class Group:
     # Work.
 
     def run(self) -> list[Send]:
-        """Process every complete pass, oldest first; the messages to send."""
+        """Process every complete pass, oldest first; return the messages to send."""
         sends = self._repeat() if self._to_repeat else []
         for record in self._unfinished:
             if record.stage is LISTENING and not record.signals.missing:
@@ -401,7 +409,7 @@ class Group:
             if record.stage is FIRED and not record.errors.missing:
                 self._reply(record, sends)
                 if self.unlearned:
-                    # Its error is to leave first.
+                    # Let the shell send the error before `learn`.
                     break
         if (self._unfinished and self._unfinished[0].stage is DONE) or len(self._unfinished) > 1:
             self._unfinished = [record for record in self._unfinished if record.stage is not DONE]
@@ -409,7 +417,7 @@ class Group:
         return sends
 
     def _may_begin(self, record: Pass) -> bool:
-        """Whether every pass before a training step is done here."""
+        """Return whether the group has finished all passes before the step; always True for a forward pass."""
         if record.mode != FORWARD:
             for number in range(self.low, record.number - record.part):
                 older = self._passes.get(number)
@@ -418,7 +426,7 @@ class Group:
         return True
 
     def _fire(self, record: Pass, sends: list[Send]) -> None:
-        """Steps 2 to 4."""
+        """Do steps 2 to 4: add the signals, compute the activity, and append the messages with the signals to `sends`."""
         if self.unlearned:
             sends += self.learn()
         if record.plain:
@@ -433,14 +441,14 @@ class Group:
             finite = all_finite(record.fired)
         record.stage = DONE if record.mode == FORWARD else FIRED
         self._last_fired = [record] if record.parts == 1 else _with_its_step(self._last_fired, record)
-        # A number that is not finite makes every product with it so.
+        # A product with a NaN or an infinity is not finite, so the check of the products covers the activity.
         sends += self._outgoing_signals(record) if finite else self._diverge(record)
 
     def _reply(self, record: Pass, sends: list[Send]) -> None:
-        """Steps 6 and 7, and, unless the error is to be on its way first, 8 and 9.
+        """Do steps 6 and 7, and also steps 8 and 9 unless the group has so many weights that the error is sent first.
 
-        No weight depends on the error of an input neuron: the coordinator is told that all is done, and the error is worked
-        out on request.
+        No weight depends on the error of an input neuron. So an input group that learns no bias sends an empty error, and
+        computes its own error only on request.
         """
         record.stage = DONE
         neurons: Any
@@ -465,7 +473,10 @@ class Group:
         sends += learned if record.broken else replied + learned
 
     def learn(self) -> list[Send]:
-        """Steps 8 and 9 of everything that was replied to. The copy for a snapshot is taken as the step ends."""
+        """Do steps 8 and 9 for all passes of `unlearned`; return the messages to send.
+
+        At the end of a step that is marked for a snapshot, the group copies its state and sends the copy.
+        """
         sends: list[Send] = []
         while self.unlearned:
             sends += self._learn(self.unlearned.pop(0))
@@ -479,7 +490,7 @@ class Group:
             parts = [part for part in self._last_replied if part.first_of_step == record.first_of_step]
             if len(parts) < record.parts or any(part in self.unlearned for part in parts):
                 return []
-            # The gradient is one product over the rows of all parts, whatever order they were done in.
+            # Compute the gradient as one product over the rows of all parts, in the order of their numbers.
             parts.sort(key=lambda part: part.number)
             finite = self._as_array().learn(
                 np.concatenate([self._activity(part) for part in parts]),
@@ -495,7 +506,7 @@ class Group:
         return [self._send_copy(self, self.step)] if self._send_copy else []
 
     def _repeat(self) -> list[Send]:
-        """Send again what was sent in passes that were asked for again."""
+        """Return all earlier messages of the passes that were requested again."""
         sends: list[Send] = []
         for record in self._to_repeat:
             if record.attempt > record.repeated and record.number >= self.low:
@@ -511,10 +522,10 @@ class Group:
         return sends
 
     def _count_wanted(self) -> int:
-        """Frames that come before there is anything to do."""
+        """Return the number of frames that must arrive before a pass can go on."""
         unfinished = self._unfinished
         if not unfinished and self.high <= self._newest:
-            # The next pass was not announced, so it may never come.
+            # The next pass was not announced and may never arrive.
             return 1
         wanted = self.lacking
         if unfinished and unfinished[0].mode == FORWARD:
@@ -523,7 +534,7 @@ class Group:
 
     @property
     def lacking(self) -> int:
-        """Frames that the pass lacks in which the group stands; of an input group also the next input, if it is announced."""
+        """The number of frames that the oldest pass lacks. An input group also counts the next input, if it is announced."""
         if not self._unfinished:
             return len(self._signals.senders) + (self._next_has_target and self.high > self._newest)
         record = self._unfinished[0]
@@ -532,7 +543,7 @@ class Group:
             return record.signals.missing + (record.errors.missing if has_target else 0)
         lacking = record.errors.missing
         if self._is_input and record.number < self.high:
-            # The next input is sent when all outputs of this pass are there, and so on its way before the last error.
+            # The coordinator sends the next input when it has all outputs, so before the last error arrives.
             following = self._passes.get(record.number + 1)
             lacking += following is None or bool(following.signals.missing)
         return lacking
@@ -558,7 +569,7 @@ class Group:
 
     def _outgoing_error(self, record: Pass) -> list[Send]:
         if self._is_input and not record.attempt and self.high >= record.first_of_step + record.parts:
-            # The signals of the next step will say that this one is done here.
+            # The signals of the next step tell the coordinator that this group has finished this step.
             return []
         window, error = window_of(record.attempt, self.low, self.high), record.own_error
         if error is None:
@@ -579,13 +590,13 @@ class Group:
             else [self._activity(record).T, self._own_error(record).T]
         )
         finite = np.all([np.isfinite(n).all(axis=1) for n in (neurons.bias[:, None], neurons.weights, *ours)], axis=0)
-        # With every number finite, it was a product weight × activity that overflowed.
+        # If all numbers are finite, a product weight × activity overflowed; name the first neuron.
         return self.role.names[int(np.argmin(finite))]
 
     # Numbers.
 
     def _as_neuron(self) -> Neuron:
-        """The numbers in the form for one sample."""
+        """Return the group's weights and bias as a `Neuron`, for one sample."""
         if self._neuron is None:
             assert self._array is not None
             self._neuron = Neuron(self.role, float(self._array.bias[0]), self._array.weights[0].tolist())
@@ -593,7 +604,7 @@ class Group:
         return self._neuron
 
     def _as_array(self) -> NeuronArray:
-        """The numbers in the form for a batch."""
+        """Return the group's weights and biases as a `NeuronArray`, for a batch."""
         if self._array is None:
             assert self._neuron is not None
             bias, weights = np.array([self._neuron.bias]), np.array([self._neuron.weights])
@@ -601,24 +612,24 @@ class Group:
         return self._array
 
     def _copy(self) -> State:
-        # Learning makes new arrays and lists and never changes old ones, so a reference is a copy.
+        # Learning makes new arrays and lists and never changes old ones, so a reference is enough.
         if self._neuron is not None:
             return state_of(np.array([[self._neuron.bias]]), np.array([self._neuron.weights]).reshape(1, -1))
         assert self._array is not None
         return state_of(self._array.bias[None, :], self._array.weights)
 
     def state_after(self, step: int) -> State | None:
-        """The group's state after a step, if it stands there or kept a copy; None otherwise."""
+        """Return the group's state after a step, present or copied; None if the group does not have it."""
         return self._copy() if step == self.step else self.copies.of(self.role.group, step)
 
     @property
     def last_activity(self) -> Array:
-        """Of the last pass, or all parts of the last step, (rows, neurons); empty if there was none."""
+        """The activities (rows, neurons) of the last pass, or of all parts of the last step; empty if there was none."""
         return self._whole(self._last_fired, self._activity)
 
     @property
     def last_error(self) -> Array:
-        """Of the last training step, (rows, neurons); empty if there was none."""
+        """The own errors (rows, neurons) of the last training step; empty if there was none."""
         return self._whole(self._last_replied, self._own_error)
 
     def _whole(self, records: list[Pass], numbers: Callable[[Pass], Array]) -> Array:
@@ -639,7 +650,7 @@ class Group:
         return np.array([[error]]) if record.plain else error
 
     def waits(self, number: int) -> Waits:
-        """Where the group stands in a pass, and the first senders that it waits for."""
+        """Return the group's progress in a pass, and the first senders whose frames are missing."""
         group, record = self.role.group, self._passes.get(number)
         if record is None:
             if number < self.low:
@@ -652,7 +663,7 @@ class Group:
 
 
 def _incoming(role: Role, run: bytes, generation: int) -> tuple[Direction, Direction]:
-    """The two directions of a group: signals, and errors. Every head follows from its role and its grant."""
+    """Return the two directions of a group, signals and errors, with the heads of all frames that the group may receive."""
 
     def whole_or_own(sender: int, index: int, whole: DataKind, own: DataKind) -> dict[bytes, Slot]:
         return {
@@ -675,7 +686,7 @@ def _incoming(role: Role, run: bytes, generation: int) -> tuple[Direction, Direc
 
 
 def _with_its_step(records: list[Pass], record: Pass) -> list[Pass]:
-    """A pass with the other parts of its step."""
+    """Return a pass with the other parts of its step."""
     return [*(one for one in records if one.number - one.part == record.number - record.part), record]
 
 
@@ -689,7 +700,7 @@ def _columns(numbers: Any, columns: slice, record: Pass) -> bytes | memoryview:
 
 
 def _bytes_of(numbers: Any, record: Pass) -> bytes | memoryview:
-    """As numbers travel: little-endian, in C order. Arrays are copied once, into the frame."""
+    """Encode numbers as little-endian float64 in C order. Joining the frame copies an array only once."""
     if record.plain:
         return _doubles(len(numbers)).pack(*numbers)
     return np.ascontiguousarray(numbers, ON_THE_WIRE).data

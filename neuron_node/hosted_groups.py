@@ -1,4 +1,4 @@
-"""The groups that a node hosts, the copies that it keeps of them, and the addresses to which it subscribes."""
+"""The groups that a node hosts, the copies of their states, and the node's subscriptions."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from neuron_node.snapshot_cache import SnapshotCache
 
 
 class HostedGroups:
-    """The groups of one node. Copies outlive a grant, a lost link and a new registration, but not another run."""
+    """The groups of one node. The copies stay after a grant, a lost link or a new registration, but not for another run."""
 
     def __init__(self, incarnation: bytes, send_copy: Callable[[Group, int], Send]) -> None:
-        """`send_copy` makes a message for the coordinator of a fresh copy."""
+        """Begin without groups. `send_copy` returns the message that brings a new copy to the coordinator."""
         self.groups: dict[int, Group] = {}
         self.receiver: Group | LocalDelivery | None = None
-        """The only group, or all; None while data are not received."""
+        """The receiver of data frames: the only group, or all groups; None while the node takes no data frames."""
         self.subscriptions: list[bytes] = [node_address(incarnation), EVERY_NODE]
         self.unproved = False
-        """Whether an address was subscribed to, or a peer connected to, after the links were last proved."""
+        """Whether there is a new subscription or connection since the links were last proved."""
         self.peers: dict[bytes, str] = {}
-        """In direct wiring: the outlets that the node is connected to, by the incarnation of their program."""
+        """In direct wiring: the endpoint of each peer's outlet, by the peer's incarnation."""
         self.copies = SnapshotCache()
         self._incarnation = incarnation
         self._send_copy = send_copy
 
     def begin_run(self) -> None:
-        """Copies of another run are of no use."""
+        """Drop the copies of the earlier run."""
         self.copies = SnapshotCache()
 
     def lacking(self, grant: Grant) -> tuple[int, ...]:
-        """The groups that a grant names by a digest, and of which no such copy is here."""
+        """Return the groups that the grant places with a digest for which the node keeps no copy."""
         return tuple(
             place.role.group
             for place in grant.placements
@@ -44,22 +44,22 @@ class HostedGroups:
         )
 
     def host(self, grant: Grant) -> list[Action]:
-        """Host the groups of a grant, of which none is lacking, in place of those before."""
+        """Replace the hosted groups by those of a grant. `lacking` must be empty for the grant."""
         connect = self._connect({peer.incarnation: peer.endpoint for peer in grant.peers})
         take = self._take([self._group(place, grant) for place in grant.placements])
         self.copies.retain(self.groups)
         return [*connect, *take]
 
     def let_go(self) -> list[Action]:
-        """Host nothing; the copies are kept."""
+        """Drop all groups and connections to peers; keep the copies."""
         return [*self._connect({}), *self._take([])]
 
     def rest(self) -> None:
-        """Receive no data any more."""
+        """Take no more data frames."""
         self.receiver = None
 
     def subscribe_again(self) -> list[Action]:
-        """All connections and subscriptions once more, on new sockets."""
+        """Return the actions that make all connections and subscriptions again, on new sockets."""
         self.unproved = True
         return [*map(Connect, self.peers.values()), *map(Subscribe, self.subscriptions)]
 

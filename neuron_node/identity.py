@@ -1,4 +1,4 @@
-"""One life of a node: what it is born with, and where it is in it."""
+"""The identity of a node, and its states."""
 
 from __future__ import annotations
 
@@ -6,26 +6,27 @@ from dataclasses import dataclass
 from enum import Enum
 
 BEGIN_AGAIN = -1
-"""The code of a machine that has ended while its program is to begin another life, under another incarnation."""
+"""The exit code of a machine whose program must begin again, under a new incarnation."""
 
 
 class NodeState(Enum):
-    """Where a node is in its life."""
+    """The states of a node."""
 
     SEEKING = "seeking"
-    """Registers, ever more slowly, until the coordinator answers."""
+    """The node sends `Register` at growing intervals until the coordinator answers."""
     SPARE = "spare"
-    """Known to the coordinator; hosts no group."""
+    """The coordinator has accepted the node; the node hosts no group."""
     WIRING = "wiring"
-    """Has groups; proves its links."""
+    """The node hosts groups and proves its links."""
     WORKING = "working"
-    """Takes part in passes."""
+    """The node takes part in passes."""
     ENDED = "ended"
+    """The node handles no more messages."""
 
 
 @dataclass(frozen=True)
 class NodeIdentity:
-    """What a node is born with. The incarnation is drawn by the shell, after the fork."""
+    """The identity of one start of a node. `program.py` draws the incarnation at random, after the fork."""
 
     incarnation: bytes
     name: str
@@ -34,4 +35,4 @@ class NodeIdentity:
     software: str
     fingerprint: str
     endpoint: str = ""
-    """Where its data can be heard without the broker; empty: nowhere."""
+    """The endpoint of the node's outlet for direct wiring; empty if it has none."""

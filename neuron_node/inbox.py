@@ -1,10 +1,10 @@
-"""Where the frames of one pass and one direction arrive: from offered bytes to numbers in synapse order.
+"""The inbox of one pass and one direction: stores frames by their sender, and returns their numbers in synapse order.
 
-    a message ── offer ──▶ frames that belong here, one place for each sender ── gather ──▶ numbers, in synapse order
-                   └─────▶ frames that do not belong, each with its reason
+    a message ── offer ──▶ accepted frames, at most one for each sender ── gather ──▶ numbers, in synapse order
+                   └─────▶ rejected frames, each with a `PeerError`
 
-The first copy of a frame counts. Nothing is decoded: heads, marks and shapes are compared as bytes, for all frames of a
-message at once where they have one length. A frame that is not accepted changes nothing here.
+The first copy of a frame counts. The inbox compares heads, marks and shapes as bytes and decodes nothing; it handles all
+frames of a message at once if they have one length. A rejected frame does not change the inbox.
 """
 
 from __future__ import annotations
@@ -38,30 +38,34 @@ from neuron_node.frames import (
 
 LAYOUTS_KEPT = 64
 REFERRED_TO_FROM_BYTES = 4_096
-"""Fewer bytes are copied faster than they are referred to."""
+"""Up to this size, copying bytes is faster than referring to them."""
 _FIRST_LENGTH = slice(ADDRESS_LENGTH, ADDRESS_LENGTH + LENGTH_BYTES)
 _FIRST_BEGIN = slice(ADDRESS_LENGTH, ADDRESS_LENGTH + HEAD.stop)
 _FIRST_WINDOW = slice(ADDRESS_LENGTH + WINDOW.start, ADDRESS_LENGTH + WINDOW.stop)
 _FIRST_TAIL = slice(ADDRESS_LENGTH + TAIL.start, ADDRESS_LENGTH + TAIL.stop)
-"""Where the first frame of a message has its parts."""
+"""The positions of the parts of the first frame of a message."""
 
 
 class Slot(NamedTuple):
-    """The place of one sender's frames of one kind: whose they are, their columns, and which of them are ours."""
+    """The frames of one kind from one sender: their sender, their columns, and the columns for this group."""
 
     place: int
+    """The sender's index in synapse order."""
     columns: int
+    """The number of columns of a frame."""
     first: int
+    """The number of columns before those for this group."""
     own: int
+    """The number of columns for this group."""
 
 
 class FrameLayout:
-    """Frames of one length: their shape, the bytes that are ours, and the place of each beginning (length and head)."""
+    """The layout of frames of one length: their shape, the bytes for this group, and the sender's index by length and head."""
 
     __slots__ = ("length", "only", "own", "places", "shape", "unpack")
 
     def __init__(self, rows: int, alike: dict[bytes, Slot], *, plain: bool) -> None:
-        """All slots of `alike`, by their heads, have the same columns."""
+        """`alike` holds slots by their heads; all have the same columns. With `plain`, numbers are kept as floats."""
         _, columns, first, own = next(iter(alike.values()))
         self.shape = shape_of(rows, columns)
         self.length = NUMBERS_BEGIN + NUMBER_BYTES * rows * columns
@@ -75,10 +79,10 @@ class FrameLayout:
         numbers, window, tail = "d" if plain else f"{ours}s", WINDOW.stop - WINDOW.start, TAIL.stop - TAIL.start
         frame = struct.Struct(f"<{HEAD.stop}s{window}s{tail}s{before}x{numbers}{after}x")
         self.unpack: Callable[[memoryview], Iterator[tuple[Any, ...]]] = frame.iter_unpack
-        """Of each frame: beginning, window, tail, and our numbers."""
+        """Unpack each frame of one message: length and head, window, tail, and the numbers for this group."""
         mine = slice(ADDRESS_LENGTH + self.own.start, ADDRESS_LENGTH + self.own.stop)
         self.only: Callable[[bytes], Any] = lambda message: message[mine]
-        """Our numbers in a message of one frame."""
+        """Return the numbers for this group in a message of one frame."""
         if plain:
             double = struct.Struct(f"<{mine.start}xd{self.length + ADDRESS_LENGTH - mine.stop}x")
             self.only = lambda message: double.unpack(message)[0]
@@ -87,17 +91,17 @@ class FrameLayout:
 
 
 class Direction:
-    """One direction of a group: the heads of all frames that may come, by the place of their sender in synapse order."""
+    """One direction of a group, signals or errors: its senders in synapse order, and the heads of all their frames."""
 
     def __init__(self, senders: Sequence[int], slots: dict[bytes, Slot], widths: Sequence[int]) -> None:
-        """`widths` says how many columns for us each sender has."""
+        """`slots` are by head; `widths` are the numbers of columns for this group, one for each sender."""
         self.senders = tuple(senders)
         self.slots = slots
         self.widths = tuple(widths)
         self._layouts: dict[int, InboxLayout] = {}
 
     def layout(self, rows: int) -> InboxLayout:
-        """What the direction is like in passes with so many rows."""
+        """Return the layout for passes with this number of rows."""
         known = self._layouts.get(rows)
         if known is None:
             if len(self._layouts) >= LAYOUTS_KEPT:
@@ -107,7 +111,7 @@ class Direction:
 
 
 class InboxLayout:
-    """One direction of a group in passes with so many rows."""
+    """One direction of a group, for passes with one number of rows."""
 
     __slots__ = ("by_length", "count", "direction", "in_order", "plain", "rows")
 
@@ -116,7 +120,7 @@ class InboxLayout:
         self.rows = rows
         self.count = len(direction.senders)
         self.plain = rows == 1 and {*direction.widths} == {1}
-        """Whether each sender has one number for us: it is kept as a float, and not as bytes."""
+        """Whether each sender sends one number to this group, which is then kept as a float and not as bytes."""
         self.in_order: Callable[[dict[int, Any]], tuple[Any, ...]] = (
             itemgetter(*range(self.count)) if self.count > 1 else lambda got: (got[0],)
         )
@@ -126,20 +130,20 @@ class InboxLayout:
             alike.setdefault(slot[1:], {})[head] = slot
         for (columns, *_), slots in alike.items():
             if NUMBERS_BEGIN + NUMBER_BYTES * rows * columns > MAX_FRAME_BYTES:
-                # No frame is that long.
+                # Such a frame would be longer than any frame may be.
                 continue
             layout = FrameLayout(rows, slots, plain=self.plain)
             self.by_length[layout.shape.length] = layout
 
 
 def own_bytes(rows: int, first: int, own: int) -> slice:
-    """Where in a frame the block of `own` columns stands that begins after `first` columns."""
+    """Return the position in a frame of the block of `own` columns that follows the first `first` columns."""
     begin = NUMBERS_BEGIN + NUMBER_BYTES * rows * first
     return slice(begin, begin + NUMBER_BYTES * rows * own)
 
 
 class Inbox:
-    """The frames of one pass and one direction."""
+    """The accepted frames of one pass and one direction."""
 
     __slots__ = ("_got", "layout", "mark", "missing", "number")
 
@@ -148,21 +152,21 @@ class Inbox:
         self.number = number
         self.mark = mark
         self.missing = layout.count
-        """How many senders have sent nothing."""
+        """The number of senders whose frame is missing."""
         self._got: dict[int, Any] = {}
 
     def offer_message(self, message: bytes, usual: bytes = b"") -> list[Window] | None:  # noqa: PLR0912 - one call for every message
-        """Take all frames of a message, if each of them belongs here and is new; what windows other than the usual one say.
+        """Accept all frames of a message, if each frame belongs to this inbox and is new.
 
-        None if not: then nothing was taken, and `offer` tells for each frame whether it belongs. The caller has found the
-        usual window valid for this pass.
+        Returns the decoded windows of the frames, except `usual`: the caller knows that this window is valid for the pass.
+        Returns None if it accepts no frame; `offer` then gives the reason for each frame.
         """
         layout = self.layout.by_length.get(message[_FIRST_LENGTH])
         if layout is None:
             return None
         got, tail, size = self._got, tail_of(self.mark, layout.shape), len(message) - ADDRESS_LENGTH
         if size == layout.length:
-            # One frame: its fields need no columns.
+            # Handle the most frequent case, a message of one frame, without lists.
             place = layout.places.get(message[_FIRST_BEGIN])
             if place is None or place in got or message[_FIRST_TAIL] != tail:
                 return None
@@ -174,7 +178,7 @@ class Inbox:
             if size % layout.length:
                 return None
             frames = layout.unpack(memoryview(message)[ADDRESS_LENGTH:])
-            begins, windows, tails, numbers = zip(*frames)  # noqa: B905 - each has as many; a keyword takes time here
+            begins, windows, tails, numbers = zip(*frames)  # noqa: B905 - all have one length, and a keyword takes time here
             try:
                 new = dict(zip(map(layout.places.__getitem__, begins), numbers))  # noqa: B905
             except KeyError:
@@ -200,7 +204,14 @@ class Inbox:
         return said
 
     def offer(self, slot: Slot, frame: bytes) -> Window:
-        """Take one frame of a sender; what its window says. Raises `PeerError` if the frame does not belong here."""
+        """Accept one frame of a sender; return its decoded window.
+
+        Raises:
+            Duplicate: a frame of this sender has been accepted before.
+            WrongShape: the frame has another shape, mode or part than the pass.
+            NotFinite: a number is a NaN or an infinity.
+            PeerError: the bytes are no data frame: see `frames.parse`.
+        """
         rows = self.layout.rows
         window = read_window(frame[WINDOW], self.number)
         if (
@@ -222,28 +233,31 @@ class Inbox:
         return window
 
     def lacks(self) -> list[int]:
-        """The senders that have sent nothing, in synapse order."""
+        """Return the senders whose frame is missing, in synapse order."""
         return [sender for place, sender in enumerate(self.layout.direction.senders) if place not in self._got]
 
     def floats(self) -> tuple[float, ...]:
-        """All numbers of a pass with one row, in synapse order. Only for an inbox that lacks nothing."""
+        """Return all numbers of a pass with one row, in synapse order. The inbox must be complete."""
         in_order = self.layout.in_order(self._got)
         return in_order if self.layout.plain else tuple(numbers_in(b"".join(in_order)).tolist())
 
     def _gather(self) -> Array:
-        """All numbers, one sender after the other in synapse order."""
+        """Return all numbers, shape (numbers,), one sender after the other in synapse order."""
         in_order = self.layout.in_order(self._got)
         if self.layout.plain:
             return np.array(in_order)
         return numbers_in(in_order[0] if len(in_order) == 1 else b"".join(in_order))
 
     def stacked(self) -> Array:
-        """(senders, rows, columns), where each sender has as many columns for us."""
+        """Return all numbers as (senders, rows, columns). All senders must have the same number of columns for this group."""
         layout = self.layout
         return self._gather().reshape(layout.count, layout.rows, layout.direction.widths[0])
 
     def side_by_side(self) -> Array:
-        """(rows, columns of all senders), in C order: another memory layout would change the last bits of a product."""
+        """Return all numbers as (rows, columns of all senders), in C order.
+
+        Another memory layout would change the last bits of a product.
+        """
         layout, widths = self.layout, self.layout.direction.widths
         rows, count, total = layout.rows, layout.count, sum(widths)
         numbers = self._gather()

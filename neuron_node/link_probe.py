@@ -1,7 +1,7 @@
-"""How a program proves its links: it subscribes, last, to a fresh address and sends to it until that comes back.
+"""Proves the links of a program: it subscribes, last, to a fresh address, and sends a probe to it until the probe returns.
 
-A SUB passes its subscriptions on in order, so once the probe is heard all earlier subscriptions hold. Nothing else says so.
-In direct wiring the same subscription reaches the peers too, and each of them, when it does, sends an echo to that address.
+A SUB socket forwards its subscriptions in order. So when the probe returns, the broker knows all earlier subscriptions.
+ZeroMQ gives no other sign of this. In direct wiring the peers receive the same subscription, and each sends an echo.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from neuron_node.protocol import Echo, Header, Probe
 
 
 class LinkProbe:
-    """One program's proofs, one after the other. `header` makes the header of a probe from its number."""
+    """The proofs of one program, one after the other. `header` returns the header of a probe from the probe's number."""
 
     def __init__(self, incarnation: bytes, header: Callable[[int], Header]) -> None:
         self.pending = False
-        """Whether the broker has not returned the probe."""
+        """Whether the probe has not returned from the broker."""
         self.missing: set[bytes] = set()
-        """The peers whose echo has not come, by incarnation."""
+        """The incarnations of the peers whose echo has not arrived."""
         self._incarnation = incarnation
         self._header = header
         self._number = 0
@@ -36,7 +36,7 @@ class LinkProbe:
         return not self.pending and not self.missing
 
     def begin(self, peers: Iterable[bytes] = ()) -> list[Action]:
-        """Begin a new proof; whatever is under way of an earlier one proves nothing now."""
+        """Begin a new proof with these peers. Probes and echoes of an earlier proof become stale."""
         stale: list[Action] = [] if self.complete else [Unsubscribe(self._address)]
         self._number += 1
         name = hashlib.sha256(self._incarnation + self._number.to_bytes(8, "big")).digest()[:IDENTITY_LENGTH]
@@ -45,20 +45,20 @@ class LinkProbe:
         return [*stale, Subscribe(self._address), self._probe()]
 
     def again(self) -> list[Action]:
-        """Ask once more for what has not come: it may have been lost. A peer answers to a fresh subscription alone."""
+        """Send the probe again, or subscribe again: messages may have been lost. A peer answers only a new subscription."""
         if self.pending:
             return [self._probe()]
         return [Unsubscribe(self._address), Subscribe(self._address)] if self.missing else []
 
     def returned(self, message: Probe) -> list[Action]:
-        """The probe has come back from the broker. Raises `Stale` if it is an earlier one, or comes twice."""
+        """Handle a probe from the broker. Raises `Stale` for an earlier probe and for a duplicate."""
         if not self.pending or message.header.pass_number != self._number:
             raise Stale("an earlier probe")
         self.pending = False
         return self._end()
 
     def echoed(self, address: bytes, message: Echo) -> list[Action]:
-        """A peer's echo has come. Raises `Stale` if none is waited for."""
+        """Handle an echo of a peer. Raises `Stale` for an echo of an earlier proof and for a duplicate."""
         if address != self._address or message.header.incarnation not in self.missing:
             raise Stale("an earlier echo")
         self.missing.remove(message.header.incarnation)

@@ -1,9 +1,9 @@
-"""The groups of one node: a message of one group to another one of the same node does not leave the program.
+"""Delivers messages between the groups of one node inside the program.
 
-A message that a group sends is given to the groups of the node that are addressed, and goes to the link only if groups of
-other nodes are addressed too. The roles say where that is so. Frames for one address are joined, as a relay does it.
+The groups of the node receive each message of a group directly. The message goes to the link only if a group of another node
+has the same address. Frames for one address are joined, as in a relay.
 
-A node whose stage is shared with other nodes gets its own frames back from the broker. They are duplicates, and not counted.
+If a stage is spread over several nodes, the broker returns a node's own frames to it. They are duplicates, and not counted.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ _SENDER = slice(HEAD.stop - 9, HEAD.stop - 5)
 
 
 class LocalDelivery:
-    """The groups of a node, by the addresses at which they receive. It is used as a group is."""
+    """All groups of a node, by their addresses. It has the same methods as a `Group`."""
 
     def __init__(self, groups: Sequence[Group]) -> None:
         self.wanted = 1
-        """Frames from outside that are worth waiting for."""
+        """The number of frames from other programs to wait for before the next `receive`."""
         self._groups = sorted(groups, key=lambda group: group.role.group)
         self._here = {group.role.group.to_bytes(4, "big") for group in groups}
         self._at: dict[bytes, list[Group]] = {}
@@ -34,20 +34,20 @@ class LocalDelivery:
                 self._at.setdefault(address, []).append(group)
         self._addressed_only_here = addressed_only_here(self._groups)
         self._received: dict[int, Group] = {}
-        """Those that a message has reached since the last `run`."""
+        """The groups that received a message since the last `run`."""
 
     @property
     def addresses(self) -> tuple[bytes, ...]:
-        """Where messages for the groups of this node are sent."""
+        """The addresses of the groups of this node."""
         return tuple(self._at)
 
     @property
     def unlearned(self) -> list[Group]:
-        """The groups that have replied and not learned."""
+        """The groups that have sent their errors but not yet learned."""
         return [group for group in self._groups if group.unlearned]
 
     def receive(self, message: bytes) -> list[Rejection]:
-        """Give a message from outside to the groups that are addressed; the frames that do not belong."""
+        """Give a message from another program to the groups with its address; return the rejected frames."""
         rejections = self._give(message)
         return [
             (frame, fault)
@@ -63,7 +63,10 @@ class LocalDelivery:
         return rejections
 
     def run(self) -> list[Send]:
-        """Process what has become possible, and deliver among the groups, until nothing moves; the messages that leave."""
+        """Process every complete pass, and deliver the messages between groups, until no pass is complete.
+
+        Returns the messages for other programs.
+        """
         leaving: list[Send] = []
         while self._received:
             groups, self._received = self._received, {}
@@ -72,7 +75,7 @@ class LocalDelivery:
         return leaving
 
     def learn(self) -> list[Send]:
-        """Learn what was replied to; the messages that leave."""
+        """Let all groups learn the passes that they put off; return the messages for other programs."""
         leaving: list[Send] = []
         for group in self.unlearned:
             leaving += self._deliver(group.learn())
@@ -93,24 +96,24 @@ class LocalDelivery:
         return leaving
 
     def _count_wanted(self) -> int:
-        """The frames from outside that the first waiting stage of the oldest pass lacks at least.
+        """Return how many frames from other programs the first waiting stage of the oldest pass lacks.
 
-        No more: what another stage or a later pass lacks may have to wait for what this node then sends.
+        Frames for other stages and later passes do not count: they may depend on messages that this node has yet to send.
         """
         oldest = min(group.due for group in self._groups)
         if oldest > max(group.high for group in self._groups):
             return 1
-        # A group that has received nothing of the pass is among them.
+        # This list includes groups that have received no frame of the pass.
         there = [(group.oldest, group) for group in self._groups if group.due == oldest]
         listening = [group.role.stage for record, group in there if record is None or record.stage is Stage.LISTENING]
-        # Signals come from above, errors from below: all frames from this node are here by now.
+        # Signals come from the stages above, errors from those below. All frames from this node have arrived by now.
         stage = min(listening, default=max(group.role.stage for _, group in there))
         wanted = max(group.lacking for _, group in there if group.role.stage == stage)
         return max(1, min(wanted, WANTED_AT_MOST))
 
 
 def joined(messages: Iterable[bytes]) -> list[bytes]:
-    """The frames of messages of one address and length in one message each, in the order of their first ones."""
+    """Join messages that have the same address and length into one message each; keep the order of the first of each."""
     bins: dict[tuple[bytes, int], list[bytes]] = {}
     for message in messages:
         bins.setdefault((message[:ADDRESS_LENGTH], len(message)), []).append(message)
@@ -121,7 +124,7 @@ def joined(messages: Iterable[bytes]) -> list[bytes]:
 
 
 def addressed_only_here(groups: Sequence[Group]) -> frozenset[bytes]:
-    """The addresses at which no group of another node receives: those of the groups themselves, and of whole stages."""
+    """Return the addresses at which no group of another node receives: of each group, and of each stage that is here whole."""
     neurons: dict[int, int] = {}
     for group in groups:
         neurons[group.role.stage] = neurons.get(group.role.stage, 0) + group.role.size

@@ -1,4 +1,4 @@
-"""One neuron with one sample, in plain Python numbers: the nine steps, in their order. Read this first.
+"""The nine steps of one neuron with one sample, in their order, in plain Python numbers. Read this first.
 
     dendrites                    neuron                       axon
     signal ─┐                                              ┌─ × weight ─ signal → neuron below
@@ -7,7 +7,9 @@
           ◀── own error (the same to all senders) ◀── Σ weight × their error ◀── errors
 
 `neuron_array.py` has the same steps for a group of neurons and a batch of samples. Steps 1, 4, 5 and 7 are messages:
-`group.py` waits for them and sends them. Nothing here knows a message, a socket or a clock.
+`group.py` waits for them and sends them. This file uses no message, socket or clock.
+
+The formulas are back-propagation of errors with gradient descent (Rumelhart, Hinton and Williams, Nature 323, 1986).
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ from neuron_node.role import Role
 
 
 class Neuron:
-    """A bias, the weights of an axon, and the nine steps."""
+    """A neuron: its bias, the weights of its axon (one for each synapse), and the nine steps."""
 
     def __init__(self, role: Role, bias: float, weights: Sequence[float]) -> None:
         self.bias = bias
@@ -35,7 +37,11 @@ class Neuron:
     # 1. Wait until every dendrite has received its signal (remember the sender of each signal).
     # 2. Activity = activation(sum of the signals + bias).
     def activate(self, signals: Sequence[float]) -> float:
-        """The activity. Adds in synapse order with `+`: the built-in `sum` compensates, and the order decides the last bits."""
+        """Return the activity for the signals (one for each dendrite).
+
+        Adds the signals in synapse order with `+`: the order determines the last bits. The built-in `sum` compensates rounding
+        errors, so its last bits depend on the version of Python.
+        """
         total = signals[0]
         for signal in signals[1:]:
             total += signal
@@ -44,7 +50,7 @@ class Neuron:
     # 3. At every synapse of the axon, signal = weight × activity.
     # 4. Send each signal to the neuron at the other end of its synapse.
     def fire(self, activity: float) -> list[float]:
-        """The signals at all synapses, in order."""
+        """Return the signals at all synapses, in synapse order."""
         return [weight * activity for weight in self.weights]
 
     # 5. Wait for the error of each of those neurons.
@@ -52,7 +58,11 @@ class Neuron:
     #    An output neuron's own error = d loss / d activity × activation'(own activity).
     # 7. Send the own error back to every sender of step 1: the same value to all.
     def own_error(self, activity: float, errors: Sequence[float], weights: Sequence[float] | None = None) -> float:
-        """d loss / d (sum of signals + bias). An output neuron's `errors` are its target; `weights` are those sent with."""
+        """Return the own error, d loss / d (sum of signals + bias).
+
+        `errors` holds the error of each receiver, in synapse order; for an output neuron it holds the target. `weights` are the
+        weights that the signals were sent with; None stands for the present weights.
+        """
         if self._is_output:
             own: float = self._loss(activity, errors[0], self._derivative)
             return own
@@ -64,7 +74,10 @@ class Neuron:
     # 8. Gradient of each synapse = their error × own activity; gradient of the bias = own error.
     # 9. Update weights and bias.
     def learn(self, activity: float, errors: Sequence[float], own_error: float) -> bool:
-        """Take one step down the gradient; whether all numbers are still finite. The old list of weights stays as it is."""
+        """Subtract learning rate × gradient from weights and bias; return whether all numbers are still finite.
+
+        Replaces the list of weights and does not change the old list: a snapshot may refer to it.
+        """
         rate = self._learning_rate
         if not self._is_output:
             self.weights = [
@@ -72,5 +85,5 @@ class Neuron:
             ]
         if self._bias_learned:
             self.bias -= rate * own_error
-        # No sum of finite numbers that did not overflow is a NaN or an infinity.
+        # Check the sum first, because it is fast: if any number is a NaN or an infinity, so is the sum.
         return isfinite(sum(self.weights) + self.bias) or all(map(isfinite, [self.bias, *self.weights]))

@@ -1,7 +1,7 @@
 """The nine steps of `neuron.py` for a group of neurons and a batch of samples, in NumPy. The steps and their names are the same.
 
-Arrays are float64 in C order. The rows of a batch are its samples: activities and own errors are (rows, neurons), signals
-and errors at the synapses (rows, synapses).
+Arrays are float64 in C order. Each row is a sample. Activities and own errors have the shape (rows, neurons); signals and
+errors at the synapses have the shape (rows, synapses).
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from neuron_node.losses import LOSSES
 from neuron_node.role import Role
 
 ACCUMULATED_AT_MOST_BYTES = 64 * 1024
+"""Up to this size, one call that also stores all partial sums is faster than a loop."""
 
 
 class NeuronArray:
-    """The biases (neurons,) of a group, the weights (neurons, synapses) of its axons, and the nine steps."""
+    """A group of neurons: their biases (neurons,), the weights (neurons, synapses) of their axons, and the nine steps."""
 
     def __init__(self, role: Role, bias: Array, weights: Array) -> None:
         self.bias = _one_layout(bias, (role.size,))
@@ -30,20 +31,24 @@ class NeuronArray:
     # 1. Wait until every dendrite has received its signal.
     # 2. Activity = activation(sum of the signals + bias).
     def activate(self, signals: Array) -> Array:
-        """The activities (rows, neurons) of signals (senders, rows, neurons), which are added in synapse order."""
+        """Return the activities (rows, neurons) for signals (senders, rows, neurons). Adds the signals in synapse order."""
         return self._activation.activity(_running_total(signals) + self.bias)
 
     # 3. At every synapse of the axon, signal = weight × activity.
     # 4. Send each signal to the neuron at the other end of its synapse.
     def fire(self, activity: Array) -> Array:
-        """The signals at all synapses, (rows, synapses)."""
+        """Return the signals at all synapses (rows, synapses) for activities (rows, neurons)."""
         return activity @ self.weights
 
     # 5. Wait for the error of each of those neurons.
     # 6. Own error = Σ(weight × their error) × activation'(own activity), with the weights as they were when the signals were sent.
     # 7. Send the own error back to every sender of step 1.
     def own_error(self, activity: Array, errors: Array, weights: Array | None = None) -> Array:
-        """d loss / d (sum of signals + bias), (rows, neurons). The `errors` (rows, synapses) of an output group are its targets."""
+        """Return the own errors (rows, neurons), d loss / d (sum of signals + bias).
+
+        `errors` (rows, synapses) holds the errors of the receivers; for an output group it holds the targets (rows, neurons).
+        `weights` are the weights that the signals were sent with; None stands for the present weights.
+        """
         if self._is_output:
             own: Array = self._loss(activity, errors, self._activation.derivative)
             return own
@@ -55,7 +60,11 @@ class NeuronArray:
     # 8. Gradient of each synapse = their error × own activity; gradient of the bias = own error (mean over the batch).
     # 9. Update weights and bias.
     def learn(self, activity: Array, errors: Array, own_error: Array | None) -> bool:
-        """Take one step down the mean gradient; whether all numbers are still finite. The old arrays stay as they are."""
+        """Subtract learning rate × mean gradient from weights and biases; return whether all numbers are still finite.
+
+        Activities and own errors are (rows, neurons), errors (rows, synapses). Makes new arrays and does not change the old
+        ones: a snapshot may refer to them.
+        """
         rate = self._learning_rate / len(activity)
         if not self._is_output:
             gradient = activity.T @ errors
@@ -69,12 +78,12 @@ class NeuronArray:
 
 
 def _running_total(signals: Array) -> Array:
-    """(senders, rows, neurons) added up one after the other; `sum` may add in pairs."""
+    """Add signals (senders, rows, neurons) one sender after the other; NumPy's `sum` may add in pairs, which changes bits."""
     total: Array = signals[0]
     if len(signals) > 1 and signals.nbytes <= ACCUMULATED_AT_MOST_BYTES:
         total = np.add.accumulate(signals)[-1]
     elif len(signals) > 1:
-        # The same additions, without an array of all sums on the way.
+        # Do the same additions without an array of all partial sums.
         total = total + signals[1]
         for signal in signals[2:]:
             np.add(total, signal, out=total)
@@ -82,5 +91,5 @@ def _running_total(signals: Array) -> Array:
 
 
 def _one_layout(array: Array, shape: tuple[int, ...]) -> Array:
-    """C order and native float64: another memory layout would change the last bits of a product."""
+    """Copy an array to C order and native float64: another memory layout would change the last bits of a product."""
     return np.ascontiguousarray(array, dtype=np.float64).reshape(shape).copy()

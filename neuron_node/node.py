@@ -1,8 +1,8 @@
-"""The node as a state machine: events in, actions out. It hosts the groups it is granted and knows no socket, clock or file.
+"""The node as a state machine: takes events and returns actions. It uses no socket, clock or file.
 
-Data frames go to the groups (`local_delivery.py`, `group.py`). What a control message does in which state stands in
-`TRANSITIONS`, below. Before the table every control frame is decoded and filtered: malformed, stale and foreign messages are
-counted, logged once per sender, and dropped. They never end a node.
+`Node.receive` gives data frames to the groups (`local_delivery.py`, `group.py`). It decodes every control message, and
+`admission.py` checks it; then `TRANSITIONS`, at the end, says which method handles it in which state. Invalid, stale and
+unexpected frames are counted, logged once per sender, and dropped: they never end a node.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from neuron_node.addresses import ADDRESS_LENGTH, COORDINATOR, DATA_LETTERS
-from neuron_node.admission import check
+from neuron_node.admission import Standing, check
 from neuron_node.codec import decode, encode
 from neuron_node.drop_counter import DropCounter
 from neuron_node.errors import InternalError, PeerError, Stale, Unexpected
@@ -60,7 +60,7 @@ from neuron_node.protocol import (
 
 TICK_MS = 250
 TICKS_A_HEARTBEAT = 4
-"""Where so many programs share a machine that heartbeats are rare, looking at the time must be rare too."""
+"""The number of ticks per heartbeat. On a host with many programs, heartbeats and ticks must both be rare."""
 REGISTER_AGAIN_MS = 250
 REGISTER_AGAIN_AT_MOST_MS = 4_000
 PROBE_AGAIN_MS = 250
@@ -68,11 +68,11 @@ SAY_WAITING_MS = 5_000
 """A node says what it waits for after this time without an answer, and again at intervals that double."""
 SAY_WAITING_AT_MOST_MS = 600_000
 JOINED_FROM = 4
-"""From so many messages on, taken at once, their frames are joined first, as a relay does it."""
+"""From this number of messages on, the node joins their frames before it handles them, as a relay does."""
 
 
 class Node:
-    """`handle` takes an event and the time in milliseconds, and returns the actions to perform."""
+    """A node: `handle` takes an event and the time in milliseconds, and returns the actions to perform."""
 
     def __init__(self, born: NodeIdentity, broker: str = "") -> None:
         """`broker` tells people which broker the node uses."""
@@ -94,15 +94,19 @@ class Node:
         self._due_ms = float("-inf")
         self._proof = LinkProbe(born.incarnation, self._header)
         self.wanted = 1
-        """Frames that are worth waiting for before the next `receive`."""
+        """The number of frames to wait for before the next `receive`."""
         self.has_deferred_work = False
-        """Whether `run_deferred` has something to do once the last actions are performed."""
+        """Whether `run_deferred` must be called after the last actions are performed."""
         self._address = b""
         self._actions: list[Action] = []
         self._now_ms = 0.0
 
     def handle(self, event: Event, now_ms: float) -> Sequence[Action]:
-        """Take one event; the actions must be performed in order."""
+        """Handle one event; return the actions, which must be performed in order.
+
+        Raises:
+            InternalError: the event is not for a node.
+        """
         if type(event) is Received:
             actions = self.receive([event.message], now_ms)
             while self.has_deferred_work:
@@ -122,14 +126,14 @@ class Node:
         return self._actions
 
     def receive(self, messages: Sequence[bytes], now_ms: float) -> Sequence[Action]:
-        """Take messages, each an address and frames."""
+        """Handle messages, each an address and frames; return the actions. Invalid frames raise no error: they are counted."""
         self._now_ms = now_ms
         self._actions = []
         self.received += len(messages)
         receiver = self.hosting.receiver
         for message in messages if len(messages) < JOINED_FROM else _joined_data(messages):
             if message[:1] not in _DATA:
-                # What a control message does comes after everything that earlier messages made possible.
+                # Process the earlier data frames before the control message.
                 self._run(receiver)
                 while self.has_deferred_work:
                     self._learn()
@@ -154,7 +158,7 @@ class Node:
         self._actions += sends
 
     def run_deferred(self, now_ms: float) -> Sequence[Action]:
-        """Do what was put off until the last actions were performed."""
+        """Learn the passes whose errors have been sent; return the actions."""
         self._now_ms = now_ms
         self._actions = []
         self._learn()
@@ -177,7 +181,7 @@ class Node:
             return
         try:
             message = decode(frame)
-            check(self, message, self._address, self._coordinator)
+            check(message, self._address, self._standing())
             transition = TRANSITIONS.get((self.state, type(message)))
             if transition is None:
                 raise Unexpected(f"{type(message).__name__} while {self.state.value}")
@@ -187,16 +191,16 @@ class Node:
 
     @property
     def ended(self) -> bool:
-        """Whether nothing is to be heard any more."""
+        """Whether the node handles no more messages."""
         return self.state is NodeState.ENDED
 
     def start(self, now_ms: float) -> Sequence[Action]:
-        """The first actions of a life."""
+        """Return the first actions: subscribe and register."""
         return self.handle(LinkLost(), now_ms)
 
     @property
     def tick_interval_ms(self) -> float:
-        """After how long time must pass, if nothing comes."""
+        """The longest time between two ticks, in milliseconds."""
         return max(TICK_MS, self._heartbeat_interval_ms / TICKS_A_HEARTBEAT)
 
     def _welcomed(self, message: Welcome) -> None:
@@ -214,7 +218,7 @@ class Node:
     def _granted(self, message: Grant) -> None:
         header = message.header
         if (header.run, header.generation) == (self.run, self.generation) and self.hosting.groups:
-            # A repeated grant asks: are you ready? While the links are not proved the probe's return will answer.
+            # A repeated grant asks whether the node is ready. In WIRING, the node answers when its links are proved.
             if self.state is NodeState.WORKING:
                 self._send(COORDINATOR, Ready(self._header(), self._traffic()))
             return
@@ -230,7 +234,7 @@ class Node:
         elif self.hosting.unproved:
             self._prove()
         else:
-            # Every address was proved in an earlier generation, and the connection has held since.
+            # All links were proved in an earlier generation, and no connection has broken since.
             self._ready()
 
     def _proved(self, message: Probe) -> None:
@@ -260,7 +264,7 @@ class Node:
         raise Stale(f"a late {type(message).__name__}")
 
     def _superseded(self, _message: Superseded) -> None:
-        self._log(logging.WARNING, "another node has taken this one's place; beginning a new life as a spare")
+        self._log(logging.WARNING, "another node has replaced this one; beginning again as a spare")
         self._enter(NodeState.ENDED, 0)
         self._actions.append(End(BEGIN_AGAIN))
 
@@ -273,7 +277,7 @@ class Node:
     def _fetched(self, message: Fetch) -> None:
         group = self.hosting.groups.get(message.group)
         if group is None:
-            raise Unexpected(f"group {message.group} does not live here")
+            raise Unexpected(f"group {message.group} is not hosted here")
         step = group.step if message.step == LATEST_STEP else message.step
         self._actions.append(self._state_sent(group, step))
         self.sent += 1
@@ -324,12 +328,12 @@ class Node:
     def _probe_again(self) -> None:
         self._actions.extend(self._proof.again())
         if not self._proof.pending:
-            # The coordinator hears of this node, though a peer is not to be had.
+            # Tell the coordinator that this node is alive, although a peer does not answer.
             self._beat()
         self._due_ms = self._now_ms + PROBE_AGAIN_MS
 
     def _link_lost(self) -> None:
-        """New sockets: subscribe to everything again, prove the links again, and tell the coordinator that there was a gap."""
+        """Subscribe to all addresses again, on new sockets. Prove the links again, or register again if there is no group."""
         if self.ended:
             return
         self._actions.extend(self.hosting.subscribe_again())
@@ -351,7 +355,7 @@ class Node:
         self._actions.extend(self._proof.begin(self.hosting.peers))
         self._enter(NodeState.WIRING, PROBE_AGAIN_MS)
 
-    # Small hands.
+    # Helpers.
 
     def _enter(self, state: NodeState, next_in_ms: float) -> None:
         if state is not self.state:
@@ -384,6 +388,9 @@ class Node:
     def _header(self, pass_number: int = 0) -> Header:
         return Header(self.run, self.generation, pass_number, self.born.incarnation)
 
+    def _standing(self) -> Standing:
+        return Standing(self.born.incarnation, self._coordinator, self.run, self.generation, bool(self.hosting.groups))
+
     def _traffic(self) -> Traffic:
         return Traffic(self.sent, self.received, self.drops.counts.total())
 
@@ -392,13 +399,13 @@ _DATA = frozenset(DATA_LETTERS[place : place + 1] for place in range(len(DATA_LE
 
 
 def _joined_data(messages: Sequence[bytes]) -> Sequence[bytes]:
-    """Messages of data, joined. With control among them their order matters, so they stay as they are."""
+    """Join the frames of data messages. If there is a control message, return the messages unchanged: their order matters."""
     bins = joined(messages)
     return bins if all(message[:1] in _DATA for message in bins) else messages
 
 
 def _of_no_group(frame: bytes) -> Rejection:
-    """A data frame that reached a node which hosts no group, and why it is of no use."""
+    """Return the rejection of a data frame that arrived at a node without groups."""
     try:
         parse(frame)
     except PeerError as fault:
@@ -409,6 +416,7 @@ def _of_no_group(frame: bytes) -> Rejection:
 _ALIVE = (NodeState.SEEKING, NodeState.SPARE, NodeState.WIRING, NodeState.WORKING)
 _HOSTING = (NodeState.WIRING, NodeState.WORKING)
 
+# A message without an entry for the present state is `Unexpected`: it is counted and dropped.
 TRANSITIONS: dict[tuple[NodeState, type], Callable[[Node, Any], None]] = {
     **{(NodeState.SEEKING, Welcome): Node._welcomed},
     **{(state, Welcome): Node._late for state in _ALIVE if state is not NodeState.SEEKING},

@@ -1,4 +1,4 @@
-"""Whom a program hears in direct wiring."""
+"""The peer of a program in direct wiring."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Endpoint = Annotated[str, Text(LONGEST_ENDPOINT)]
 
 
 class Peer(NamedTuple):
-    """A program whose data are heard where it sends them: its incarnation, and where that is."""
+    """A program that sends data frames directly: its incarnation, and the endpoint of its outlet."""
 
     incarnation: Annotated[bytes, Blob(8)]
     endpoint: Endpoint

@@ -1,4 +1,4 @@
-"""The console script `neuron-node`: one neuron program."""
+"""The console script `neuron-node`: runs one neuron program."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from neuron_node.shell import Shell
 from neuron_node.transport import DEFAULT_ENDPOINTS, Endpoints, Link, check_endpoint
 
 DESCRIPTORS_OF_A_LISTENER = 1_024
-"""Open files that a program with an outlet may have, unless it was started for a network of known size."""
+"""The number of open files of a program with an outlet, if the size of its network is unknown."""
 LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
 
@@ -33,7 +33,10 @@ def run_node(
     orphaned: Callable[[], bool] = lambda: False,
     listening: Listening | None = None,
 ) -> int:
-    """Serve until told to stop; the exit code. A node whose place was taken begins another life, as a spare."""
+    """Run a node until it is stopped; return the exit code. A superseded node begins again as a spare.
+
+    `arithmetic` is the fingerprint; `orphaned` says whether the program that started this one has ended.
+    """
     while (code := _live(endpoints, arithmetic, name, orphaned, listening)) == BEGIN_AGAIN:
         pass
     return code
@@ -62,19 +65,23 @@ def _live(
 
 
 def new_link(endpoints: Endpoints, receive_timeout_ms: int, incarnation: bytes, listening: Listening | None) -> Link:
-    """To the broker, and with an outlet for peers if it is to listen. Raises `UserError`."""
+    """Return a link to the broker, with an outlet for peers if `listening` is given.
+
+    Raises:
+        UserError: the outlet's endpoint can't be bound, or too few files may be open.
+    """
     if listening is None:
         return Link(endpoints, receive_timeout_ms)
     return DirectLink(endpoints, receive_timeout_ms, incarnation, listening)
 
 
 def listening_at(name: str, endpoint: str) -> Listening | None:
-    """Where a program that was told so listens for peers; None for an empty endpoint. Raises `UserError`."""
+    """Return the outlet that an option states; None for an empty endpoint. Raises `UserError` if the endpoint is invalid."""
     return Listening(check_listening(name, endpoint), DESCRIPTORS_OF_A_LISTENER) if endpoint else None
 
 
 def endpoints_from_environment() -> Endpoints:
-    """The broker's endpoints from EXMACHINA_BROKER_IN and EXMACHINA_BROKER_OUT, else its default ports on this machine."""
+    """Return the broker's endpoints from EXMACHINA_BROKER_IN and EXMACHINA_BROKER_OUT; without them, the default ports."""
     return Endpoints(
         os.environ.get("EXMACHINA_BROKER_IN") or DEFAULT_ENDPOINTS.inward,
         os.environ.get("EXMACHINA_BROKER_OUT") or DEFAULT_ENDPOINTS.outward,
@@ -82,24 +89,29 @@ def endpoints_from_environment() -> Endpoints:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Parse the command line and live. Exit codes: 0 stopped cleanly, 1 refused by the coordinator, 2 wrong usage."""
+    """Run the console script `neuron-node`. Exit codes: 0 stopped, 1 refused by the coordinator, 2 wrong usage."""
     default = endpoints_from_environment()
     parser = argparse.ArgumentParser(
         prog="neuron-node", description="One neuron of an Exmachina network, as a program of its own."
     )
     parser.add_argument(
-        "--broker-in", default=default.inward, metavar="ENDPOINT", help="where to send (default %(default)s)"
+        "--broker-in", default=default.inward, metavar="ENDPOINT", help="endpoint to send to (default %(default)s)"
     )
     parser.add_argument(
-        "--broker-out", default=default.outward, metavar="ENDPOINT", help="where to hear (default %(default)s)"
+        "--broker-out",
+        default=default.outward,
+        metavar="ENDPOINT",
+        help="endpoint to receive from (default %(default)s)",
     )
     parser.add_argument(
         "--listen",
         default=os.environ.get("EXMACHINA_LISTEN") or "",
         metavar="ENDPOINT",
-        help="where peers hear this node in direct wiring, tcp://HOST:PORT, * for any (default: nowhere)",
+        help="endpoint that peers connect to in direct wiring, tcp://HOST:PORT, * for any (default: none)",
     )
-    parser.add_argument("--name", default="", help="a name that outlives a restart (default: host and process)")
+    parser.add_argument(
+        "--name", default="", help="a name that stays the same after a restart (default: host and process)"
+    )
     parser.add_argument("--verbose", action="store_true", help="log every change of state")
     parser.add_argument("--version", action="version", version=f"neuron-node {__version__}")
     options = parser.parse_args(arguments)

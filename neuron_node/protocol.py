@@ -1,8 +1,11 @@
-"""Every kind of control message, on one page: its number, its fields, their types and bounds. `docs/protocol.md` says who sends what when.
+"""Every kind of control message: its number, its fields, their types and bounds. `docs/protocol.md` says which program sends it when.
 
-A control frame is its length and a msgpack array `version, kind, run, generation, pass, incarnation, fields…`. Data frames
-have a layout of their own: see `frames.py`. Old numbers are never given to new kinds. The body of `Reject` is the same in every
-version, so that a program of another version can be told why.
+A control frame is its length and a msgpack array `version, kind, run, generation, pass, incarnation, fields…`. `frames.py`
+defines the layout of data frames. A new kind never takes the number of an old one. `Reject` has the same body in every
+version, so that a program of another version can read the reason.
+
+To add a kind, write its class here, and add it to `Message` and `KINDS`. The receiver handles it in its table of transitions:
+`TRANSITIONS` in `neuron_node/node.py` for a node, the same in `coordinator/core/machine.py` for the coordinator.
 """
 
 from __future__ import annotations
@@ -46,12 +49,16 @@ LATEST_STEP = MAX_NUMBER
 
 
 class Stage(IntEnum):
-    """How far a group has come in one pass. No frame of an unheard pass has reached it."""
+    """The progress of a group in one pass."""
 
     UNHEARD = 0
+    """No frame of the pass has arrived."""
     LISTENING = 1
+    """Signals are missing."""
     FIRED = 2
+    """The signals are sent; errors are missing."""
     DONE = 3
+    """The group has finished the pass."""
 
 
 class Header(NamedTuple):
@@ -67,30 +74,30 @@ Values = Annotated[Array, Matrix()]
 
 
 class NamedArray(NamedTuple):
-    """An array of a group's state, and its name."""
+    """One array of a group's state, and its name."""
 
     name: Annotated[str, Text(32)]
     values: Annotated[Array, Matrix(MAX_GROUP, 2**32)]
 
 
 class State(NamedTuple):
-    """A group's learned numbers, as named arrays: `bias` (1, neurons) and `weights` (neurons, synapses)."""
+    """The learned numbers of a group, as named arrays: `bias` (1, neurons) and `weights` (neurons, synapses)."""
 
     arrays: Annotated[tuple[NamedArray, ...], Many(record_of(NamedArray), MAX_ARRAYS)]
 
     @property
     def bias(self) -> Array:
-        """(1, neurons); empty if there is none of that name."""
+        """The array `bias` (1, neurons); empty if the state has none."""
         return self._named("bias")
 
     @property
     def weights(self) -> Array:
-        """(neurons, synapses); empty if there is none of that name."""
+        """The array `weights` (neurons, synapses); empty if the state has none."""
         return self._named("weights")
 
     @property
     def numbers(self) -> tuple[Array, Array]:
-        """Bias and weights."""
+        """The bias (1, neurons) and the weights (neurons, synapses)."""
         return self.bias, self.weights
 
     def _named(self, name: str) -> Array:
@@ -98,14 +105,14 @@ class State(NamedTuple):
 
 
 def state_of(bias: Array, weights: Array) -> State:
-    """The state of a group with a bias (1, neurons) and weights (neurons, synapses)."""
+    """Return the state with this bias (1, neurons) and these weights (neurons, synapses)."""
     return State((NamedArray("bias", bias), NamedArray("weights", weights)))
 
 
 class Placement(NamedTuple):
-    """A group for a node: its role, the step it stands at, and its state then.
+    """A group for a node: its role, the number of steps it has learned, and its state after them.
 
-    With a digest instead of a state the node takes the copy that it kept; with neither it draws the initial state.
+    With a digest instead of a state, the node uses the copy that it kept. With neither, the node draws the initial state.
     """
 
     role: Annotated[Role, record_of(Role)]
@@ -115,7 +122,7 @@ class Placement(NamedTuple):
 
 
 class Waits(NamedTuple):
-    """Where a group stands in a pass: its stage, and the first of those whose messages it has not (0: the coordinator)."""
+    """The progress of a group in a pass: its stage, and the first senders whose frames are missing (0: the coordinator)."""
 
     group: GroupNumber
     stage: Annotated[int, Whole(0, max(Stage))]
@@ -123,20 +130,21 @@ class Waits(NamedTuple):
 
 
 class Traffic(NamedTuple):
-    """What a node has counted since it was born."""
+    """The counters of a node since it started: messages sent and received, frames dropped."""
 
     sent: Count
     received: Count
     dropped: Count
 
 
-# Control: cheap and verbose, idempotent, repeated until answered.
+# Control messages are idempotent. The sender repeats each request until it is answered.
 
 
 class Register(NamedTuple):
-    """Node → coordinator: here I am. Repeated, ever more slowly, until it is answered.
+    """Node → coordinator: registers a program. Repeated at growing intervals until the coordinator answers.
 
-    The name outlives a life: a second registration under it, by another incarnation, says that the first one is dead.
+    A program that restarts keeps its name and draws a new incarnation. A registration under a known name by another
+    incarnation says that the earlier incarnation is dead.
     """
 
     header: Header
@@ -146,27 +154,27 @@ class Register(NamedTuple):
     software: Annotated[str, Text(64)]
     fingerprint: Annotated[str, Text(512)]
     endpoint: Endpoint = ""
-    """Where its data can be heard without the broker; empty: nowhere."""
+    """The endpoint of the node's outlet for direct wiring; empty if it has none."""
 
 
 class Welcome(NamedTuple):
-    """Coordinator → node: you are a spare of this run."""
+    """Coordinator → node: accepts the node as a spare of this run."""
 
     header: Header
     heartbeat_interval_ms: Annotated[int, Whole(1, 3_600_000)]
 
 
 class Reject(NamedTuple):
-    """Coordinator → node: you can't take part, and why. The node says so and ends."""
+    """Coordinator → node: refuses the node, with the reason. The node logs the reason and ends."""
 
     header: Header
     reason: Annotated[str, Text(1024)]
 
 
 class Grant(NamedTuple):
-    """Coordinator → node: from this generation on, host these groups (none: be a spare).
+    """Coordinator → node: begins a generation, in which the node hosts these groups (none: the node is a spare).
 
-    The header's pass is the first one of the generation. In direct wiring the node connects to the outlets of these peers.
+    The header's pass is the first pass of the generation. In direct wiring the node connects to the outlets of the peers.
     """
 
     header: Header
@@ -175,27 +183,27 @@ class Grant(NamedTuple):
 
 
 class Ready(NamedTuple):
-    """Node → coordinator: my groups are in place and my links are proved, in the header's generation."""
+    """Node → coordinator: confirms a grant. The groups have their states, and the links are proved."""
 
     header: Header
     traffic: Annotated[Traffic, record_of(Traffic)]
 
 
 class SnapshotMissing(NamedTuple):
-    """Node → coordinator: I keep no such copy of these groups; grant them with their states."""
+    """Node → coordinator: asks for the states of these groups, because the node keeps no copy with the granted digest."""
 
     header: Header
     groups: Annotated[tuple[int, ...], Many(Whole(1, 2**32 - 1), MAX_HOSTED)]
 
 
 class NodeStatusRequest(NamedTuple):
-    """Coordinator → node: are you there, and which senders do you wait for in this pass?"""
+    """Coordinator → node: asks for a sign of life, and for the senders that the groups wait for in the header's pass."""
 
     header: Header
 
 
 class NodeStatus(NamedTuple):
-    """Node → coordinator: the answer, in any generation."""
+    """Node → coordinator: answers a `NodeStatusRequest`, in any generation."""
 
     header: Header
     state: Annotated[str, Text(32)]
@@ -203,7 +211,7 @@ class NodeStatus(NamedTuple):
 
 
 class Heartbeat(NamedTuple):
-    """Node → coordinator, at the interval of the welcome."""
+    """Node → coordinator: a sign of life, at the interval that `Welcome` states."""
 
     header: Header
     state: Annotated[str, Text(32)]
@@ -211,19 +219,19 @@ class Heartbeat(NamedTuple):
 
 
 class Reregister(NamedTuple):
-    """Coordinator → node, or → every node when it begins another life: I don't know you; register."""
+    """Coordinator → node: tells an unknown node to register. A coordinator that restarts sends it to every node."""
 
     header: Header
 
 
 class Superseded(NamedTuple):
-    """Coordinator → node: another has taken your place; this life counts for nothing. Begin another one."""
+    """Coordinator → node: another node now hosts the groups. The node begins again under a new incarnation."""
 
     header: Header
 
 
 class Fetch(NamedTuple):
-    """Coordinator → node: send the state of a group as it was after this step (`LATEST_STEP`: as it is now)."""
+    """Coordinator → node: asks for the state of a group after a step (`LATEST_STEP`: the present state)."""
 
     header: Header
     group: GroupNumber
@@ -231,9 +239,10 @@ class Fetch(NamedTuple):
 
 
 class GroupState(NamedTuple):
-    """Group → coordinator: my state after that step; activity and own error of the last pass, empty if there was none.
+    """Group → coordinator: the group's state after a step.
 
-    Sent when asked for, and unasked at the end of a step that is copied for a snapshot.
+    `activity` and `error` (rows, neurons) are those of the last pass; empty if there was none. The group sends this message as
+    the answer to `Fetch`, and without a request at the end of a step that is copied for a snapshot.
     """
 
     header: Header
@@ -246,7 +255,7 @@ class GroupState(NamedTuple):
 
 
 class Diverged(NamedTuple):
-    """Group → coordinator: my own numbers are no longer finite; the run can't go on."""
+    """Group → coordinator: reports a neuron whose numbers are no longer finite. The run ends."""
 
     header: Header
     group: GroupNumber
@@ -255,28 +264,28 @@ class Diverged(NamedTuple):
 
 
 class Stop(NamedTuple):
-    """Coordinator → node: end yourself, cleanly."""
+    """Coordinator → node: tells the program to end."""
 
     header: Header
 
 
 class Stopped(NamedTuple):
-    """Node → coordinator: I am about to end (asked to, or by a signal)."""
+    """Node → coordinator: says that the program ends now, because of `Stop` or of a signal."""
 
     header: Header
     traffic: Annotated[Traffic, record_of(Traffic)]
 
 
 class Probe(NamedTuple):
-    """A program → itself: if this comes back, all earlier subscriptions hold at the broker."""
+    """Program → itself: when this message returns, the broker knows all earlier subscriptions."""
 
     header: Header
 
 
 class Echo(NamedTuple):
-    """A peer → a program that has just subscribed to a probe's address at its outlet: all earlier subscriptions hold here.
+    """Peer → program: answers a new subscription to a probe's address. The peer's outlet knows all earlier subscriptions.
 
-    It is of no run, and counts for the one probe at whose address it comes.
+    An echo belongs to no run. It answers only the probe to whose address it is sent.
     """
 
     header: Header
@@ -286,7 +295,7 @@ class Echo(NamedTuple):
 
 
 class Request(NamedTuple):
-    """Client → coordinator: a command with JSON arguments, and rows of numbers where it needs some."""
+    """Client → coordinator: a command with JSON arguments, and rows of numbers for commands that need them."""
 
     header: Header
     client: Identity
@@ -296,7 +305,7 @@ class Request(NamedTuple):
 
 
 class Reply(NamedTuple):
-    """Coordinator → client: a JSON result and rows of numbers, or one line that says what was wrong."""
+    """Coordinator → client: a JSON result and rows of numbers; if not `good`, one line that names the fault."""
 
     header: Header
     good: Annotated[bool, Flag()]
@@ -314,6 +323,6 @@ KINDS: dict[int, type[Message]] = {
     10: Diverged, 11: Stop, 12: Stopped, 13: Probe, 14: Superseded, 15: SnapshotMissing, 16: NodeStatusRequest, 17: NodeStatus, 18: Echo,
     30: Request, 31: Reply,
 }  # fmt: skip
-"""Numbers from 20 to 29 are those of data frames."""
+"""The kind of each number. Numbers from 20 to 29 belong to data frames."""
 
 RECORDS: dict[int, Record] = {number: record_of(kind) for number, kind in KINDS.items()}

@@ -1,4 +1,4 @@
-"""What a group is told to be: its neurons, its senders and receivers, and how it learns."""
+"""The role of a group: its neurons, its senders and receivers, and its settings for learning. Plain data, sent in a Grant."""
 
 from __future__ import annotations
 
@@ -13,22 +13,23 @@ Size = Annotated[int, Whole(1, MAX_GROUP)]
 Bound = Annotated[float, Real(-1e6, 1e6)]
 
 OUTSIDE = 0
-"""The number that stands for the coordinator where the number of a group or a stage is expected. Both are numbered from 1."""
+"""The number of the coordinator where a message needs the number of a group or a stage. Groups and stages start at 1."""
 
 
 class Block(NamedTuple):
-    """The synapses from every neuron of this group to every neuron of another, and the range of their first weights."""
+    """The synapses from every neuron of this group to every neuron of one receiver, and the range of their initial weights."""
 
     receiver: Number
     stage: Number
-    """Of the receiver."""
+    """The receiver's stage."""
     size: Size
+    """The receiver's number of neurons."""
     weight_low: Bound
     weight_high: Bound
 
 
 class Sender(NamedTuple):
-    """A group whose signals this one waits for."""
+    """A group that sends signals to this group."""
 
     group: Number
     stage: Number
@@ -36,10 +37,10 @@ class Sender(NamedTuple):
 
 
 class Role(NamedTuple):
-    """A group's place in the network. `senders` and `blocks` stand in synapse order, the order of every sum.
+    """A group's position in the network. `senders` and `blocks` are in synapse order, the order of every sum.
 
-    A stage is all groups that wait for the same senders. The group's neurons are `size` of the `width` neurons of its stage,
-    from the one with the index `first` on; frames for a whole stage have a block for each of its groups, in that order.
+    A stage is the set of all groups with the same senders; it has `width` neurons. This group has `size` of these neurons, and
+    its first neuron has the index `first` in the stage. A frame for a whole stage has one block of columns for each group.
     """
 
     group: Number
@@ -59,25 +60,25 @@ class Role(NamedTuple):
 
     @property
     def size(self) -> int:
-        """How many neurons the group has."""
+        """The number of neurons of the group."""
         return len(self.names)
 
     @property
     def fan_out(self) -> int:
-        """How many synapses each of its axons has."""
+        """The number of synapses of each axon."""
         return sum(block.size for block in self.blocks)
 
     @property
     def is_input(self) -> bool:
-        """Whether its signals come from the coordinator."""
+        """Whether the coordinator sends the group's signals."""
         return not self.senders
 
     @property
     def needs_own_error(self) -> bool:
-        """Whether the group, or a group above it, learns from its own error: an input neuron needs it for its bias alone."""
+        """Whether any learning uses the group's own error. An input neuron needs it for its bias only."""
         return self.bias_learned or not self.is_input
 
     @property
     def is_output(self) -> bool:
-        """Whether no group is below it: its error comes from the targets."""
+        """Whether the group has no receivers: it computes its error from the targets."""
         return not self.blocks

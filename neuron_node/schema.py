@@ -1,6 +1,6 @@
-"""Bounds of message fields. Each kind of field checks one value that came from outside, and returns it in our own type.
+"""The bounds of message fields. Each class checks one value from outside, and returns it in the type of this project.
 
-A check raises `Malformed` (or `NotFinite`); it never trusts a type, a length or a range.
+Each check tests type, length and range. It raises `Malformed`, or `NotFinite` for a NaN or an infinity.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ MAX_NUMBER = 2**63 - 1
 
 
 class Field(Protocol):
-    """A bound that can check one decoded value."""
+    """A bound of a field, which can check a decoded value."""
 
     def check(self, value: Any) -> Any:
-        """The value in our own type; raises `PeerError`."""
+        """Return the checked value. Raises `PeerError` if the value is out of bounds."""
 
 
 class Whole(NamedTuple):
-    """An integer from low to high, both included; a bool is not one."""
+    """An integer from low to high, both included; a bool is no integer here."""
 
     low: int = 0
     high: int = MAX_NUMBER
@@ -63,7 +63,7 @@ class Flag(NamedTuple):
 
 
 class Text(NamedTuple):
-    """A string of at most so many characters; with `choices`, one of them."""
+    """A string of at most `max_length` characters; if there are `choices`, one choice."""
 
     max_length: int
     choices: tuple[str, ...] = ()
@@ -77,7 +77,7 @@ class Text(NamedTuple):
 
 
 class Blob(NamedTuple):
-    """Exactly so many bytes."""
+    """Bytes of exactly this length."""
 
     length: int
 
@@ -88,7 +88,7 @@ class Blob(NamedTuple):
 
 
 class Matrix(NamedTuple):
-    """Finite float64 of shape (rows, columns); on the wire (rows, columns, little-endian bytes in C order)."""
+    """An array of finite float64, shape (rows, columns). Encoded as rows, columns, and little-endian bytes in C order."""
 
     max_rows: int = MAX_BATCH
     max_columns: int = MAX_GROUP
@@ -108,7 +108,7 @@ class Matrix(NamedTuple):
 
 
 class Many(NamedTuple):
-    """At most so many items, each checked by `item`."""
+    """A tuple of at most `max_count` items; `item` checks each."""
 
     item: Field
     max_count: int
@@ -120,7 +120,7 @@ class Many(NamedTuple):
 
 
 class Maybe(NamedTuple):
-    """Nothing, or what `item` checks."""
+    """None, or a value that `item` checks."""
 
     item: Field
 
@@ -129,7 +129,7 @@ class Maybe(NamedTuple):
 
 
 class Record(NamedTuple):
-    """A nested NamedTuple, its fields checked one by one in order."""
+    """A nested NamedTuple; each field checks its value."""
 
     build: Any
     fields: tuple[Field, ...]
@@ -141,7 +141,7 @@ class Record(NamedTuple):
 
 
 def record_of(build: Any) -> Record:
-    """The record whose fields carry their bounds as `Annotated[type, bound]`."""
+    """Return the record for a NamedTuple whose fields carry their bounds as `Annotated[type, bound]`."""
     hints = get_type_hints(build, include_extras=True)
     return Record(build, tuple(_bound_of(hints[name]) for name in build._fields))
 

@@ -1,4 +1,4 @@
-"""Runs a state machine against the world: sockets, clock, signals and the log. It decides nothing."""
+"""Runs a state machine with real sockets, clock, signals and log. The machine makes all decisions."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import signal
 import time
 from collections.abc import Callable, Sequence
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any
 
 from neuron_node.events import (
     Connect,
@@ -23,45 +23,14 @@ from neuron_node.events import (
     Tick,
     Unsubscribe,
 )
+from neuron_node.machine import BusyMachine
 from neuron_node.transport import Link
 
 logger = logging.getLogger("exmachina")
 
 
-class Machine(Protocol):
-    """Anything that takes events and returns actions; an action that is not the wire's is the host's to perform."""
-
-    def start(self, now_ms: float) -> Sequence[Any]:
-        """The first actions of a life."""
-
-    def handle(self, event: Any, now_ms: float) -> Sequence[Any]:
-        """Take one event at a time in milliseconds."""
-
-    def receive(self, messages: Sequence[bytes], now_ms: float) -> Sequence[Any]:
-        """Take messages, each an address and frames."""
-
-
-class BusyMachine(Machine, Protocol):
-    """A machine that says how much it waits for, and puts work off until its messages have left."""
-
-    @property
-    def wanted(self) -> int:
-        """Frames that are worth waiting for before the next `receive`."""
-
-    @property
-    def has_deferred_work(self) -> bool:
-        """Whether `run_deferred` has something to do once the last actions are performed."""
-
-    @property
-    def tick_interval_ms(self) -> float:
-        """The longest time between two ticks."""
-
-    def run_deferred(self, now_ms: float) -> Sequence[Any]:
-        """Do what was put off."""
-
-
 class Shell:
-    """One machine, one link, one thread."""
+    """Runs one machine with one link, in one thread."""
 
     def __init__(
         self,
@@ -71,7 +40,10 @@ class Shell:
         perform: Callable[[Any], list[Event]] | None = None,
         orphaned: Callable[[], bool] = lambda: False,
     ) -> None:
-        """`perform` does actions that are not the wire's and may return events; `orphaned` is asked at every tick."""
+        """`perform` performs actions other than messages, and may return events.
+
+        `orphaned` returns whether the program that started this one has ended; it is called at every tick.
+        """
         self._machine = machine
         self._link = link
         self._perform_other = perform
@@ -80,13 +52,13 @@ class Shell:
         self._code: int | None = None
 
     def run(self) -> int:
-        """Until the machine ends, or the program that owns this one is gone; the exit code."""
-        # In this order: whoever sees that SIGTERM is taken care of knows that both are.
+        """Run until the machine ends, or the program that started this one has ended; return the exit code."""
+        # Set SIGTERM last: another program that finds its handler set then knows that both handlers are set.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, self._on_signal)
         self._perform(self._machine.start(_now_ms()))
         tick_due_ms = _now_ms() + self._machine.tick_interval_ms
-        # Bound once: this loop runs for every wake-up, mostly with cold caches, and is kept as short as it can be.
+        # Look these names up once. The loop runs at every wake-up, mostly with cold caches, so it must be short.
         machine, receive, take, send = self._machine, self._link.receive_many, self._machine.receive, self._link.send
         while self._code is None:
             messages = receive(machine.wanted)
@@ -109,12 +81,12 @@ class Shell:
         return self._code
 
     def _tick(self) -> bool:
-        """Let time pass; False if nobody is left to work for."""
+        """Handle a tick and lost links; return False if the program that started this one has ended."""
         if self._orphaned():
-            logger.error("the program that started this one is gone")
+            logger.error("the program that started this one has ended")
             return False
         if self._link.broken():
-            logger.warning("a connection broke; making all anew")
+            logger.warning("a connection broke; connecting again")
             self._link.renew()
             self._handle(LinkLost())
         self._handle(Tick())
@@ -129,7 +101,7 @@ class Shell:
             self._perform(self._machine.handle(event, _now_ms()))
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        # Looked at when the present wait ends, at the next tick at the latest: never in the middle of a transition.
+        # The loop reads this after its present wait, at the next tick at the latest, and never in the middle of a transition.
         self._interrupted = number
 
     def _perform(self, actions: Sequence[Any]) -> None:
@@ -152,7 +124,7 @@ class Shell:
                 case End(code):
                     self._code = code
                 case _:
-                    assert self._perform_other is not None, f"nobody performs {action!r}"
+                    assert self._perform_other is not None, f"no function performs {action!r}"
                     for event in self._perform_other(action):
                         self._handle(event)
 

@@ -1,4 +1,4 @@
-"""The states that a node keeps of its groups, so that a rollback needs none of them to travel."""
+"""The copies of states that a node keeps of its groups, so that a rollback needs no transfer."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ KEPT = 2
 
 
 def digest_of(state: State) -> bytes:
-    """SHA-256 of a state's numbers, in C order as they stand in memory, and of their shapes."""
+    """Return the SHA-256 of a state: of the shapes, and of the numbers in C order."""
     digest = hashlib.sha256(repr((state.bias.shape, state.weights.shape)).encode())
     digest.update(state.bias.tobytes())
     digest.update(state.weights.tobytes())
@@ -19,13 +19,13 @@ def digest_of(state: State) -> bytes:
 
 
 class SnapshotCache:
-    """The last two copies of each group, by the step after which they were taken."""
+    """The last two copies of each group, by the step after which each was made."""
 
     def __init__(self) -> None:
         self._kept: dict[int, dict[int, State]] = {}
 
     def keep(self, group: int, step: int, state: State) -> None:
-        """Keep a copy; the oldest makes room. Learned arrays are never changed in place, so a reference will do."""
+        """Keep a copy, and drop the oldest if there are more than two. Learning makes new arrays, so a reference is enough."""
         kept = self._kept.setdefault(group, {})
         kept.pop(step, None)
         kept[step] = state
@@ -33,20 +33,20 @@ class SnapshotCache:
             del kept[min(kept)]
 
     def of(self, group: int, step: int) -> State | None:
-        """The copy that was taken after a step, if it is still here."""
+        """Return the copy after a step; None if it is not kept."""
         return self._kept.get(group, {}).get(step)
 
     def matching(self, group: int, step: int, digest: bytes) -> State | None:
-        """The same, if it is the very state of the digest."""
+        """Return the copy after a step if it has this digest; else None."""
         state = self.of(group, step)
         return state if state is not None and digest_of(state) == digest else None
 
     def roll_back(self, group: int, step: int) -> None:
-        """Let go of copies from after a step: they belong to a course of events that is over."""
+        """Drop the copies after a later step: the rollback has undone these steps."""
         kept = self._kept.get(group, {})
         for later in [known for known in kept if known > step]:
             del kept[later]
 
     def retain(self, groups: Collection[int]) -> None:
-        """Let go of every group but these."""
+        """Keep only the copies of these groups."""
         self._kept = {group: kept for group, kept in self._kept.items() if group in groups}

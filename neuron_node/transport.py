@@ -1,6 +1,6 @@
-"""The wire: one PUSH to the broker and one SUB from it. Besides `direct`, the only file that imports zmq.
+"""ZeroMQ sockets: one PUSH to the broker and one SUB from it. Only this file and `direct.py` import zmq.
 
-A message is one ZeroMQ frame: an address and frames of ours. Every bound and timeout is set here and nowhere else.
+A message is one ZeroMQ frame: an address and frames of this protocol. This file sets every bound and timeout of a socket.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from neuron_node.errors import InternalError, UserError
 from neuron_node.frames import MAX_FRAME_BYTES, frames_in
 
 QUEUED_MESSAGES = 100_000
-"""High-water mark. A step has at most two messages a synapse in flight, far fewer than this for one program."""
+"""The high-water mark. A step has at most two messages per synapse under way, far fewer than this for one program."""
 SEND_TIMEOUT_MS = 1_000
 SENT_BY_REFERENCE_BYTES = 256 * 1024
-"""From this size on a copy costs more than what ZeroMQ does to do without."""
+"""From this size on, copying a message takes longer than the bookkeeping of ZeroMQ for a reference."""
 HURRY_MS = 100
-"""How long, at the most, a message waits for others that are due with it."""
+"""The longest time that a message waits for the other wanted messages."""
 GATHER_MS = 20
-"""The same where there was silence before: it may be something that nobody waits for."""
+"""The same after a silence: the message may be another one than the wanted messages."""
 LOOKS = 3
-"""How often the relay looks for further messages before it sends."""
+"""How often the relay polls for further messages before it sends."""
 JOINED_AT_MOST_BYTES = 1024 * 1024
-"""Taken before the relay sends."""
+"""The number of bytes after which the relay stops receiving, and sends."""
 LINGER_MS = 500
 HEARTBEAT_INTERVAL_MS = 2_000
 HEARTBEAT_TIMEOUT_MS = 6_000
@@ -40,7 +40,7 @@ LONGEST_IPC_PATH = 107
 
 
 class Endpoints(NamedTuple):
-    """Where the broker listens: `inward` takes messages, `outward` gives them."""
+    """The broker's endpoints: programs send to `inward`, and receive from `outward`."""
 
     inward: str
     outward: str
@@ -50,7 +50,7 @@ DEFAULT_ENDPOINTS = Endpoints("tcp://127.0.0.1:5571", "tcp://127.0.0.1:5572")
 
 
 def check_endpoint(name: str, endpoint: str) -> str:
-    """The endpoint, if ZeroMQ can use it here. Raises `UserError`."""
+    """Return the endpoint, checked; `name` is the option for the message. Raises `UserError` if it is invalid."""
     transport, _, rest = endpoint.partition("://")
     if transport not in ("tcp", "ipc") or not rest:
         raise UserError(f"{name}: {endpoint!r} is no endpoint; right would be tcp://HOST:PORT or ipc:///PATH")
@@ -66,7 +66,11 @@ def check_endpoint(name: str, endpoint: str) -> str:
 
 
 def new_context(descriptors: int = DESCRIPTORS_A_PROGRAM) -> zmq.Context[zmq.Socket[bytes]]:
-    """A ZeroMQ context, created only if so many file descriptors may be open: libzmq would abort the process."""
+    """Return a ZeroMQ context, after raising the limit of open files to `descriptors`. libzmq aborts if the limit is too low.
+
+    Raises:
+        UserError: the system does not allow so many open files.
+    """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < descriptors:
         if hard != resource.RLIM_INFINITY and hard < descriptors:
@@ -78,7 +82,7 @@ def new_context(descriptors: int = DESCRIPTORS_A_PROGRAM) -> zmq.Context[zmq.Soc
 
 
 def bound_socket(context: zmq.Context[zmq.Socket[bytes]], kind: int, endpoint: str) -> zmq.Socket[bytes]:
-    """A socket that others connect to. Raises `UserError` where the endpoint can't be had."""
+    """Return a socket bound to the endpoint. Raises `UserError` if the endpoint can't be bound."""
     socket = context.socket(kind)
     _set_bounds(socket)
     try:
@@ -92,7 +96,7 @@ def bound_socket(context: zmq.Context[zmq.Socket[bytes]], kind: int, endpoint: s
 
 
 def proxy(inward: zmq.Socket[bytes], outward: zmq.Socket[bytes]) -> None:
-    """Pass every message on as it is, inside ZeroMQ, until the context ends; then close both sockets."""
+    """Forward every message unchanged, inside ZeroMQ, until the context ends; then close both sockets."""
     with contextlib.suppress(zmq.ContextTerminated):
         zmq.proxy(inward, outward)
     inward.close(0)
@@ -100,10 +104,10 @@ def proxy(inward: zmq.Socket[bytes], outward: zmq.Socket[bytes]) -> None:
 
 
 def relay(inward: zmq.Socket[bytes], outward: zmq.Socket[bytes]) -> None:
-    """Pass messages on, the frames for one address joined into one message, until the context ends; then close both sockets.
+    """Forward messages until the context ends, joining the frames for one address; then close both sockets.
 
-    Takes all messages that wait, and looks again a few times before it sends: a receiver is then woken up once for many
-    frames. It knows addresses and bytes, nothing else, and keeps nothing.
+    Receives all messages that have arrived, and polls again a few times before it sends. So a receiver wakes up once for many
+    frames. The relay reads only addresses, and keeps no message.
     """
     receive = cast("Callable[[int], bytes]", super(zmq.Socket, inward).recv)
     send = cast("Callable[[bytes], object]", super(zmq.Socket, outward).send)
@@ -125,7 +129,7 @@ def relay(inward: zmq.Socket[bytes], outward: zmq.Socket[bytes]) -> None:
                     looks += 1
                     if looks < LOOKS:
                         os.sched_yield()
-            # Without this, a subscription that is here already may take effect a millisecond later.
+            # Process new subscriptions now; otherwise they may take effect a millisecond later.
             outward.getsockopt(zmq.EVENTS)
             for frames in bins.values():
                 send(frames[0] if len(frames) == 1 else b"".join(frames))
@@ -137,10 +141,10 @@ PULL, PUB = zmq.PULL, zmq.PUB
 
 
 class Link:
-    """A program's connection to the broker. After a break both sockets are made anew: see `renew`."""
+    """A program's connection to the broker. After a break, `renew` replaces both sockets."""
 
     endpoint = ""
-    """Where data can be heard without the broker: nowhere."""
+    """The endpoint of the outlet for direct wiring: this link has none."""
 
     def __init__(self, endpoints: Endpoints, receive_timeout_ms: int, descriptors: int = DESCRIPTORS_A_PROGRAM) -> None:
         self.endpoints = endpoints
@@ -153,7 +157,10 @@ class Link:
         self._connect()
 
     def send(self, frame: bytes) -> bool:
-        """Hand one frame to ZeroMQ; False if the broker took none for a second. Only a finished step proves arrival."""
+        """Give a message to ZeroMQ; return False if the broker accepted none for a second.
+
+        True does not prove that the message arrives. Only the results of a step prove it.
+        """
         try:
             self._send(frame, 0, len(frame) < SENT_BY_REFERENCE_BYTES)
         except zmq.Again:
@@ -162,33 +169,33 @@ class Link:
         return True
 
     def subscribe(self, address: bytes) -> None:
-        """Hear an address; holds only once a later probe has come back."""
+        """Subscribe to an address. The broker knows the subscription only after a later probe has returned."""
         self._sub.setsockopt(zmq.SUBSCRIBE, address)
 
     def unsubscribe(self, address: bytes) -> None:
-        """Hear it no longer."""
+        """End the subscription to an address."""
         self._sub.setsockopt(zmq.UNSUBSCRIBE, address)
 
     def connect(self, endpoint: str) -> None:
-        """Hear a peer without the broker: see `DirectLink`."""
+        """Raise `InternalError`: only a `DirectLink` connects to peers."""
         raise InternalError(f"a link to the broker alone connects to no peer {endpoint}")
 
     def disconnect(self, endpoint: str) -> None:
-        """Hear it no longer."""
+        """Raise `InternalError`: only a `DirectLink` connects to peers."""
         raise InternalError(f"a link to the broker alone has no peer {endpoint}")
 
     def receive(self) -> bytes | None:
-        """The next frame; None if none came within the receive timeout."""
+        """Return the next message; None if none arrives within the receive timeout."""
         try:
             return self._sub.recv()
         except zmq.Again:
             return None
 
     def receive_many(self, wanted: int) -> list[bytes]:
-        """Messages with so many frames in all; fewer if there was silence for `HURRY_MS`.
+        """Return messages with `wanted` frames in all; fewer if no message arrives for `HURRY_MS`.
 
-        Something else may come in place of what is wanted, and must not wait for it for long. So after a silence the first
-        message is waited for as long as the receive timeout, and the others for `GATHER_MS` after each.
+        An unexpected message, such as a request, must not wait long for the wanted ones. So after a silence, the method waits
+        for the first message up to the receive timeout, and then at most `GATHER_MS` for each further message.
         """
         messages: list[bytes] = []
         silent, receive = self._silent, self._receive
@@ -210,23 +217,23 @@ class Link:
         return messages
 
     def wait_at_most(self, milliseconds: int) -> None:
-        """Another receive timeout."""
+        """Set the receive timeout."""
         if milliseconds != self._receive_timeout_ms:
             self._receive_timeout_ms = milliseconds
             if self._silent:
                 self._sub.setsockopt(zmq.RCVTIMEO, milliseconds)
 
     def broken(self) -> bool:
-        """Whether a connection has broken since it was made."""
+        """Return whether a connection has broken."""
         return any(monitor.poll(0) for monitor in self._monitors)
 
     def renew(self) -> None:
-        """New sockets: a reconnected SUB renews its subscriptions in an order of its own, so a probe would prove nothing."""
+        """Replace both sockets. A reconnected SUB sends its subscriptions in any order, so a probe on it would prove nothing."""
         self._disconnect(0)
         self._connect()
 
     def close(self) -> None:
-        """Give what was sent half a second to leave, then let go."""
+        """Close both sockets; messages that are not sent within half a second are dropped."""
         self._disconnect(LINGER_MS)
         self._context.term()
 
@@ -240,7 +247,7 @@ class Link:
             socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_INTERVAL_AT_MOST_MS)
             self._monitors.append(socket.get_monitor_socket(zmq.EVENT_DISCONNECTED))
             socket.connect(endpoint)
-        # Without pyzmq's convenience around it, which is made for other kinds of sockets.
+        # Call the C methods directly: pyzmq's wrappers do work that these kinds of sockets don't need.
         self._send = cast("Callable[[bytes, int, bool], object]", super(zmq.Socket, self._push).send)
         self._receive = cast("Callable[[], bytes]", super(zmq.Socket, self._sub).recv)
         self._push.setsockopt(zmq.IMMEDIATE, 1)

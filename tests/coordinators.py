@@ -133,8 +133,8 @@ def input_done(machine: CoordinatorMachine, group: int, number: int, rows: int, 
 
 def finish_step(machine: CoordinatorMachine, now_ms: float = 0.0) -> list[Any]:
     """Play all three nodes of one training step."""
-    number = machine.course.under_way.oldest
-    flight = machine.course.under_way.flights[number]
+    number = machine.trainer.in_flight.oldest
+    flight = machine.trainer.in_flight.flights[number]
     return tell_all(machine, results_of_step(machine, number, len(flight.inputs), flight.mode), now_ms)
 
 
@@ -170,9 +170,9 @@ def in_state(state: CoordinatorState) -> CoordinatorMachine:
             machine, _ = wired(THREE)
     match state:
         case CoordinatorState.IDLE:
-            machine.course.done = True
+            machine.trainer.done = True
             tell(machine, Heartbeat(by(machine, 1), "working", NO_TRAFFIC))
-            machine.state = CoordinatorState.IDLE
+            machine.run.state = CoordinatorState.IDLE
         case CoordinatorState.STOPPING | CoordinatorState.ENDED:
             machine.handle(Interrupted(), 0.0)
     if state is CoordinatorState.ENDED:

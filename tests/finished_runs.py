@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from coordinator.cli.job import Job
 from coordinator.core.events import Persist, Persisted, PersistGeneration, Row
 from coordinator.core.run_plan import RunPlan
 from coordinator.data.prepared import PreparedData
+from coordinator.job import Job
 from coordinator.storage.model_file import Model, save_model
 from coordinator.storage.run_folder import RunFolder
 from coordinator.storage.run_log import EventLog
@@ -36,7 +36,7 @@ def finished_run(base: Path, name: str = "r") -> RunFolder:
             fingerprint=fingerprint(),
         )
     )
-    snapshot = coordinator.course.snapshot
+    snapshot = coordinator.trainer.snapshot
     assert snapshot is not None and coordinator.finished is not None and snapshot.step == EPOCHS
     store = RunStore(directory.path, directory.identity(config))
     store.persist_generation(PersistGeneration(1))

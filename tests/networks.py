@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from coordinator.core.machine import CoordinatorMachine
-from coordinator.core.run_plan import RunPlan
+from coordinator.core.run_plan import RunPlan, Samples
 from coordinator.data.encoding import Encoding
 from coordinator.data.prepared import PreparedData
 from coordinator.defaults import PRESETS, SEED_ARITHMETIC, NetworkSettings
@@ -88,7 +88,7 @@ def seed_settings(layers: tuple[int, ...], epochs: int = 1) -> NetworkSettings:
     )
 
 
-def plan_of(network: NetworkSettings, data: PreparedData | None = None, **changes: Any) -> RunPlan:
+def plan_of(network: NetworkSettings, data: Samples | None = None, **changes: Any) -> RunPlan:
     """A run of the network, one neuron a group, on made data unless other is given."""
     usual: dict[str, Any] = {
         "run": RUN,
@@ -117,5 +117,5 @@ def weights_sha256(coordinator: CoordinatorMachine) -> str:
 
 def parameters(coordinator: CoordinatorMachine) -> Parameters:
     """The final weights and biases of a run that has finished."""
-    assert coordinator.finished is not None and coordinator.course.snapshot is not None
-    return coordinator.topology.assemble(coordinator.course.snapshot.states)
+    assert coordinator.finished is not None and coordinator.trainer.snapshot is not None
+    return coordinator.topology.assemble(coordinator.trainer.snapshot.states)

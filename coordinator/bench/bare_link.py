@@ -1,7 +1,7 @@
-"""How a program of the bare wire is linked: the sockets of a real one, and nothing between them and who uses them.
+"""The link of a program of the bare wire: the sockets of a real program, with as little code around them as possible.
 
-All that a step needs is made ready beforehand: what is sent and heard then goes through loops of the interpreter's own, in
-C, and through pyzmq without its convenience. Links are proved as in a run, so that no message is lost at the start.
+Everything that a step needs is prepared. Messages are then sent and received by loops in C, through pyzmq's C methods. The
+links are proved as in a run, so that no message is lost at the start.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from functools import partial
 from itertools import starmap
 
 from coordinator.bench.pattern import Part
-from coordinator.capacity.traffic import Message
+from coordinator.core.traffic import Message
 from neuron_node.addresses import probe_address
 from neuron_node.direct import PROBE, DirectLink
 from neuron_node.errors import JobError
@@ -20,16 +20,16 @@ from neuron_node.transport import SENT_BY_REFERENCE_BYTES, Link
 
 PROVING_AGAIN_MS = 100
 HEARD_BY_REFERENCE_BYTES = 64 * 1024
-"""From this size on a frame is taken from ZeroMQ without a copy."""
+"""From this size on, a frame is received from ZeroMQ without a copy."""
 
 Doing = Callable[[], object]
 
 
 class BareLink(Link):
-    """To the broker alone."""
+    """A link to the broker only."""
 
     def prove(self, part: Part, name: bytes) -> None:
-        """Subscribe; return when that holds and everything that was sent to prove it has been taken off the socket."""
+        """Subscribe; return when the broker knows the subscriptions and all probes have been received."""
         address = probe_address(name)
         for subscription in (*part.subscriptions, address):
             self.subscribe(subscription)
@@ -39,19 +39,19 @@ class BareLink(Link):
             self.send(address + sent.to_bytes(8, "big"))
             if self._sub.poll(PROVING_AGAIN_MS):
                 break
-        # One sender's messages keep their order: after this one no earlier probe can come.
+        # Messages of one sender keep their order, so no earlier probe arrives after this one.
         self.send(address + bytes(8))
         while self._sub.recv() != address + bytes(8):
             pass
         self.unsubscribe(address)
 
     def sending(self, messages: Sequence[Message]) -> Doing:
-        """The quickest way to send those, as often as it is called."""
+        """Return a function that sends these messages each time it is called, in the fastest way."""
         frames = [message.frame() for message in messages]
         return _doing(self._way_out(), [(frame, 0, len(frame) < SENT_BY_REFERENCE_BYTES) for frame in frames])
 
     def hearing(self, messages: int, largest_bytes: int) -> Doing:
-        """The quickest way to receive so many, none of them larger than that."""
+        """Return a function that receives this number of messages, in the fastest way for messages up to this size."""
         by_reference = largest_bytes >= HEARD_BY_REFERENCE_BYTES
         return _doing(self._sub.recv, [(0, False) if by_reference else ()] * messages)
 
@@ -60,12 +60,15 @@ class BareLink(Link):
 
 
 class BareDirectLink(BareLink, DirectLink):
-    """With an outlet, at which all that is sent in a step is published, and connections to those of peers."""
+    """A link with an outlet, which publishes all messages of a step, and with connections to the outlets of peers."""
 
     def meet(self, name: bytes, endpoints: Sequence[str]) -> None:
-        """Connect to peers, each of which does the same now; return when all subscriptions hold, theirs and one's own.
+        """Connect to peers, which do the same at the same time; return when both sides know all subscriptions.
 
-        Everybody subscribes to an address of his own before he waits, so all are answered. Raises `JobError`.
+        Each program subscribes to its own address before it waits, so each gets its answers.
+
+        Raises:
+            JobError: a peer does not answer, or answers with another address.
         """
         for endpoint in endpoints:
             self.connect(endpoint)
@@ -75,15 +78,15 @@ class BareDirectLink(BareLink, DirectLink):
             self._answer_a_probe()
         echoes = {self._sub.recv() for _ in endpoints}
         if len(echoes) < len(endpoints) or not all(echo.startswith(address) for echo in echoes):
-            raise JobError("the bare wire is not connected as it should be")
+            raise JobError("a program of the bare wire received a wrong echo")
         self.unsubscribe(address)
 
     def _answer_a_probe(self) -> None:
-        """As `DirectLink` does, but it is known how many will come."""
+        """Answer one probe, as `DirectLink` does; the number of probes is known here."""
         notice = b""
         while not notice.startswith(PROBE):
             if not self._outlet.poll(self._receive_timeout_ms):
-                raise JobError("a peer in the bare wire does not prove its links")
+                raise JobError("a peer of the bare wire does not prove its links")
             notice = self._outlet.recv()
         self._outlet.send(notice[1:] + self._echo)
 
@@ -92,7 +95,7 @@ class BareDirectLink(BareLink, DirectLink):
 
 
 def _doing(do: Callable[..., object], calls: Sequence[tuple[object, ...]]) -> Doing:
-    """All of these calls, one after the other, without a loop of Python's own; what they return is let go of."""
+    """Return a function that makes all these calls in order, without a loop in Python, and drops their results."""
     if not calls:
         return lambda: None
     if len(calls) == 1:

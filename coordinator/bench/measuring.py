@@ -1,4 +1,4 @@
-"""Wire, network and matrices side by side: each in turn, several times, in one run, and what came of it as a row."""
+"""Measures wire, network and matrices in turn, several times in one run, and returns a row of figures."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from coordinator.bench.reference import THREAD_VARIABLES, has_pytorch
 from coordinator.bench.wire import Order
 from coordinator.capacity.host import this_machine
 from coordinator.capacity.resources import check_needs, check_nodes, needs_of
-from coordinator.capacity.traffic import Load, Pass, load_of
-from coordinator.capacity.wiring import Wiring
 from coordinator.core.inflight import FORWARD_AT_ONCE
 from coordinator.core.steps import AT_ONCE as STEPS_AT_ONCE
+from coordinator.core.traffic import Load, Pass, load_of
+from coordinator.defaults import Wiring
 from coordinator.errors import JobError
 from coordinator.topology import Topology
 
@@ -32,7 +32,7 @@ SPEEDS = {
     "numpy_all_cores_steps_per_second": "numpy_all_cores",
     "pytorch_steps_per_second": "pytorch",
 }
-"""A row's keys, and what was measured for each; a step is a forward pass where nothing is learned."""
+"""The keys of a row, and the measurement for each. In a prediction, a step is a forward pass."""
 WORKS = ("training", "prediction")
 RATIOS = {
     "ratio_to_wire": "wire",
@@ -47,7 +47,7 @@ LONGEST_START_SECONDS = 300.0
 
 @dataclass(frozen=True)
 class Case:
-    """One row: a network, cut into groups of at most so many neurons, that learns batches of one size, or predicts them."""
+    """The case of one row: a network in groups of one size, which learns or predicts batches of one size."""
 
     layers: tuple[int, ...]
     batch_size: int
@@ -56,15 +56,15 @@ class Case:
     wiring: str = "broker"
     microbatches: int = 1
     nodes: int | None = None
-    """Programs that host all groups; None: one a group, as the bare wire has it."""
+    """The number of programs that host all groups; None: one program per group, as in the bare wire."""
 
     @property
     def neurons_a_group(self) -> int:
-        """A whole layer is as many as the largest one has."""
+        """The largest number of neurons in a group; for whole layers, the size of the largest layer."""
         return max(self.layers) if isinstance(self.group_size, str) else self.group_size
 
     def order(self, seconds: float) -> Order:
-        """For so many seconds."""
+        """Return the order for a measurement of this many seconds."""
         return Order(
             self.layers,
             self.neurons_a_group,
@@ -78,38 +78,41 @@ class Case:
 
     @property
     def measured(self) -> list[str]:
-        """What is measured for it, in turn. Steps can't overlap, so many at once is a wire for predictions only."""
+        """The measurements of the case, in order. Steps can't overlap, so only predictions have the wire with many at once."""
         absent = {"pytorch": not has_pytorch(), "wire_many_at_once": self.work == "training"}
         if self.nodes is not None:
             absent |= dict.fromkeys(("wire", "wire_and_arithmetic", "wire_many_at_once"), True)
         return [name for name in SPEEDS.values() if not absent.get(name, False)]
 
     def load(self) -> Load:
-        """The messages of a step, or of a forward pass, those that stay within a program among them."""
+        """Return the messages of a step or of a forward pass, including those that stay inside a program."""
         one = Pass(self.batch_size, self.work == "training", followed=True)
         return load_of(Topology(self.layers, self.neurons_a_group), one)
 
 
 @dataclass
 class Samples:
-    """What the repeats of one case gave, by what was measured."""
+    """The figures of all repeats of a case, by the name of the measurement."""
 
     speeds: dict[str, list[float]] = field(default_factory=dict)
     seconds_starting: list[float] = field(default_factory=list)
     memory_megabytes: list[float] = field(default_factory=list)
 
     def add(self, name: str, speed: float) -> None:
-        """One repeat's steps a second."""
+        """Add the steps per second of one repeat."""
         self.speeds.setdefault(name, []).append(speed)
 
     def ratios(self, name: str) -> list[float]:
-        """The network's speed over another's of the same repeat: what slows the machine down then slows both."""
+        """Return the speed of the network divided by another speed of the same repeat, for each repeat.
+
+        Other work of the machine slows both down, so the ratio varies less than the speeds.
+        """
         others = self.speeds.get(name, [])
         return [own / other for own, other in zip(self.speeds.get("network", []), others, strict=bool(others))]
 
 
 def check_case(case: Case) -> None:
-    """Raises `UserError` if this machine can't hold the network."""
+    """Check that this machine has the resources for the network. Raises `UserError` if it does not."""
     wiring: Wiring = "direct" if case.wiring == "direct" else "broker"
     needs = needs_of(case.layers, case.neurons_a_group, case.batch_size, nodes=case.nodes, wiring=wiring)
     check_nodes(case.nodes, needs.groups)
@@ -117,11 +120,15 @@ def check_case(case: Case) -> None:
 
 
 def measure_case(case: Case, repeats: int, seconds: float, tell: Callable[[str], None]) -> dict[str, Any]:
-    """All measurements of one case, alternating; the row. `tell` hears what is being done. Raises `JobError`."""
+    """Make all measurements of a case in turn; return the row. `tell` gets a line before each measurement.
+
+    Raises:
+        JobError: a measurement failed.
+    """
     order, samples = case.order(seconds), Samples()
     names = case.measured
     for repeat in range(repeats):
-        # Who comes first changes, so that nobody always follows the same other.
+        # Reverse the order in every other repeat, so that no measurement always follows the same one.
         for name in names if repeat % 2 == 0 else reversed(names):
             tell(f"{'-'.join(map(str, case.layers))}, repeat {repeat + 1} of {repeats}: {name.replace('_', ' ')}")
             _measure(name, order, samples)
@@ -145,12 +152,12 @@ def _measure(name: str, order: Order, samples: Samples) -> None:
 
 
 def wire_speed(order: Order) -> float:
-    """Of the bare wire, wired as the network is."""
+    """Return the steps per second of the bare wire, with the wiring of the network. Raises `JobError`."""
     return _program("wire", [], order, {})
 
 
 def reference_speed(order: Order, library: str, threads: int) -> float:
-    """Of the same network as matrices."""
+    """Return the steps per second of the same network as matrices, in a process of its own. Raises `JobError`."""
     return _program("reference", [library], order, {variable: str(threads) for variable in THREAD_VARIABLES})
 
 
@@ -168,14 +175,16 @@ def _program(module: str, arguments: list[str], order: Order, environment: Mappi
         found = json.loads(done.stdout)
     except json.JSONDecodeError:
         lines = done.stderr.strip().splitlines()
-        raise JobError(f"bench: {module} ended with {done.returncode}: {lines[-1] if lines else 'no word'}") from None
+        raise JobError(
+            f"bench: {module} ended with {done.returncode}: {lines[-1] if lines else 'no message'}"
+        ) from None
     if "fault" in found:
         raise JobError(f"bench: {found['fault']}")
     return float(found["steps_per_second"])
 
 
 def row_of(case: Case, samples: Samples) -> dict[str, Any]:
-    """Medians, and for each the least and the greatest of the repeats; None for what was not measured."""
+    """Return the row: medians, and minimum and maximum of the repeats; None for figures that were not measured."""
     needs, load = needs_of(case.layers, case.neurons_a_group, case.batch_size, nodes=case.nodes), case.load()
     series: dict[str, list[float]] = {key: samples.speeds.get(name, []) for key, name in SPEEDS.items()}
     series["samples_per_second"] = [case.batch_size * speed for speed in series["steps_per_second"]]

@@ -1,4 +1,4 @@
-"""This project itself, measured: a local run on made samples, from one report of its progress to another."""
+"""Measures this project's network: a local run with made samples, from one report of its progress to a later one."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ import numpy as np
 from coordinator.bench.predicting import PredictingRun, await_trained, passes_per_second
 from coordinator.bench.profiled import ProfiledRun, profile_of
 from coordinator.bench.wire import Order
-from coordinator.cli.job import Job
 from coordinator.data.encoding import Encoding
 from coordinator.data.prepared import PreparedData
 from coordinator.defaults import NetworkSettings
 from coordinator.errors import JobError, UserError
+from coordinator.job import Job
 from coordinator.local.launcher import LocalRun
 from coordinator.settings import LearnSettings
 from coordinator.storage.run_folder import RunFolder
@@ -38,7 +38,7 @@ SILENT_AT_MOST_SECONDS = 120.0
 
 @dataclass(frozen=True)
 class Measured:
-    """What one run of the network showed."""
+    """The figures of one run of the network."""
 
     steps_per_second: float
     seconds_starting: float
@@ -46,7 +46,7 @@ class Measured:
 
 
 def made_network(layers: tuple[int, ...], batch_size: int) -> NetworkSettings:
-    """A network that would learn for ever."""
+    """Return settings of a network whose training does not end during a measurement."""
     return NetworkSettings(
         layers=layers,
         input_activation="identity",
@@ -60,7 +60,7 @@ def made_network(layers: tuple[int, ...], batch_size: int) -> NetworkSettings:
 
 
 def made_samples(layers: tuple[int, ...], batch_size: int) -> tuple[Array, Array]:
-    """Inputs and targets that mean nothing: so many whole batches that the held-out sample is seldom looked at."""
+    """Return meaningless inputs (rows, inputs) and targets (rows, outputs): so many batches that epochs rarely end."""
     features, outputs = layers[0], layers[-1]
     batch_bytes = 8 * batch_size * (features + outputs)
     rows = batch_size * max(LEAST_BATCHES, min(BATCHES, SAMPLES_AT_MOST_BYTES // batch_bytes))
@@ -71,7 +71,7 @@ def made_samples(layers: tuple[int, ...], batch_size: int) -> tuple[Array, Array
 
 
 def made_data(layers: tuple[int, ...], batch_size: int) -> PreparedData:
-    """The samples as a run takes them; one of them is held out."""
+    """Return made samples in the form of a run's data; one sample is held out."""
     inputs, targets = made_samples(layers, batch_size)
     features, outputs = layers[0], layers[-1]
     names = tuple(f"feature {index}" for index in range(features))
@@ -82,7 +82,7 @@ def made_data(layers: tuple[int, ...], batch_size: int) -> PreparedData:
 
 
 def measure_network(order: Order) -> Measured:
-    """Train for a while, or predict, and end the run. Raises `JobError` if it fails or stands still."""
+    """Train or predict for the seconds of the order, and end the run. Raises `JobError` if the run fails or stalls."""
     if not order.learning:
         return _measure_prediction(order)
     with made_run(order) as (directory, nodes), LocalRun(directory, nodes) as run:
@@ -90,7 +90,7 @@ def measure_network(order: Order) -> Measured:
 
 
 def _measure_prediction(order: Order) -> Measured:
-    """Send rows forward for a while, through a network that has learnt one step."""
+    """Send rows forward through a network that has learned one step."""
     rows = made_samples(order.layers, order.batch_size)[0]
     with made_run(order, steps=1) as (directory, nodes), PredictingRun(directory, nodes) as run:
         starting = await_trained(run.events())
@@ -100,7 +100,7 @@ def _measure_prediction(order: Order) -> Measured:
 
 
 def profile_network(order: Order) -> dict[str, dict[str, float]]:
-    """By role, the microseconds that a program spends in each stage of a step. Raises `JobError`."""
+    """Return, by role, the microseconds that a program spends on each part of a step. Raises `JobError`."""
     with made_run(order) as (directory, nodes):
         with ProfiledRun(directory, nodes) as run:
             _watched(run.events(), directory, order.seconds)
@@ -109,10 +109,10 @@ def profile_network(order: Order) -> dict[str, dict[str, float]]:
 
 @contextlib.contextmanager
 def made_run(order: Order, steps: int | None = None) -> Iterator[tuple[RunFolder, int]]:
-    """The folder of a run on made samples, for as long as it is needed, and how many nodes it takes."""
+    """Make a temporary folder of a run with made samples; give the folder and the number of nodes."""
     data, network = made_data(order.layers, order.batch_size), made_network(order.layers, order.batch_size)
     if steps is not None:
-        # All of them are measured when the last step is done.
+        # The coordinator measures all training samples after the last step: keep only those that it learns.
         data = replace(data, **{name: getattr(data, name)[: steps * order.batch_size] for name in TRAINING})
     how = {
         "group_size": order.group_size,
@@ -139,7 +139,7 @@ def _watched(events: Iterator[dict[str, Any]], directory: RunFolder, seconds: fl
         if event["event"] != "progress":
             continue
         if first is None:
-            # The first steps are slower: everybody is a stranger to everybody.
+            # The first steps are slower, because caches are cold.
             first = (now, event["step"]) if event["step"] else None
             continue
         elapsed, steps = now - first[0], event["step"] - first[1]
@@ -147,11 +147,11 @@ def _watched(events: Iterator[dict[str, Any]], directory: RunFolder, seconds: fl
             return Measured(steps / elapsed, starting, memory_megabytes_per_node(directory))
         if now - begun > seconds + SILENT_AT_MOST_SECONDS:
             break
-    raise JobError(f"the network did not get {STEPS_AT_LEAST} steps done; its logs say why")
+    raise JobError(f"the network did not finish {STEPS_AT_LEAST} steps; see its logs")
 
 
 def memory_megabytes_per_node(directory: RunFolder) -> float | None:
-    """The median of the nodes' proportional shares of memory; None where the kernel does not tell."""
+    """Return the median of the nodes' proportional shares of memory; None if the kernel does not report them."""
     shares = [share for process in _processes(directory) if (share := _proportional_share_megabytes(process))]
     return statistics.median(shares) if shares else None
 

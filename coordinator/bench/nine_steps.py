@@ -1,6 +1,6 @@
-"""The NumPy calls of the nine steps, on arrays that nobody sends: what arithmetic alone costs a program of the bare wire.
+"""The NumPy calls of the nine steps, on arrays that are not sent: the cost of the arithmetic in a program of the bare wire.
 
-The numbers mean nothing and depend on no message. Shapes, and the order of the calls, are those of a neuron program.
+The numbers are meaningless and depend on no message. The shapes and the order of the calls are those of a neuron program.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from coordinator.topology import Topology
 from neuron_node.activations import Array
 
 ACCUMULATED_AT_MOST_BYTES = 64 * 1024
-"""Larger sums are made one after the other, without an array of all of them."""
+"""Up to this size, one call that also stores all partial sums is faster than a loop."""
 RATE = 1e-9
 
 
 class NineSteps:
-    """One group's arrays."""
+    """The arrays of one group, and the NumPy calls of its steps."""
 
     def __init__(self, topology: Topology, number: int, batch: int) -> None:
         group = topology.groups[number]
@@ -30,14 +30,14 @@ class NineSteps:
         self._activity = self._own_error = self._signals[0]
 
     def fire(self) -> None:
-        """Steps 2 and 3: sum, activation, weight × activity."""
+        """Do steps 2 and 3: sum, activation, weight × activity."""
         total = self._sum() + self._bias
         self._activity = total if self._is_input else 1.0 / (1.0 + np.exp(-total))
         if not self._is_output:
             self._activity @ self._weights
 
     def reply(self) -> None:
-        """Step 6: the own error, which input neurons do not need."""
+        """Do step 6: the own error, which input neurons do not need."""
         activity = self._activity
         if self._is_output:
             self._own_error = (activity - self._errors) * activity * (1.0 - activity)
@@ -45,7 +45,7 @@ class NineSteps:
             self._own_error = (self._errors @ self._weights.T) * (activity * (1.0 - activity))
 
     def learn(self) -> None:
-        """Steps 8 and 9: gradients, and one step down them."""
+        """Do steps 8 and 9: the gradients, and the update."""
         if not self._is_output:
             change = self._activity.T @ self._errors
             np.multiply(change, RATE, out=change)

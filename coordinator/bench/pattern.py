@@ -1,7 +1,7 @@
-"""The messages of a step on the bare wire: one message per frame, each to its receiver's or its sender's own address.
+"""The messages of a step on the bare wire: one frame per message, each to the address of its receiver or of its sender.
 
-This is how the network itself sent them up to protocol version 5, before frames were joined on their way. It stays as it is, so
-that figures can be compared over the versions: frames of version 5, which begin with 80 bytes, through ZeroMQ's own proxy.
+The network itself sent messages in this way up to protocol version 5, when no relay joined frames. The pattern does not change,
+so that figures of all versions can be compared: frames of version 5, which begin with 80 bytes, through ZeroMQ's proxy.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from coordinator.capacity.traffic import Message
+from coordinator.core.traffic import Message
 from coordinator.topology import Topology
 from neuron_node.addresses import ADDRESS_LENGTH, COORDINATOR, group_address
 from neuron_node.group import AXON_AT_ONCE_BYTES
@@ -17,40 +17,40 @@ from neuron_node.role import OUTSIDE
 
 NUMBER_BYTES = 8
 BEGIN = bytes(80 - ADDRESS_LENGTH)
-"""What stood before the numbers; its bytes mean nothing here."""
+"""The bytes before the numbers of a frame; their values are meaningless here."""
 
 
 def axon_address(group: int) -> bytes:
-    """Where a group published the signals of its whole axons."""
+    """Return the address at which a group published the signals of its whole axons."""
     return b"A" + group.to_bytes(8, "big")
 
 
 def error_address(group: int) -> bytes:
-    """Where a group published its error."""
+    """Return the address at which a group published its error."""
     return b"E" + group.to_bytes(8, "big")
 
 
 @dataclass(frozen=True)
 class PassShape:
-    """A pass, as far as its messages go."""
+    """The properties of a pass that its messages depend on."""
 
     batch: int
     learning: bool = True
 
     def message(self, address: bytes, columns: int, hearers: int = 1) -> Message:
-        """A message with numbers (batch, columns)."""
+        """Return a message with numbers (batch, columns)."""
         return Message(address, BEGIN, NUMBER_BYTES * self.batch * columns, hearers)
 
     def publishes_axons(self, receivers: int, fan_out: int) -> bool:
-        """Whether a group sends the signals of its whole axons in one message."""
+        """Return whether a group sends the signals of its whole axons in one message."""
         return receivers > 1 and NUMBER_BYTES * self.batch * fan_out <= AXON_AT_ONCE_BYTES
 
 
 @dataclass(frozen=True)
 class Part:
-    """What one program does in a step: hear so many messages, send some; hear so many more, send the rest.
+    """The part of one program in a step: receive `heard_first` messages, send, receive `heard_then` more, send the rest.
 
-    Its `peers` are those whom it hears without the broker in direct wiring, each by its group, the coordinator as `OUTSIDE`.
+    `peers` are the programs from which it receives in direct wiring, each by its group; `OUTSIDE` is the coordinator.
     """
 
     subscriptions: tuple[bytes, ...]
@@ -62,12 +62,12 @@ class Part:
 
     @property
     def sent(self) -> tuple[Message, ...]:
-        """All that it sends."""
+        """All messages that the program sends in a step."""
         return self.sent_first + self.sent_then
 
 
 def coordinators_part(topology: Topology, one: PassShape) -> Part:
-    """Inputs and targets out, outputs and word of the input groups in."""
+    """Return the coordinator's part: send inputs and targets, receive outputs and the reports of the input groups."""
     sent = [one.message(group_address(g.number), g.size) for g in topology.inputs]
     heard = len(topology.outputs)
     if one.learning:
@@ -78,7 +78,7 @@ def coordinators_part(topology: Topology, one: PassShape) -> Part:
 
 
 def groups_part(topology: Topology, number: int, one: PassShape) -> Part:
-    """What the node that hosts a group hears and sends; an output group takes its target beside the signals."""
+    """Return the part of the node that hosts a group; an output group receives its target together with the signals."""
     group, senders, receivers = topology.groups[number], topology.senders[number], topology.receivers[number]
     last = group.layer == topology.last_layer
     sent_then: tuple[Message, ...] = ()

@@ -1,4 +1,4 @@
-"""The rows of `bench` as a picture, drawn by matplotlib, which is an extra of its own."""
+"""Draws the rows of `bench` with matplotlib, which is an extra (`exmachina[bench]`)."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ SERIES = (
     ("pytorch_steps_per_second", "PyTorch", "#6a4c93"),
 )
 SIZES_TO_GROW = 3
-"""So many sizes of network make a curve worth drawing."""
+"""The smallest number of network sizes for which a curve is drawn."""
 Row = Mapping[str, Any]
 
 
 def check_picture(path: Path) -> None:
-    """Before the measurements, not after them. Raises `UserError`."""
+    """Check the path of the picture before the measurements. Raises `UserError` if the picture can't be drawn or written."""
     if path.suffix.lower() not in FORMATS:
-        raise UserError(f"--picture: {path} is no picture's name; right would be one that ends in .svg or .png")
+        raise UserError(f"--picture: {path} does not name a picture; use a name that ends in .svg or .png")
     if path.is_dir() or not path.parent.is_dir() or not os.access(path.parent, os.W_OK):
-        raise UserError(f"--picture: can't write to {path}; right would be a file's path in a folder that is writable")
+        raise UserError(f"--picture: can't write to {path}; use the path of a file in a writable folder")
     if importlib.util.find_spec("matplotlib") is None:
         raise UserError(
             "--picture needs matplotlib, which is not installed; try: pip install 'exmachina[coordinator,bench]'"
@@ -40,8 +40,12 @@ def check_picture(path: Path) -> None:
 
 
 def save_picture(rows: Sequence[Row], path: Path) -> None:
-    """Speeds of all rows as bars; where the rows are networks of several sizes, also cost and start by size."""
-    # Imported here since it takes a second, and no other command needs it.
+    """Draw the speeds of all rows as bars; for networks of several sizes, also the time of a step and of a start by size.
+
+    Raises:
+        UserError: the picture can't be written.
+    """
+    # Import matplotlib only here: it takes a second, and no other command needs it.
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     grows = len({tuple(row["layers"]) for row in rows}) >= SIZES_TO_GROW
@@ -50,7 +54,7 @@ def save_picture(rows: Sequence[Row], path: Path) -> None:
     axes = figure.subplots(panels, 1, squeeze=False, height_ratios=[1.0 + 0.85 * len(rows), *[4.0] * (panels - 1)])
     _draw_speeds(axes[0][0], rows)
     if grows:
-        _draw_growth(axes[1][0], rows, "synapses", lambda row: 1000.0 / row["steps_per_second"], "ms a step")
+        _draw_growth(axes[1][0], rows, "synapses", lambda row: 1000.0 / row["steps_per_second"], "ms per step")
         _draw_growth(axes[2][0], rows, "nodes", lambda row: row["seconds_starting"], "seconds to start")
     try:
         figure.savefig(path)
@@ -73,7 +77,7 @@ def _draw_speeds(axes: Any, rows: Sequence[Row]) -> None:
     axes.set_xscale("log")
     axes.set_yticks(range(len(rows)), [_name(row) for row in rows])
     axes.invert_yaxis()
-    axes.set_xlabel("steps per second: medians, least and greatest")
+    axes.set_xlabel("steps per second: median, minimum and maximum")
     axes.grid(axis="x", alpha=0.3)
     axes.set_axisbelow(True)
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False)
@@ -83,7 +87,7 @@ def _draw_growth(axes: Any, rows: Sequence[Row], size: str, value: Any, label: s
     for kind in sorted({_kind(row) for row in rows}):
         curve = sorted((row[size], value(row)) for row in rows if _kind(row) == kind)
         if len({where for where, _ in curve}) == 1:
-            # All as many, as with a program a layer: that is no curve.
+            # All rows have the same size, as with one program per layer: there is no curve.
             continue
         wheres, values = zip(*curve, strict=True)
         line, level = growth(wheres, values)
@@ -99,7 +103,7 @@ def _draw_growth(axes: Any, rows: Sequence[Row], size: str, value: Any, label: s
 
 
 def growth(wheres: Sequence[float], values: Sequence[float]) -> tuple[float, float]:
-    """The straight line through the logarithms that has the least squares: `values` are about level × where ** exponent."""
+    """Return (exponent, level) of the power law level × where ** exponent, by least squares of the logarithms."""
     exponent, level = np.polyfit(np.log(wheres), np.log(values), 1)
     return float(exponent), float(np.exp(level))
 
@@ -111,5 +115,5 @@ def _kind(row: Row) -> str:
 def _name(row: Row) -> str:
     layers = "-".join(map(str, row["layers"]))
     ratio = row["ratio_to_wire"]
-    # Several groups a program have no bare wire beside them.
+    # With several groups per program, there is no bare wire to compare with.
     return f"{layers}\n{_kind(row)}: " + (f"{row['nodes']} nodes" if ratio is None else f"{ratio:.2f} of wire")

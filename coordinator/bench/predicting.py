@@ -1,8 +1,7 @@
-"""A local run that learns nothing more and sends rows forward: `python -m coordinator.bench.predicting`.
+"""A local run for predictions: it trains one step and then answers requests: `python -m coordinator.bench.predicting`.
 
-It is the supervisor of every local run, but its coordinator stays when it has trained (a single step), as that of
-`coordinator serve` does, and is asked as `coordinator evaluate` asks it. A forward pass has as many rows as a batch of the
-run, where a run's own measurements always take so many at once.
+It is the supervisor of a local run. But its coordinator keeps running after the training, as in `coordinator serve`, and gets
+requests as from `coordinator evaluate`. A forward pass has as many rows as a batch of the run.
 """
 
 from __future__ import annotations
@@ -17,8 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from coordinator.cli.predict import ROWS_A_REQUEST
-from coordinator.client import Client
+from coordinator.client import ROWS_A_REQUEST, Client
 from coordinator.core import trainer
 from coordinator.errors import JobError
 from coordinator.local import supervisor
@@ -34,31 +32,31 @@ FIRST_PASSES = 8
 
 
 class StayingService(Service):
-    """A coordinator that can still be asked when it has finished."""
+    """A coordinator that answers requests after the training."""
 
     def __init__(self, directory: RunFolder, observe: Observer, **_: Any) -> None:
         super().__init__(directory, observe, stop_when_finished=False)
 
 
 class PredictingSupervisor(Supervisor):
-    """Its coordinator stays when it has trained, and sends so many rows forward in a pass as a batch has."""
+    """A supervisor whose coordinator keeps running after the training, and sends one batch of rows in each forward pass."""
 
     def __init__(self, order: Order) -> None:
         super().__init__(order)
         rows = RunFolder(Path(order.run)).read_json("config")["network"]["batch_size"]
-        # In this program alone, before it forks: nobody else wants another service or another size.
+        # Replace them in this program only, before the fork: other commands use the normal service and size.
         for module, name, value in ((supervisor, "Service", StayingService), (trainer, "MEASURED_ROWS_AT_ONCE", rows)):
             setattr(module, name, value)
 
 
 class PredictingRun(LocalRun):
-    """A local run under the supervisor of this module."""
+    """A local run with the supervisor of this module."""
 
     supervisor_module = "coordinator.bench.predicting"
 
 
 def await_trained(events: Iterator[dict[str, Any]]) -> float:
-    """Return when the network is there to be asked; the seconds until it was wired. Raises `JobError`."""
+    """Wait until the network answers requests; return the seconds until it was wired. Raises `JobError` if the run fails."""
     starting = math.nan
     for event in events:
         if event["event"] == "failed":
@@ -67,11 +65,11 @@ def await_trained(events: Iterator[dict[str, Any]]) -> float:
             starting = event["seconds"]
         if event["event"] == "finished":
             return starting
-    raise JobError("the network ended before it could be asked; its logs say why")
+    raise JobError("the network ended before it answered requests; see its logs")
 
 
 def passes_per_second(endpoints: Endpoints, rows: Array, batch_size: int, seconds: float) -> float:
-    """Forward passes a second, the way of the rows to the coordinator and of the answers back included."""
+    """Return the forward passes per second, including the time to send rows (rows, inputs) and to receive answers."""
     with Client(endpoints, PATIENCE_SECONDS) as client:
 
         def ask(passes: int) -> float:
@@ -80,7 +78,7 @@ def passes_per_second(endpoints: Endpoints, rows: Array, batch_size: int, second
             client.ask("forward", wanted)
             return time.perf_counter() - begun
 
-        # What a request may take follows from how long the first ones took: it must not outlast the measurement by far.
+        # Choose the size of a request from the duration of the first ones: it must not take much longer than `seconds`.
         most = max(1, ROWS_A_REQUEST // batch_size)
         passes = min(FIRST_PASSES, most)
         ask(passes)

@@ -1,8 +1,7 @@
-"""A local run whose programs note where their time goes: `python -m coordinator.bench.profiled`, started by `ProfiledRun`.
+"""A local run that measures the parts of a step: `python -m coordinator.bench.profiled`, started by `ProfiledRun`.
 
-It is the supervisor of every local run, with stopwatches around the functions in `WATCHED`. They are put there in this
-program alone, before it forks, so a run that nobody profiles has none of them and pays nothing. What they cost themselves
-makes everything slower, the shares less so.
+It is the supervisor of a local run, with stopwatches around the functions in `WATCHED`. Only this program has stopwatches, which
+it adds before the fork, so other runs lose no time. The stopwatches slow all parts down, but change the shares less.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from coordinator.local.supervisor import Order, Supervisor, main
 from coordinator.storage.run_folder import RunFolder
 
 STAGES = ("waiting", "receiving", "decoding", "arithmetic", "encoding", "sending", "deciding")
-"""Where time goes. `deciding` is all that is nothing else: state machine, bookkeeping, the shell's loop."""
+"""The parts of a step. `deciding` is the rest: state machine, bookkeeping, and the shell's loop."""
 WATCHED: tuple[tuple[str, str, str], ...] = (
     ("receiving", "neuron_node.transport:Link", "receive_many"),
     ("sending", "neuron_node.transport:Link", "send"),
@@ -53,7 +52,7 @@ PROFILES = "profiles"
 
 
 class Stopwatch:
-    """One program's time by stage: at any moment exactly one of them runs."""
+    """The time of one program by stage: at any moment exactly one stage is active."""
 
     def __init__(self) -> None:
         self.spent_ns = dict.fromkeys(STAGES, 0)
@@ -64,7 +63,7 @@ class Stopwatch:
         self._since_ns = time.perf_counter_ns()
 
     def watch(self, stage: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The function, with the stage running while it does, but for what others in it take."""
+        """Return the function with its time added to the stage, except the time of other watched functions inside it."""
 
         @functools.wraps(function)
         def watched(*arguments: Any, **named: Any) -> Any:
@@ -77,14 +76,14 @@ class Stopwatch:
         return watched
 
     def enter(self, stage: str) -> str:
-        """Let another stage run; the one before."""
+        """Switch to another stage; return the stage before."""
         now_ns = time.perf_counter_ns()
         self.spent_ns[self._stage] += now_ns - self._since_ns
         before, self._stage, self._since_ns = self._stage, stage, now_ns
         return before
 
     def step_ended(self) -> None:
-        """What counts ends here: a program that has done its last step only waits to be ended. The first is where it begins."""
+        """Note the end of a step. The first step is left out, and so is the time after the last one."""
         self.enter(self._stage)
         if self.steps == 0:
             self.spent_ns = dict.fromkeys(STAGES, 0)
@@ -92,14 +91,14 @@ class Stopwatch:
         self.at_last_step = dict(self.spent_ns)
 
     def figures(self) -> dict[str, Any]:
-        """Microseconds a step by stage; the first step is left out."""
+        """Return the microseconds per step by stage; the first step is left out."""
         steps = self.steps - 1
         spent = {stage: self.at_last_step[stage] / 1000 / steps for stage in STAGES} if steps > 0 else None
         return {"role": self.role, "steps": max(steps, 0), "microseconds_per_step": spent}
 
 
 def put_in(watch: Stopwatch) -> None:
-    """Put stopwatches around everything in `WATCHED`, in this process and those that it forks."""
+    """Put stopwatches around all functions in `WATCHED`, in this process and its forks."""
     for stage, place, name in WATCHED:
         owner = _owner(place)
         function = getattr(owner, name)
@@ -127,7 +126,7 @@ def _owner(place: str) -> Any:
 
 
 def _waiting_first(watch: Stopwatch, receive: Callable[..., Any]) -> Callable[..., Any]:
-    """Until there is something to receive, a program waits."""
+    """Count the time until a message arrives as `waiting`."""
 
     def wait_and_receive(link: Any, most: int) -> Any:
         before = watch.enter("waiting")
@@ -149,7 +148,7 @@ def _then(function: Callable[..., Any], done: Callable[[], None]) -> Callable[..
 
 
 class ProfiledSupervisor(Supervisor):
-    """Forks programs that write down their figures when they end."""
+    """A supervisor whose programs write their figures to a file when they end."""
 
     def __init__(self, order: Order) -> None:
         super().__init__(order)
@@ -176,18 +175,18 @@ class ProfiledSupervisor(Supervisor):
 
 
 class ProfiledRun(LocalRun):
-    """A local run under the supervisor of this module."""
+    """A local run with the supervisor of this module."""
 
     supervisor_module = "coordinator.bench.profiled"
 
 
 def profile_of(directory: RunFolder) -> dict[str, dict[str, float]]:
-    """By role, the microseconds that its mean program spends in each stage of a step, once the run has ended."""
+    """Return, by role, the mean microseconds that a program spends in each stage of a step. Call it after the run."""
     return mean_by_role(json.loads(path.read_text("utf-8")) for path in (directory.path / PROFILES).glob("*.json"))
 
 
 def mean_by_role(documents: Iterable[Mapping[str, Any]]) -> dict[str, dict[str, float]]:
-    """The mean of all programs of a role; a program that has done no step counts for nothing."""
+    """Return the mean of all programs of each role, without programs that have finished no step."""
     found: dict[str, list[Mapping[str, float]]] = {}
     for document in documents:
         if document["microseconds_per_step"]:

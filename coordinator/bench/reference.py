@@ -1,8 +1,8 @@
 """The same network as matrices, in one process: `python -m coordinator.bench.reference`, started by `measuring`.
 
-A program of its own because the number of BLAS threads is settled when NumPy is imported. Standard input: one line of
-JSON (`Order`). The argument names the library, the number of threads stands in the environment. Standard output: a line
-of JSON, `steps_per_second`.
+It is a program of its own, because the number of BLAS threads is fixed when NumPy is imported. Standard input: one line of
+JSON (`Order`). The argument names the library; the environment gives the number of threads. Standard output: one line of
+JSON, `steps_per_second`.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ SEED = 1
 
 
 def has_pytorch() -> bool:
-    """Whether PyTorch can be imported here."""
+    """Return whether PyTorch can be imported."""
     return importlib.util.find_spec("torch") is not None
 
 
 def speed_of(step: Callable[[Array, Array], object], batches: Iterator[tuple[Array, Array]], seconds: float) -> float:
-    """Steps a second, after a few that don't count."""
+    """Return the steps per second, after some steps that do not count."""
     for inputs, targets in itertools.islice(batches, WARM_UP_STEPS):
         step(inputs, targets)
     steps, begun = 0, time.perf_counter()
@@ -47,7 +47,7 @@ def speed_of(step: Callable[[Array, Array], object], batches: Iterator[tuple[Arr
 
 
 def batches_of(order: Order) -> Iterator[tuple[Array, Array]]:
-    """The made samples in batches, over and over."""
+    """Return the made samples in batches, again and again: inputs (rows, inputs) and targets (rows, outputs)."""
     inputs, targets = made_samples(order.layers, order.batch_size)
     size = order.batch_size
     rows = [slice(first, first + size) for first in range(0, len(inputs), size)]
@@ -55,7 +55,7 @@ def batches_of(order: Order) -> Iterator[tuple[Array, Array]]:
 
 
 def numpy_speed(order: Order) -> float:
-    """The textbook of `coordinator verify`, but for the inputs' own errors, which no neuron program works out unasked."""
+    """Measure the textbook of `coordinator verify`, without the inputs' own errors: programs compute them only on request."""
     textbook = Textbook(made_network(order.layers, order.batch_size), SEED)
 
     def forward(inputs: Array, _targets: Array) -> None:
@@ -66,7 +66,7 @@ def numpy_speed(order: Order) -> float:
 
 
 def pytorch_speed(order: Order) -> float:
-    """The network as PyTorch's users write it, in float64 on the CPU."""
+    """Measure the network as users of PyTorch write it, in float64 on the CPU."""
     torch: Any = importlib.import_module("torch")
     torch.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
     torch.set_default_dtype(torch.float64)

@@ -1,13 +1,12 @@
-"""The bare wire, a program of its own: `python -m coordinator.bench.wire`, started by `measuring`.
+"""The bare wire: `python -m coordinator.bench.wire`, started by `measuring`.
 
-The same processes as a local run, forked the same way, with the same sockets at the same broker, the same addresses and
-the same frames; but nobody computes, encodes or decodes. Each program counts what it has received and sends bytes that
-were made beforehand. In direct wiring all of them have outlets and are connected to each other as in a run, and nothing
-of a step goes through the broker. No network of one program a group can be faster than this pattern of messages. Where the
-order says so, each program also makes the NumPy calls of the nine steps, on arrays of its own: the ceiling of whatever
+It has the forked processes, sockets, broker, addresses and frames of a local run, but no program computes, encodes or decodes.
+Each program counts the received messages and sends prepared bytes. In direct wiring all programs have outlets and are connected as
+in a run, and no message of a step goes through the broker. No network with one program per group can be faster than this. With
+`arithmetic`, each program also makes the NumPy calls of the nine steps, on its own arrays: the upper limit for any network that
 computes with NumPy in so many programs.
 
-Standard input: one line of JSON (`Order`). Standard output: a line of JSON, `steps_per_second` and `seconds_starting`.
+Standard input: one line of JSON (`Order`). Standard output: one line of JSON, `steps_per_second` and `seconds_starting`.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ from dataclasses import asdict, dataclass
 from coordinator.bench.bare_link import BareDirectLink, BareLink
 from coordinator.bench.nine_steps import NineSteps
 from coordinator.bench.pattern import Part, PassShape, coordinators_part, groups_part
-from coordinator.capacity.resources import broker_descriptors
+from coordinator.local.descriptors import broker_descriptors
 from coordinator.local.processes import die_with_parent, name_process
 from coordinator.topology import Topology
 from neuron_node.broker import run_broker
@@ -48,12 +47,11 @@ WARM_UP_STEPS = 5
 
 @dataclass(frozen=True)
 class Order:
-    """What to measure, and for how long. A pass that does not learn has only the forward half.
+    """The case to measure, and for how long. A pass without `learning` has only the forward half.
 
-    With `arithmetic` the bare wire computes, and it has so many passes `at_once` on their way: of steps two, if each is sent
-    while the one before is under way, as the network does it.
-    Parts of a batch, `microbatches`, and several groups a program, `nodes`, are the network's alone: the bare wire has a batch in
-    one piece, and a program a group.
+    With `arithmetic` the bare wire computes. `at_once` is its number of passes under way: two for steps, because the network sends
+    the next step while the present one is under way. Only the network uses `microbatches` and `nodes`: the bare wire has whole
+    batches and one program per group.
     """
 
     layers: tuple[int, ...]
@@ -68,18 +66,18 @@ class Order:
     nodes: int | None = None
 
     def to_json(self) -> str:
-        """One line."""
+        """Return the order as one line of JSON."""
         return json.dumps(asdict(self))
 
     @classmethod
     def from_json(cls, line: str) -> Order:
-        """What `to_json` made."""
+        """Return the order of a line that `to_json` made."""
         fields = json.loads(line)
         return cls(**{**fields, "layers": tuple(fields["layers"])})
 
 
 def node_loop(link: BareLink, part: Part, largest_bytes: int, *, ahead: bool) -> None:
-    """A neuron program without a neuron, for ever. An input's next signals come `ahead`, beside the errors."""
+    """Run a neuron program without a neuron, without end. With `ahead`, the next input arrives together with the errors."""
     hear_signals, fire = link.hearing(part.heard_first, largest_bytes), link.sending(part.sent_first)
     hear_errors, reply = link.hearing(part.heard_then, largest_bytes), link.sending(part.sent_then)
     if ahead:
@@ -100,7 +98,7 @@ def node_loop(link: BareLink, part: Part, largest_bytes: int, *, ahead: bool) ->
 def computing_loop(
     link: BareLink, part: Part, largest_bytes: int, steps: NineSteps, *, learning: bool, ahead: bool
 ) -> None:
-    """The same with the arithmetic of its group, which learns when its error is on its way."""
+    """Run the same program with the arithmetic of its group, which learns after it has sent its error."""
     hear_signals, fire = link.hearing(part.heard_first, largest_bytes), link.sending(part.sent_first)
     hear_errors, reply = link.hearing(part.heard_then, largest_bytes), link.sending(part.sent_then)
     if ahead:
@@ -127,7 +125,7 @@ def computing_loop(
 
 
 def coordinator_loop(link: BareLink, part: Part, largest_bytes: int, seconds: float, at_once: int) -> float:
-    """A coordinator without data; the steps a second. Raises `JobError` when messages are lost."""
+    """Run a coordinator without data; return the steps per second. Raises `JobError` if messages are lost."""
     send, hear, now = link.sending(part.sent_first), link.hearing(part.heard_then, largest_bytes), time.perf_counter
 
     def run(until: Callable[[int, float], bool]) -> tuple[int, float]:
@@ -139,25 +137,24 @@ def coordinator_loop(link: BareLink, part: Part, largest_bytes: int, seconds: fl
         return steps, elapsed
 
     try:
-        # All of them but the one that each step sends.
+        # Send all passes but one; each step sends one more.
         for _ in range(at_once - 1):
             send()
         run(lambda steps, _: steps >= WARM_UP_STEPS + at_once)
         steps, elapsed = run(lambda steps, elapsed: elapsed >= seconds and steps > 0)
     except Exception as fault:
-        raise JobError(f"the bare wire fell silent for {SILENCE_MS / 1000:.0f} s: {fault}") from None
+        raise JobError(f"no message arrived on the bare wire for {SILENCE_MS / 1000:.0f} s: {fault}") from None
     return steps / elapsed
 
 
 class Wire:
-    """The programs of one measurement. As a context manager it leaves none behind."""
+    """The programs of one measurement. On exit, the context manager ends all of them."""
 
     def __init__(self, order: Order) -> None:
         self.order = order
         self._topology = Topology(order.layers, order.group_size)
         self._pass = PassShape(order.batch_size, order.learning)
-        # A frame that is large is so for a whole layer; who hears one is not worth telling apart. A layer's last group is as
-        # large as any of it.
+        # Use one size for all programs: a large frame goes to a whole layer. No group of a layer is larger than the last one.
         ends = {group.layer: number for number, group in self._topology.groups.items()}.values()
         self._largest_bytes = max(message.size for number in ends for message in self._part(number).sent)
         self._direct = order.wiring == "direct"
@@ -170,7 +167,7 @@ class Wire:
         return self
 
     def __exit__(self, *_: object) -> None:
-        # Nodes hear no polite word: they look at nothing but the number of their messages.
+        # Nodes read only their messages and ignore SIGTERM, so kill them.
         for process in self._nodes:
             os.kill(process, signal.SIGKILL)
         if self._broker:
@@ -180,13 +177,13 @@ class Wire:
         self._remove_sockets()
 
     def measure(self) -> dict[str, float]:
-        """Start everything, let it run, and say how fast it was."""
+        """Start all programs and run them; return `steps_per_second` and `seconds_starting`. Raises `JobError`."""
         begun = time.perf_counter()
         gc.collect()
         gc.freeze()
         ready, tell = os.pipe()
         wait, let_go = os.pipe()
-        # An interruption waits until all are known who must be ended, and Python loses none in the middle of a fork.
+        # Block interruptions until the ids of all programs are known. Python may lose a signal in the middle of a fork.
         signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTIONS)
         self._broker = self._fork("neuron-broker", self._run_broker, signal.SIGTERM)
         for number in self._topology.groups:
@@ -198,7 +195,7 @@ class Wire:
             link.prove(part, _name(OUTSIDE))
             self._await_nodes(ready, begun)
             if isinstance(link, BareDirectLink):
-                # Now all outlets are there.
+                # All outlets exist now.
                 os.write(let_go, bytes(len(self._nodes)))
                 link.meet(_name(OUTSIDE), self._outlets(part))
                 self._await_nodes(ready, begun)
@@ -207,15 +204,15 @@ class Wire:
         return {"steps_per_second": speed, "seconds_starting": starting}
 
     def _run_broker(self) -> int:
-        # One death of a parent with several threads is told more than once, and what comes next must be done.
+        # The kernel may signal the death of a parent with several threads more than once; the cleanup must not be interrupted.
         signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTIONS)
         code = run_broker(self._endpoints, self._descriptors, joins=False)
-        # Whoever else would do it may have been killed.
+        # The parent may have been killed before it could remove them.
         self._remove_sockets()
         return code
 
     def _remove_sockets(self) -> None:
-        """With the outlets of programs that were killed."""
+        """Remove all sockets, including the outlets of killed programs."""
         shutil.rmtree(self._sockets, ignore_errors=True)
 
     @property
@@ -227,11 +224,11 @@ class Wire:
         return broker_descriptors(len(self._topology.groups))
 
     def _outlet(self, number: int) -> str:
-        """Where the node of a group publishes, or the coordinator."""
+        """Return the endpoint of the outlet of a group's node, or of the coordinator."""
         return f"ipc://{self._sockets}/{_name(number).hex()}"
 
     def _outlets(self, part: Part) -> list[str]:
-        """Of all whom a program hears."""
+        """Return the endpoints of a program's peers."""
         return [self._outlet(peer) for peer in part.peers]
 
     def _link(self, number: int, receive_timeout_ms: int) -> BareLink:
@@ -265,8 +262,8 @@ class Wire:
                 link.meet(_name(number), self._outlets(part))
                 os.write(tell, b".")
             if order.learning and order.at_once > 1 and not self._topology.receivers[number]:
-                # Its next target comes before the signals of a step. Were it counted as one of them, the output would fire
-                # too early; so the first is heard now, and each step hears its signals and the next target.
+                # The next target arrives before the signals of the step. If it counted as a signal, the output would fire too
+                # early. So receive the first target now; each step then receives its signals and the next target.
                 link.hearing(1, self._largest_bytes)()
             ahead = order.learning and order.at_once > 1 and not self._topology.senders[number]
             if steps is None:
@@ -296,12 +293,12 @@ class Wire:
 
 
 def _name(number: int) -> bytes:
-    """Of the node that hosts a group, or of the coordinator: 8 bytes, which are its incarnation as well."""
+    """Return the name of a group's node, or of the coordinator: 8 bytes, which are also its incarnation."""
     return number.to_bytes(IDENTITY_LENGTH, "big")
 
 
 def main() -> int:
-    """Read the order from standard input, measure, and print what was found."""
+    """Read the order from standard input, measure, and print the result or the fault. Exit codes: 0, or 1 for a fault."""
     order = Order.from_json(sys.stdin.readline())
     die_with_parent(os.getppid(), signal.SIGTERM)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))

@@ -42,12 +42,6 @@ def other_machines() -> Host:
     return Host(descriptors=None, tasks=None, memory_megabytes=None, cores=_cores())
 
 
-def limit_of_memory() -> str:
-    """Return the memory limit of a process as the end of a message; empty without a limit."""
-    most, _ = resource.getrlimit(resource.RLIMIT_AS)
-    return "" if most == resource.RLIM_INFINITY else f" (one process may use {most // MEGABYTE:,} MB: ulimit -v)"
-
-
 def _cores() -> int:
     """Return the number of cores of this process, limited by the time of its control group; at least one."""
     affinity = getattr(os, "sched_getaffinity", None)

@@ -13,9 +13,15 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from coordinator.capacity.host import Host, this_machine
-from coordinator.capacity.traffic import Load, Message, Pass
-from coordinator.capacity.wiring import Wiring, most_peers_of, pairs_of
-from coordinator.defaults import NetworkSettings
+from coordinator.capacity.wiring import most_peers_of, pairs_of
+from coordinator.core.traffic import Load, Message, Pass
+from coordinator.defaults import NetworkSettings, Wiring
+from coordinator.local.descriptors import (
+    SOCKETS_A_PROGRAM,
+    broker_descriptors,
+    most_descriptors,
+    relay_descriptors,
+)
 from coordinator.local.relay import DESCRIPTORS_A_NODE as RELAY_DESCRIPTORS_A_NODE
 from neuron_node.addresses import group_address, stage_address
 from neuron_node.direct import DESCRIPTORS_A_PEER
@@ -27,12 +33,10 @@ from neuron_node.transport import DESCRIPTORS_A_PROGRAM, QUEUED_MESSAGES
 
 __all__ = ["Host", "Needs", "check_needs", "lacks", "needs_of", "suggested_group_size", "this_machine"]
 
-SOCKETS_A_PROGRAM = 2
 THREADS_A_PROGRAM = 3
 """The threads of a program: its own, and two of ZeroMQ."""
 BESIDES = 3
 """The other programs of a local run: broker, coordinator, supervisor."""
-DESCRIPTORS_BESIDES = 128
 NODE_MEGABYTES = 6.0
 """The memory of a forked node (its proportional share), without the numbers of its neurons."""
 BESIDES_MEGABYTES = 200.0
@@ -184,21 +188,6 @@ def needs_of_run(config: Mapping[str, Any], *, spares: int = 0, relayed: bool = 
         relayed=relayed,
         wiring=config["wiring"],
     )
-
-
-def broker_descriptors(nodes: int) -> int:
-    """Return the number of open files of the broker: two connections per program, and its own."""
-    return SOCKETS_A_PROGRAM * nodes + DESCRIPTORS_BESIDES
-
-
-def relay_descriptors(nodes: int) -> int:
-    """Return the number of open files of the relay."""
-    return RELAY_DESCRIPTORS_A_NODE * nodes + DESCRIPTORS_BESIDES
-
-
-def most_descriptors(nodes: int, *, relayed: bool) -> int:
-    """Return the largest number of open files of any program of a run, for nodes and spares together."""
-    return max(broker_descriptors(nodes), relay_descriptors(nodes) if relayed else 0, DESCRIPTORS_A_PROGRAM)
 
 
 def lacks(needs: Needs, machine: Host) -> list[str]:

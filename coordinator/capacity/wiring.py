@@ -9,15 +9,12 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from typing import Literal
 
+from coordinator.defaults import Wiring
 from coordinator.errors import UserError
 
-Wiring = Literal["broker", "direct"]
 DIRECT_PAIRS_AT_MOST = 32
 """The largest number of pairs of programs with which `auto` takes direct wiring."""
-JOINED_FROM_PROGRAMS = 64
-"""From so many node programs on, the broker joins the frames for one address; between fewer, the proxy is as fast or faster."""
 
 
 def pairs_of(layers: Sequence[int], group_size: int, nodes: int | None = None) -> int:

@@ -16,11 +16,11 @@ from coordinator.bench.profiled import STAGES
 from coordinator.capacity.autotune import place
 from coordinator.capacity.host import this_machine
 from coordinator.capacity.wiring import picked_wiring
-from coordinator.cli.job import Job
 from coordinator.cli.options import json_option
 from coordinator.cli.output import errors, print_json, print_table
 from coordinator.cli.sizes import batch_sizes_of, group_sizes_of, layers_of, nodes_of, parts_of
 from coordinator.errors import UserError
+from coordinator.job import Job
 
 USUAL_LAYERS = "64,12,10"
 WIRINGS = ("broker", "direct", "auto")

@@ -92,15 +92,15 @@ class RunChaos:
     """The chaos of one run: receives its events, orders the faults, and prints what happens."""
 
     def __init__(self, chaos: Chaos, spares: int, directory: RunFolder) -> None:
-        self._director = ChaosSchedule(chaos, spares, lambda: dict(directory.read_json("placements")))
+        self._schedule = ChaosSchedule(chaos, spares, lambda: dict(directory.read_json("placements")))
 
-    def hear(
+    def handle(
         self, event: str, facts: Mapping[str, Any], now: float, command: Callable[[Mapping[str, Any]], None]
     ) -> bool:
         """Handle an event; return whether it has been printed and needs no other line."""
-        samples = self._director.recoveries.samples
+        samples = self._schedule.recoveries.samples
         known = len(samples)
-        for order in self._director.hear(event, facts, now):
+        for order in self._schedule.handle(event, facts, now):
             command(order)
         if event == "struck":
             errors.print(_struck(facts))
@@ -110,7 +110,7 @@ class RunChaos:
 
     def figures(self) -> dict[str, Any]:
         """Return the keys of the result that only a run with chaos has."""
-        return self._director.figures()
+        return self._schedule.figures()
 
 
 def _struck(facts: Mapping[str, Any]) -> str:

@@ -13,10 +13,11 @@ from typing import Any
 
 import click
 
-from coordinator.capacity.resources import needs_of_run
+from coordinator.capacity.host import this_machine
+from coordinator.capacity.resources import Needs, check_needs, needs_of_run
 from coordinator.capacity.wiring import check_relayed
 from coordinator.cli.chaos import Extras, RunChaos, check_identical, compared, extras_options, print_chaos
-from coordinator.cli.job import Job, say_data, say_placement
+from coordinator.cli.choices import say_data, say_placement
 from coordinator.cli.options import json_option, runs_option, settings_options
 from coordinator.cli.output import errors, print_json, print_table, say_all, shown
 from coordinator.cli.progress import watcher
@@ -24,7 +25,8 @@ from coordinator.cli.resume import run_to_resume
 from coordinator.data.sources import exists
 from coordinator.errors import JobError, UserError
 from coordinator.inference import forward
-from coordinator.local.launcher import LocalRun, check_machine
+from coordinator.job import Job
+from coordinator.local.launcher import LocalRun, check_sockets
 from coordinator.local.remains import remove_remains, remove_remains_of
 from coordinator.scores import balanced_accuracy
 from coordinator.settings import LearnSettings
@@ -55,6 +57,12 @@ def check_not_data(save: Path | None, settings: LearnSettings) -> None:
     for source in (settings.dataset, settings.data):
         if save is not None and source is not None and save.exists() and exists(Path(source)) and save.samefile(source):
             raise UserError(f"--save: {save} is the file with the data; name another file for the model")
+
+
+def check_machine(needs: Needs, advice: str = "it fits with") -> None:
+    """Raise `UserError` if this machine lacks the resources of a run, or if the path of its sockets is too long."""
+    check_sockets(needs.nodes + needs.spares, needs.wiring, relayed=needs.relayed)
+    check_needs(needs, this_machine(), advice)
 
 
 @click.command()
@@ -169,7 +177,7 @@ def _watch(
                     directory.write_json("comparison", facts)
                 elif event in NOTED_HERE:
                     log.note(event, facts)
-                if not (chaos and chaos.hear(event, facts, time.monotonic(), run.command)):
+                if not (chaos and chaos.handle(event, facts, time.monotonic(), run.command)):
                     watch(event, facts)
         code = run.exit_code()
     if failure is not None:

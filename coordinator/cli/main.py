@@ -15,9 +15,9 @@ import sys
 
 import click
 
-from coordinator.capacity.host import limit_of_memory
 from coordinator.cli.output import errors, prepare_streams
 from coordinator.errors import JobError, UserError
+from coordinator.local.processes import limit_of_memory
 from neuron_node import __version__
 
 COMMANDS = {

@@ -22,7 +22,7 @@ from coordinator.cli.options import (
 )
 from coordinator.cli.output import errors, print_json, print_table
 from coordinator.cli.predictions import FORMATS, Predictions
-from coordinator.client import Client
+from coordinator.client import ROWS_A_REQUEST, Client
 from coordinator.core.training import LOSSES
 from coordinator.data.encoding import Encoding
 from coordinator.data.report import ONE_CLASS
@@ -32,8 +32,6 @@ from coordinator.inference import InMemoryNetwork
 from coordinator.scores import score
 from coordinator.storage.model_file import load_model
 from neuron_node.activations import Array
-
-ROWS_A_REQUEST = 4_096
 
 model_option = click.option(
     "--model",

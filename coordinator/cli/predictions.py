@@ -187,3 +187,5 @@ def _write(text: str, encoding: str | None = None) -> None:
         buffer.write(text.encode(encoding, "surrogatepass"))
     else:
         stream.write(text)
+    # Notes on stderr follow: keep the order.
+    stream.flush()

@@ -12,11 +12,12 @@ import click
 
 from coordinator.capacity.host import other_machines
 from coordinator.capacity.resources import check_needs, needs_of_run
-from coordinator.cli.job import Job, say_data, say_placement
+from coordinator.cli.choices import say_data, say_placement
 from coordinator.cli.options import broker_endpoint_options, endpoints, runs_option, settings_options
 from coordinator.cli.output import errors
 from coordinator.cli.progress import PlainLines
 from coordinator.errors import JobError, UserError
+from coordinator.job import Job
 from coordinator.service import Service
 from coordinator.storage.resumption import config_to_go_on
 from coordinator.storage.run_folder import RunFolder

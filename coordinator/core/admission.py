@@ -1,9 +1,9 @@
-"""Who may speak: every message is looked at here before the table, and every node comes in through `register`."""
+"""Filter control messages before the table of transitions, and register nodes."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from coordinator.core.run import Run
+from coordinator.core.verdicts import Recover
 from neuron_node.addresses import node_address
 from neuron_node.errors import Stale
 from neuron_node.protocol import (
@@ -22,70 +22,74 @@ from neuron_node.protocol import (
     Welcome,
 )
 
-if TYPE_CHECKING:
-    from coordinator.core.machine import CoordinatorMachine
-
 
 class Admission:
-    """The door of a coordinator machine."""
+    """Decides which messages and which nodes take part in the run."""
 
-    def __init__(self, machine: CoordinatorMachine) -> None:
-        self._machine = machine
+    def __init__(self, run: Run) -> None:
+        self._run = run
 
     def check(self, message: Message) -> None:
-        """Nothing of another run, generation or life gets past this, but a registration, a request, the own probe and its echoes.
+        """Raise `PeerError` for a message of another run or generation, or of a node that is no member.
 
-        Raises `PeerError`.
+        Registrations, requests, the coordinator's own probe and its echoes belong to no generation.
         """
-        machine, header = self._machine, message.header
+        run, header = self._run, message.header
         if isinstance(message, Request | Probe | Echo):
             return
-        if header.incarnation in machine.roster.gone:
-            machine.outbox.send(node_address(header.incarnation), Superseded(machine.outbox.header()))
+        if header.incarnation in run.membership.gone:
+            run.outbox.send(node_address(header.incarnation), Superseded(run.outbox.header()))
             raise Stale("of a life that is over")
         if isinstance(message, Register):
             return
-        member = machine.roster.members.get(header.incarnation)
+        member = run.membership.members.get(header.incarnation)
         if member is None:
-            machine.outbox.send(node_address(header.incarnation), Reregister(machine.outbox.header()))
-            raise Stale("from nobody of this run")
-        member.heard_ms = machine.now_ms
+            run.outbox.send(node_address(header.incarnation), Reregister(run.outbox.header()))
+            raise Stale("from a node that is no member of this run")
+        member.received_ms = run.now_ms
         if isinstance(message, Heartbeat | Stopped | NodeStatus):
             return
-        if (header.run, header.generation) != (machine.plan.run, machine.outbox.generation):
-            raise Stale(f"generation {header.generation}, this is {machine.outbox.generation}")
+        if (header.run, header.generation) != (run.plan.run, run.outbox.generation):
+            raise Stale(f"generation {header.generation}, this is {run.outbox.generation}")
 
-    def register(self, message: Register) -> None:
-        """Take a node in, or refuse it; one that comes back has lost what it hosted."""
-        machine, plan, header = self._machine, self._machine.plan, message.header
+    def objection(self, message: Register) -> str | None:
+        """Return the reason to reject a node; None if it may take part."""
+        plan = self._run.plan
         if message.fingerprint != plan.fingerprint and not plan.mixed_arithmetic:
-            reason = f"its arithmetic is {message.fingerprint!r}, this run's {plan.fingerprint!r}"
-            self.refuse(header.incarnation, reason)
-            return
-        if machine.links.endpoint and not message.endpoint:
-            self.refuse(
-                header.incarnation, "this run is wired directly, and it listens nowhere: start it with --listen"
-            )
-            return
-        if header.run == plan.run and header.generation > machine.outbox.generation:
-            # A node has seen more of this run than our records hold, which were lost with a disk: never go below it.
-            machine.outbox.generation = header.generation
-            machine.recover(f"{message.name} has seen generation {header.generation}")
-        known = header.incarnation in machine.roster.members
-        member, earlier = machine.roster.register(message, machine.now_ms)
-        if not known:
-            member.keeps_copies = header.run == plan.run
-            member.dropped_before = None if member.keeps_copies else 0
-        welcome = Welcome(Header(plan.run, 0, 0, plan.incarnation), plan.heartbeat_interval_ms)
-        machine.outbox.send(node_address(header.incarnation), welcome)
-        if earlier and earlier.groups:
-            machine.recover(f"{earlier.name} ended and came back")
-        elif member.groups and (header.run, header.generation) == (plan.run, machine.outbox.generation):
-            # It has hosted in this generation, and does no more. (An earlier one says that this was under way for long.)
-            machine.recover(f"{member.name} has lost its groups")
+            return f"its arithmetic is {message.fingerprint!r}, this run's {plan.fingerprint!r}"
+        if self._run.endpoint and not message.endpoint:
+            return "this run is wired directly, and it listens nowhere: start it with --listen"
+        return None
 
-    def refuse(self, incarnation: bytes, reason: str) -> None:
-        """Tell a node why it can't take part, and our own log, once."""
-        machine = self._machine
-        machine.outbox.send(node_address(incarnation), Reject(machine.outbox.header(), reason))
-        machine.outbox.act_all(machine.drops.tell_once(incarnation, f"refused node {incarnation.hex()}: {reason}"))
+    def newer_generation(self, message: Register) -> Recover | None:
+        """Recover if a node has seen a later generation of this run.
+
+        The record of that generation was lost with a disk, but the generation must never be used a second time.
+        """
+        header = message.header
+        if header.run == self._run.plan.run and header.generation > self._run.outbox.generation:
+            return Recover(f"{message.name} has seen generation {header.generation}", header.generation)
+        return None
+
+    def register(self, message: Register) -> Recover | None:
+        """Register a node; recover if an earlier life of it, or this one, has lost the groups that it hosted."""
+        run, plan, header = self._run, self._run.plan, message.header
+        known = header.incarnation in run.membership.members
+        member, earlier = run.membership.register(message, run.now_ms)
+        if not known:
+            member.may_keep_snapshots = header.run == plan.run
+            member.dropped_before = None if member.may_keep_snapshots else 0
+        welcome = Welcome(Header(plan.run, 0, 0, plan.incarnation), plan.heartbeat_interval_ms)
+        run.outbox.send(node_address(header.incarnation), welcome)
+        if earlier and earlier.groups:
+            return Recover(f"{earlier.name} ended and came back")
+        if member.groups and (header.run, header.generation) == (plan.run, run.outbox.generation):
+            # It hosted groups in this generation and no longer does. A registration of an earlier generation was delayed.
+            return Recover(f"{member.name} has lost its groups")
+        return None
+
+    def reject(self, incarnation: bytes, reason: str) -> None:
+        """Tell a node why it can't take part, and log it once."""
+        run = self._run
+        run.outbox.send(node_address(incarnation), Reject(run.outbox.header(), reason))
+        run.outbox.act_all(run.drops.tell_once(incarnation, f"refused node {incarnation.hex()}: {reason}"))

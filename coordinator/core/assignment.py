@@ -1,125 +1,140 @@
-"""Until the network stands: who is missing, and what each node that is there is told to be."""
+"""Assign groups to nodes, and grant them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from coordinator.core.connectivity import Connectivity
 from coordinator.core.events import PersistGeneration, Snapshot
+from coordinator.core.inflight import InFlight
 from coordinator.core.membership import Member
+from coordinator.core.run import Run
+from coordinator.topology import Topology
 from neuron_node.addresses import node_address
 from neuron_node.protocol import Grant, Placement
-from neuron_node.role import Role
 from neuron_node.snapshot_cache import digest_of
 
-if TYPE_CHECKING:
-    from coordinator.core.machine import CoordinatorMachine
-
 UNCHANGED_MS = 1_000
-TAKEN_IN_BYTES_A_MS = 20_000
-"""How fast, at the least, a node is expected to draw or take in the numbers that it is granted."""
+LOADING_BYTES_A_MS = 20_000
+"""The slowest expected speed at which a node draws or decodes the numbers of a grant."""
+
+
+def groups_by_node(topology: Topology, nodes: int | None) -> list[list[int]]:
+    """Divide the groups among nodes: the numbers of the groups of each node. With None, each node gets one group.
+
+    The groups of each layer are cut into as many consecutive runs as there are nodes, as evenly as possible, so that all
+    nodes work at the same time. If a layer has fewer groups than nodes, each group goes to the node with the fewest groups.
+    """
+    if nodes is None:
+        return [[group] for group in topology.groups]
+    shares: list[list[int]] = [[] for _ in range(nodes)]
+    for layer in range(len(topology.layers)):
+        groups = [group.number for group in topology.groups.values() if group.layer == layer]
+        if len(groups) < nodes:
+            for group in groups:
+                min(shares, key=len).append(group)
+            continue
+        for node in range(nodes):
+            shares[node] += groups[node * len(groups) // nodes : (node + 1) * len(groups) // nodes]
+    return shares
 
 
 class Assignment:
-    """Gives groups to nodes."""
+    """Waits for enough nodes, and gives each of them its groups."""
 
-    def __init__(self, machine: CoordinatorMachine, roles: dict[int, Role]) -> None:
-        """After the plan's grace without enough nodes, groups that were hosted before move in with others."""
-        plan = machine.plan
-        self._topology, self._roles = machine.topology, roles
-        self._shares = plan.shares(machine.topology)
-        self._roster, self._outbox, self._links = machine.roster, machine.outbox, machine.links
-        self._under_way = machine.course.under_way
+    def __init__(self, run: Run, connectivity: Connectivity, in_flight: InFlight) -> None:
+        plan = run.plan
+        self._run = run
+        self._connectivity = connectivity
+        self._in_flight = in_flight
+        self._roles = plan.roles(run.topology)
+        self._shares = groups_by_node(run.topology, plan.nodes)
         self._durable_generation = -1
         self._digests_of: Snapshot | None = None
         self._digests: dict[int, bytes] = {}
-        self._taking_in_ms = {
-            number: 8 * role.size * (role.fan_out + 1) / TAKEN_IN_BYTES_A_MS for number, role in roles.items()
+        self._loading_ms = {
+            number: 8 * role.size * (role.fan_out + 1) / LOADING_BYTES_A_MS for number, role in self._roles.items()
         }
         self._have = -1
         self._since_ms: float | None = None
-        self._grace_ms = plan.grace_ms
         self._short_since_ms: float | None = None
-        self._stood_before = plan.generation > 0
+        self._assigned_before = plan.generation > 0
 
     @property
     def durable(self) -> bool:
-        """Whether the present generation is on disk."""
-        return self._durable_generation == self._outbox.generation
+        """Whether the current generation is on disk."""
+        return self._durable_generation == self._run.outbox.generation
 
     @property
     def nodes_needed(self) -> int:
-        """How many nodes it takes to host all groups."""
+        """The number of nodes that host all groups."""
         return len(self._shares)
 
     def begin_generation(self, generation: int) -> None:
-        """From now on everything is said in this generation; nothing is granted in it before it is durable."""
-        self._outbox.generation = generation
-        self._under_way.begin_generation(generation)
-        self.persist_again()
+        """Send all messages in this generation from now on; grant nothing in it before it is durable."""
+        self._run.outbox.generation = generation
+        self.persist()
 
     def persisted(self, generation: int) -> None:
-        """A generation is on disk."""
+        """Note that a generation is on disk."""
         self._durable_generation = max(self._durable_generation, generation)
 
-    def persist_again(self) -> None:
-        """Make the generation durable, unless it is."""
+    def persist(self) -> None:
+        """Request that the generation is made durable, unless it is."""
         if not self.durable:
-            self._outbox.act(PersistGeneration(self._outbox.generation))
+            self._run.outbox.act(PersistGeneration(self._run.outbox.generation))
 
-    def place(self, now_ms: float) -> bool:
-        """Give every group a node; whether there are enough, and the generation is durable."""
+    def assign(self) -> bool:
+        """Assign every group to a node. Return False if there are too few nodes, or the generation is not durable."""
         if not self.durable:
             return False
-        if self._roster.place(self._shares) or self._crowd(list(self._topology.groups), now_ms):
-            for member in self._roster.members.values():
+        members = self._run.membership.members
+        if self._run.membership.assign(self._shares) or self._regroup():
+            for member in members.values():
                 member.ready = False
-            self._short_since_ms, self._stood_before = None, True
+            self._short_since_ms, self._assigned_before = None, True
             return True
-        if len(self._roster.members) != self._have:
-            self._have, self._since_ms = len(self._roster.members), now_ms
+        if len(members) != self._have:
+            self._have, self._since_ms = len(members), self._run.now_ms
         return False
 
-    def _crowd(self, groups: list[int], now_ms: float) -> bool:
-        """Whether the grace is over, and the groups whose node did not come back were given to nodes that are there.
+    def _regroup(self) -> bool:
+        """After the grace period, assign the groups of missing nodes to the nodes that are there; whether that was done.
 
-        A network that has never stood waits for all its nodes.
+        A network that never ran waits for all its nodes.
         """
+        run = self._run
         if self._short_since_ms is None:
-            self._short_since_ms = now_ms
-        if not self._stood_before or not self._roster.members or now_ms - self._short_since_ms < self._grace_ms:
+            self._short_since_ms = run.now_ms
+        grace_is_over = run.now_ms - self._short_since_ms >= run.plan.grace_ms
+        if not self._assigned_before or not run.membership.members or not grace_is_over:
             return False
-        for group, member in self._roster.crowd(groups):
-            self._outbox.report("regrouped", neuron=self._topology.groups[group].names[0], node=member.name)
+        for group, member in run.membership.regroup(list(run.topology.groups)):
+            run.outbox.report("regrouped", neuron=run.topology.groups[group].names[0], node=member.name)
         return True
 
-    def lacking(self, member: Member, groups: tuple[int, ...]) -> None:
-        """A node keeps no such copy of these groups: its next grant carries their states."""
-        member.lacking.update(groups)
-
-    def say_what_is_missing(self, now_ms: float) -> None:
-        """Report how many nodes are waited for; not while they keep coming, and each number once."""
-        if self._since_ms is not None and now_ms - self._since_ms >= UNCHANGED_MS:
+    def report_missing_nodes(self) -> None:
+        """Report how many nodes are missing, once per number, and only while no further node registers."""
+        if self._since_ms is not None and self._run.now_ms - self._since_ms >= UNCHANGED_MS:
             self._since_ms = None
-            self._outbox.report("waiting", have=self._have, need=self.nodes_needed)
+            self._run.outbox.report("waiting", have=self._have, need=self.nodes_needed)
 
     def grant(self, snapshot: Snapshot | None) -> None:
-        """Give every node that has not said that it is ready its groups, as they were at the snapshot."""
-        for member in self._roster.hosting():
+        """Grant every node that is not ready its groups, as of the snapshot."""
+        for member in self._run.membership.hosting():
             if not member.ready:
                 self.grant_to(member, snapshot)
 
     def grant_to(self, member: Member, snapshot: Snapshot | None) -> None:
-        """The grant of one node. State travels only to where there is no copy of it."""
+        """Grant one node its groups. A state is sent only to a node that keeps no copy of it."""
         placements = tuple(self._placement(group, member, snapshot) for group in member.groups)
-        self._outbox.send(
-            node_address(member.incarnation),
-            Grant(self._outbox.header(self._under_way.low), placements, self._links.peers_of(member)),
+        header = self._run.outbox.header(self._in_flight.low)
+        self._run.outbox.send(
+            node_address(member.incarnation), Grant(header, placements, self._connectivity.peers_of(member))
         )
 
     def _placement(self, group: int, member: Member, snapshot: Snapshot | None) -> Placement:
         if snapshot is None:
             return Placement(self._roles[group], 0, None)
-        if member.keeps_copies and group not in member.lacking:
+        if member.may_keep_snapshots and group not in member.missing_snapshots:
             return Placement(self._roles[group], snapshot.step, None, self._digest(group, snapshot))
         return Placement(self._roles[group], snapshot.step, snapshot.states[group])
 
@@ -130,6 +145,6 @@ class Assignment:
             self._digests[group] = digest_of(snapshot.states[group])
         return self._digests[group]
 
-    def taking_in_ms(self, member: Member) -> float:
-        """How long a node may be too busy with the numbers of its grant to answer."""
-        return sum(map(self._taking_in_ms.__getitem__, member.groups))
+    def loading_ms(self, member: Member) -> float:
+        """Return how long a node may be too busy with the numbers of its grant to answer."""
+        return sum(map(self._loading_ms.__getitem__, member.groups))

@@ -1,4 +1,4 @@
-"""The coordinator's own actions and events, besides those that every machine has. Durability is an event."""
+"""Actions and events of the coordinator, besides those of every machine. That something is durable is an event too."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from neuron_node.protocol import GroupState, State
 
 
 class Report(NamedTuple):
-    """Something that a person or a program watching the run wants to know; plain data for JSON, `event` names its kind."""
+    """A report for the people and programs that watch the run. `event` names its kind; the facts are plain data for JSON."""
 
     event: str
     facts: dict[str, Any]
 
 
 class Row(NamedTuple):
-    """The metrics of one step: its loss and accuracy before its update, and when and in which generation it was done."""
+    """The metrics of one step: loss and accuracy before its update, and the time and generation in which it was done."""
 
     step: int
     epoch: int
@@ -28,7 +28,7 @@ class Row(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """Every group's state after one step, whole, and where the training stood then."""
+    """The states of all groups after one step, and the progress of the training at that step."""
 
     step: int
     states: Mapping[int, State]
@@ -36,9 +36,9 @@ class Snapshot(NamedTuple):
 
 
 class Persist(NamedTuple):
-    """A snapshot is complete: make it durable, and answer with `Persisted` or `PersistFailed`.
+    """Make a complete snapshot durable, and answer with `Persisted` or `PersistFailed`.
 
-    `final` when it is the trained network; `rows` are the metrics of the steps since the snapshot before.
+    `final` marks the trained network; `rows` are the metrics of the steps since the previous snapshot.
     """
 
     snapshot: Snapshot
@@ -48,31 +48,31 @@ class Persist(NamedTuple):
 
 
 class PersistGeneration(NamedTuple):
-    """Make a generation durable, and answer with `GenerationPersisted` or `PersistFailed`. Nothing is granted before."""
+    """Make a generation durable, and answer with `GenerationPersisted` or `PersistFailed`. No group is granted before."""
 
     generation: int
 
 
 class Persisted(NamedTuple):
-    """The snapshot after this step is on disk, synced."""
+    """The snapshot after this step is on disk and synced."""
 
     step: int
 
 
 class GenerationPersisted(NamedTuple):
-    """This generation is on disk, synced."""
+    """This generation is on disk and synced."""
 
     generation: int
 
 
 class PersistFailed(NamedTuple):
-    """What was to be made durable is not, and why. It is tried again."""
+    """A write has failed, and why. It will be tried again."""
 
     reason: str
 
 
 class Inspected(NamedTuple):
-    """After a step, everything that every group said of itself. Only where the plan asks to inspect every step."""
+    """The states of all groups after a step, if the plan asks to inspect every step."""
 
     step: int
     states: Mapping[int, GroupState]

@@ -1,21 +1,20 @@
-"""Who is alive. Nothing follows from a clock but that it is time to look: who is late is asked, who does not answer is lost.
+"""Detect dead nodes. A timeout only triggers a question: a node that is late is asked, and one that does not answer is dead.
 
-Any message says that a node was there, but only an answer says that it hears us too: a node whose heartbeats come while
-our messages do not reach it is as good as dead. All limits grow with the steps' own time, and double while recoveries
-follow each other.
+Any message shows that a node is alive, but only an answer shows that it also receives our messages. A node whose heartbeats
+arrive while it receives nothing is as good as dead. All timeouts grow with the recent duration of a pass, and double with
+each recovery until a step is done.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from coordinator.core.assignment import Assignment
+from coordinator.core.inflight import InFlight
 from coordinator.core.membership import Member
-from coordinator.core.state import CoordinatorState
+from coordinator.core.recovery_stats import RecoveryStats
+from coordinator.core.run import Run
+from coordinator.core.verdicts import Dead
 from neuron_node.addresses import node_address
 from neuron_node.protocol import Header, NodeStatus, NodeStatusRequest
-
-if TYPE_CHECKING:
-    from coordinator.core.machine import CoordinatorMachine
 
 ASK_AGAIN_MS = 125.0
 ASK_MS_A_NODE = 2.0
@@ -26,103 +25,96 @@ LEAST_WIRING_MS = 2_000.0
 FIRST_WIRING_MS = 10_000.0
 WIRING_TIMES_LAST = 5.0
 BUSY_MS_A_NODE = 20.0
-"""While a network gathers and is wired, coordinator and broker have this much to do for every node: nobody answers sooner."""
+"""While a network gathers and is wired, coordinator and broker are busy for this long per node, so no answer comes sooner."""
 
 
 class FailureDetector:
-    """Asks the nodes that matter, and says which are lost."""
+    """Asks the nodes that the run waits for, and reports the dead ones."""
 
-    def __init__(self, machine: CoordinatorMachine) -> None:
-        self._machine = machine
+    def __init__(self, run: Run, in_flight: InFlight, assignment: Assignment, recovery_stats: RecoveryStats) -> None:
+        self._run = run
+        self._in_flight = in_flight
+        self._assignment = assignment
+        self._recovery_stats = recovery_stats
         self._wiring_since_ms = 0.0
         self._last_wiring_ms: float | None = None
 
-    def wiring_begins(self) -> None:
-        """Grants are on their way."""
-        self._wiring_since_ms = self._machine.now_ms
+    def begin_wiring(self) -> None:
+        """Note that grants are sent now."""
+        self._wiring_since_ms = self._run.now_ms
 
-    def wired(self) -> None:
-        """Everybody is ready."""
-        self._last_wiring_ms = self._machine.now_ms - self._wiring_since_ms
-        self.everybody_anew()
+    def finish_wiring(self) -> None:
+        """Note that every node is ready."""
+        self._last_wiring_ms = self._run.now_ms - self._wiring_since_ms
+        self.restart()
 
-    def everybody_anew(self) -> None:
-        """Nobody owes an answer, everybody was just heard: after a gap that was ours, not theirs."""
-        for member in self._machine.roster.members.values():
-            member.heard_ms = max(member.heard_ms, self._machine.now_ms)
+    def restart(self) -> None:
+        """Restart the timeout of every node, after a gap that was the coordinator's own."""
+        for member in self._run.membership.members.values():
+            member.received_ms = max(member.received_ms, self._run.now_ms)
             member.asked_since_ms = None
 
-    def answered(self, member: Member, message: NodeStatus) -> None:
-        """A node has answered."""
+    def receive_status(self, member: Member, message: NodeStatus) -> None:
+        """Note the answer of a node."""
         member.asked_since_ms = None
-        member.answered_ms = self._machine.now_ms
+        member.answered_ms = self._run.now_ms
         member.waits, member.waits_pass = message.waits, message.header.pass_number
 
     def ask(self, member: Member) -> None:
-        """Ask a node whom it waits for, not more often than makes sense."""
-        machine = self._machine
-        if machine.now_ms - member.asked_ms < max(ASK_AGAIN_MS, ASK_MS_A_NODE * len(machine.roster.members)):
+        """Ask a node which messages it waits for, unless it was asked a moment ago."""
+        run = self._run
+        if run.now_ms - member.asked_ms < max(ASK_AGAIN_MS, ASK_MS_A_NODE * len(run.membership.members)):
             return
-        member.asked_ms = machine.now_ms
+        member.asked_ms = run.now_ms
         if member.asked_since_ms is None:
-            member.asked_since_ms = machine.now_ms
-        header = Header(
-            machine.plan.run, machine.outbox.generation, machine.course.under_way.oldest, machine.plan.incarnation
-        )
-        machine.outbox.send(node_address(member.incarnation), NodeStatusRequest(header))
+            member.asked_since_ms = run.now_ms
+        header = Header(run.plan.run, run.outbox.generation, self._in_flight.oldest, run.plan.incarnation)
+        run.outbox.send(node_address(member.incarnation), NodeStatusRequest(header))
 
-    def look(self, suspects: list[Member]) -> None:
-        """Ask suspects, and let go of the first that has owed an answer for too long; nobody else owes one."""
-        machine = self._machine
+    def poll(self, suspects: list[Member]) -> Dead | None:
+        """Ask the suspects, and return the first whose answer is overdue. Forget the questions to all others."""
+        now_ms = self._run.now_ms
         suspected = {member.incarnation for member in suspects}
-        for member in machine.roster.members.values():
+        for member in self._run.membership.members.values():
             if member.incarnation not in suspected:
                 member.asked_since_ms = None
         for member in suspects:
             since_ms = member.asked_since_ms
-            if since_ms is not None and machine.now_ms - since_ms > self.answer_ms(member):
-                machine.lose(member, f"has not answered for {(machine.now_ms - since_ms) / 1000:.1f} s")
-                return
+            if since_ms is not None and now_ms - since_ms > self.answer_ms(member):
+                return Dead((member,), f"{member.name} has not answered for {(now_ms - since_ms) / 1000:.1f} s")
             self.ask(member)
+        return None
 
     def answer_ms(self, member: Member) -> float:
-        """How long a node may take to answer."""
-        machine = self._machine
-        recent_ms = machine.course.under_way.recent_ms
+        """Return the timeout of a question to a node."""
+        recent_ms = self._in_flight.recent_ms
         usual_ms = FIRST_ANSWER_MS if recent_ms is None else max(LEAST_ANSWER_MS, ANSWER_IN_STEPS * recent_ms)
-        busy_ms = 0.0 if member.ready else machine.gathering.taking_in_ms(member)
+        busy_ms = 0.0 if member.ready else self._assignment.loading_ms(member)
         if recent_ms is None or not member.ready:
-            busy_ms += self._wiring_everybody_ms()
-        return usual_ms * machine.interruptions.patience + busy_ms
+            busy_ms += self._wiring_all_ms()
+        return usual_ms * self._recovery_stats.timeout_factor + busy_ms
 
-    def _wiring_everybody_ms(self) -> float:
-        return BUSY_MS_A_NODE * len(self._machine.roster.members)
+    def _wiring_all_ms(self) -> float:
+        return BUSY_MS_A_NODE * len(self._run.membership.members)
 
-    def too_long_wiring(self) -> bool:
-        """Whether nodes that answer have nevertheless not become ready in a time that is many times the usual one."""
+    def wiring_timed_out(self) -> bool:
+        """Whether nodes that answer have not become ready within many times the usual time."""
         last_ms = self._last_wiring_ms
         usual_ms = FIRST_WIRING_MS if last_ms is None else max(LEAST_WIRING_MS, WIRING_TIMES_LAST * last_ms)
-        busy_ms = max(map(self._machine.gathering.taking_in_ms, self._machine.roster.hosting()), default=0.0)
-        busy_ms += self._wiring_everybody_ms()
-        waited_ms = self._machine.now_ms - self._wiring_since_ms
-        return waited_ms > usual_ms * self._machine.interruptions.patience + busy_ms
+        busy_ms = max(map(self._assignment.loading_ms, self._run.membership.hosting()), default=0.0)
+        busy_ms += self._wiring_all_ms()
+        waited_ms = self._run.now_ms - self._wiring_since_ms
+        return waited_ms > usual_ms * self._recovery_stats.timeout_factor + busy_ms
 
-    def lose_the_silent(self) -> None:
-        """Let go of nodes that have not been heard for very long, whatever they were doing."""
-        machine = self._machine
-        busy_ms = 0.0 if machine.running else self._wiring_everybody_ms()
-        since_ms = machine.now_ms - machine.plan.silence_ms - busy_ms
-        gone = [member for member in machine.roster.in_order() if member.heard_ms < since_ms]
-        if gone:
-            # All at once: a generation for each would keep everybody busy with nothing else.
-            seconds = (machine.now_ms - min(member.heard_ms for member in gone)) / 1000
-            who = f"{gone[0].name} and {len(gone) - 1} more were" if len(gone) > 1 else f"{gone[0].name} was"
-            self.lose_all(gone, f"{who} not heard for {seconds:.1f} s")
-
-    def lose_all(self, members: list[Member], reason: str) -> None:
-        """Nodes are gone, all for one reason; if they hosted groups, the network goes back."""
-        machine = self._machine
-        for member in members:
-            machine.roster.lose(member)
-        if any(member.groups for member in members) and machine.state is not CoordinatorState.STOPPING:
-            machine.recover(reason)
+    def poll_silent(self) -> Dead | None:
+        """Return the nodes that have sent nothing for longer than the plan's silence, in any state of the run."""
+        run = self._run
+        busy_ms = 0.0 if run.running else self._wiring_all_ms()
+        since_ms = run.now_ms - run.plan.silence_ms - busy_ms
+        silent = tuple(member for member in run.membership.in_order() if member.received_ms < since_ms)
+        if not silent:
+            return None
+        # All in one verdict: a recovery for each of them would keep every other node busy.
+        seconds = (run.now_ms - min(member.received_ms for member in silent)) / 1000
+        who = f"{silent[0].name} and {len(silent) - 1} more were" if len(silent) > 1 else f"{silent[0].name} was"
+        return Dead(silent, f"{who} not heard for {seconds:.1f} s")

@@ -1,6 +1,6 @@
-"""All passes under way: a training step and the next one, or forward passes several at once, and their repetition when one is late.
+"""The passes in flight: a training step and the next one, or several forward passes. Late passes are repeated.
 
-Passes are numbered without gaps or repeats, for every purpose.
+All passes of a run are numbered together, without gaps or repeats.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from coordinator.capacity.traffic import Pass, load_of
 from coordinator.core.launching import Launching
 from coordinator.core.passes import ForwardJob, InFlightPass, Results
+from coordinator.core.traffic import Pass, load_of
 from coordinator.topology import Topology
 from neuron_node.activations import Array
 from neuron_node.addresses import ADDRESS_LENGTH
@@ -25,20 +25,20 @@ from neuron_node.protocol import Header
 FORWARD_AT_FIRST = 4
 FORWARD_AT_ONCE = 16
 FORWARD_BYTES_AT_ONCE = 64 * 1024 * 1024
-"""Of messages that may be on their way; two passes may be under way in any case."""
+"""The largest size of all messages in flight; two passes may be in flight in any case."""
 LEAST_FORWARD_AT_ONCE = 2
-FIRST_PATIENCE_MS = 2_000.0
-FIRST_PATIENCE_MS_A_GROUP = 10.0
-"""In the first pass every program touches memory for the first time: a repetition then would only keep all of them busy."""
-LEAST_PATIENCE_MS = 250.0
-MOST_PATIENCE_MS = 60_000.0
-PATIENCE_IN_STEPS = 10.0
-PATIENCE_GROWS_TO = 4
+FIRST_TIMEOUT_MS = 2_000.0
+FIRST_TIMEOUT_MS_A_GROUP = 10.0
+"""In the first pass, every program uses its memory for the first time. A repetition would only keep all of them busy."""
+LEAST_TIMEOUT_MS = 250.0
+MOST_TIMEOUT_MS = 60_000.0
+TIMEOUT_IN_STEPS = 10.0
+TIMEOUT_GROWS_TO = 4
 ATTEMPTS = 8
 
 
 class InFlight:
-    """Flights by pass number, and the forward jobs whose batches wait for their turn."""
+    """Passes by number, and the forward jobs whose batches are not sent yet."""
 
     def __init__(
         self,
@@ -54,24 +54,24 @@ class InFlight:
         self.passes = 0
         self._recent_step_ms: float | None = None
         self.high = 0
-        """The last pass that is sent without waiting for another one to end."""
+        """The last pass that is sent without waiting for the end of another one."""
         self.wanted = 1
-        """Frames that are worth waiting for."""
+        """The number of frames to wait for before the next `receive`."""
         self._results = Results(topology, header(0).run, input_errors=input_errors)
         self._launching = Launching(topology, header(0).run)
         self._topology = topology
         self._header = header
         self._send = send
         self._forward_at_once = FORWARD_AT_FIRST
-        """Grows with every forward pass that is done: how long they take is not known when the first are sent."""
+        """Grows with each finished forward pass: when the first passes are sent, their duration is not known."""
         self._recent_forward_ms: dict[int, float] = {}
-        """By the size of a batch."""
+        """Recent duration of forward passes by batch size."""
         self._bytes_of_pass: dict[int, int] = {}
-        self._first_patience_ms = first_patience_ms(topology)
+        self._first_timeout_ms = first_timeout_ms(topology)
 
     @property
     def training(self) -> bool:
-        """Whether a training step is under way; nothing else is then."""
+        """Whether a training step is in flight. If so, no other pass is."""
         return any(flight.targets is not None for flight in self.flights.values())
 
     def add(self, job: ForwardJob) -> None:
@@ -87,9 +87,9 @@ class InFlight:
     def launch_step(
         self, inputs: Array, targets: Array, mode: Mode, now_ms: float, parts: int = 1, next_rows: int = 0
     ) -> list[InFlightPass]:
-        """Send one training step into the network, its batch in so many parts if it has as many samples; its passes.
+        """Send one training step, its batch divided into `parts` if it has enough samples; return its passes.
 
-        With `next_rows`, a step of so many samples follows without a wait.
+        `next_rows` is the number of samples of the next step, if that one follows without waiting; else 0.
         """
         cut = [(inputs, targets)]
         if min(parts, len(inputs)) > 1:
@@ -107,7 +107,7 @@ class InFlight:
         return flights
 
     def launch_forward(self, now_ms: float) -> None:
-        """Send as many of the waiting batches as may be under way at once."""
+        """Send as many waiting batches as may be in flight at the same time."""
         if not self.flights:
             self._forward_at_once = FORWARD_AT_FIRST
         for job in self.jobs:
@@ -118,7 +118,7 @@ class InFlight:
                 self._launch(flight)
 
     def _at_once(self, batch_size: int) -> int:
-        """How many forward passes with so many rows may be under way."""
+        """Return how many forward passes of this batch size may be in flight."""
         size = self._bytes_of_pass.get(batch_size)
         if size is None:
             size = load_of(self._topology, Pass(batch_size, learning=False)).delivered_bytes
@@ -126,7 +126,7 @@ class InFlight:
         return min(self._forward_at_once, max(LEAST_FORWARD_AT_ONCE, FORWARD_BYTES_AT_ONCE // size))
 
     def receive(self, message: bytes) -> list[Rejection]:
-        """Take the results in a message; the frames that do not belong, each with its reason."""
+        """Receive the results in a message; return the frames that are dropped, each with its reason."""
         place = self._results.slots.get(message[ADDRESS_LENGTH + HEAD.start : ADDRESS_LENGTH + HEAD.stop])
         if place is not None and len(message) >= ADDRESS_LENGTH + NUMBERS_BEGIN:
             is_error, flight = place[0], self.flights.get(pass_of(message, ADDRESS_LENGTH)[0])
@@ -158,10 +158,10 @@ class InFlight:
         self._results.inbox(flight, is_error=is_error).offer(slot, frame)
 
     def finish(self, now_ms: float) -> list[InFlightPass]:
-        """The flights that are complete, which are then no longer under way.
+        """Remove and return the passes that are complete.
 
-        A group begins a training step when every older pass is done there, and each group's signals lead to outputs. So all
-        outputs of a step confirm the steps before it, and input groups report only where no other step was announced.
+        A group begins a training step when it has done every older pass, and the signals of every group lead to outputs. So
+        all outputs of a step confirm the steps before it. Input groups report a step only if no next step was announced.
         """
         later = [
             one.number - one.part
@@ -175,29 +175,29 @@ class InFlight:
         return done
 
     def _count_wanted(self) -> None:
-        """The outputs that the first flight lacks which lacks any: the next step begins with them. Otherwise, input errors."""
+        """Want the missing outputs of the first pass that lacks outputs: the next step begins with them. Else, input errors."""
         lacking = (flight.outputs.missing for flight in self.flights.values() if flight.outputs.missing)
         missing = next(lacking, 0) or max((flight.missing for flight in self.flights.values()), default=1)
         self.wanted = max(1, min(missing, WANTED_AT_MOST))
 
     @property
     def outputs_are_here(self) -> bool:
-        """Whether every pass under way lacks input errors alone: the next inputs will be there when the input groups need them."""
+        """Whether the passes in flight lack only input errors, so that the next inputs arrive when the input groups need them."""
         return not any(flight.outputs.missing for flight in self.flights.values())
 
     @property
     def low(self) -> int:
-        """The oldest pass that is not over: the next one, if none is under way."""
+        """The oldest pass that is not over; the next one if no pass is in flight."""
         return min(self.flights, default=self.passes + 1)
 
     def _done(self, flight: InFlightPass, now_ms: float) -> InFlightPass:
         in_turn = flight in self._in_turn()
         del self.flights[flight.number]
         for follower in self._followers_of(flight):
-            # Now it is its turn.
+            # The network works on the next step from now on.
             follower.started_ms = follower.sent_ms = now_ms
         if flight.attempt == 0 and in_turn:
-            # A pass that had to be repeated, or waited for one, says how long we were patient, not how long passes take.
+            # The duration of a repeated pass shows the timeout, not how long passes take.
             took_ms = now_ms - flight.started_ms
             if flight.job is None:
                 self._recent_step_ms = _mean_so_far(self._recent_step_ms, took_ms)
@@ -211,19 +211,19 @@ class InFlight:
         return flight
 
     def _followers_of(self, flight: InFlightPass) -> list[InFlightPass]:
-        """The passes of the step that was sent before this one was over."""
+        """Return the passes of the next step, which was sent before this one was over."""
         if flight.targets is None:
             return []
         return [other for other in self.flights.values() if other.number - other.part > flight.number]
 
     def _in_turn(self) -> list[InFlightPass]:
-        """Flights that the network works at; the others wait for these."""
+        """Return the passes that the network works on; the others wait for them."""
         waiting = [other for flight in self.flights.values() for other in self._followers_of(flight)]
         return [flight for flight in self.flights.values() if flight not in waiting]
 
     @property
     def recent_ms(self) -> float | None:
-        """What passes took lately, of the kind that is under way, or of any; None if none of this kind was ever done."""
+        """The recent duration of passes of the kind that is in flight, or of any kind; None if no such pass was ever done."""
         sizes = {flight.job.batch_size for flight in self.flights.values() if flight.job}
         if not self.flights:
             sizes.update(self._recent_forward_ms)
@@ -232,12 +232,12 @@ class InFlight:
 
     @property
     def oldest(self) -> int:
-        """The pass that has been under way for longest; the last one if none is."""
+        """The oldest pass in flight; the last pass if none is in flight."""
         return min(self.flights, default=self.passes)
 
     @property
     def late(self) -> bool:
-        """Whether a pass has had to be repeated and is still not done."""
+        """Whether a pass in flight has been repeated."""
         return any(flight.attempt for flight in self.flights.values())
 
     def is_late(self, now_ms: float) -> bool:
@@ -245,22 +245,22 @@ class InFlight:
         return any(now_ms >= self._late_at_ms(flight) for flight in self._in_turn())
 
     def _late_at_ms(self, flight: InFlightPass) -> float:
-        recent_ms, least_ms = self._recent_step_ms, LEAST_PATIENCE_MS
+        recent_ms, least_ms = self._recent_step_ms, LEAST_TIMEOUT_MS
         if flight.job is not None:
             recent_forward_ms = self._recent_forward_ms.get(flight.job.batch_size)
             if recent_forward_ms is None:
-                least_ms = self._first_patience_ms
+                least_ms = self._first_timeout_ms
             else:
                 recent_ms = recent_forward_ms
-        patience_ms = self._first_patience_ms
+        timeout_ms = self._first_timeout_ms
         if recent_ms is not None:
-            patience_ms = min(max(least_ms, PATIENCE_IN_STEPS * recent_ms), MOST_PATIENCE_MS)
-        return flight.sent_ms + patience_ms * float(min(2**flight.attempt, PATIENCE_GROWS_TO))
+            timeout_ms = min(max(least_ms, TIMEOUT_IN_STEPS * recent_ms), MOST_TIMEOUT_MS)
+        return flight.sent_ms + timeout_ms * float(min(2**flight.attempt, TIMEOUT_GROWS_TO))
 
-    def repeat(self, now_ms: float, *, all_of_them: bool = False) -> InFlightPass | None:
-        """Send late passes into the network again; one that was repeated too often is returned instead."""
-        for flight in list(self.flights.values()) if all_of_them else self._in_turn():
-            if not all_of_them and now_ms < self._late_at_ms(flight):
+    def repeat(self, now_ms: float, *, all_passes: bool = False) -> InFlightPass | None:
+        """Send late passes again. If one has been repeated too often, return it instead."""
+        for flight in list(self.flights.values()) if all_passes else self._in_turn():
+            if not all_passes and now_ms < self._late_at_ms(flight):
                 continue
             if flight.attempt == ATTEMPTS:
                 return flight
@@ -270,13 +270,13 @@ class InFlight:
         return None
 
     def restart(self) -> None:
-        """The network was rolled back: nothing is under way, every job begins again."""
+        """Forget all passes and begin every job again, because the network was rolled back."""
         self.flights.clear()
         for job in self.jobs:
             job.restart()
 
     def begin_generation(self, generation: int) -> None:
-        """From now on only results of this generation belong."""
+        """Accept only results of this generation from now on."""
         self._results.begin_generation(generation)
 
     def _next(self) -> int:
@@ -292,11 +292,11 @@ class InFlight:
         self._send(self._launching.sends(flight, header.generation, self.low, max(self.high, flight.number)))
 
 
-def first_patience_ms(topology: Topology) -> float:
-    """How long a pass may take before it is known how long passes take."""
-    return FIRST_PATIENCE_MS + FIRST_PATIENCE_MS_A_GROUP * len(topology.groups)
+def first_timeout_ms(topology: Topology) -> float:
+    """Return the timeout of a pass while no duration of a pass is known."""
+    return FIRST_TIMEOUT_MS + FIRST_TIMEOUT_MS_A_GROUP * len(topology.groups)
 
 
 def _mean_so_far(before_ms: float | None, took_ms: float) -> float:
-    """Of what passes took lately."""
+    """Return the moving average of durations."""
     return took_ms if before_ms is None else 0.9 * before_ms + 0.1 * took_ms

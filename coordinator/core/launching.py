@@ -1,4 +1,4 @@
-"""The messages that start a pass: inputs and targets, for a whole stage at once or for each group its own columns."""
+"""The messages that start a pass: inputs and targets, one for a whole stage or one per group with its columns."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from neuron_node.role import OUTSIDE
 
 
 class Launching:
-    """Sends passes into the network."""
+    """Encodes the messages of passes."""
 
     def __init__(self, topology: Topology, run: bytes) -> None:
         self._run = run
@@ -26,7 +26,7 @@ class Launching:
         self._topology = topology
 
     def sends(self, flight: InFlightPass, generation: int, low: int, high: int) -> list[Send]:
-        """The messages that start a pass or, with a higher attempt, make it repeat itself."""
+        """Return the messages that start a pass, or that repeat it if its attempt is above 0."""
         window = window_of(flight.attempt, low, high)
         mark = mark_of(flight.number, flight.mode, flight.part, flight.parts)
         sends: list[Send] = []
@@ -49,7 +49,7 @@ class Launching:
 
 
 def _bytes_of(values: Array) -> memoryview:
-    # Where a group has all columns, they are copied only once, into the message.
+    # If a group has all columns, they are copied only once, into the message.
     return np.ascontiguousarray(values, ON_THE_WIRE).data
 
 

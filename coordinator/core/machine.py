@@ -1,12 +1,14 @@
-"""The coordinator as a state machine. What a message does in which state stands in `TRANSITIONS`, at the end.
+"""The coordinator as a state machine: events in, actions out. The table `TRANSITIONS`, at the end, maps messages to methods.
 
     gathering ── enough nodes ──▶ wiring ── all links proved ──▶ training ── all measured ──▶ idle
         ▲                           │                               │                          │
         └───────── a node is lost: generation + 1, back to the last snapshot ─────────────────┘
     any ── stop, interrupted, diverged ──▶ stopping ── all nodes have ended ──▶ ended
 
-Results of passes go to the inboxes of their pass (`under_way.py`). Before the table every control frame is decoded and
-filtered: a malformed frame, and one of another run, generation or ended life, is counted and dropped.
+Results of passes go to the inboxes of their pass (`inflight.py`). Control frames are decoded and filtered before the table:
+malformed frames, and frames of another run, generation or ended life, are counted and dropped.
+
+The parts read the shared state of `run.py` and return verdicts; only the machine applies them.
 """
 
 from __future__ import annotations
@@ -20,21 +22,20 @@ from coordinator.core.assignment import Assignment
 from coordinator.core.connectivity import Connectivity
 from coordinator.core.events import GenerationPersisted, Persisted, PersistFailed
 from coordinator.core.failure_detector import FailureDetector
-from coordinator.core.membership import Member, Membership
-from coordinator.core.outbox import Outbox
 from coordinator.core.queries import Queries
 from coordinator.core.recovery_stats import RecoveryStats
+from coordinator.core.run import Run
 from coordinator.core.run_plan import RunPlan
-from coordinator.core.run_stats import RunStats, summary
+from coordinator.core.run_stats import RunStats
 from coordinator.core.state import ALIVE, OPEN, RUNNING, CoordinatorState
-from coordinator.core.timers import TICK_MS, Timers
+from coordinator.core.timers import STALLS_IN_A_ROW, TICK_MS, Timers
 from coordinator.core.trainer import Trainer
+from coordinator.core.verdicts import Dead, Recover, StopRun, Verdict
 from coordinator.core.wait_graph import WaitGraph
 from neuron_node.addresses import ADDRESS_LENGTH, node_address, stage_address
 from neuron_node.codec import decode
-from neuron_node.drop_counter import DropCounter
 from neuron_node.errors import InternalError, PeerError, Stale, Unexpected, WrongVersion
-from neuron_node.events import Interrupted, LinkLost, Received, Tick
+from neuron_node.events import End, Interrupted, LinkLost, Received, Tick
 from neuron_node.frames import PROTOCOL_VERSION, parse, split
 from neuron_node.group import Rejection
 from neuron_node.protocol import (
@@ -56,125 +57,157 @@ from neuron_node.role import OUTSIDE
 
 
 class CoordinatorMachine:
-    """`handle` takes an event and the time in milliseconds, and returns what is to be done, in order."""
+    """`handle` takes an event and the time in milliseconds, and returns the actions to perform, in order."""
 
     tick_interval_ms = TICK_MS
 
-    def __init__(self, plan: RunPlan) -> None:
-        self.plan = plan
-        self.state = CoordinatorState.GATHERING
-        self.topology = plan.topology()
-        self.outbox = Outbox(plan.run, plan.incarnation, plan.generation)
-        self.roster = Membership()
-        self.course = Trainer(plan, self.topology, self.outbox, self.roster)
-        self.requests = Queries(self)
-        self.account = RunStats()
-        self.finished: dict[str, Any] | None = None
-        self.failure: str | None = None
-        self.unsaved: str | None = None
-        """Why the last attempt to make something durable failed."""
-        self.drops = DropCounter()
-        self.now_ms = 0.0
-        self.links = Connectivity(self)
-        self.gathering = Assignment(self, plan.roles(self.topology))
-        self.interruptions = RecoveryStats()
-        self.watch = FailureDetector(self)
-        self.reasons = WaitGraph(self)
-        self._address = b""
-        self._admission = Admission(self)
+    def __init__(self, plan: RunPlan, endpoint: str = "") -> None:
+        """`endpoint` is where peers connect to receive the coordinator's data in direct wiring; empty: through the broker."""
+        run = self.run = Run.of(plan, endpoint)
+        self.topology = run.topology
+        self.outbox = run.outbox
+        self.membership = run.membership
+        self.drops = run.drops
         self.exit_code = 0
-        self._clock = Timers(self)
+        self.recovery_stats = RecoveryStats()
+        self.trainer = Trainer(run)
+        self.connectivity = Connectivity(run)
+        self.assignment = Assignment(run, self.connectivity, self.trainer.in_flight)
+        self.failure_detector = FailureDetector(run, self.trainer.in_flight, self.assignment, self.recovery_stats)
+        self.wait_graph = WaitGraph(run, self.connectivity, self.assignment, self.trainer, self.failure_detector)
+        self.run_stats = RunStats(run, self.trainer, self.recovery_stats)
+        self.queries = Queries(run, self.trainer, self.assignment, self.run_stats, self.wait_graph)
+        self._admission = Admission(run)
+        self._timers = Timers(run)
+        self._address = b""
 
     def start(self, now_ms: float) -> list[Any]:
-        """The first actions of a life."""
-        self.account.started_ms = now_ms
-        self.gathering.begin_generation(self.plan.generation + 1)
+        """Return the first actions of a life."""
+        self.run_stats.started_ms = now_ms
+        self._begin_generation()
         return self.handle(LinkLost(), now_ms)
 
     def handle(self, event: Any, now_ms: float) -> list[Any]:
-        """Take one event; the actions must be performed in order."""
-        self.now_ms = now_ms
-        self.course.catch_up()
+        """Handle one event; return the actions, which must be performed in order."""
+        self.run.now_ms = now_ms
+        self.trainer.catch_up()
         match event:
             case Received(message):
                 actions = self.receive([message], now_ms)
                 return actions + self.run_deferred(now_ms) if self.has_deferred_work else actions
             case Tick():
-                self._clock.tick()
+                self._tick()
             case LinkLost():
-                self.links.lost()
-                self._clock.control_sent()
+                self._link_lost()
             case Persisted(step):
-                self.unsaved = None
-                self.course.persisted(step)
+                self.run.unsaved = None
+                self.trainer.persisted(step)
             case GenerationPersisted(generation):
-                self.gathering.persisted(generation)
+                self.assignment.persisted(generation)
             case PersistFailed(reason):
-                self.unsaved = reason
+                self.run.unsaved = reason
                 self.outbox.report("unsaved", reason=reason)
             case Interrupted(by_hand):
-                self.stop(130 if by_hand else 0)
+                self.apply(StopRun(130 if by_hand else 0))
             case _:
                 raise InternalError(f"a coordinator takes no {event!r}")
-        return self._taken()
+        return self._advance()
 
-    def _taken(self) -> list[Any]:
-        """What is to be done now that something has been taken in."""
-        self._proceed()
-        self.course.persist()
-        return self.outbox.take()
+    def apply(self, verdict: Verdict | None) -> None:
+        """Apply what a part of the coordinator has concluded."""
+        match verdict:
+            case Dead(members, reason):
+                for member in members:
+                    self.membership.remove(member)
+                if any(member.groups for member in members) and self.state is not CoordinatorState.STOPPING:
+                    self._recover(reason)
+            case Recover(reason, seen_generation):
+                self.outbox.generation = max(self.outbox.generation, seen_generation)
+                self._recover(reason)
+            case StopRun(exit_code):
+                self._stop(exit_code)
+
+    @property
+    def state(self) -> CoordinatorState:
+        """The state of the run."""
+        return self.run.state
+
+    @property
+    def failure(self) -> str | None:
+        """Why the run has failed; None if it has not."""
+        return self.run.failure
+
+    @property
+    def finished(self) -> dict[str, Any] | None:
+        """The figures of the run when its training finished; None before."""
+        return self.run.finished
+
+    @property
+    def running(self) -> bool:
+        """Whether every group has a node and passes may be in flight."""
+        return self.run.running
+
+    @property
+    def recoveries(self) -> int:
+        """How often the network was rolled back or the coordinator restarted."""
+        return self.run.recoveries
+
+    @property
+    def dropped(self) -> Counter[str]:
+        """How many messages were dropped, by reason."""
+        return self.drops.counts
 
     # Messages.
 
     @property
     def wanted(self) -> int:
-        """Frames that are worth waiting for before the next `receive`."""
-        return self.course.under_way.wanted
+        """The number of frames to wait for before the next `receive`."""
+        return self.trainer.in_flight.wanted
 
     @property
     def has_deferred_work(self) -> bool:
         """Whether `run_deferred` has something to do once the last actions are performed."""
-        return self.course.has_deferred_work
+        return self.trainer.has_deferred_work
 
     def receive(self, messages: Sequence[bytes], now_ms: float) -> list[Any]:
-        """Take messages, each an address and frames."""
-        self.now_ms = now_ms
-        self.course.catch_up()
+        """Receive messages, each an address and frames; return the actions."""
+        self.run.now_ms = now_ms
+        self.trainer.catch_up()
         changed = False
         for message in messages:
             if message.startswith(_RESULTS):
                 rejections = (
-                    self.course.under_way.receive(message) if self.running else list(map(_early, split(message)))
+                    self.trainer.in_flight.receive(message) if self.running else list(map(_early, split(message)))
                 )
                 for frame, fault in rejections:
                     self.outbox.act_all(self.drops.note(fault, frame))
                 continue
-            # Whatever a control message brings, a rollback too, comes after the passes that are done.
+            # A control message may roll the network back: first finish the passes that earlier messages completed.
             changed = self._finish_passes() or changed
             self._address = message[:ADDRESS_LENGTH]
             for frame in split(message):
-                self.course.catch_up()
-                self._receive(frame)
+                self.trainer.catch_up()
+                self._receive_control(frame)
                 changed = True
         changed = self._finish_passes() or changed
-        return self._taken() if changed else self.outbox.take()
-
-    def _finish_passes(self) -> bool:
-        """Take the passes that are complete; whether there were any."""
-        if not self.running or not self.course.finish_passes(self.now_ms):
-            return False
-        self.roster.everybody_was_heard(self.now_ms)
-        self._recovered()
-        return True
+        return self._advance() if changed else self.outbox.drain()
 
     def run_deferred(self, now_ms: float) -> list[Any]:
-        """Do what was put off until the last actions were performed."""
-        self.now_ms = now_ms
-        self.course.catch_up()
-        self._recovered()
-        return self._taken()
+        """Do the work that waited until the last actions were performed."""
+        self.run.now_ms = now_ms
+        self.trainer.catch_up()
+        self._report_recovered()
+        return self._advance()
 
-    def _receive(self, frame: bytes) -> None:
+    def _finish_passes(self) -> bool:
+        """Finish the passes that are complete; whether there were any."""
+        if not self.running or not self.trainer.finish_passes():
+            return False
+        self.membership.hosts_received(self.run.now_ms)
+        self._report_recovered()
+        return True
+
+    def _receive_control(self, frame: bytes) -> None:
         try:
             message = decode(frame)
             self._admission.check(message)
@@ -184,209 +217,269 @@ class CoordinatorMachine:
             transition(self, message)
         except PeerError as fault:
             # A member has registered in our version: its frame was damaged.
-            if isinstance(fault, WrongVersion) and fault.sender and fault.sender not in self.roster.members:
-                self._admission.refuse(
+            if isinstance(fault, WrongVersion) and fault.sender and fault.sender not in self.membership.members:
+                self._admission.reject(
                     fault.sender, f"it speaks protocol version {fault.version}, this run {PROTOCOL_VERSION}"
                 )
             self.outbox.act_all(self.drops.note(fault, frame))
 
     def _register(self, message: Register) -> None:
-        self._admission.register(message)
+        objection = self._admission.objection(message)
+        if objection is not None:
+            self._admission.reject(message.header.incarnation, objection)
+            return
+        self.apply(self._admission.newer_generation(message))
+        self.apply(self._admission.register(message))
 
     def _register_late(self, message: Register) -> None:
         self.outbox.send(node_address(message.header.incarnation), Stop(self.outbox.header()))
 
-    def _lacking(self, message: SnapshotMissing) -> None:
-        member = self.roster.members[message.header.incarnation]
-        self.gathering.lacking(member, message.groups)
-        self.gathering.grant_to(member, self.course.snapshot)
+    def _snapshot_missing(self, message: SnapshotMissing) -> None:
+        member = self.membership.members[message.header.incarnation]
+        member.missing_snapshots.update(message.groups)
+        self.assignment.grant_to(member, self.trainer.snapshot)
 
-    def _waiting(self, message: NodeStatus) -> None:
-        member = self.roster.members[message.header.incarnation]
-        self.watch.answered(member, message)
+    def _node_status(self, message: NodeStatus) -> None:
+        member = self.membership.members[message.header.incarnation]
+        self.failure_detector.receive_status(member, message)
         hosted = sorted(wait.group for wait in message.waits)
         if member.ready and message.header.generation == self.outbox.generation and hosted != member.groups:
-            self.recover(f"{member.name} has lost its groups")
+            self.apply(Recover(f"{member.name} has lost its groups"))
             return
-        self.reasons.answered()
+        self._answer_questions()
 
     def _heartbeat(self, message: Heartbeat) -> None:
-        member = self.roster.members[message.header.incarnation]
+        member = self.membership.members[message.header.incarnation]
         member.state = message.state
-        member.count(message.traffic, self.now_ms)
+        member.count(message.traffic, self.run.now_ms)
 
     def _ready(self, message: Ready) -> None:
-        member = self.roster.members[message.header.incarnation]
-        member.count(message.traffic, self.now_ms)
+        member = self.membership.members[message.header.incarnation]
+        member.count(message.traffic, self.run.now_ms)
         member.state = "working"
-        member.ready = member.keeps_copies = True
-        member.lacking.clear()
+        member.ready = member.may_keep_snapshots = True
+        member.missing_snapshots.clear()
         if self.running and not member.linked:
-            # After a gap in the connections: when all are back, what was lost in it comes again at once.
+            # After a gap in the connections: when all nodes are linked again, send at once what was lost in the gap.
             member.linked = True
-            if all(host.linked for host in self.roster.hosting()):
-                self.course.under_way.repeat(self.now_ms, all_of_them=True)
+            if all(host.linked for host in self.membership.hosting()):
+                self.trainer.in_flight.repeat(self.run.now_ms, all_passes=True)
         self._begin_if_wired()
 
-    def _begin_if_wired(self) -> None:
-        if self.state is not CoordinatorState.WIRING or not self.links.proof.complete:
-            return
-        if not all(member.ready for member in self.roster.members.values() if member.groups):
-            return
-        self.watch.wired()
-        hosting = self.roster.hosting()
-        self.account.wired(self.now_ms, self.messages, [(host.host, host.process) for host in hosting])
-        self.enter(CoordinatorState.IDLE if self.course.done else CoordinatorState.TRAINING)
-        self.outbox.report("wired", nodes=len(hosting), seconds=self.account.seconds_starting)
-        if self.course.step_due is None:
-            self._recovered()
-
-    def _recovered(self) -> None:
-        for facts in self.interruptions.done(self.course.training.progress.step, self.now_ms):
-            self.outbox.report("recovered", **facts)
-
     def _group_state(self, message: GroupState) -> None:
-        self.roster.members[message.header.incarnation].count(message.traffic, self.now_ms)
-        self.requests.hear(message)
-        self.course.state(message)
+        self.membership.members[message.header.incarnation].count(message.traffic, self.run.now_ms)
+        self.queries.receive_state(message)
+        self.trainer.receive_state(message)
 
     def _diverged(self, message: Diverged) -> None:
-        if not self.course.diverged(message):
+        if not self.trainer.diverged(message):
             return
-        rate = self.plan.network.learning_rate
-        self.fail(
+        rate = self.run.plan.network.learning_rate
+        self._fail(
             f"diverged: the numbers of neuron {message.neuron} were no longer finite at step {message.step}; "
             f"try a smaller learning rate (it is {rate:g}), or inputs scaled to a smaller range"
         )
 
     def _node_stopped(self, message: Stopped) -> None:
-        member = self.roster.members[message.header.incarnation]
-        member.count(message.traffic, self.now_ms)
-        self.lose(member, "was stopped")
+        member = self.membership.members[message.header.incarnation]
+        member.count(message.traffic, self.run.now_ms)
+        self.apply(Dead((member,), f"{member.name} was stopped"))
 
     def _request(self, message: Request) -> None:
-        self.requests.take(message)
+        self.apply(self.queries.receive(message))
+        self._answer_questions()
 
     def _probed(self, message: Probe) -> None:
-        self.links.returned(message)
-        self.watch.everybody_anew()
-        self._proved()
+        self.connectivity.receive_probe(message)
+        self.failure_detector.restart()
+        self._continue_if_proved()
 
     def _echoed(self, message: Echo) -> None:
-        self.links.echoed(self._address, message)
-        self._proved()
-
-    def _proved(self) -> None:
-        if self.links.proof.complete:
-            self.course.under_way.repeat(self.now_ms, all_of_them=True)
-            self._begin_if_wired()
+        self.connectivity.receive_echo(self._address, message)
+        self._continue_if_proved()
 
     def _late(self, message: Message) -> None:
         raise Stale(f"a late {type(message).__name__}")
 
-    def _proceed(self) -> None:
-        if self.links.proof.pending:
+    def _answer_questions(self) -> None:
+        for client, chain in self.wait_graph.poll():
+            if client is None:
+                self.outbox.report("stalled", why=" → ".join(chain.sentences))
+            else:
+                self.queries.receive_chain(client, chain)
+
+    # States.
+
+    def _advance(self) -> list[Any]:
+        """Begin what has become possible, and return all actions."""
+        self._begin_what_is_due()
+        self.trainer.persist()
+        return self.outbox.drain()
+
+    def _begin_what_is_due(self) -> None:
+        if self.connectivity.proof.pending:
             return
-        if self.state is CoordinatorState.GATHERING and self.gathering.place(self.now_ms):
-            self.enter(CoordinatorState.WIRING)
-            self.watch.wiring_begins()
-            self.links.meet()
-            self.grant()
-        if self.state in (CoordinatorState.TRAINING, CoordinatorState.IDLE):
-            self.course.advance(self.now_ms)
-            if self.course.contradiction:
-                self.fail(self.course.contradiction)
-            elif self.course.done and self.state is CoordinatorState.TRAINING:
+        if self.state is CoordinatorState.GATHERING and self.assignment.assign():
+            self._enter(CoordinatorState.WIRING)
+            self.failure_detector.begin_wiring()
+            self.connectivity.connect_to_hosts()
+            self._grant()
+        if self.running:
+            self.trainer.advance()
+            if self.trainer.contradiction:
+                self._fail(self.trainer.contradiction)
+            elif self.trainer.done and self.state is CoordinatorState.TRAINING:
                 self._finish()
 
-    def grant(self) -> None:
-        """Grant whoever is not ready its groups, for the first time or again."""
-        self.gathering.grant(self.course.snapshot)
-        self._clock.control_sent()
+    def _begin_generation(self) -> None:
+        self.assignment.begin_generation(self.outbox.generation + 1)
+        self.trainer.in_flight.begin_generation(self.outbox.generation)
+
+    def _grant(self) -> None:
+        """Grant every node that is not ready its groups, for the first time or again."""
+        self.assignment.grant(self.trainer.snapshot)
+        self._timers.control_sent()
+
+    def _continue_if_proved(self) -> None:
+        if self.connectivity.proof.complete:
+            self.trainer.in_flight.repeat(self.run.now_ms, all_passes=True)
+            self._begin_if_wired()
+
+    def _begin_if_wired(self) -> None:
+        if self.state is not CoordinatorState.WIRING or not self.connectivity.proof.complete:
+            return
+        if not all(member.ready for member in self.membership.members.values() if member.groups):
+            return
+        self.failure_detector.finish_wiring()
+        hosting = self.membership.hosting()
+        self.run_stats.wired([(host.host, host.process) for host in hosting])
+        self._enter(CoordinatorState.IDLE if self.trainer.done else CoordinatorState.TRAINING)
+        self.outbox.report("wired", nodes=len(hosting), seconds=self.run_stats.seconds_starting)
+        if self.trainer.step_due is None:
+            self._report_recovered()
+
+    def _report_recovered(self) -> None:
+        for facts in self.recovery_stats.step_done(self.trainer.training.progress.step, self.run.now_ms):
+            self.outbox.report("recovered", **facts)
 
     def _finish(self) -> None:
-        self.finished = summary(self)
-        self.outbox.report("finished", **self.finished)
-        self.enter(CoordinatorState.IDLE)
-        if self.plan.stop_when_finished:
-            self.stop(0)
+        self.run.finished = self.run_stats.summary()
+        self.outbox.report("finished", **self.run.finished)
+        self._enter(CoordinatorState.IDLE)
+        if self.run.plan.stop_when_finished:
+            self._stop(0)
 
-    def lose(self, member: Member, how: str) -> None:
-        """A node is gone; if it hosted groups, the network goes back."""
-        self.watch.lose_all([member], f"{member.name} {how}")
-
-    def recover(self, reason: str) -> None:
-        """Another generation: whatever was under way counts for nothing, and the steps since the last snapshot come again."""
+    def _recover(self, reason: str) -> None:
+        """Begin another generation: all passes in flight are void, and the steps since the last snapshot are repeated."""
         if self.state in (CoordinatorState.STOPPING, CoordinatorState.ENDED):
             return
-        self.gathering.begin_generation(self.outbox.generation + 1)
-        self.interruptions.begin(reason, self.outbox.generation, self.course.step_due, self.now_ms)
-        self.course.roll_back()
-        self.requests.roll_back()
-        self.enter(CoordinatorState.GATHERING)
+        self._begin_generation()
+        self._note_interruption(reason)
+        self.trainer.roll_back()
+        self.queries.roll_back()
+        self._enter(CoordinatorState.GATHERING)
         self.outbox.report(
-            "recovery", reason=reason, generation=self.outbox.generation, step=self.course.training.progress.step
+            "recovery", reason=reason, generation=self.outbox.generation, step=self.trainer.training.progress.step
         )
 
-    def fail(self, line: str) -> None:
-        """The run can't go on: say why in one line, and stop with exit 1."""
-        if self.failure is None:
-            self.failure = line
-            self.outbox.report("failed", reason=line)
-            self.stop(1)
+    def _note_interruption(self, reason: str) -> None:
+        self.recovery_stats.begin(reason, self.outbox.generation, self.trainer.step_due, self.run.now_ms)
 
-    def stop(self, code: int) -> None:
-        """Ask every node to end, and end when they have."""
+    def _link_lost(self) -> None:
+        if self.state is CoordinatorState.TRAINING:
+            self._note_interruption("a connection broke")
+        self.connectivity.reconnect()
+        self._timers.control_sent()
+
+    def _fail(self, line: str) -> None:
+        """Stop the run with exit code 1; the line is the reason."""
+        if self.run.failure is None:
+            self.run.failure = line
+            self.outbox.report("failed", reason=line)
+            self._stop(1)
+
+    def _stop(self, exit_code: int) -> None:
+        """Tell every node to stop, and end when all have stopped."""
         if self.state in (CoordinatorState.STOPPING, CoordinatorState.ENDED):
             return
-        self.exit_code = code
-        self.enter(CoordinatorState.STOPPING)
-        self.links.part()
-        self.ask_to_stop()
+        self.exit_code = exit_code
+        self._enter(CoordinatorState.STOPPING)
+        self.connectivity.disconnect()
+        self._send_stop()
 
-    def ask_to_stop(self) -> None:
-        """Tell every node to end."""
-        for member in self.roster.in_order():
+    def _send_stop(self) -> None:
+        for member in self.membership.in_order():
             self.outbox.send(node_address(member.incarnation), Stop(self.outbox.header()))
-        self._clock.control_sent()
+        self._timers.control_sent()
 
-    def enter(self, state: CoordinatorState) -> None:
-        """Another state, with its limits of time."""
-        self.state = state
-        self._clock.entered(state)
+    def _enter(self, state: CoordinatorState) -> None:
+        self.run.state = state
+        if state is CoordinatorState.STOPPING:
+            self._timers.stop_began()
         self.outbox.report("state", state=state.value)
 
-    @property
-    def recoveries(self) -> int:
-        """How often the network was rolled back, or the coordinator began another life: each has its generation."""
-        return self.outbox.generation - 1
+    # Time.
 
-    @property
-    def stale_messages(self) -> int:
-        """Messages that came to the coordinator or, as far as they have told, to nodes, and were not accepted."""
-        return self.drops.counts[Stale.reason] + self.roster.dropped
+    def _tick(self) -> None:
+        due = self._timers.poll(probing=self.connectivity.proof.pending)
+        if due.jumped:
+            # The coordinator was suspended, not the nodes.
+            self.failure_detector.restart()
+        if due.probe:
+            self.connectivity.probe_again()
+        # While its own connection is not proved, the coordinator knows nothing about the nodes.
+        if not self.connectivity.proof.pending and self.state in PERIODIC:
+            PERIODIC[self.state](self, due.control)
+        self._answer_questions()
 
-    @property
-    def running(self) -> bool:
-        """Whether every group has its place and passes may be under way."""
-        return self.state in RUNNING
+    def _tick_gathering(self, control_due: bool) -> None:
+        self.apply(self.failure_detector.poll_silent())
+        self.assignment.report_missing_nodes()
+        if control_due:
+            self.assignment.persist()
 
-    @property
-    def dropped(self) -> Counter[str]:
-        """How many messages could not be used, by reason."""
-        return self.drops.counts
+    def _tick_wiring(self, control_due: bool) -> None:
+        if control_due:
+            self._grant()
+        unready = self.connectivity.unready()
+        if unready and self.failure_detector.wiring_timed_out():
+            self.apply(Dead((unready[0],), f"{unready[0].name} does not get its links proved"))
+            return
+        self.apply(self.failure_detector.poll(unready))
+        self.apply(self.failure_detector.poll_silent())
 
-    @property
-    def messages(self) -> int:
-        """Messages that all programs of the run have sent, as last counted."""
-        return self.outbox.messages_sent + self.roster.sent
+    def _tick_running(self, control_due: bool) -> None:
+        if control_due:
+            self.trainer.request_again()
+            self.queries.fetch_again()
+        if self.state is CoordinatorState.TRAINING and self._timers.poll_report():
+            rate, stale = self.membership.rate, self.run.stale_messages
+            self.outbox.report("progress", **self.trainer.facts(), messages_per_second=rate, stale_messages=stale)
+        stall = self.trainer.repeat_late_passes()
+        self.apply(self.failure_detector.poll(self.membership.hosting() if self.trainer.in_flight.late else []))
+        self.apply(self.failure_detector.poll_silent())
+        if not self.running:
+            return
+        self.wait_graph.ask_about_stall()
+        self._answer_questions()
+        if stall and stall.times < STALLS_IN_A_ROW:
+            self._recover(stall.line)
+        elif stall:
+            self._fail(f"{stall.line}, in {stall.times} generations, though no node died")
+
+    def _tick_stopping(self, control_due: bool) -> None:
+        if not self.membership.members or self._timers.stop_timed_out:
+            self._enter(CoordinatorState.ENDED)
+            self.outbox.act(End(self.exit_code))
+        elif control_due:
+            self._send_stop()
 
 
 _RESULTS = stage_address(OUTSIDE)
 
 
 def _early(frame: bytes) -> Rejection:
-    """A result that comes while no pass is under way, and why it is of no use."""
+    """Return a result that arrived while no pass is in flight, and the reason to drop it."""
     try:
         parse(frame)
     except PeerError as fault:
@@ -399,8 +492,8 @@ TRANSITIONS: dict[tuple[CoordinatorState, type], Callable[[CoordinatorMachine, A
     **{(CoordinatorState.STOPPING, Register): CoordinatorMachine._register_late},
     **{(state, Heartbeat): CoordinatorMachine._heartbeat for state in ALIVE},
     **{(state, Ready): CoordinatorMachine._ready for state in OPEN},
-    **{(CoordinatorState.WIRING, SnapshotMissing): CoordinatorMachine._lacking},
-    **{(state, NodeStatus): CoordinatorMachine._waiting for state in OPEN},
+    **{(CoordinatorState.WIRING, SnapshotMissing): CoordinatorMachine._snapshot_missing},
+    **{(state, NodeStatus): CoordinatorMachine._node_status for state in OPEN},
     **{(state, SnapshotMissing): CoordinatorMachine._late for state in OPEN if state is not CoordinatorState.WIRING},
     **{(state, GroupState): CoordinatorMachine._group_state for state in RUNNING},
     **{(state, Diverged): CoordinatorMachine._diverged for state in RUNNING},
@@ -412,4 +505,12 @@ TRANSITIONS: dict[tuple[CoordinatorState, type], Callable[[CoordinatorMachine, A
         (CoordinatorState.STOPPING, kind): CoordinatorMachine._late
         for kind in (Ready, SnapshotMissing, NodeStatus, GroupState, Diverged)
     },
+}
+
+PERIODIC: dict[CoordinatorState, Callable[[CoordinatorMachine, bool], None]] = {
+    CoordinatorState.GATHERING: CoordinatorMachine._tick_gathering,
+    CoordinatorState.WIRING: CoordinatorMachine._tick_wiring,
+    CoordinatorState.TRAINING: CoordinatorMachine._tick_running,
+    CoordinatorState.IDLE: CoordinatorMachine._tick_running,
+    CoordinatorState.STOPPING: CoordinatorMachine._tick_stopping,
 }

@@ -1,4 +1,4 @@
-"""Who is there: one member for each life of a node, and which groups it hosts."""
+"""The members of a run: one for each life of a node, with the groups that it hosts."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ class Member:
     host: str
     process: int
     fingerprint: str
-    heard_ms: float
+    received_ms: float
     endpoint: str = ""
-    """Where its data can be heard without the broker; empty: nowhere."""
+    """Where peers connect to receive its data without the broker; empty if it has no such endpoint."""
     state: str = "spare"
     groups: list[int] = field(default_factory=list)
     ready: bool = False
     linked: bool = True
-    """Whether it has said, since our own connection broke last, that its links are proved."""
-    keeps_copies: bool = False
-    """Whether it may keep copies of its groups: it has taken part in this run."""
-    lacking: set[int] = field(default_factory=set)
-    """Groups of which it has said that it keeps no such copy."""
+    """Whether it has reported that its links are proved since the coordinator's own connection broke last."""
+    may_keep_snapshots: bool = False
+    """Whether it may keep snapshots of its groups, because it has taken part in this run."""
+    missing_snapshots: set[int] = field(default_factory=set)
+    """Groups of which it has reported that it lacks the snapshot."""
     asked_since_ms: float | None = None
-    """When the question was first sent that it has not answered."""
+    """When the question that it has not answered was sent first."""
     asked_ms: float = float("-inf")
     answered_ms: float = float("-inf")
     waits: tuple[Waits, ...] = ()
-    """Its last answer."""
+    """Where its groups stood at its last answer."""
     waits_pass: int = -1
     traffic: Traffic = NOTHING_YET
     rate: float = 0.0
@@ -48,20 +48,20 @@ class Member:
     counted_ms: float = float("-inf")
     counted: int = 0
     dropped_before: int | None = 0
-    """Messages that it had dropped before this life of the coordinator knew it; None until it is heard."""
-    place: tuple[tuple[tuple[int, str], ...], bytes] = ((), b"")
-    """In the order of names, numbers in them counted as numbers."""
+    """Messages that it had dropped before it registered with this life of the coordinator; None until it reports them."""
+    sort_key: tuple[tuple[tuple[int, str], ...], bytes] = ((), b"")
+    """Orders members by name; numbers in names are compared as numbers."""
 
     def __post_init__(self) -> None:
-        self.place = (_natural(self.name), self.incarnation)
+        self.sort_key = (_natural(self.name), self.incarnation)
 
     @property
     def dropped(self) -> int:
-        """Messages that it could not use since this life of the coordinator knows it."""
+        """Messages that it has dropped since it registered with this life of the coordinator."""
         return self.traffic.dropped - (self.dropped_before or 0)
 
     def count(self, traffic: Traffic, now_ms: float) -> None:
-        """Take a new count of the node's messages."""
+        """Note a new count of the node's messages."""
         self.traffic = traffic
         if self.dropped_before is None:
             self.dropped_before = traffic.dropped
@@ -73,86 +73,86 @@ class Member:
 
 
 class Membership:
-    """Members by incarnation. One that was superseded or lost is never readmitted under the same incarnation."""
+    """Members by incarnation. A member that was removed is never registered again under the same incarnation."""
 
     def __init__(self) -> None:
         self.members: dict[bytes, Member] = {}
         self.gone: set[bytes] = set()
         self._in_order: list[Member] | None = []
-        """None while it is to be sorted anew."""
-        self.sent_by_the_gone = 0
-        self.dropped_by_the_gone = 0
+        """None when it must be sorted again."""
+        self._sent_by_removed = 0
+        self._dropped_by_removed = 0
 
     def register(self, message: Register, now_ms: float) -> tuple[Member, Member | None]:
-        """Take in a node: its member, and the earlier life under the same name that it supersedes, if there was one."""
+        """Register a node. Return its member, and the earlier life under the same name, which it supersedes."""
         incarnation = message.header.incarnation
         if known := self.members.get(incarnation):
-            known.heard_ms = now_ms
+            known.received_ms = now_ms
             return known, None
         earlier = next((member for member in self.members.values() if member.name == message.name), None)
         if earlier:
-            self.lose(earlier)
+            self.remove(earlier)
         who = (message.name, message.host, message.process, message.fingerprint)
         member = Member(incarnation, *who, now_ms, message.endpoint)
         self.members[incarnation] = member
         self._in_order = None
         return member, earlier
 
-    def everybody_was_heard(self, now_ms: float) -> None:
-        """A pass is complete, so whoever hosts a group has taken part in it."""
+    def hosts_received(self, now_ms: float) -> None:
+        """Note that every host of a group was alive, because a pass is complete."""
         for member in self.members.values():
             if member.groups:
-                member.heard_ms = now_ms
+                member.received_ms = now_ms
 
-    def lose(self, member: Member) -> None:
-        """Forget a life for good."""
-        self.sent_by_the_gone += member.traffic.sent
-        self.dropped_by_the_gone += member.dropped
+    def remove(self, member: Member) -> None:
+        """Remove a life for good."""
+        self._sent_by_removed += member.traffic.sent
+        self._dropped_by_removed += member.dropped
         self.gone.add(member.incarnation)
         del self.members[member.incarnation]
         self._in_order = None
 
     def in_order(self) -> list[Member]:
-        """Members by name, numbers in names counted as numbers: the order does not depend on who came first."""
+        """Return the members by name; numbers in names are compared as numbers. The order of registration does not matter."""
         if self._in_order is None:
-            self._in_order = sorted(self.members.values(), key=lambda member: member.place)
+            self._in_order = sorted(self.members.values(), key=lambda member: member.sort_key)
         return self._in_order
 
     def host_of(self, group: int) -> Member | None:
-        """The member that hosts a group."""
+        """Return the member that hosts a group."""
         return next((member for member in self.members.values() if group in member.groups), None)
 
     def addresses(self) -> dict[int, bytes]:
-        """The address of the node that hosts each group."""
+        """Return the address of the node that hosts each group."""
         return {group: node_address(one.incarnation) for one in self.members.values() for group in one.groups}
 
-    def homeless(self, groups: Iterable[int]) -> list[int]:
-        """The groups that no member hosts."""
+    def unhosted(self, groups: Iterable[int]) -> list[int]:
+        """Return the groups that no member hosts."""
         placed = {group for member in self.members.values() for group in member.groups}
         return [group for group in groups if group not in placed]
 
     def hosting(self) -> list[Member]:
-        """The members that host groups, by name."""
+        """Return the members that host groups, by name."""
         return [member for member in self.in_order() if member.groups]
 
-    def place(self, shares: list[list[int]]) -> bool:
-        """Give every group a member, keeping those in place; False, and nothing changed, if there are too few.
+    def assign(self, shares: list[list[int]]) -> bool:
+        """Assign the unhosted groups of each share to a member that hosts nothing; groups with a host keep it.
 
-        What no member hosts of a share goes to one that hosts nothing.
+        If there are too few members, change nothing and return False.
         """
         spares = [member for member in self.in_order() if not member.groups]
-        homeless = set(self.homeless(group for share in shares for group in share))
-        given = [left for share in shares if (left := [group for group in share if group in homeless])]
+        unhosted = set(self.unhosted(group for share in shares for group in share))
+        given = [left for share in shares if (left := [group for group in share if group in unhosted])]
         if len(spares) < len(given):
             return False
         for left, member in zip(given, spares, strict=False):
             member.groups = left
         return True
 
-    def crowd(self, groups: list[int]) -> list[tuple[int, Member]]:
-        """Give groups that have no member to whoever has the fewest, the first by name of these; who got what."""
+    def regroup(self, groups: list[int]) -> list[tuple[int, Member]]:
+        """Assign unhosted groups to the least loaded member, breaking ties by name; return the assignments."""
         members, given = self.in_order(), []
-        for group in self.homeless(groups):
+        for group in self.unhosted(groups):
             member = min(members, key=lambda member: len(member.groups))
             member.groups = sorted([*member.groups, group])
             given.append((group, member))
@@ -160,18 +160,18 @@ class Membership:
 
     @property
     def rate(self) -> float:
-        """Messages a second that nodes send and receive, by their last two counts."""
+        """Messages that all nodes send per second, between their last two counts."""
         return sum(member.rate for member in self.members.values())
 
     @property
     def dropped(self) -> int:
-        """Messages that nodes of the run could not use, as last counted."""
-        return self.dropped_by_the_gone + sum(member.dropped for member in self.members.values())
+        """Messages that nodes of the run have dropped, as last counted."""
+        return self._dropped_by_removed + sum(member.dropped for member in self.members.values())
 
     @property
     def sent(self) -> int:
         """Messages that all nodes of the run have sent, as last counted."""
-        return self.sent_by_the_gone + sum(member.traffic.sent for member in self.members.values())
+        return self._sent_by_removed + sum(member.traffic.sent for member in self.members.values())
 
 
 def _natural(name: str) -> tuple[tuple[int, str], ...]:

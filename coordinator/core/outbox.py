@@ -1,4 +1,4 @@
-"""What the coordinator's parts share: who speaks, in which generation, and the actions of the present transition."""
+"""The actions of the current transition, and the header of the messages among them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from neuron_node.protocol import Header, Message
 
 
 class Outbox:
-    """Collects actions in order; `take` hands them over."""
+    """Collects actions in order."""
 
     def __init__(self, run: bytes, incarnation: bytes, generation: int) -> None:
         self.run = run
@@ -22,33 +22,33 @@ class Outbox:
         self._actions: list[Any] = []
 
     def header(self, pass_number: int = 0) -> Header:
-        """The header of what is sent now."""
+        """Return the header of a message that is sent now."""
         return Header(self.run, self.generation, pass_number, self.incarnation)
 
     def act(self, action: Any) -> None:
-        """Any action."""
+        """Append an action."""
         self.messages_sent += isinstance(action, Send)
         self._actions.append(action)
 
     def act_all(self, actions: Iterable[Any]) -> None:
-        """Several actions."""
+        """Append several actions."""
         for action in actions:
             self.act(action)
 
     def send_all(self, sends: list[Send]) -> None:
-        """Messages that are encoded already."""
+        """Append messages that are encoded already."""
         self.messages_sent += len(sends)
         self._actions += sends
 
     def send(self, address: bytes, message: Message) -> None:
-        """Send one message."""
+        """Encode a message and append it."""
         self.act(Send(address + encode(message)))
 
     def report(self, event: str, **facts: Any) -> None:
-        """Tell whoever watches the run."""
+        """Append a report for the programs and people that watch the run."""
         self.act(Report(event, facts))
 
-    def take(self) -> list[Any]:
-        """The actions so far, which are then no longer here."""
+    def drain(self) -> list[Any]:
+        """Return and clear the pending actions."""
         actions, self._actions = self._actions, []
         return actions

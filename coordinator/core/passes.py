@@ -1,4 +1,4 @@
-"""Passes under way, from the coordinator's side: what is sent into the network, and who has still to answer."""
+"""A pass in flight as the coordinator sees it: the rows that it sent, and the results that are missing."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ NAMED_AT_MOST = 5
 
 @dataclass(slots=True, eq=False)
 class ForwardJob:
-    """Rows to be sent forward through the network, a batch a pass; `done` gets the activities, (rows, outputs), in order."""
+    """Rows to send forward, one batch per pass. `done` gets the activities, (rows, outputs), in the order of the rows."""
 
     rows: Array
     batch_size: int
     done: Callable[[Array], None]
     failed: Callable[[str], None] | None = None
-    """Told why nothing comes of it; without it, the run fails."""
+    """Gets the reason if the job can't be done. Without it, the run fails."""
     waiting: deque[int] = field(default_factory=deque)
     activities: dict[int, Array] = field(default_factory=dict)
 
@@ -35,21 +35,21 @@ class ForwardJob:
 
     @property
     def batches(self) -> int:
-        """How many passes the job takes."""
+        """The number of passes of the job."""
         return -(-len(self.rows) // self.batch_size)
 
     def restart(self) -> None:
-        """Begin again: the network was rolled back."""
+        """Begin again, because the network was rolled back."""
         self.waiting = deque(range(self.batches))
         self.activities = {}
 
     def next_batch(self) -> tuple[int, Array]:
-        """The next batch that is not under way: its number and rows."""
+        """Return the number and the rows of the next batch to send."""
         number = self.waiting.popleft()
         return number, self.rows[number * self.batch_size : (number + 1) * self.batch_size]
 
     def finish_batch(self, number: int, activities: Array) -> bool:
-        """Take a batch's activities; whether the job is complete, in which case `done` was called."""
+        """Note the activities of a batch. If the job is complete, call `done` and return True."""
         self.activities[number] = activities
         if len(self.activities) < self.batches:
             return False
@@ -59,7 +59,7 @@ class ForwardJob:
 
 @dataclass(slots=True, eq=False)
 class InFlightPass:
-    """One pass under way."""
+    """One pass in flight."""
 
     number: int
     mode: Mode
@@ -71,54 +71,54 @@ class InFlightPass:
     batch: int = 0
     part: int = 0
     parts: int = 1
-    """Of a training step whose batch is cut into parts, each a pass of its own."""
+    """The batch of a training step may be divided into parts, each with a pass of its own."""
     attempt: int = 0
     outputs: Inbox = field(init=False)
     input_errors: Inbox = field(init=False)
 
     confirmed: bool = False
-    """Whether all outputs of a later step have come: every group has fired in it, so this pass is over everywhere."""
+    """Whether all outputs of a later step were received: every group has fired in it, so every group has done this pass."""
 
     @property
     def errors_are_due(self) -> bool:
-        """Whether the input groups have to say that they are done: when training, unless a later step says so."""
+        """Whether the input groups must report that they are done: in training, unless a later step confirms it."""
         return self.mode is not Mode.FORWARD and not self.confirmed
 
     @property
     def missing(self) -> int:
-        """How many results have not come."""
+        """The number of missing results."""
         return self.outputs.missing + (self.input_errors.missing if self.errors_are_due else 0)
 
     def activities(self) -> Array:
-        """The outputs' activities, (rows, outputs), once all have come."""
+        """Return the activities of the outputs, (rows, outputs), once all were received."""
         return self.outputs.side_by_side()
 
     def lacks(self) -> list[int]:
-        """The groups whose results have not come."""
+        """Return the groups whose results are missing."""
         return self.outputs.lacks() + (self.input_errors.lacks() if self.errors_are_due else [])
 
     def first_missing(self) -> tuple[int, str]:
-        """The group whose result is waited for first, and what it is."""
+        """Return the first group whose result is missing, and the kind of result."""
         lacking = self.outputs.lacks()
         return (lacking[0], "activity") if lacking else (self.input_errors.lacks()[0], "error")
 
     def missing_names(self, topology: Topology) -> list[str]:
-        """Whose results have not come, by name of their first neuron; the first few, and how many more."""
+        """Return the groups whose results are missing, by the name of their first neuron: the first few, and how many more."""
         names = [topology.groups[number].names[0] for number in self.lacks()]
         return names if len(names) <= NAMED_AT_MOST else [*names[:NAMED_AT_MOST], f"{len(names) - NAMED_AT_MOST} more"]
 
 
 class Results:
-    """The inboxes for the results of passes. Their heads follow from the topology and the generation."""
+    """Inboxes for the results of passes. The heads of their frames follow from topology and generation."""
 
     def __init__(self, topology: Topology, run: bytes, *, input_errors: bool) -> None:
-        """With `input_errors`, input groups learn biases, and so send their own errors; else they say only that all is done."""
+        """With `input_errors`, input groups learn biases and send their own errors; else they report only that a pass is done."""
         self._topology, self._run = topology, run
         self._error_columns = [group.size if input_errors else 0 for group in topology.inputs]
         self.begin_generation(0)
 
     def begin_generation(self, generation: int) -> None:
-        """From now on only results of this generation belong."""
+        """Accept only results of this generation from now on."""
         self.generation = generation
         groups = self._topology.inputs
         self._outputs = self._direction(
@@ -136,13 +136,13 @@ class Results:
         return Direction([group.number for group in groups], slots, columns)
 
     def give_inboxes(self, flight: InFlightPass) -> None:
-        """Make the flight ready to receive."""
+        """Give a pass the inboxes for its results."""
         mark, rows = mark_of(flight.number, flight.mode, flight.part, flight.parts), len(flight.inputs)
         flight.outputs = Inbox(self._outputs.layout(rows), flight.number, mark)
         flight.input_errors = Inbox(self._input_errors.layout(rows), flight.number, mark)
 
     def inbox(self, flight: InFlightPass, *, is_error: bool) -> Inbox:
-        """Where a result of a flight belongs. Raises `Unexpected` for an error in a pass in which nothing is learned."""
+        """Return the inbox for a result of a pass. Raises `Unexpected` for an error in a forward pass."""
         if is_error and flight.mode is Mode.FORWARD:
             raise Unexpected(f"an error in pass {flight.number}, in which nothing is learned")
         return flight.input_errors if is_error else flight.outputs

@@ -1,4 +1,4 @@
-"""What a command line can ask a running coordinator. Each request is answered once; a repeated one gets the same answer."""
+"""Requests of clients to a running coordinator. A repeated request gets the same answer."""
 
 from __future__ import annotations
 
@@ -6,21 +6,22 @@ import json
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
+from coordinator.core.assignment import Assignment
 from coordinator.core.membership import Member
-from coordinator.core.run_stats import counts_so_far, summary
+from coordinator.core.run import Run
+from coordinator.core.run_stats import RunStats
 from coordinator.core.state_collector import StateCollector
-from coordinator.core.wait_graph import Chain
+from coordinator.core.trainer import Trainer
+from coordinator.core.verdicts import StopRun, Verdict
+from coordinator.core.wait_graph import Chain, WaitGraph
 from neuron_node.activations import Array
 from neuron_node.addresses import client_address
 from neuron_node.errors import UserError
 from neuron_node.protocol import LATEST_STEP, GroupState, Reply, Request
-
-if TYPE_CHECKING:
-    from coordinator.core.machine import CoordinatorMachine
 
 ANSWERS_KEPT = 32
 OPEN_AT_MOST = 64
@@ -33,26 +34,32 @@ class View:
 
     client: bytes
     neuron: str
-    collection: StateCollector
+    collector: StateCollector
 
 
 class Queries:
-    """Open requests, and the last answers for clients whose reply was lost."""
+    """Open requests, and the latest answers for clients whose reply was lost."""
 
-    def __init__(self, machine: CoordinatorMachine) -> None:
-        self._machine = machine
+    def __init__(
+        self, run: Run, trainer: Trainer, assignment: Assignment, run_stats: RunStats, wait_graph: WaitGraph
+    ) -> None:
+        self._run = run
+        self._trainer = trainer
+        self._assignment = assignment
+        self._run_stats = run_stats
+        self._wait_graph = wait_graph
         self._open: set[bytes] = set()
         self._answers: OrderedDict[bytes, Reply] = OrderedDict()
         self._views: list[View] = []
 
-    def take(self, message: Request) -> None:
-        """Answer a request now or as soon as the network has."""
+    def receive(self, message: Request) -> Verdict | None:
+        """Answer a request now, or when the network has answered; return what the request demands of the run."""
         client = message.client
         if client in self._answers:
-            self._machine.outbox.send(client_address(client), self._answers[client])
-            return
+            self._run.outbox.send(client_address(client), self._answers[client])
+            return None
         if client in self._open:
-            return
+            return None
         command = COMMANDS.get(message.command)
         try:
             if command is None:
@@ -60,117 +67,145 @@ class Queries:
             if len(self._open) >= OPEN_AT_MOST:
                 raise UserError(f"{OPEN_AT_MOST} requests are open already; try again when some are answered")
             self._open.add(client)
-            command(self, message)
+            return command(self, message)
         except UserError as fault:
             self._refuse(client, str(fault))
+            return None
 
-    def hear(self, message: GroupState) -> None:
-        """A state that a view may wait for. Raises `PeerError`."""
+    def receive_state(self, message: GroupState) -> None:
+        """Receive a state that a view may wait for. Raises `PeerError`."""
         for view in list(self._views):
-            if view.collection.hear(message):
+            if view.collector.receive(message):
                 self._views.remove(view)
-                self._answer(view.client, describe_neuron(self._machine, view))
+                self._answer(view.client, self._describe_neuron(view))
 
-    def ask_again(self) -> None:
-        """Ask again for the states that have not come."""
+    def receive_chain(self, client: bytes, chain: Chain) -> None:
+        """Answer a client that has asked why the run waits."""
+        self._answer(client, {"why": list(chain.sentences), "blocked_by": chain.blocked_by})
+
+    def fetch_again(self) -> None:
+        """Request the missing states again."""
         for view in self._views:
-            self._machine.outbox.act_all(
-                view.collection.ask(self._machine.outbox.header(), self._machine.roster.addresses())
-            )
+            self._fetch(view)
 
     def roll_back(self) -> None:
-        """Forget the states that came from the generation that is over."""
+        """Forget the states of the last generation."""
         for view in self._views:
-            view.collection.states.clear()
+            view.collector.states.clear()
+
+    def _fetch(self, view: View) -> None:
+        outbox = self._run.outbox
+        outbox.act_all(view.collector.fetch(outbox.header(), self._run.membership.addresses()))
 
     def _answer(self, client: bytes, result: dict[str, Any], rows: Array = NO_ROWS, *, good: bool = True) -> None:
-        reply = Reply(self._machine.outbox.header(), good, json.dumps(result), rows)
+        reply = Reply(self._run.outbox.header(), good, json.dumps(result), rows)
         self._open.discard(client)
         self._answers[client] = reply
         while len(self._answers) > ANSWERS_KEPT:
             self._answers.popitem(last=False)
-        self._machine.outbox.send(client_address(client), reply)
+        self._run.outbox.send(client_address(client), reply)
 
     def _refuse(self, client: bytes, reason: str) -> None:
         self._answer(client, {"error": reason}, good=False)
 
     def _status(self, message: Request) -> None:
-        machine = self._machine
-        facts = {**machine.finished, **counts_so_far(machine)} if machine.finished else summary(machine)
-        waiting = {"nodes_registered": len(machine.roster.members), "nodes_needed": machine.gathering.nodes_needed}
-        dropped = {"dropped": dict(machine.drops.counts)}
-        self._answer(
-            message.client, {"state": machine.state.value, **facts, **waiting, **dropped, "failure": machine.failure}
-        )
+        run, stats = self._run, self._run_stats
+        facts = {**run.finished, **stats.counts()} if run.finished else stats.summary()
+        waiting = {"nodes_registered": len(run.membership.members), "nodes_needed": self._assignment.nodes_needed}
+        dropped = {"dropped": dict(run.drops.counts)}
+        self._answer(message.client, {"state": run.state.value, **facts, **waiting, **dropped, "failure": run.failure})
 
     def _neurons(self, message: Request) -> None:
-        machine = self._machine
-        hosts = {group: member for member in machine.roster.members.values() for group in member.groups}
+        run = self._run
+        hosts = {group: member for member in run.membership.members.values() for group in member.groups}
         rows = [
-            describe_place(name, group.layer, hosts.get(group.number))
-            for group in machine.topology.groups.values()
+            describe_host(name, group.layer, hosts.get(group.number))
+            for group in run.topology.groups.values()
             for name in group.names
         ]
         self._answer(message.client, {"neurons": rows})
 
     def _neuron(self, message: Request) -> None:
-        machine = self._machine
+        topology = self._run.topology
         name = str(_arguments(message).get("neuron"))
         group = self._group_of(name)
-        wanted = {group, *machine.topology.senders[group]}
-        view = View(message.client, name, StateCollector(machine.topology, LATEST_STEP, wanted))
+        wanted = {group, *topology.senders[group]}
+        view = View(message.client, name, StateCollector(topology, LATEST_STEP, wanted))
         self._views.append(view)
-        machine.outbox.act_all(view.collection.ask(machine.outbox.header(), machine.roster.addresses()))
+        self._fetch(view)
 
     def _why(self, message: Request) -> None:
         name = _arguments(message).get("neuron")
-        group = None if name is None else self._group_of(name)
-
-        def tell(found: Chain) -> None:
-            self._answer(message.client, {"why": list(found.sentences), "blocked_by": found.blocked_by})
-
-        self._machine.reasons.ask(group, tell)
+        self._wait_graph.ask(None if name is None else self._group_of(name), message.client)
 
     def _group_of(self, name: object) -> int:
-        group = self._machine.topology.group_of.get(name) if isinstance(name, str) else None
+        group_of = self._run.topology.group_of
+        group = group_of.get(name) if isinstance(name, str) else None
         if group is None:
-            names = list(self._machine.topology.group_of)
+            names = list(group_of)
             raise UserError(
                 f"there is no neuron {name!r}; they are named {names[0]} to {names[-1]}, as `coordinator neurons` lists"
             )
         return group
 
     def _describe(self, message: Request) -> None:
-        machine = self._machine
-        encoding = machine.plan.data.encoding.to_json()
-        self._answer(
-            message.client,
-            {"encoding": encoding, "layers": list(machine.topology.layers), "loss": machine.plan.network.loss},
-        )
+        plan, topology = self._run.plan, self._run.topology
+        encoding = plan.data.encoding.to_json()
+        self._answer(message.client, {"encoding": encoding, "layers": list(topology.layers), "loss": plan.network.loss})
 
     def _forward(self, message: Request) -> None:
-        inputs = self._machine.topology.layers[0]
+        inputs = self._run.topology.layers[0]
         if message.rows.ndim != 2 or message.rows.shape[1] != inputs or not len(message.rows):
             raise UserError(f"rows of {message.rows.shape[1]} numbers for {inputs} input neurons")
         client = message.client
-        self._machine.course.forward(
+        self._trainer.forward(
             message.rows,
             lambda activities: self._answer(client, {}, activities),
             lambda reason: self._refuse(client, reason),
         )
 
     def _held_out(self, message: Request) -> None:
-        targets = self._machine.plan.data.test_targets
+        targets = self._run.plan.data.test_targets
 
         def done(activities: Array) -> None:
             self._answer(message.client, {}, np.concatenate([activities, targets], axis=1))
 
-        held_out = self._machine.plan.data.test_inputs
-        self._machine.course.forward(held_out, done, lambda reason: self._refuse(message.client, reason))
+        held_out = self._run.plan.data.test_inputs
+        self._trainer.forward(held_out, done, lambda reason: self._refuse(message.client, reason))
 
-    def _stop(self, message: Request) -> None:
+    def _stop(self, message: Request) -> StopRun:
         self._answer(message.client, {"state": "stopping"})
-        self._machine.stop(0)
+        return StopRun(0)
+
+    def _describe_neuron(self, view: View) -> dict[str, Any]:
+        """Return a neuron's activation, bias, last activity and error, and its synapses with their weights."""
+        topology = self._run.topology
+        number = topology.group_of[view.neuron]
+        group, answer = topology.groups[number], view.collector.states[number]
+        row = group.names.index(view.neuron)
+        receivers = [name for below in topology.receivers[number] for name in topology.groups[below].names]
+        dendrites = []
+        for above in topology.senders[number]:
+            first = sum(topology.groups[other].size for other in topology.receivers[above] if other < number)
+            weights = view.collector.states[above].state.weights[:, first + row]
+            dendrites += [
+                {"neuron": name, "weight": float(weight)}
+                for name, weight in zip(topology.groups[above].names, weights, strict=True)
+            ]
+        return {
+            "neuron": view.neuron,
+            "layer": group.layer,
+            "step": answer.step,
+            "activation": self._run.plan.network.activations[group.layer],
+            "bias": float(answer.state.bias[0, row]),
+            "last_activity": answer.activity[:, row].tolist(),
+            "last_error": answer.error[:, row].tolist(),
+            "axon": [
+                {"neuron": name, "weight": float(weight)}
+                for name, weight in zip(receivers, answer.state.weights[row], strict=True)
+            ],
+            "dendrites": dendrites,
+        }
 
 
 def _arguments(message: Request) -> dict[str, Any]:
@@ -183,8 +218,8 @@ def _arguments(message: Request) -> dict[str, Any]:
     return arguments
 
 
-def describe_place(neuron: str, layer: int, host: Member | None) -> dict[str, Any]:
-    """Where a neuron lives, if it does."""
+def describe_host(neuron: str, layer: int, host: Member | None) -> dict[str, Any]:
+    """Return the host of a neuron and its state."""
     return {
         "neuron": neuron,
         "layer": layer,
@@ -196,37 +231,7 @@ def describe_place(neuron: str, layer: int, host: Member | None) -> dict[str, An
     }
 
 
-def describe_neuron(machine: CoordinatorMachine, view: View) -> dict[str, Any]:
-    """All there is to know of one neuron: what it is, its synapses with their weights, and its last activity and error."""
-    topology, number = machine.topology, machine.topology.group_of[view.neuron]
-    group, answer = topology.groups[number], view.collection.states[number]
-    row = group.names.index(view.neuron)
-    receivers = [name for below in topology.receivers[number] for name in topology.groups[below].names]
-    dendrites = []
-    for above in topology.senders[number]:
-        first = sum(topology.groups[other].size for other in topology.receivers[above] if other < number)
-        weights = view.collection.states[above].state.weights[:, first + row]
-        dendrites += [
-            {"neuron": name, "weight": float(weight)}
-            for name, weight in zip(topology.groups[above].names, weights, strict=True)
-        ]
-    return {
-        "neuron": view.neuron,
-        "layer": group.layer,
-        "step": answer.step,
-        "activation": machine.plan.network.activations[group.layer],
-        "bias": float(answer.state.bias[0, row]),
-        "last_activity": answer.activity[:, row].tolist(),
-        "last_error": answer.error[:, row].tolist(),
-        "axon": [
-            {"neuron": name, "weight": float(weight)}
-            for name, weight in zip(receivers, answer.state.weights[row], strict=True)
-        ],
-        "dendrites": dendrites,
-    }
-
-
-COMMANDS: dict[str, Callable[[Queries, Request], None]] = {
+COMMANDS: dict[str, Callable[[Queries, Request], Verdict | None]] = {
     "status": Queries._status,
     "neurons": Queries._neurons,
     "neuron": Queries._neuron,

@@ -1,4 +1,4 @@
-"""What stopped the training, and how long it took until the step that was interrupted was done after all."""
+"""Interruptions of the training, and the time from each until the interrupted step was done."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DOUBLINGS_AT_MOST = 6
 
 @dataclass(frozen=True)
 class Interruption:
-    """One event that kept a step from being finished; `step_due` is None where no step was."""
+    """An event that kept step `step_due` from being finished; None if no step was due."""
 
     reason: str
     generation: int
@@ -23,7 +23,7 @@ class Interruption:
 
 
 class RecoveryStats:
-    """Open ones, and how long the closed ones took."""
+    """Open interruptions, and the durations of those that are over."""
 
     def __init__(self) -> None:
         self.seconds: deque[float] = deque(maxlen=KEPT)
@@ -31,22 +31,25 @@ class RecoveryStats:
         self._in_a_row = 0
 
     def begin(self, reason: str, generation: int, step_due: int | None, now_ms: float) -> None:
-        """Something has happened."""
+        """Note an interruption."""
         self._in_a_row += 1
         if len(self._open) < KEPT:
             self._open.append(Interruption(reason, generation, step_due, now_ms))
 
     @property
-    def patience(self) -> float:
-        """By how much time limits are longer than usual: they double with every interruption until a step is done."""
+    def timeout_factor(self) -> float:
+        """How many times longer than usual timeouts are: they double with each interruption until a step is done."""
         return float(2 ** min(self._in_a_row, DOUBLINGS_AT_MOST))
 
     def seconds_within(self, share: float) -> float | None:
-        """In how many seconds this share of all recoveries was over; None if there was none."""
+        """Return the seconds within which this share of all recoveries was over; None if there was none."""
         return percentile(self.seconds, share)
 
-    def done(self, step: int, now_ms: float) -> list[dict[str, Any]]:
-        """A step is done (or, with no more to do, the network stands): the facts of what is over with it."""
+    def step_done(self, step: int, now_ms: float) -> list[dict[str, Any]]:
+        """Close the interruptions of steps up to this one, and return a report for each.
+
+        Also called when the network is wired and no step is left.
+        """
         self._in_a_row = 0
         if not self._open:
             return []
@@ -61,5 +64,5 @@ class RecoveryStats:
 
 
 def percentile(values: Collection[float], share: float) -> float | None:
-    """The smallest value that at least such a share of all values does not exceed; None where there are no values."""
+    """Return the smallest value that at least this share of all values does not exceed; None if there are no values."""
     return sorted(values)[max(0, math.ceil(share * len(values)) - 1)] if values else None

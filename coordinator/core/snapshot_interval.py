@@ -1,7 +1,7 @@
-"""How often a snapshot is taken: as often as it may, for a share of the training time that stays below a bound.
+"""Choose the interval of snapshots: as short as possible while snapshots take at most a given share of the training time.
 
-What a snapshot costs is how much longer steps take while its parts come in and it is written. Nothing of it reaches a
-weight: a run has the same weights whatever its snapshots were.
+The cost of a snapshot is the additional time of the steps during which it is received and written. It changes no weight: a
+run has the same weights with any snapshots.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ SNAPSHOTS_REMEMBERED = 9
 
 
 class SnapshotInterval:
-    """Chooses the interval between snapshots, in steps; or keeps the one that was set."""
+    """The interval between snapshots in steps: a fixed one, or one that follows from the cost."""
 
     def __init__(self, fixed_interval_steps: int | None) -> None:
         self.interval_steps = FIRST_STEPS if fixed_interval_steps is None else fixed_interval_steps
@@ -30,26 +30,26 @@ class SnapshotInterval:
         self._slowed_ms: list[float] = []
 
     def begin_again(self) -> None:
-        """The network was rolled back, and is slower until all know each other again: forget what is half measured."""
+        """Discard the current measurement, because the network was rolled back and is slower until all nodes are connected."""
         self._slowed_ms = []
 
     def step_done(self, took_ms: float, *, slowed: bool) -> None:
-        """A step is done; whether a snapshot was being taken meanwhile."""
+        """Note the duration of a step; `slowed` says that a snapshot was being taken."""
         if slowed:
             self._slowed_ms.append(took_ms)
             return
         self._plain_ms.append(took_ms)
         if self._slowed_ms:
             usual_ms = statistics.median(self._plain_ms)
-            # Signed: noise must be able to cancel itself out, or a busy machine would look like dear snapshots.
+            # Keep the sign: noise must average to zero, or snapshots would look expensive on a busy host.
             self._costs_ms.append(sum(self._slowed_ms) - len(self._slowed_ms) * usual_ms)
             self._slowed_ms = []
             if not self._fixed:
                 self._choose(usual_ms)
 
     def _choose(self, usual_ms: float) -> None:
-        bearable = statistics.median(self._costs_ms) / max(SHARE_AT_MOST * usual_ms, 1e-9)
-        # A hiccup of the machine looks like a dear snapshot: grow slowly, so that the next ones can correct it.
+        affordable = statistics.median(self._costs_ms) / max(SHARE_AT_MOST * usual_ms, 1e-9)
+        # A pause of the host looks like an expensive snapshot: grow slowly, so that later snapshots can correct it.
         self.interval_steps = max(
-            LEAST_STEPS, min(math.ceil(bearable), GROWTH_AT_MOST * self.interval_steps, MOST_STEPS)
+            LEAST_STEPS, min(math.ceil(affordable), GROWTH_AT_MOST * self.interval_steps, MOST_STEPS)
         )

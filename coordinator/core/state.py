@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class CoordinatorState(Enum):
-    """Where a run stands."""
+    """The states of a run."""
 
     GATHERING = "gathering"
     WIRING = "wiring"

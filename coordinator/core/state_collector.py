@@ -1,4 +1,4 @@
-"""Collecting every group's state after one step: whole or not at all."""
+"""Collect the state of every group after one step."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ from neuron_node.protocol import LATEST_STEP, Fetch, GroupState, Header
 
 @dataclass
 class StateCollector:
-    """The states that are wanted, and those that have come. Of `LATEST_STEP` any step's will do."""
+    """The wanted states, and those that were received. `LATEST_STEP` accepts a state after any step."""
 
     topology: Topology
     step: int
     wanted: set[int]
     states: dict[int, GroupState] = field(default_factory=dict)
 
-    def ask(self, header: Header, addresses: Mapping[int, bytes]) -> Iterator[Send]:
-        """Ask the nodes of all groups whose state is still missing, in order; `addresses` has the node of each group."""
+    def fetch(self, header: Header, addresses: Mapping[int, bytes]) -> Iterator[Send]:
+        """Request the missing states, in the order of the groups; `addresses` has the node of each group."""
         for number in sorted(self.wanted - self.states.keys()):
             if number in addresses:
                 yield Send(addresses[number] + encode(Fetch(header, number, self.step)))
 
     @property
-    def whole(self) -> bool:
-        """Whether every group's state is here."""
+    def complete(self) -> bool:
+        """Whether the state of every group was received."""
         return self.states.keys() == self.wanted
 
-    def hear(self, message: GroupState) -> bool:
-        """Take a state if it is wanted; whether all have come with it. Raises `PeerError`."""
+    def receive(self, message: GroupState) -> bool:
+        """Receive a state if it is wanted; return whether it was the last one. Raises `PeerError`."""
         if (
             message.group not in self.wanted
             or message.group in self.states
@@ -50,4 +50,4 @@ class StateCollector:
         ):
             raise WrongShape(f"the state of {group.names[0]}")
         self.states[message.group] = message
-        return self.whole
+        return self.complete

@@ -1,35 +1,41 @@
-"""What a coordinator does because time has passed, in each state."""
+"""The deadlines of a coordinator. The table `PERIODIC` of the machine maps states to the methods for them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
-from coordinator.core.state import CoordinatorState
-from neuron_node.events import End
-
-if TYPE_CHECKING:
-    from coordinator.core.machine import CoordinatorMachine
+from coordinator.core.run import Run
 
 TICK_MS = 50
 PROBE_AGAIN_MS = 100
-"""Of the coordinator's own probe, which is lost if it reaches the broker before the subscription to it does."""
+"""The coordinator's own probe is lost if it reaches the broker before the subscription to it."""
 CONTROL_AGAIN_MS = 500
 CONTROL_MS_A_NODE = 5
-"""What is repeated to everybody takes everybody's time."""
+"""A message that is repeated to every node takes time for every node."""
 STOPPING_AT_MOST_MS = 3_000
 STOPPING_MS_A_NODE = 20
-"""More for each: among hundreds some have just made their connections anew, and hear only the next repetition."""
+"""Among hundreds of nodes, some have just reconnected and receive only the next repetition."""
 CLOCK_JUMP_MS = 3_000
 REPORT_INTERVAL_MS = 200
 STALLS_IN_A_ROW = 3
 
 
-class Timers:
-    """When what is due."""
+class Due(NamedTuple):
+    """The timers that have expired at a tick."""
 
-    def __init__(self, machine: CoordinatorMachine) -> None:
-        self._machine = machine
+    jumped: bool
+    """Whether the clock jumped: the coordinator was suspended, not the nodes."""
+    control: bool
+    """Whether unanswered control messages are repeated."""
+    probe: bool
+    """Whether the coordinator's own probe is repeated."""
+
+
+class Timers:
+    """Deadlines, in the milliseconds of the run's clock."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
         self._control_due_ms = 0.0
         self._report_due_ms = 0.0
         self._probe_due_ms = 0.0
@@ -37,87 +43,36 @@ class Timers:
         self._stop_by_ms = float("inf")
 
     def control_sent(self) -> None:
-        """What is repeated until it is answered has just been sent."""
-        again_ms = max(CONTROL_AGAIN_MS, CONTROL_MS_A_NODE * len(self._machine.roster.members))
-        self._control_due_ms = self._machine.now_ms + again_ms
+        """Restart the timer after control messages were sent."""
+        again_ms = max(CONTROL_AGAIN_MS, CONTROL_MS_A_NODE * len(self._run.membership.members))
+        self._control_due_ms = self._run.now_ms + again_ms
 
-    def entered(self, state: CoordinatorState) -> None:
-        """The machine is in another state."""
-        if state is CoordinatorState.STOPPING:
-            nodes = len(self._machine.roster.members)
-            self._stop_by_ms = self._machine.now_ms + STOPPING_AT_MOST_MS + STOPPING_MS_A_NODE * nodes
+    def stop_began(self) -> None:
+        """Start the timer within which the nodes must end."""
+        nodes = len(self._run.membership.members)
+        self._stop_by_ms = self._run.now_ms + STOPPING_AT_MOST_MS + STOPPING_MS_A_NODE * nodes
 
-    def tick(self) -> None:
-        """Look at what is due."""
-        machine = self._machine
-        jumped = self._ticked_ms is not None and machine.now_ms - self._ticked_ms > CLOCK_JUMP_MS
-        self._ticked_ms = machine.now_ms
-        if jumped:
-            # We were asleep, not they: give everybody their time again.
-            machine.watch.everybody_anew()
-        control_due = machine.now_ms >= self._control_due_ms
-        if control_due:
+    @property
+    def stop_timed_out(self) -> bool:
+        """Whether the nodes had enough time to end."""
+        return self._run.now_ms >= self._stop_by_ms
+
+    def poll(self, *, probing: bool) -> Due:
+        """Return the expired timers and restart them. `probing` says that the own probe has not returned."""
+        now_ms = self._run.now_ms
+        jumped = self._ticked_ms is not None and now_ms - self._ticked_ms > CLOCK_JUMP_MS
+        self._ticked_ms = now_ms
+        control = now_ms >= self._control_due_ms
+        if control:
             self.control_sent()
-        if control_due or (machine.links.proof.pending and machine.now_ms >= self._probe_due_ms):
-            self._probe_due_ms = machine.now_ms + PROBE_AGAIN_MS
-            machine.links.again()
-        if machine.links.proof.pending:
-            # Cut off ourselves, we know nothing of others.
-            pass
-        elif machine.state in PERIODIC:
-            PERIODIC[machine.state](self, control_due)
-        machine.reasons.answered()
+        probe = control or (probing and now_ms >= self._probe_due_ms)
+        if probe:
+            self._probe_due_ms = now_ms + PROBE_AGAIN_MS
+        return Due(jumped, control, probe)
 
-    def _gathering(self, control_due: bool) -> None:
-        self._machine.watch.lose_the_silent()
-        self._machine.gathering.say_what_is_missing(self._machine.now_ms)
-        if control_due:
-            self._machine.gathering.persist_again()
-
-    def _wiring(self, control_due: bool) -> None:
-        machine = self._machine
-        if control_due:
-            machine.grant()
-        unready = machine.links.unready()
-        if unready and machine.watch.too_long_wiring():
-            machine.lose(unready[0], "does not get its links proved")
-            return
-        machine.watch.look(unready)
-        machine.watch.lose_the_silent()
-
-    def _running(self, control_due: bool) -> None:
-        machine, course = self._machine, self._machine.course
-        if control_due:
-            course.ask_again()
-            machine.requests.ask_again()
-        if machine.now_ms >= self._report_due_ms and machine.state is CoordinatorState.TRAINING:
-            self._report_due_ms = machine.now_ms + REPORT_INTERVAL_MS
-            rate, stale = machine.roster.rate, machine.stale_messages
-            machine.outbox.report("progress", **course.facts(), messages_per_second=rate, stale_messages=stale)
-        stall = course.repeat_late_passes(machine.now_ms)
-        machine.watch.look(machine.roster.hosting() if course.under_way.late else [])
-        machine.watch.lose_the_silent()
-        if not machine.running:
-            return
-        machine.reasons.tell_of_a_stall()
-        if stall and stall.times < STALLS_IN_A_ROW:
-            machine.recover(stall.line)
-        elif stall:
-            machine.fail(f"{stall.line}, in {stall.times} generations, though nobody died")
-
-    def _stopping(self, control_due: bool) -> None:
-        machine = self._machine
-        if not machine.roster.members or machine.now_ms >= self._stop_by_ms:
-            machine.enter(CoordinatorState.ENDED)
-            machine.outbox.act(End(machine.exit_code))
-        elif control_due:
-            machine.ask_to_stop()
-
-
-PERIODIC: dict[CoordinatorState, Callable[[Timers, bool], None]] = {
-    CoordinatorState.GATHERING: Timers._gathering,
-    CoordinatorState.WIRING: Timers._wiring,
-    CoordinatorState.TRAINING: Timers._running,
-    CoordinatorState.IDLE: Timers._running,
-    CoordinatorState.STOPPING: Timers._stopping,
-}
+    def poll_report(self) -> bool:
+        """Whether a report of the progress is due; restart its timer."""
+        due = self._run.now_ms >= self._report_due_ms
+        if due:
+            self._report_due_ms = self._run.now_ms + REPORT_INTERVAL_MS
+        return due

@@ -1,8 +1,8 @@
-"""What a run does once its network is wired: steps, snapshots, measurements, and the end. In the order they come.
+"""The progress of a run once its network is wired: steps, snapshots, measurements, and the end.
 
-It starts whatever may start now: forward passes first (a person waits for them), then what an epoch's end asks for, then
-the next training step. Within an epoch each step is sent while the one before is under way; the groups take one after the
-other. Nothing else is under way at the same time as a training step.
+Forward passes start first, because a person waits for them; then the measurements at the end of an epoch; then the next
+training step. Within an epoch, each step is sent while the previous one is in flight, and each group does one after the
+other. No forward pass is in flight together with a training step.
 """
 
 from __future__ import annotations
@@ -14,15 +14,12 @@ import numpy as np
 
 from coordinator.core.events import Inspected, Persist, Row, Snapshot
 from coordinator.core.inflight import InFlight
-from coordinator.core.membership import Membership
-from coordinator.core.outbox import Outbox
 from coordinator.core.passes import ForwardJob, InFlightPass
-from coordinator.core.run_plan import RunPlan
+from coordinator.core.run import Run
 from coordinator.core.snapshot_interval import SnapshotInterval
 from coordinator.core.state_collector import StateCollector
 from coordinator.core.steps import SentStep, Steps
 from coordinator.core.training import LOSSES, Epoch, Progress, Training
-from coordinator.topology import Topology
 from neuron_node.activations import Array
 from neuron_node.errors import Stale
 from neuron_node.frames import Mode
@@ -30,11 +27,11 @@ from neuron_node.protocol import Diverged, GroupState
 
 MEASURED_ROWS_AT_ONCE = 256
 ROWS_AT_MOST = 100_000
-"""Rows of metrics that a run leaves; with more steps, every so many steps one."""
+"""The largest number of rows of metrics. A run of more steps has one row every few steps."""
 
 
 class Stall(NamedTuple):
-    """A step that does not finish, how many generations in a row, and in words."""
+    """A step that does not finish, the number of successive generations in which it did not, and the reason."""
 
     step: int
     times: int
@@ -42,7 +39,7 @@ class Stall(NamedTuple):
 
 
 class StepResult(NamedTuple):
-    """A step that is done: what came of it, (batch, outputs), what should have, and how long it took."""
+    """The activities and targets of a finished step, (batch, outputs), and its duration."""
 
     activities: Array
     targets: Array
@@ -52,17 +49,17 @@ class StepResult(NamedTuple):
 
 
 class Trainer:
-    """The run's progress. `done` once the trained network has been measured and its final snapshot is whole."""
+    """Sends steps and measurements. `done` when the trained network is measured and its final snapshot is durable."""
 
-    def __init__(self, plan: RunPlan, topology: Topology, outbox: Outbox, roster: Membership) -> None:
-        self.plan = plan
-        self.topology = topology
-        self.outbox = outbox
-        self.roster = roster
-        self.under_way = InFlight(
-            topology, outbox.header, outbox.send_all, input_errors=plan.network.input_bias_learned
+    def __init__(self, run: Run) -> None:
+        plan = run.plan
+        self._run = run
+        self._topology = run.topology
+        self._outbox = run.outbox
+        self.in_flight = InFlight(
+            run.topology, run.outbox.header, run.outbox.send_all, input_errors=plan.network.input_bias_learned
         )
-        self._uncounted: StepResult | None = None
+        self._deferred: StepResult | None = None
         data = plan.data
         self.training = Training(
             plan.schedule(),
@@ -79,14 +76,13 @@ class Trainer:
         self.held_out_activities: Array | None = None
         self.train_measured: Epoch | None = None
         self.steps_done = 0
-        """Steps that this life of the coordinator has seen done, those that came again after a rollback included."""
+        """Steps that were finished in this life of the coordinator, including those repeated after a rollback."""
         self.done = plan.trained is not None
         self.contradiction: str | None = None
-        self.now_ms = 0.0
         self._persist_due = False
-        self._pace = SnapshotInterval(plan.snapshot_interval_steps)
+        self._snapshot_interval = SnapshotInterval(plan.snapshot_interval_steps)
         self._rows_every = -(-self.training.schedule.steps // ROWS_AT_MOST)
-        self._collection: StateCollector | None = None
+        self._collector: StateCollector | None = None
         self._progress_at_copy = Progress()
         self._inspection: StateCollector | None = None
         self._measuring: ForwardJob | None = None
@@ -95,137 +91,135 @@ class Trainer:
         self._unsaved: Persist | None = None
         self._durable_step = plan.restart.step if plan.restart else -1
 
-    def advance(self, now_ms: float) -> None:
-        """Start whatever may start now."""
-        self.now_ms = now_ms
-        if self.under_way.training or self._inspection:
+    def advance(self) -> None:
+        """Start every pass that may start now."""
+        if self.in_flight.training or self._inspection:
             return
-        self.under_way.launch_forward(now_ms)
-        if self.under_way.flights or self.done:
+        self.in_flight.launch_forward(self._run.now_ms)
+        if self.in_flight.flights or self.done:
             return
         training = self.training
         if training.epoch_to_measure:
-            self._measure(self.plan.data.test_inputs, self._epoch_measured)
+            self._measure(self._run.plan.data.test_inputs, self._epoch_measured)
         elif training.progress.step < training.schedule.steps:
             self._launch_step()
         elif self.train_measured is None:
-            self._measure(self.plan.data.train_inputs, self._train_set_measured)
+            self._measure(self._run.plan.data.train_inputs, self._train_set_measured)
         elif self._durable_step == training.schedule.steps:
             self.done = True
 
-    def finish_passes(self, now_ms: float) -> int:
-        """Take the passes that are complete; how many there were."""
-        self.now_ms = now_ms
-        done = self.under_way.finish(now_ms)
+    def finish_passes(self) -> int:
+        """Finish the passes that are complete; return how many there were."""
+        done = self.in_flight.finish(self._run.now_ms)
         for flight in done:
             self._passed(flight)
-        if self._steps.another_is_due and self.under_way.outputs_are_here:
+        if self._steps.another_is_due and self.in_flight.outputs_are_here:
             self._launch_step()
         return len(done)
 
-    def state(self, message: GroupState) -> None:
-        """Take a group's state, if a snapshot or an inspection wants it. Raises `PeerError`."""
-        if self._inspection and self._inspection.hear(message):
-            self.outbox.act(Inspected(self._inspection.step, self._inspection.states))
+    def receive_state(self, message: GroupState) -> None:
+        """Receive a group's state, if a snapshot or an inspection wants it. Raises `PeerError`."""
+        if self._inspection and self._inspection.receive(message):
+            self._outbox.act(Inspected(self._inspection.step, self._inspection.states))
             self._inspection = None
-        if self._collection and self._collection.hear(message):
+        if self._collector and self._collector.receive(message):
             self._keep_if_whole()
 
     def _keep_if_whole(self) -> None:
-        """A snapshot is one when every group's part is here and the step that it was taken after is done."""
-        collection = self._collection
-        if collection is None or self._progress_at_copy.step != collection.step or not collection.whole:
+        """Keep the snapshot if the state of every group was received and the step of the snapshot is done."""
+        collector = self._collector
+        if collector is None or self._progress_at_copy.step != collector.step or not collector.complete:
             return
-        states = {number: answer.state for number, answer in sorted(collection.states.items())}
-        # The steps that followed while the parts came in are not in this snapshot, so neither are their metrics.
-        self.snapshot = Snapshot(collection.step, states, self._progress_at_copy)
-        self._collection = None
+        states = {number: answer.state for number, answer in sorted(collector.states.items())}
+        # The snapshot has no later steps, which ended while its states were received, so it has no metrics of them.
+        self.snapshot = Snapshot(collector.step, states, self._progress_at_copy)
+        self._collector = None
         every, last = self._rows_every, self.training.schedule.steps
         rows = (row for _, row in sorted(self._rows.items()) if row.step <= self.snapshot.step)
         kept = tuple(row for row in rows if row.step % every == 0 or row.step == last)
-        self._unsaved = Persist(self.snapshot, self.outbox.generation, self.snapshot.step == last, kept)
+        self._unsaved = Persist(self.snapshot, self._outbox.generation, self.snapshot.step == last, kept)
         self._persist_due = True
 
     def persist(self) -> None:
-        """Make a new snapshot durable. Called last in a transition, so that the next step's inputs are on their way already."""
+        """Request that a new snapshot is made durable. Called last in a transition, after the next step was sent."""
         if self._persist_due and self._unsaved:
-            self.outbox.act(self._unsaved)
+            self._outbox.act(self._unsaved)
         self._persist_due = False
 
     def persisted(self, step: int) -> None:
-        """The snapshot after this step is durable."""
+        """Note that the snapshot after this step is durable."""
         if self._unsaved and self._unsaved.snapshot.step == step:
             self._durable_step = step
             self._rows = {later: row for later, row in self._rows.items() if later > step}
             self._unsaved = None
 
-    def repeat_late_passes(self, now_ms: float) -> Stall | None:
-        """Send late passes into the network again; how the run is stalled, if one has been repeated too often."""
-        late = self.under_way.repeat(now_ms)
+    def repeat_late_passes(self) -> Stall | None:
+        """Send late passes again; return the stall if a pass has been repeated too often."""
+        late = self.in_flight.repeat(self._run.now_ms)
         if late is None:
             return None
         step = self.training.progress.step + 1
         times = self._stall.times + 1 if self._stall and self._stall.step == step else 1
-        missing = ", ".join(late.missing_names(self.topology))
+        missing = ", ".join(late.missing_names(self._topology))
         self._stall = Stall(step, times, f"step {step} did not finish; no answer from {missing}")
         return self._stall
 
-    def ask_again(self) -> None:
-        """Ask again for the states that have not come, and for what could not be made durable."""
+    def request_again(self) -> None:
+        """Request missing states again, and the write of a snapshot that failed."""
         self._persist_due = self._unsaved is not None
-        for collection in (self._collection, self._inspection):
-            if collection and collection.step <= self.training.progress.step:
-                self.outbox.act_all(collection.ask(self.outbox.header(), self.roster.addresses()))
+        for collector in (self._collector, self._inspection):
+            if collector and collector.step <= self.training.progress.step:
+                self._outbox.act_all(collector.fetch(self._outbox.header(), self._run.membership.addresses()))
 
     def roll_back(self) -> None:
-        """The network goes back to the last snapshot, and so do the schedule and the metrics."""
+        """Roll schedule and metrics back to the last snapshot."""
         self.training.progress = self.snapshot.progress if self.snapshot else Progress()
-        if self._measuring is not None and self._measuring in self.under_way.jobs:
-            # It measured weights that are gone; the replayed steps will ask for it again.
-            self.under_way.jobs.remove(self._measuring)
-        self.under_way.restart()
+        if self._measuring is not None and self._measuring in self.in_flight.jobs:
+            # It measured weights that no longer exist. The repeated steps will measure again.
+            self.in_flight.jobs.remove(self._measuring)
+        self.in_flight.restart()
         self._steps = Steps(self.training.progress.step)
         if not self.done:
             self.train_measured = None
         self._progress_at_copy = Progress()
-        self._pace.begin_again()
-        self._collection = self._inspection = None
+        self._snapshot_interval.begin_again()
+        self._collector = self._inspection = None
 
     @property
     def step_due(self) -> int | None:
-        """The step that is to be done next; None if there is none."""
+        """The next step; None if all are done."""
         step = self.training.progress.step
         return step + 1 if step < self.training.schedule.steps else None
 
     @property
     def waits_for_states(self) -> list[str]:
-        """The groups whose states a snapshot still lacks, by name of their first neuron."""
-        collection = self._collection
-        missing = () if collection is None else sorted(collection.wanted - collection.states.keys())
-        return [self.topology.groups[number].names[0] for number in missing]
+        """The groups whose states a snapshot lacks, by the name of their first neuron."""
+        collector = self._collector
+        missing = () if collector is None else sorted(collector.wanted - collector.states.keys())
+        return [self._topology.groups[number].names[0] for number in missing]
 
     @property
     def snapshot_step(self) -> int:
-        """The step after which a snapshot is being taken; 0 if none is."""
-        return self._collection.step if self._collection else 0
+        """The step of the snapshot that is being taken; 0 if none is."""
+        return self._collector.step if self._collector else 0
 
     @property
     def waits_for_disk(self) -> bool:
-        """Whether a snapshot is whole but not durable."""
+        """Whether a snapshot is complete but not durable."""
         return self._unsaved is not None
 
     def forward(self, rows: Array, done: Callable[[Array], None], failed: Callable[[str], None]) -> None:
-        """Send rows forward, as soon as the present step is over; `done` gets the activities."""
-        self.under_way.add(ForwardJob(rows, MEASURED_ROWS_AT_ONCE, done, failed))
+        """Send rows forward when the current step is over. `done` gets the activities, or `failed` the reason."""
+        self.in_flight.add(ForwardJob(rows, MEASURED_ROWS_AT_ONCE, done, failed))
 
     def diverged(self, message: Diverged) -> bool:
-        """Numbers overflowed in a pass; whether it is the run's own, and not one of rows that a person sent. Raises `Stale`."""
-        flight = self.under_way.flights.get(message.header.pass_number)
+        """Handle an overflow in a pass. Return whether it is a pass of the training; else give up the client's rows. Raises `Stale`."""
+        flight = self.in_flight.flights.get(message.header.pass_number)
         if flight is None:
             raise Stale(f"pass {message.header.pass_number} is over")
         if flight.job is None or flight.job.failed is None:
             return True
-        self.under_way.give_up(flight.job)
+        self.in_flight.give_up(flight.job)
         flight.job.failed(
             f"the numbers of neuron {message.neuron} were no longer finite: these rows are too large for the network"
         )
@@ -236,28 +230,30 @@ class Trainer:
         inputs, targets = self.training.batch(step)
         last = self.training.schedule.steps
         if step == last:
-            self._collection = None
+            self._collector = None
         since = step - (self.snapshot.step if self.snapshot else 0)
-        # Groups keep two copies: the next is not taken before the last one is on disk, so that one of them always is.
-        free = self._collection is None and self._unsaved is None
-        due = step == last or (free and since >= self._pace.interval_steps)
+        # Groups keep two copies. Take the next snapshot only when the last one is on disk, so that one copy always is.
+        free = self._collector is None and self._unsaved is None
+        due = step == last or (free and since >= self._snapshot_interval.interval_steps)
         if due:
-            self._collection = StateCollector(self.topology, step, set(self.topology.groups))
-        slowed = self._collection is not None or self._unsaved is not None
+            self._collector = StateCollector(self._topology, step, set(self._topology.groups))
+        slowed = self._collector is not None or self._unsaved is not None
         mode = Mode.TRAIN_AND_COPY if due else Mode.TRAIN
         followed = self._may_be_followed(step)
         next_rows = len(self.training.schedule.samples_of(step)) if followed else 0
-        flights = self.under_way.launch_step(inputs, targets, mode, self.now_ms, self.plan.microbatches, next_rows)
+        flights = self.in_flight.launch_step(
+            inputs, targets, mode, self._run.now_ms, self._run.plan.microbatches, next_rows
+        )
         self._steps.send(SentStep(step, flights[0].number, len(flights), slowed), followed=followed)
 
     def _may_be_followed(self, step: int) -> bool:
-        """Whether the next step is sent without waiting for this one: nothing is to be measured or answered in between."""
+        """Whether the next step is sent without waiting for this one, because no measurement or answer comes between them."""
         schedule = self.training.schedule
         ends = step % schedule.steps_per_epoch == 0 or step >= schedule.steps
-        return not ends and not self.under_way.jobs and not self.plan.inspect_every_step
+        return not ends and not self.in_flight.jobs and not self._run.plan.inspect_every_step
 
     def _passed(self, flight: InFlightPass) -> None:
-        """A pass is done; with its last part a step is."""
+        """Note a finished pass. The last part of a step finishes the step."""
         if flight.targets is None:
             return
         for sent, parts in self._steps.finish(flight):
@@ -272,49 +268,49 @@ class Trainer:
             activities[0] if flight.parts == 1 else np.concatenate(activities),
             targets[0] if flight.parts == 1 else np.concatenate(targets),
             flight.mode,
-            self.now_ms - flight.started_ms,
+            self._run.now_ms - flight.started_ms,
             sent.slowed or self._unsaved is not None,
         )
-        # The next step needs none of this one's figures: let it be on its way first.
-        if self._steps.another_is_due or (not self._steps.under_way and self._may_count_later(done)):
+        # Send the next step first: it does not need the metrics of this one.
+        if self._steps.another_is_due or (not self._steps.in_flight and self._may_defer(done)):
             self._launch_step()
-        if self._steps.under_way and done.mode is Mode.TRAIN:
-            self._uncounted = done
+        if self._steps.in_flight and done.mode is Mode.TRAIN:
+            self._deferred = done
         else:
             self._count(done)
 
-    def _may_count_later(self, done: StepResult) -> bool:
-        """Whether nothing but the next step begins now: no measurement, no snapshot, and nobody who waits for an answer."""
+    def _may_defer(self, done: StepResult) -> bool:
+        """Whether only the next step follows: no measurement, no snapshot, and no answer to a client."""
         step, schedule = self.training.progress.step + 1, self.training.schedule
-        between = step % schedule.steps_per_epoch == 0 or step >= schedule.steps or self.under_way.jobs
-        return done.mode is Mode.TRAIN and not between and not self.plan.inspect_every_step
+        between = step % schedule.steps_per_epoch == 0 or step >= schedule.steps or self.in_flight.jobs
+        return done.mode is Mode.TRAIN and not between and not self._run.plan.inspect_every_step
 
     @property
     def has_deferred_work(self) -> bool:
-        """Whether a step is done and its figures are not worked out."""
-        return self._uncounted is not None
+        """Whether a step is done and its metrics are not computed."""
+        return self._deferred is not None
 
     def catch_up(self) -> None:
-        """Count the step that has been done, if that was put off."""
-        done, self._uncounted = self._uncounted, None
+        """Count the finished step whose metrics were deferred, if there is one."""
+        done, self._deferred = self._deferred, None
         if done is not None:
             self._count(done)
 
     def _count(self, done: StepResult) -> None:
         self.steps_done += 1
-        self._pace.step_done(done.took_ms, slowed=done.slowed)
+        self._snapshot_interval.step_done(done.took_ms, slowed=done.slowed)
         loss = self.training.learned(done.activities, done.targets, done.took_ms / 1000.0)
         self._note_row(loss)
-        step, everybody = self.training.progress.step, set(self.topology.groups)
+        step, all_groups = self.training.progress.step, set(self._topology.groups)
         if done.mode is Mode.TRAIN_AND_COPY:
             self._progress_at_copy = self.training.progress
             self._keep_if_whole()
-        if self.plan.inspect_every_step:
-            self._inspection = StateCollector(self.topology, step, everybody)
-            self.outbox.act_all(self._inspection.ask(self.outbox.header(), self.roster.addresses()))
+        if self._run.plan.inspect_every_step:
+            self._inspection = StateCollector(self._topology, step, all_groups)
+            self._outbox.act_all(self._inspection.fetch(self._outbox.header(), self._run.membership.addresses()))
 
     def _note_row(self, loss: float) -> None:
-        """Keep the step's metrics; a step that is replayed must give the very loss that it gave the first time."""
+        """Keep the metrics of the step. A repeated step must have exactly the loss that it had the first time."""
         progress = self.training.progress
         step, before = progress.step, self._rows.get(progress.step)
         if before is not None and before.loss != loss:
@@ -322,29 +318,29 @@ class Trainer:
                 f"step {step} was replayed with the loss {loss!r}; it was {before.loss!r} the first time"
             )
         else:
-            # The clock went back with the schedule: the time of a step that is done again is that of its repetition.
+            # The time was rolled back with the schedule: a repeated step has the time of its repetition.
             epoch = self.training.schedule.epoch_of(step - 1)
-            generation = before.generation if before else self.outbox.generation
+            generation = before.generation if before else self._outbox.generation
             self._rows[step] = Row(step, epoch, loss, self.training.last_accuracy, progress.seconds, generation)
 
     def _measure(self, rows: Array, done: Callable[[Array], None]) -> None:
         self._measuring = ForwardJob(rows, MEASURED_ROWS_AT_ONCE, done)
-        self.under_way.add(self._measuring)
-        self.under_way.launch_forward(self.now_ms)
+        self.in_flight.add(self._measuring)
+        self.in_flight.launch_forward(self._run.now_ms)
 
     def _epoch_measured(self, activities: Array) -> None:
         self.held_out_activities = activities
-        epoch = self.training.measured(activities, self.plan.data.test_targets)
-        self.outbox.report("epoch", epochs=self.training.schedule.epochs, **epoch._asdict())
+        epoch = self.training.measured(activities, self._run.plan.data.test_targets)
+        self._outbox.report("epoch", epochs=self.training.schedule.epochs, **epoch._asdict())
 
     def _train_set_measured(self, activities: Array) -> None:
-        targets = self.plan.data.train_targets
+        targets = self._run.plan.data.train_targets
         loss, accuracy = self.training.loss(activities, targets), self.training.accuracy(activities, targets)
         last = self.training.progress.epochs[-1]
         self.train_measured = Epoch(last.epoch, loss, accuracy, last.test_loss, last.test_accuracy)
 
     def facts(self) -> dict[str, Any]:
-        """Where the training stands, for progress and status."""
+        """Return the progress of the training, for reports and status."""
         training, schedule = self.training, self.training.schedule
         step = training.progress.step
         last = training.progress.epochs[-1] if training.progress.epochs else None

@@ -1,4 +1,4 @@
-"""How far the training has come, and what it measures on the way. Metrics roll back with the snapshot."""
+"""The progress of the training and its metrics. Metrics are rolled back with the snapshot."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from neuron_node.activations import Array
 
 
 class Epoch(NamedTuple):
-    """What was measured in one epoch: loss and accuracy while learning, and on the held-out samples after it."""
+    """The metrics of one epoch: loss and accuracy during it, and those of the held-out samples after it."""
 
     epoch: int
     loss: float
@@ -26,7 +26,7 @@ class Epoch(NamedTuple):
 
 @dataclass(frozen=True)
 class Progress:
-    """Where the training stands after so many steps. Immutable: a snapshot keeps one, a rollback takes it back."""
+    """The progress after `step` steps. It is immutable: a snapshot keeps it, and a rollback restores it."""
 
     step: int = 0
     loss_sum: float = 0.0
@@ -35,12 +35,12 @@ class Progress:
     recent: tuple[bool, ...] = ()
     epochs: tuple[Epoch, ...] = ()
     seconds: float = 0.0
-    """What the steps took, of those that count."""
+    """The duration of all steps. A step that was repeated after a rollback counts once."""
 
 
 @dataclass
 class Training:
-    """The schedule's next batch, and the losses and accuracies of what came back."""
+    """The batches of the schedule, and the losses and accuracies of their results."""
 
     schedule: Schedule
     inputs: Array
@@ -50,22 +50,22 @@ class Training:
     recent_window: int
     progress: Progress = field(default_factory=Progress)
     last_accuracy: float | None = None
-    """Of the last step's samples."""
+    """The accuracy on the samples of the last step."""
 
     @property
     def epoch_to_measure(self) -> bool:
-        """Whether an epoch (or, cut short, the last one) has ended and its held-out samples are to be looked at."""
+        """Whether an epoch has ended (the last one may be cut short) and its held-out samples must be measured."""
         step, length = self.progress.step, self.schedule.steps_per_epoch
         ended = step > 0 and (step % length == 0 or step == self.schedule.steps)
         return ended and len(self.progress.epochs) * length < step
 
     def batch(self, step: int) -> tuple[Array, Array]:
-        """Inputs and targets of a step, counted from 1."""
+        """Return inputs and targets of a step (from 1)."""
         samples = self.schedule.samples_of(step - 1)
         return self.inputs[samples], self.targets[samples]
 
     def learned(self, activities: Array, targets: Array, seconds: float = 0.0) -> float:
-        """One step is done: count it once, with its loss and accuracy before the update; the loss."""
+        """Count a finished step, with loss and accuracy before its update; return the loss."""
         now = self.progress
         correct = batch_correct(self.encoding, activities, targets)
         hits = () if correct is None else tuple(bool(hit) for hit in correct)
@@ -83,7 +83,7 @@ class Training:
         return loss
 
     def measured(self, activities: Array, targets: Array) -> Epoch:
-        """The epoch's held-out samples have been looked at: begin the next epoch's sums."""
+        """Note the results of the held-out samples, and begin the sums of the next epoch."""
         now = self.progress
         epoch = Epoch(
             len(now.epochs) + 1,
@@ -97,12 +97,12 @@ class Training:
 
     @property
     def running_loss(self) -> float | None:
-        """The mean loss of this epoch's samples so far."""
+        """The mean loss of the samples of this epoch so far."""
         return self.progress.loss_sum / self.progress.seen if self.progress.seen else None
 
     @property
     def running_accuracy(self) -> float | None:
-        """Of the last so many predictions where the preset says so, else of this epoch's samples so far; None for numbers."""
+        """The accuracy of this epoch so far, or of the last `recent_window` predictions; None if the targets are numbers."""
         now = self.progress
         if self.encoding.classes is None:
             return None
@@ -111,18 +111,21 @@ class Training:
         return now.correct / now.seen if now.seen else None
 
     def accuracy(self, activities: Array, targets: Array) -> float | None:
-        """The share of samples whose class was found; None where targets are numbers."""
+        """Return the share of samples with the right class; None if the targets are numbers."""
         correct = batch_correct(self.encoding, activities, targets)
         return None if correct is None else float(correct.mean())
 
 
 def mean_squared_error_loss(activities: Array, targets: Array) -> float:
-    """½ Σ (target - activity)² over the outputs, mean over the samples."""
+    """Return ½ Σ (target - activity)² over the outputs, as the mean over the samples."""
     return float(0.5 * np.square(targets - activities).sum() / len(targets))
 
 
 def mean_cross_entropy(activities: Array, targets: Array) -> float:
-    """-Σ (t ln a + (1 - t) ln (1 - a)) over the outputs, mean over the samples; an activity of exactly 0 or 1 counts as 1e-300 off."""
+    """Return -Σ (t ln a + (1 - t) ln (1 - a)) over the outputs, as the mean over the samples.
+
+    Logarithms are taken of at least 1e-300.
+    """
     safe = np.clip(activities, 1e-300, None)
     rest = np.clip(1.0 - activities, 1e-300, None)
     return float(-(targets * np.log(safe) + (1.0 - targets) * np.log(rest)).sum() / len(targets))

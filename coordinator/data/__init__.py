@@ -1,4 +1,4 @@
-"""Data sets: where they come from, how they are split, scaled and encoded. Importing it needs NumPy only."""
+"""Data sets: reading, splitting, scaling and encoding. Importing this package needs only NumPy."""
 
 from coordinator.data.dataset import Dataset
 from coordinator.data.encoding import SCALINGS, Encoding

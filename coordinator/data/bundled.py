@@ -1,4 +1,4 @@
-"""Data sets that need no file: those scikit-learn carries, and exclusive or."""
+"""Data sets that need no file: the bundled sets of scikit-learn, and exclusive or."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ DIGITS_RANGE = (0.0, 16.0)
 
 
 def digits() -> Table:
-    """1,797 images of 8 x 8 pixels, each 0 to 16; the digit 0 to 9 is the class."""
+    """Return `digits`: 1,797 images of 8 x 8 pixels from 0 to 16; the digit 0 to 9 is the class."""
     from sklearn.datasets import load_digits  # noqa: PLC0415
 
     return _from_sklearn("digits", load_digits, "digit", scaling="range", value_range=DIGITS_RANGE)
 
 
 def iris() -> Table:
-    """150 flowers of three species, four lengths each."""
+    """Return `iris`: 150 flowers of three species, four lengths each."""
     from sklearn.datasets import load_iris  # noqa: PLC0415
 
     return _from_sklearn("iris", load_iris, "species")
 
 
 def wine() -> Table:
-    """178 wines of three growers, thirteen measurements each."""
+    """Return `wine`: 178 wines of three growers, thirteen measurements each."""
     from sklearn.datasets import load_wine  # noqa: PLC0415
 
     return _from_sklearn("wine", load_wine, "grower")
 
 
 def breast_cancer() -> Table:
-    """569 tumours, malignant or benign, thirty measurements each."""
+    """Return `breast_cancer`: 569 tumours, malignant or benign, thirty measurements each."""
     from sklearn.datasets import load_breast_cancer  # noqa: PLC0415
 
     return _from_sklearn("breast_cancer", load_breast_cancer, "diagnosis")
 
 
 def xor() -> Table:
-    """Exclusive or: the smallest set that a network without a hidden layer cannot learn."""
+    """Return `xor`, exclusive or: the smallest set that a network without a hidden layer cannot learn."""
     inputs = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
     targets = ["0", "1", "1", "0"]
     return Table(

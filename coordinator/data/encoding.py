@@ -1,21 +1,21 @@
 """Convert the units of the data to the network's numbers and back. The encoding is saved with the model.
 
 Columns become inputs: a number is one input; a category is one input for each of its texts and one for all others; a
-boolean is two. A missing cell is filled with the median of a number or the most frequent text, and where the training
-rows lack cells too, one more input says so. `expand` is the only place that does this.
+boolean is two. A missing cell is filled with the median of a number or the most frequent text. If the training rows
+lack cells of the column too, one more input marks missing cells. Only `expand` does this.
 
-Inputs: network input = (input - offset) / scale, input by input. The inputs of categories and of missing cells are 0
-or 1 and stay so. The rules for offset and scale of numbers:
+Inputs: network input = (input - offset) / scale, for each input. The inputs of categories and of missing cells are 0
+or 1 and are not scaled. The rules for offset and scale of numbers:
 
 * `standard`: mean and standard deviation of the training rows (scikit-learn's StandardScaler);
-* `range`: the training rows' minimum to maximum become 0 to 1 (MinMaxScaler), or the source's own bounds do where it
-  has any (a pixel of `digits` goes from 0 to 16);
-* `none`: as they are.
+* `range`: the minimum and maximum of the training rows become 0 and 1 (MinMaxScaler), or the bounds of the source if it
+  states them (a pixel of `digits` goes from 0 to 16);
+* `none`: numbers are not scaled.
 
-An input that never varies has the scale 1.
+A constant input has the scale 1.
 
-Targets: k classes are k outputs of which the class's own is 1 (the largest activity wins), or, for two classes, one
-output that is 1 for the second class (0.5 is the threshold). Numbers are standardised, and decoded in their own units.
+Targets: k classes are k outputs, and the output of the class is 1 (the largest activity wins). Or two classes are one
+output that is 1 for the second class (the threshold is 0.5). Numbers are standardised, and decoded in their own units.
 """
 
 from __future__ import annotations
@@ -40,10 +40,10 @@ ENCODED_KINDS = ("number", "boolean", "category")
 
 @dataclass(frozen=True)
 class EncodedColumn:
-    """How one column of a table becomes inputs of the network.
+    """The rule that makes inputs of the network from one column of a table.
 
-    `fill` stands for a missing cell: a number, or the index of a category; None refuses missing cells. `indicator`
-    says whether one more input tells missing cells.
+    `fill` replaces a missing cell: a number, or the index of a category; None refuses missing cells. `indicator`
+    says whether one more input marks missing cells.
     """
 
     name: str
@@ -66,7 +66,7 @@ class EncodedColumn:
         return [*names, f"{self.name} is missing"] if self.indicator else names
 
     def to_json(self) -> dict[str, Any]:
-        """Return everything, as what json can write."""
+        """Return the rule as plain data for JSON."""
         return {
             "name": self.name,
             "kind": self.kind,
@@ -77,7 +77,7 @@ class EncodedColumn:
 
 
 def expand(columns: Sequence[EncodedColumn], rows: Floats) -> Floats:
-    """Return rows of columns (rows, columns) as rows of unscaled inputs (rows, inputs): float64 in C order.
+    """Convert rows of columns (rows, columns) to unscaled inputs (rows, inputs): float64 in C order.
 
     A category is the index of its text in the column's `categories`, or their number for any other text; NaN is a
     missing cell.
@@ -140,44 +140,44 @@ class Encoding:
         return self.columns or tuple(EncodedColumn(column.name) for column in number_columns(self.feature_names))
 
     def scale_inputs(self, inputs: Floats) -> Floats:
-        """Return unscaled inputs (rows, inputs) as the input neurons get them: float64 in C order."""
+        """Scale inputs (rows, inputs) for the input neurons: float64 in C order, same shape."""
         return np.ascontiguousarray((inputs - np.array(self.input_offset)) / np.array(self.input_scale))
 
     def encode_rows(self, rows: Floats) -> Floats:
-        """Return rows of columns (rows, columns), as `expand` takes them, as the input neurons get them."""
+        """Convert rows of columns (rows, columns), as for `expand`, to scaled inputs (rows, inputs)."""
         return self.scale_inputs(expand(self.table_columns, rows))
 
     def encode_labels(self, labels: Labels) -> Floats:
-        """Class indices (rows,) as the activities that are right (rows, outputs)."""
+        """Return the target activities (rows, outputs) for class indices (rows,)."""
         if self.outputs == 1:
             return np.ascontiguousarray(labels[:, np.newaxis], dtype=np.float64)
         return np.ascontiguousarray(labels[:, np.newaxis] == np.arange(self.outputs), dtype=np.float64)
 
     def encode_numbers(self, numbers: Floats) -> Floats:
-        """Targets (rows, outputs) in their own units as the activities that are right (rows, outputs)."""
+        """Return the target activities (rows, outputs) for targets (rows, outputs) in their own units."""
         return np.ascontiguousarray((numbers - np.array(self.target_offset)) / np.array(self.target_scale))
 
     def decode_labels(self, activities: Floats) -> Labels:
-        """The index of the class that each row of activities (rows, outputs) says; the first of equals."""
+        """Return the class index (rows,) of each row of activities (rows, outputs); the first of equal classes."""
         if self.outputs == 1:
             return np.asarray(activities[:, 0] > THRESHOLD, dtype=np.int64)
         return np.asarray(np.argmax(activities, axis=1), dtype=np.int64)
 
     def decode_names(self, activities: Floats) -> list[str]:
-        """The name of the class that each row of activities (rows, outputs) says."""
+        """Return the class name (rows,) of each row of activities (rows, outputs)."""
         assert self.classes is not None
         return [self.classes[label] for label in self.decode_labels(activities)]
 
     def class_activities(self, activities: Floats) -> Floats:
-        """Every class's activity (rows, classes); one output a is the second class's, and the first's is 1 - a."""
+        """Return the activity of every class (rows, classes). One output a means 1 - a for the first class, a for the second."""
         return np.hstack((1.0 - activities, activities)) if self.outputs == 1 else activities
 
     def decode_numbers(self, activities: Floats) -> Floats:
-        """Activities (rows, outputs) in the units of the targets."""
+        """Convert activities (rows, outputs) to the units of the targets, same shape."""
         return np.ascontiguousarray(activities * np.array(self.target_scale) + np.array(self.target_offset))
 
     def to_json(self) -> dict[str, Any]:
-        """Everything, as what json can write: floats survive it bit for bit."""
+        """Return the encoding as plain data for JSON, which keeps every bit of the floats."""
         document: dict[str, Any] = {}
         for item in fields(self):
             value = getattr(self, item.name)
@@ -188,10 +188,10 @@ class Encoding:
 
     @classmethod
     def from_json(cls, document: object) -> Encoding:
-        """The encoding that `to_json` wrote.
+        """Return the encoding that `to_json` wrote.
 
         Raises:
-            UserError: something is missing, unknown, of another type, or does not fit the rest.
+            UserError: a value is missing, unknown, of another type, or does not fit the other values.
         """
         if isinstance(document, Mapping):
             # Models of earlier versions lack these.
@@ -225,7 +225,7 @@ class Encoding:
 
 
 def outputs_fit(classes: tuple[str, ...], outputs: int) -> bool:
-    """Whether `outputs` output neurons can tell these classes apart."""
+    """Return whether `outputs` output neurons can represent these classes."""
     return outputs == len(classes) or (outputs == 1 and len(classes) == 2)
 
 

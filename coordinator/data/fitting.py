@@ -19,7 +19,7 @@ FAR = 400
 
 
 def fit_columns(columns: Sequence[TableColumn], train: Floats) -> tuple[EncodedColumn, ...]:
-    """Return how each column becomes inputs, from the training rows (rows, columns) alone."""
+    """Return the rule of each column, from the training rows (rows, columns) only."""
     lacking = np.isnan(train).any(axis=0) if len(train) else np.zeros(len(columns), dtype=bool)
     whole = np.array([column.kind == "number" for column in columns], dtype=bool) & ~lacking
     medians = iter(np.median(train[:, whole], axis=0).tolist() if whole.any() else ())

@@ -1,14 +1,11 @@
-"""Bounds on everything that comes from outside, and the one place that opens it."""
+"""Limits on data from outside, and values as error messages show them."""
 
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
-from typing import BinaryIO
 
 from coordinator.errors import UserError
 
-PART_BYTES = 1 << 23
 FILE_BYTES = 1 << 30
 """The largest file, and the largest array inside a compressed one, that is read at all."""
 ROWS = 10_000_000
@@ -21,57 +18,22 @@ LINE_CHARACTERS = 1 << 23
 
 
 def shown(value: object, longest: int = 40) -> str:
-    """`value` for an error message: quoted, on one line, and cut where it is longer than `longest` characters."""
+    """Return `value` for an error message: quoted, on one line, and cut after `longest` characters."""
     text = str(value)
     return repr(text if len(text) <= longest else text[: longest - 3] + "...")
 
 
-def shown_path(path: Path) -> str:
-    """The path as the user wrote it, unless it would break the one line that an error message has."""
+def shown_path(path: object) -> str:
+    """Return a path as the user wrote it, unless it would break the one line of an error message."""
     text = str(path)
     return text if text.isprintable() else repr(text)
 
 
-def read_file(path: Path) -> bytes:
-    """The whole contents of `path`, at most `FILE_BYTES` bytes: read once, so that hash and numbers cannot differ.
-
-    Raises:
-        UserError: no such file, a folder, not readable, empty, too large.
-    """
-    place = shown_path(path)
-    try:
-        with path.open("rb") as file:
-            content = _read(file)
-    except FileNotFoundError:
-        raise UserError(f"{place}: no such file") from None
-    except IsADirectoryError:
-        raise UserError(f"{place}: is a folder, a file is needed") from None
-    except PermissionError:
-        raise UserError(f"{place}: may not be read by this user (permission denied)") from None
-    except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else error
-        raise UserError(f"{place}: cannot be read ({reason})") from None
-    if not content:
-        raise UserError(f"{place}: is empty, rows of data are needed")
-    check_bytes(len(content), place)
-    return content
-
-
-def _read(file: BinaryIO) -> bytes:
-    """Read at most `FILE_BYTES` and one byte, in parts: a read allocates all memory that it may need at once."""
-    parts: list[bytes] = []
-    left = FILE_BYTES + 1
-    while left and (part := file.read(min(left, PART_BYTES))):
-        parts.append(part)
-        left -= len(part)
-    return b"".join(parts)
-
-
 def decode_text(content: bytes, place: str) -> str:
-    """UTF-8 (with or without a byte order mark) as text.
+    """Decode UTF-8, with or without a byte order mark.
 
     Raises:
-        UserError: other bytes, with the line that holds the first of them.
+        UserError: the bytes are not UTF-8; the message names the line.
     """
     try:
         return content.decode("utf-8-sig")
@@ -87,10 +49,10 @@ def check_bytes(size: int, place: str, *, unpacked: bool = False) -> None:
 
 
 def check_size(rows: int, columns: int, place: str) -> None:
-    """Refuse what would not fit.
+    """Check the size of a table.
 
     Raises:
-        UserError: more rows, columns or numbers than the bounds above.
+        UserError: the table has more rows, columns or numbers than the bounds above.
     """
     for count, most, what in (
         (rows, ROWS, "rows"),
@@ -102,7 +64,7 @@ def check_size(rows: int, columns: int, place: str) -> None:
 
 
 def sha256_of(*parts: bytes) -> str:
-    """The SHA-256 of the parts one after another, in hexadecimal."""
+    """Return the SHA-256 of all parts in order, in hexadecimal."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(part)

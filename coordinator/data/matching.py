@@ -1,4 +1,4 @@
-"""Find a model's columns in another table: by name where there are names, else by position."""
+"""Find a model's columns in another table: by name if the table has names, else by position."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def match_columns(
 ) -> Match:
     """Match the columns of a table with the model's.
 
-    `named` says whether the table has names of its own; `target` is the position of a target that the user named;
-    `labelled` says that the table is to hold the target.
+    `named` says whether the table has names; `target` is the position of a target that the user named; `labelled` says
+    that the table must contain the target.
 
     Raises:
         UserError: a column of the model is missing, no name is the model's, or the number of columns does not fit.

@@ -3,11 +3,11 @@
 An NPZ file holds inputs, a row for each sample, and targets, one for each sample, under the names that people use:
 `X` and `y`, `inputs` and `targets`, `data` and `target`, `arr_0` and `arr_1`; or in two parts, `x_train`, `y_train`,
 `x_test`, `y_test` (Keras) or `train_images`, `train_labels`, `test_images`, `test_labels` (MedMNIST): the second is
-then held out. An NPY file of inputs has its targets in a second one beside it, such as `X.npy` and `y.npy`.
+then held out. An NPY file of inputs has its targets in a second file in the same folder, such as `X.npy` and `y.npy`.
 
-Inputs may have more than two dimensions (images): the rest is flattened. Targets are class names, integers or numbers,
-one for each sample, or several numbers; rows of zeros with a single one (one-hot) are classes. An array
-`feature_names` names the inputs, `target_names` the classes. Nothing is ever unpickled.
+Inputs may have more than two dimensions (images); the others are flattened. Targets are class names, integers or numbers,
+one for each sample, or several numbers; one-hot rows are classes. An array `feature_names` names the inputs,
+`target_names` the classes. Pickled objects are refused.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ TARGET_NAMES = "target_names"
 
 
 def read_npz(path: Path, target: str | None) -> Table:
-    """Read the table in an NPZ file; `target` names the array of targets where it has none of the usual names.
+    """Read the table in an NPZ file; `target` names the array of targets if the array has no usual name.
 
     Raises:
         UserError: an array is missing, or does not fit the other, or is not finite.
@@ -137,7 +137,7 @@ def _unnamed_parts(arrays: NpzArrays, names: set[str]) -> list[tuple[str, str]] 
 
 
 def read_npy(path: Path, target: str | None) -> Table:
-    """Read the inputs in an NPY file, and their targets in the file beside it.
+    """Read the inputs in an NPY file, and their targets in the second file of the folder.
 
     Raises:
         UserError: no file of targets, or one that does not fit.

@@ -1,4 +1,4 @@
-"""A data set made ready for a network: split, scaled, encoded."""
+"""A data set prepared for a network: split, scaled, encoded."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from coordinator.data.arrays import NpzArrays
 from coordinator.data.dataset import Dataset
 from coordinator.data.encoding import SCALINGS, EncodedColumn, Encoding, outputs_fit
+from coordinator.data.files import read_file
 from coordinator.data.fitting import fit_columns, fit_scaling, recode, standard
-from coordinator.data.limits import read_file, shown, shown_path
+from coordinator.data.limits import shown, shown_path
 from coordinator.data.report import DataReport, report_on
 from coordinator.data.splitting import Indices, split
 from coordinator.data.table import Floats
@@ -26,7 +27,7 @@ METADATA = "metadata"
 
 @dataclass(frozen=True, eq=False)
 class PreparedData:
-    """What the coordinator sends to the neurons.
+    """The inputs and targets that the coordinator sends to the neurons.
 
     Inputs (samples, features) and targets (samples, outputs) are scaled and encoded, float64 in C order; labels
     (samples,) are class indices where the targets are classes. `sha256` identifies the data set's contents. `report` says
@@ -45,7 +46,7 @@ class PreparedData:
     report: DataReport | None = None
 
     def save(self, path: Path) -> None:
-        """Write everything as an NPZ file that needs no pickle.
+        """Write all arrays to an NPZ file without pickles.
 
         Raises:
             UserError: the file cannot be written.
@@ -60,10 +61,10 @@ class PreparedData:
 
     @classmethod
     def load(cls, path: Path) -> PreparedData:
-        """What `save` wrote.
+        """Return the data in a file that `save` wrote.
 
         Raises:
-            UserError: no such file, or not one of ours.
+            UserError: the file does not exist, or `save` did not write it.
         """
         place = shown_path(path)
         stored = NpzArrays(read_file(path), place)
@@ -119,14 +120,14 @@ _LABELS = ("train_labels", "test_labels")
 def prepare(
     dataset: Dataset, *, seed: int, test_fraction: float, outputs: int | None = None, scaling: str | None = None
 ) -> PreparedData:
-    """Split by `seed`, derive scaling from the training rows alone, and encode.
+    """Split a data set by `seed`, fit the scaling to the training rows only, and encode it.
 
     Args:
         dataset: the raw data.
-        seed: decides which rows are held out, and nothing else does.
+        seed: alone decides which rows are held out.
         test_fraction: the share of rows held out, 0 <= test_fraction < 1; 0 tests on the training rows.
-        outputs: how many output neurons there are to be; the data set's own number by default.
-        scaling: one of `SCALINGS`; the data set's own rule by default.
+        outputs: the number of output neurons; by default the data set's own number.
+        scaling: one of `SCALINGS`; by default the data set's own rule.
 
     Raises:
         UserError: the outputs do not fit the targets, or numbers are too large to be scaled.
@@ -173,7 +174,7 @@ def inspect(
 
 
 def _parts(dataset: Dataset, seed: int, test_fraction: float) -> tuple[Indices, Indices]:
-    """Return the rows to learn from and those held out: the source's own, or drawn by the seed."""
+    """Return the training rows and the held-out rows: the source's own split, or a split by the seed."""
     if dataset.held_out is None:
         return split(dataset.samples, dataset.labels, seed=seed, test_fraction=test_fraction)
     return np.flatnonzero(~dataset.held_out), np.flatnonzero(dataset.held_out)
@@ -223,7 +224,7 @@ def _encoding(
 
 
 def _input_names(columns: tuple[EncodedColumn, ...]) -> tuple[str, ...]:
-    """Name the inputs; a name that is taken gets a number."""
+    """Name the inputs; a name that is already used gets a number."""
     names: dict[str, None] = {}
     for column in columns:
         for name in column.input_names():

@@ -36,8 +36,8 @@ FAR_AWAY = 1_000.0
 
 @dataclass(frozen=True, eq=False)
 class LabelledRows:
-    """Rows ready for the network, and their targets: `inputs` (rows, inputs) scaled, `targets` (rows, outputs)
-    encoded, `labels` (rows,) the class indices where the targets are classes. `notes` say what was assumed."""
+    """Rows for the network, and their targets: scaled `inputs` (rows, inputs), encoded `targets` (rows, outputs), and the
+    class indices `labels` (rows,) if the targets are classes. `notes` state the assumptions."""
 
     inputs: Floats
     targets: Floats

@@ -1,7 +1,7 @@
 """The Semeion handwritten digits: 1,593 images of 16 x 16 black or white pixels.
 
-The file of the UCI repository has a line a sample: 256 pixels, 0 or 1, then ten columns of which one, the digit's,
-is 1. It is what ExMachina reads. Without a file the set is fetched from OpenML.
+The file of the UCI repository has one line per sample: 256 pixels, 0 or 1, then ten columns; the column of the digit
+is 1. ExMachina reads the same file. Without a file, the set is fetched from OpenML.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 
 from coordinator.data.cells import parse_number
 from coordinator.data.columns import TextCells
-from coordinator.data.limits import ROWS, decode_text, read_file, sha256_of, shown, shown_path
+from coordinator.data.files import read_file
+from coordinator.data.limits import ROWS, decode_text, sha256_of, shown, shown_path
 from coordinator.data.table import Floats, Table, number_columns
 from coordinator.errors import UserError
 
@@ -29,10 +30,10 @@ _HOW_TO_GET_IT = "download semeion.data from the UCI Machine Learning Repository
 
 
 def read_semeion(path: Path) -> Table:
-    """The table in a file of the UCI repository's format.
+    """Return the table of a file in the format of the UCI repository.
 
     Raises:
-        UserError: a line that is not 256 pixels and a one-hot digit.
+        UserError: a line does not consist of 256 pixels and a one-hot digit.
     """
     content = read_file(path)
     place = shown_path(path)
@@ -53,10 +54,10 @@ def read_semeion(path: Path) -> Table:
 
 
 def fetch_semeion() -> Table:
-    """The table from OpenML, through scikit-learn, which keeps a copy on the disk.
+    """Return the table from OpenML, through scikit-learn, which keeps a copy on the disk.
 
     Raises:
-        UserError: it cannot be had, with the way to get it otherwise.
+        UserError: the set cannot be fetched; the message says how to get the file.
     """
     from sklearn.datasets import fetch_openml  # noqa: PLC0415
 
@@ -80,7 +81,7 @@ def fetch_semeion() -> Table:
 
 
 def _row(cells: list[str], place: str) -> Floats:
-    """The 266 numbers of a line, checked."""
+    """Return the 266 numbers of a line. Raises `UserError` if the line is wrong."""
     if len(cells) != PIXELS + DIGITS:
         raise UserError(f"{place}: has {len(cells)} columns, {PIXELS} pixels and {DIGITS} for the digit are needed")
     try:

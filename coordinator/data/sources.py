@@ -1,4 +1,4 @@
-"""From the name of a data set to its contents."""
+"""Load a data set by its name."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def load_dataset(
     """Load the data set called `name`: one of `DATASET_NAMES`, or the path of a file.
 
     Args:
-        name: what to load.
+        name: the name or path.
         data: the file of `semeion`; without it the set is fetched from OpenML.
         target: the target's column or array, unless `options` name one.
-        target_kind: what the targets of a file are, where the rule in `targets.py` would not see it.
+        target_kind: the kind of the targets of a file; `auto` uses the rule in `targets.py`.
         options: the user's overrides for reading the table.
 
     Raises:
-        UserError: no such data set or file, or it cannot be used for training.
+        UserError: the data set or file does not exist, or cannot be used for training.
     """
     return dataset_from(load_table(name, data=data, target=target, options=options), target_kind)
 
@@ -50,10 +50,10 @@ def load_dataset(
 def load_table(
     name: str, *, data: Path | None = None, target: str | None = None, options: TableOptions = DEFAULT
 ) -> Table:
-    """Load as `load_dataset` does, before it is decided what the targets are.
+    """Load a data set as `load_dataset` does, but do not decide whether the targets are classes or numbers.
 
     Raises:
-        UserError: no such data set or file, or it cannot be read.
+        UserError: the data set or file does not exist, or cannot be read.
     """
     if target is not None:
         options = replace(options, target=target)
@@ -72,7 +72,7 @@ def load_table(
 
 
 def exists(path: Path) -> bool:
-    """Whether there is a file or a folder; a name that no file can have is none."""
+    """Return whether a file or folder exists; False for a name that no file can have."""
     try:
         return path.exists()
     except (OSError, ValueError):

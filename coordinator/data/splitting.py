@@ -1,6 +1,6 @@
-"""Which rows are learned from and which are held out: a pure function of the seed.
+"""Split rows into training and held-out rows: a pure function of the seed.
 
-Orders come from SHAKE-256, whose bits no version of a library will change.
+Orders come from SHAKE-256, a frozen standard, so no version of a library changes them.
 """
 
 from __future__ import annotations
@@ -16,16 +16,16 @@ Indices = NDArray[np.int64]
 
 
 def keyed_order(count: int, key: str) -> Indices:
-    """A permutation of 0..count-1 that depends on `key` alone: the order of `count` 64-bit draws keyed by it."""
+    """Return a permutation (count,) of 0..count-1 that depends only on `key`: the order of `count` 64-bit draws with this key."""
     draws = np.frombuffer(hashlib.shake_256(key.encode()).digest(8 * count), dtype="<u8")
     return np.argsort(draws, kind="stable").astype(np.int64)
 
 
 def split(samples: int, labels: Labels | None, *, seed: int, test_fraction: float) -> tuple[Indices, Indices]:
-    """The rows to learn from and the rows to hold out, each in ascending order.
+    """Return the training rows and the held-out rows, each in ascending order.
 
-    With `labels` (samples,) every class is held out in the same proportion, and is in both parts where it has two
-    samples. A `test_fraction` of 0 holds nothing out: the test rows are then the training rows.
+    With `labels` (samples,) every class has the same share of held-out rows, and a class with two samples is in both parts.
+    With a `test_fraction` of 0 no row is held out: the test rows are then the training rows.
     """
     everything = np.arange(samples, dtype=np.int64)
     if test_fraction == 0.0:
@@ -44,7 +44,7 @@ def split(samples: int, labels: Labels | None, *, seed: int, test_fraction: floa
 
 
 def _held_out_counts(sizes: Indices, test_fraction: float) -> list[int]:
-    """How many of each class are held out: largest remainders, then at least one of each and one left of each."""
+    """Return the number of held-out rows of each class: largest remainders, then at least one row in each part."""
     exact = sizes * test_fraction
     counts = np.floor(exact).astype(np.int64)
     missing = int(np.floor(sizes.sum() * test_fraction + 0.5)) - int(counts.sum())

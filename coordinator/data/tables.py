@@ -1,4 +1,4 @@
-"""Read a table of text cells whole, to learn from it: decide on its columns and its target."""
+"""Read a whole table of text cells for training: decide on its columns and its target."""
 
 from __future__ import annotations
 

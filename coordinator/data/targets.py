@@ -1,14 +1,14 @@
-"""Are the targets classes or numbers? The rule, and both readings.
+"""The rule that decides whether targets are classes or numbers, and the interpretation of both.
 
 `auto` makes classes of text and of truth values. Numbers are numbers, with these exceptions, which are classes:
 
 * whole numbers with at most 20 different values that occur twice or more on average (or at most three values), unless
   all of them are 1000 or more (prices, masses, years);
-* numbers that are labels by the way they are written: with zeros in front (01067), the same number in several
-  spellings (007 beside 7, 1e3 beside 1000), or whole numbers beyond 2^53.
+* numbers that are labels by their spelling: with leading zeros (01067), the same number in several spellings (007 and 7,
+  1e3 and 1000), or whole numbers beyond 2^53.
 
-Text beside fractional numbers is taken for a slip, not for a class. `classes` and `numbers` settle it. Classes keep the
-text of the source, but for those that NumPy's savetxt wrote (1.000000000000000000e+00), which are named by their number.
+Text among fractional numbers is a mistake, not a class. `classes` and `numbers` override the rule. Classes keep the text
+of the source, except numbers of NumPy's savetxt (1.000000000000000000e+00), which are named by their value.
 Classes that are all numbers are ordered by value, others by their text.
 """
 

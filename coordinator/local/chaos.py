@@ -1,4 +1,4 @@
-"""Chaos decides which faults happen in a local run, and when. The supervisor injects them (`disturber`).
+"""Chaos decides which faults happen in a local run, and when. The supervisor injects them (`fault_injector.py`).
 
 A seed decides before the first fault: the order of the kinds, the neurons, and the number of finished steps before each fault.
 So the same seed disturbs the same neurons in the same order, but not at the same microsecond.
@@ -132,9 +132,9 @@ class ChaosSchedule:
         self._done: Counter[str] = Counter()
         self._finished = False
 
-    def hear(self, event: str, facts: Mapping[str, Any], now: float) -> list[dict[str, Any]]:
+    def handle(self, event: str, facts: Mapping[str, Any], now: float) -> list[dict[str, Any]]:
         """Handle an event of coordinator or supervisor at a time in seconds, and return commands."""
-        for number in self.recoveries.hear(event, facts, now):
+        for number in self.recoveries.handle(event, facts, now):
             self._struck[number].recovered = True
         commands = []
         if event == "struck":

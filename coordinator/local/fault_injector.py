@@ -29,7 +29,7 @@ class FaultTarget(Protocol):
 class Held:
     """A program that is stopped or disconnected, and the time of its release."""
 
-    victim: FaultTarget
+    target: FaultTarget
     process: int
     cut: bool
     due: float
@@ -41,12 +41,12 @@ class FaultInjector:
     def __init__(
         self,
         running: Callable[[], Iterable[FaultTarget]],
-        tell: Callable[..., None],
+        report: Callable[..., None],
         relay: int | None,
     ) -> None:
         """`running` returns the running programs. `relay` is the file descriptor for orders to the relay."""
         self._running = running
-        self._tell = tell
+        self._report = report
         self._relay = relay
         self._held: dict[int, Held] = {}
 
@@ -57,26 +57,26 @@ class FaultInjector:
             if held := self._held.get(number):
                 held.due = min(held.due, time.monotonic() + command["after_ms"] / 1000.0)
             return
-        victims = self._victims(command)
+        targets = self._targets(command)
         at = time.monotonic()
         facts = {key: command[key] for key in ("number", "of", "neuron", "after_step")}
         # Report first, so that the report arrives before the consequences.
-        self._tell(
+        self._report(
             "struck",
             kind=command["do"],
             at=at,
-            programs=[{"name": victim.name, "process": victim.process} for victim in victims],
+            programs=[{"name": target.name, "process": target.process} for target in targets],
             **facts,
         )
         if command["do"] in ("pause", "partition", "stop-broker"):
-            for victim in victims:
-                self._hold(number, victim, at + command["at_most_ms"] / 1000.0, cut=command["do"] == "partition")
-            if not victims:
-                self._tell("released", number=number)
+            for target in targets:
+                self._hold(number, target, at + command["at_most_ms"] / 1000.0, cut=command["do"] == "partition")
+            if not targets:
+                self._report("released", number=number)
             return
-        for victim in victims:
-            victim.struck = True
-            os.kill(victim.process, SIGNALS.get(command["do"], signal.SIGKILL))
+        for target in targets:
+            target.struck = True
+            os.kill(target.process, SIGNALS.get(command["do"], signal.SIGKILL))
 
     def held(self) -> set[int]:
         """Return the processes that are stopped or disconnected now."""
@@ -94,27 +94,27 @@ class FaultInjector:
         while self._held:
             self._release(*self._held.popitem())
 
-    def _victims(self, command: dict[str, Any]) -> list[FaultTarget]:
+    def _targets(self, command: dict[str, Any]) -> list[FaultTarget]:
         running = list(self._running())
         if command["do"] == "everything":
-            return [victim for victim in running if victim.name.partition("-")[0] in HIT_BY_CHAOS]
+            return [target for target in running if target.name.partition("-")[0] in HIT_BY_CHAOS]
         named = OF_THE_NAME.get(command["do"])
         names = [named] if named else command["nodes"]
-        return [victim for victim in running if victim.name in names]
+        return [target for target in running if target.name in names]
 
-    def _hold(self, number: int, victim: FaultTarget, due: float, *, cut: bool) -> None:
-        self._held[number] = Held(victim, victim.process, cut, due)
+    def _hold(self, number: int, target: FaultTarget, due: float, *, cut: bool) -> None:
+        self._held[number] = Held(target, target.process, cut, due)
         if cut:
-            self._order(f"cut {victim.name}")
+            self._order(f"cut {target.name}")
         else:
-            os.kill(victim.process, signal.SIGSTOP)
+            os.kill(target.process, signal.SIGSTOP)
 
     def _release(self, number: int, held: Held) -> None:
         if held.cut:
-            self._order(f"heal {held.victim.name}")
-        elif any(victim.process == held.process for victim in self._running()):
+            self._order(f"heal {held.target.name}")
+        elif any(target.process == held.process for target in self._running()):
             os.kill(held.process, signal.SIGCONT)
-        self._tell("released", number=number)
+        self._report("released", number=number)
 
     def _order(self, line: str) -> None:
         assert self._relay is not None, "no node can be disconnected without a relay"

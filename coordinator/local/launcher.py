@@ -17,9 +17,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from coordinator.capacity.host import this_machine
-from coordinator.capacity.resources import Needs, check_needs, most_descriptors
+from coordinator.defaults import Wiring
 from coordinator.errors import JobError, UserError
+from coordinator.local.descriptors import most_descriptors
 from coordinator.local.remains import PREFIX, SocketFolder, make_socket_folder
 from coordinator.local.supervisor import ENDING, STOPPED_AT_MOST_SECONDS, Order
 from coordinator.storage.disk import open_regular
@@ -32,17 +32,16 @@ LOOK_AT_SUPERVISOR_SECONDS = 1.0
 LARGEST_LAST_WORDS_BYTES = 4_096
 
 
-def check_machine(needs: Needs, advice: str = "it fits with") -> None:
-    """Raise `UserError` if this machine lacks the resources of a run, or if the path of its sockets is too long."""
+def check_sockets(nodes: int, wiring: Wiring, *, relayed: bool) -> None:
+    """Raise `UserError` if the paths of the sockets of a run would be too long."""
     sockets = f"{tempfile.gettempdir()}/{PREFIX}XXXXXXXX/out"
-    sockets += f"-{needs.nodes + needs.spares}" if needs.relayed else ""
-    if needs.wiring == "direct":
+    sockets += f"-{nodes}" if relayed else ""
+    if wiring == "direct":
         sockets = sockets.removesuffix("out") + "0" * 2 * IDENTITY_LENGTH
     if len(sockets.encode()) > LONGEST_IPC_PATH:
         raise UserError(
             f"TMPDIR: {sockets!r} is too long a path for a socket (at most {LONGEST_IPC_PATH} bytes); set a shorter one"
         )
-    check_needs(needs, this_machine(), advice)
 
 
 class LocalRun:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from pathlib import Path
 from coordinator.storage.disk import open_regular
 
 LARGEST_LOG_BYTES = 8 * 1024 * 1024
+MEGABYTE = 1024 * 1024
 _SET_PARENT_DEATH_SIGNAL = 1
 _SET_NAME = 15
 
@@ -49,3 +51,9 @@ def log_to_append(path: Path) -> int:
             return os.dup(file.fileno())
     except OSError:
         return os.open(os.devnull, os.O_WRONLY)
+
+
+def limit_of_memory() -> str:
+    """Return the memory limit of a process as the end of a message; empty without a limit."""
+    most, _ = resource.getrlimit(resource.RLIMIT_AS)
+    return "" if most == resource.RLIM_INFINITY else f" (one process may use {most // MEGABYTE:,} MB: ulimit -v)"

@@ -75,7 +75,7 @@ class Recoveries:
         """Return whether the coordinator has gone back to a snapshot after the fault."""
         return number in self._expected and self._expected[number].noticed
 
-    def hear(self, event: str, facts: Mapping[str, Any], now: float) -> list[int]:
+    def handle(self, event: str, facts: Mapping[str, Any], now: float) -> list[int]:
         """Handle an event at a time in seconds; return the faults from which the network has recovered."""
         match event:
             case "struck":

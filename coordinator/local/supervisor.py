@@ -29,11 +29,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from coordinator.capacity.host import limit_of_memory
-from coordinator.capacity.wiring import JOINED_FROM_PROGRAMS
 from coordinator.core.state import CoordinatorState
 from coordinator.local.fault_injector import FaultInjector
-from coordinator.local.processes import die_with_parent, log_to_append, name_process
+from coordinator.local.processes import die_with_parent, limit_of_memory, log_to_append, name_process
 from coordinator.local.relay import relayed, run_relay
 from coordinator.local.restarts import Program, Restarts
 from coordinator.service import Service
@@ -51,6 +49,8 @@ STOPPED_AT_MOST_SECONDS = 5.0
 """The longest stop of a program by a signal, unless chaos holds it. Then it is killed and started again."""
 FORK_AGAIN_SECONDS = 1.0
 FORKS_FAIL_AT_MOST_SECONDS = 60.0
+JOINED_FROM_PROGRAMS = 64
+"""From so many node programs on, the broker joins the frames for one address; between fewer, the proxy is as fast or faster."""
 NEEDED = ("broker", "coordinator", "relay")
 """Programs without which a run cannot continue. Nodes can be replaced."""
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -106,11 +106,11 @@ class Supervisor:
         # Orders to the relay: the supervisor writes, the relay reads.
         self._orders = os.pipe() if order.relayed else None
         # The coordinator writes to this pipe when it ends the run.
-        self._word, self._say_word = os.pipe()
-        os.set_blocking(self._word, False)
+        self._end_reported, self._report_end = os.pipe()
+        os.set_blocking(self._end_reported, False)
         self._run_ends = False
-        self._disturber = FaultInjector(
-            lambda: list(self._by_process.values()), self._tell, self._orders[1] if self._orders else None
+        self._fault_injector = FaultInjector(
+            lambda: list(self._by_process.values()), self._report, self._orders[1] if self._orders else None
         )
         self._wake, self._wakeup = socket.socketpair()
         self._wake.setblocking(False)
@@ -161,7 +161,7 @@ class Supervisor:
             self._stopping = True
         *lines, self._unread = (self._unread + read).split(b"\n")
         for line in lines:
-            self._disturber.obey(json.loads(line))
+            self._fault_injector.obey(json.loads(line))
 
     def _do_what_is_due(self) -> float | None:
         """Start, kill and release the programs that are due; return the seconds until the next is due, or None."""
@@ -169,7 +169,7 @@ class Supervisor:
         for name in [name for name, (due, _) in self._waiting.items() if due <= now]:
             self._start(self._waiting.pop(name)[1])
         waits = [due - now for due, _ in self._waiting.values()]
-        held = self._disturber.held()
+        held = self._fault_injector.held()
         for program in self._by_process.values():
             if program.stopped_at is None or program.overdue or program.process in held:
                 continue
@@ -178,7 +178,7 @@ class Supervisor:
             if left <= 0:
                 program.overdue = True
                 os.kill(program.process, signal.SIGKILL)
-        if (release := self._disturber.release_what_is_due()) is not None:
+        if (release := self._fault_injector.release_what_is_due()) is not None:
             waits.append(release)
         return max(0.0, min(waits)) if waits else None
 
@@ -206,7 +206,7 @@ class Supervisor:
         why = f"{program.name} cannot be started: {fault.strerror or fault}"
         if self._forks_failed_at is None:
             self._forks_failed_at = now
-            self._tell("delayed", program=program.name, reason=why, seconds=FORK_AGAIN_SECONDS)
+            self._report("delayed", program=program.name, reason=why, seconds=FORK_AGAIN_SECONDS)
         elif now - self._forks_failed_at >= FORKS_FAIL_AT_MOST_SECONDS:
             self._fail(
                 f"{why}; free memory, or raise the limit of processes (ulimit -u, or the control group's pids.max)"
@@ -219,19 +219,19 @@ class Supervisor:
         struck = program.struck
         delay = 0.0 if struck else self._restarts.delay(program.name, code, time.monotonic())
         facts = {"program": program.name, "process": program.process, "code": code, "chaos": struck}
-        self._tell("ended", **facts, stopped=program.overdue)
+        self._report("ended", **facts, stopped=program.overdue)
         if delay is None:
-            self._tell("put_aside", program=program.name, log=str(self._log(program.name)))
+            self._report("put_aside", program=program.name, log=str(self._log(program.name)))
             if program.name in NEEDED:
                 self._fail(f"the {program.name} keeps ending; its log is {self._log(program.name)}")
         elif delay:
-            self._tell("delayed", program=program.name, reason=f"{program.name} ends again and again", seconds=delay)
+            self._report("delayed", program=program.name, reason=f"{program.name} ends again and again", seconds=delay)
             self._waiting[program.name] = (time.monotonic() + delay, program)
         else:
             self._start(program)
 
     def _fail(self, reason: str) -> None:
-        self._tell("failed", reason=reason)
+        self._report("failed", reason=reason)
         self._code = 1
         self._stopping = True
 
@@ -253,8 +253,10 @@ class Supervisor:
             os.close(log)
             os.close(nothing)
             orders = self._orders or ()
-            kept = {"coordinator": {self._say_word, self.order.events}, "relay": set(orders[:1])}
-            for ours_alone in {self._word, self._say_word, self.order.events, *orders} - kept.get(program.name, set()):
+            kept = {"coordinator": {self._report_end, self.order.events}, "relay": set(orders[:1])}
+            for ours_alone in {self._end_reported, self._report_end, self.order.events, *orders} - kept.get(
+                program.name, set()
+            ):
                 os.close(ours_alone)
             logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr, force=True)
             code = program.run(orphaned)
@@ -278,7 +280,7 @@ class Supervisor:
             def observe(event: str, facts: dict[str, Any]) -> None:
                 if event == "failed" or (event == "state" and facts["state"] == CoordinatorState.STOPPING.value):
                     # Write before any node is told.
-                    os.write(self._say_word, b"\n")
+                    os.write(self._report_end, b"\n")
                 print(json.dumps({"event": event, **facts}), file=events)
 
             try:
@@ -318,7 +320,7 @@ class Supervisor:
     def _has_ended(self, program: Program, code: int) -> None:
         """Start a program again unless the run told it to end. Its exit code only says how the run has ended."""
         with contextlib.suppress(BlockingIOError):
-            self._run_ends = bool(os.read(self._word, 4096)) or self._run_ends
+            self._run_ends = bool(os.read(self._end_reported, 4096)) or self._run_ends
         if self._stopping:
             return
         if program.name == "coordinator" and self._run_ends and code >= 0:
@@ -340,7 +342,7 @@ class Supervisor:
     def _end_all(self) -> None:
         """End the coordinator, then the nodes, then the broker with SIGTERM; kill the programs that do not end."""
         self._stopping = True
-        self._disturber.release_all()
+        self._fault_injector.release_all()
         deadline = time.monotonic() + STOPPING_AT_MOST_SECONDS
         for last in ({p.name for p in self._by_process.values()} - {"coordinator"}, {"broker"}):
             first = [p for p in self._by_process.values() if p.name not in last]
@@ -366,7 +368,7 @@ class Supervisor:
     def _log(self, name: str) -> Path:
         return self._directory.logs / f"{name}.log"
 
-    def _tell(self, event: str, **facts: Any) -> None:
+    def _report(self, event: str, **facts: Any) -> None:
         with contextlib.suppress(BrokenPipeError):
             print(json.dumps({"event": event, **facts}), flush=True)
 

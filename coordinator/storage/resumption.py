@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any, get_args
 
-from coordinator.capacity.wiring import Wiring
-from coordinator.defaults import NetworkSettings
+from coordinator.defaults import NetworkSettings, Wiring
 from coordinator.errors import UserError
 from coordinator.storage.run_folder import RunFolder, checksum_of
 from coordinator.topology import Topology

@@ -1,1 +1,3 @@
 """The comparison of the neuron programs with a textbook implementation."""
+
+__all__ = ["textbook"]

@@ -7,7 +7,7 @@ import pytest
 from .conftest import Projects
 from .disturbing import container_of, engine, host_of, kill, recovering
 
-pytestmark = pytest.mark.containers
+pytestmark = [pytest.mark.containers, pytest.mark.slow]
 
 GROUPS = 6
 SPARES = 1

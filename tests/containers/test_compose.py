@@ -47,13 +47,13 @@ def test_every_neuron_has_a_container_of_its_own(network: Project) -> None:
     assert len(containers) == 12
 
 
-def test_it_predicts_rows_from_standard_input(network: Project) -> None:
+def test_running_network_predicts_rows_from_standard_input(network: Project) -> None:
     """One flower of each kind, asked of the running containers, is recognised by name."""
     answer = network.ask("predict", "-", text=FLOWERS)
     assert [row["class"] for row in answer["predictions"]] == ["setosa", "versicolor", "virginica"]
 
 
-def test_the_host_reaches_it_too(network: Project) -> None:
+def test_status_from_the_host_equals_status_inside(network: Project) -> None:
     """`coordinator status` outside the containers, through the published ports, gives the same account."""
     endpoints = {"EXMACHINA_BROKER_IN": network.endpoint(5571), "EXMACHINA_BROKER_OUT": network.endpoint(5572)}
     done = subprocess.run(
@@ -70,7 +70,7 @@ def test_the_host_reaches_it_too(network: Project) -> None:
     assert outside["weights_sha256"] == inside["weights_sha256"]
 
 
-def test_the_programs_are_confined(network: Project) -> None:
+def test_containers_run_without_privileges(network: Project) -> None:
     """Every container: another user than root, no capability, no way to more of them, a read-only root, an init."""
     for container in network.containers():
         host, config = container["HostConfig"], container["Config"]
@@ -85,7 +85,7 @@ def test_the_programs_are_confined(network: Project) -> None:
 
 
 @pytest.mark.parametrize("service", ["broker", "coordinator", "neuron"])
-def test_the_kernel_agrees(network: Project, service: str) -> None:
+def test_processes_in_containers_have_no_capabilities_and_cannot_write(network: Project, service: str) -> None:
     """Seen from inside: the user is not root, holds no capability, and can't write to the image."""
     assert int(network.must("exec", "-T", service, "id", "-u")) > 0
     state = network.must("exec", "-T", service, "cat", "/proc/1/status")
@@ -137,20 +137,20 @@ def test_a_wrong_setting_is_told_in_one_line(projects: Projects) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_too_few_neurons_and_what_then(projects: Projects) -> None:
-    """`docker compose up` with ten containers for twelve groups says so, shows nothing but the coordinator, and goes on
+def test_network_with_too_few_neurons_waits_and_learns_when_more_come(projects: Projects) -> None:
+    """`docker compose up` with four containers for six groups says so, shows nothing but the coordinator, and goes on
     when two more are added; settings and data come from mounted files; all end when asked to, none has to be killed;
     `down -v` leaves nothing.
     """
-    project = projects({"NEURONS": "10", "EXMACHINA_CONFIG": "/config/network.toml"})
+    project = projects({"NEURONS": "4", "EXMACHINA_CONFIG": "/config/network.toml"})
     rows = [f"{x / 8},{y / 8},{'abcd'[2 * (x > y) + (x + y > 8)]}" for x in range(9) for y in range(9)]
     project.config.joinpath("plane.csv").write_text("\n".join(["x,y,quarter", *rows]) + "\n", encoding="utf-8")
-    settings = 'dataset = "plane.csv"\nhidden = [6]\nepochs = 2\n'
+    settings = 'dataset = "plane.csv"\nhidden = [6]\nepochs = 2\ngroup_size = 2\n'
     project.config.joinpath("network.toml").write_text(settings, encoding="utf-8")
     up = project.start("up", "--no-build", stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
-        assert "start 2 more" in project.line_with(up, "10 of 12 are here")
-        project.must("up", "--detach", "--no-build", "--no-recreate", "--scale", "neuron=12")
+        assert "start 2 more" in project.line_with(up, "4 of 6 are here")
+        project.must("up", "--detach", "--no-build", "--no-recreate", "--scale", "neuron=6")
         status = project.await_status(state="idle")
         assert (status["layers"], status["epochs"]) == ([2, 6, 4], 2)
         project.must("stop")

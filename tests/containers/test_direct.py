@@ -31,7 +31,10 @@ def steps_gone_back_to(project: Project) -> list[int]:
     return [int(step.replace(",", "")) for step in GOES_ON.findall(log)]
 
 
-@pytest.mark.parametrize(("group_size", "nodes", "epochs"), [("layer", 3, 1_000), ("2", 7, 300)])
+@pytest.mark.parametrize(
+    ("group_size", "nodes", "epochs"),
+    [("layer", 3, 600), pytest.param("2", 7, 300, marks=pytest.mark.slow)],
+)
 def test_killed_containers_in_direct_wiring_come_to_the_bits_of_the_broker(
     projects: Projects, group_size: str, nodes: int, epochs: int
 ) -> None:

@@ -1,6 +1,6 @@
-"""The tables of docs/protocol.md and docs/architecture.md, made from the code.
+"""Makes the tables of docs/protocol.md and docs/architecture.md from the code.
 
-A test compares them with the documents; `python -m tests.docs.tables` writes them there.
+A test compares them with the documents; `python -m tests.docs.tables` writes them into the documents.
 """
 
 from __future__ import annotations
@@ -52,33 +52,33 @@ NESTED = (
 
 
 def kinds() -> str:
-    """Every kind of message: its number, who sends it to whom and why, and its own fields."""
+    """Return the table of all kinds of messages: number, sender, receiver, purpose, and own fields."""
     rows = []
     for number, kind in protocol.KINDS.items():
         purpose = " ".join((kind.__doc__ or "").split())
         rows.append((str(number), f"`{kind.__name__}`", purpose, _fields(kind, protocol.RECORDS[number]) or "–"))
-    return _table(("kind", "message", "sender → receiver: what", "fields after the header"), rows)
+    return _table(("kind", "message", "sender → receiver: purpose", "fields after the header"), rows)
 
 
 def records() -> str:
-    """The records that fields are made of."""
+    """Return the table of the records in fields."""
     header = ("`Header`", _fields(protocol.Header, schema.record_of(protocol.Header), skip=""))
     rest = [(f"`{kind.__name__}`", _fields(kind, schema.record_of(kind))) for kind in NESTED]
     return _table(("record", "fields, in order"), [header, *rest])
 
 
 def node_states() -> str:
-    """What each kind of message does in each state of a node."""
+    """Return the table of the transitions of a node."""
     return _transitions(NodeState, NODE_TRANSITIONS)
 
 
 def coordinator_states() -> str:
-    """What each kind of message does in each state of the coordinator."""
+    """Return the table of the transitions of the coordinator."""
     return _transitions(CoordinatorState, COORDINATOR_TRANSITIONS)
 
 
 def addresses() -> str:
-    """Every kind of address, as the module that makes them tells."""
+    """Return the table of addresses, from the docstring of `addresses.py`."""
     rows = [line.strip("| \n").split(" | ") for line in (addresses_module.__doc__ or "").splitlines() if "|" in line]
     return _table(rows[0], ((f"`{letter}`", *rest) for letter, *rest in rows[2:]))
 
@@ -93,13 +93,13 @@ LAYOUT: dict[str, list[tuple[str, int, str]]] = {
         ("generation", 9, "uint 64"),
         ("receiver", 5, "uint 32"),
         ("sender", 5, "uint 32"),
-        ("check of the head", 5, "uint 32"),
+        ("checksum of the head", 5, "uint 32"),
     ],
     "window": [
         ("attempt", 5, "uint 32"),
         ("low", 9, "uint 64"),
         ("high", 9, "uint 64"),
-        ("check of the window", 5, "uint 32"),
+        ("checksum of the window", 5, "uint 32"),
     ],
     "tail": [
         ("pass", 9, "uint 64"),
@@ -108,15 +108,15 @@ LAYOUT: dict[str, list[tuple[str, int, str]]] = {
         ("parts", 1, "positive fixint"),
         ("rows", 5, "uint 32"),
         ("columns", 5, "uint 32"),
-        ("check of the tail", 5, "uint 32"),
+        ("checksum of the tail", 5, "uint 32"),
         ("bytes of numbers", 5, "bin 32"),
     ],
 }
-"""The fields of a data frame, each with its bytes (msgpack's type byte among them) and msgpack's name for its format."""
+"""The fields of a data frame, each with its number of bytes (with msgpack's type byte) and msgpack's name of its format."""
 
 
 def layout() -> str:
-    """Where in a data frame each field stands."""
+    """Return the table of the positions of the fields in a data frame."""
     begins = dict(zip(LAYOUT, (slice(0, LENGTH_BYTES), HEAD, WINDOW, TAIL), strict=True))
     rows, at = [], 0
     for part, entries in LAYOUT.items():
@@ -131,37 +131,35 @@ def layout() -> str:
 
 
 def data_kinds() -> str:
-    """Every kind of data frame: its number and what it is."""
+    """Return the table of the kinds of data frames."""
     told = _told_of(DataKind)
     return _table(
-        ("kind", "frame", "sender → receiver: what"), ((str(int(k)), f"`{k.name}`", told[k.name]) for k in DataKind)
+        ("kind", "frame", "sender → receiver: content"), ((str(int(k)), f"`{k.name}`", told[k.name]) for k in DataKind)
     )
 
 
 def modes() -> str:
-    """What a pass is for."""
+    """Return the table of the modes of a pass."""
     told = _told_of(Mode)
     rows = [(str(int(mode)), mode.name.lower().replace("_", " "), told.get(mode.name, "–")) for mode in Mode]
     return _table(
-        ("mode", "name", "what it means"),
+        ("mode", "name", "meaning"),
         [*rows, (str(max(Mode) + 1), "reserved", "for tracing; malformed in this version")],
     )
 
 
 def numbers() -> str:
-    """Which numbers are those of control, and which of data."""
+    """Return the table of the numbers of control kinds and data kinds."""
     return _table(("kinds", "are"), [(_ranges(protocol.KINDS), "control"), (_ranges(map(int, DataKind)), "data")])
 
 
 def reasons() -> str:
-    """Why something that came from outside is dropped."""
+    """Return the table of the reasons for dropping a frame."""
     kinds: list[type[errors.PeerError]]
     kinds = [errors.Malformed, errors.Oversized, errors.WrongVersion, errors.WrongShape, errors.NotFinite, errors.Duplicate,
              errors.Stale, errors.Unexpected]  # fmt: skip
     assert set(kinds) == set(errors.PeerError.__subclasses__())
-    return _table(
-        ("reason", "what was wrong"), ((f"`{kind.reason}`", (kind.__doc__ or "").splitlines()[0]) for kind in kinds)
-    )
+    return _table(("reason", "fault"), ((f"`{kind.reason}`", (kind.__doc__ or "").splitlines()[0]) for kind in kinds))
 
 
 def _ranges(known: Iterable[int]) -> str:
@@ -174,7 +172,7 @@ def _ranges(known: Iterable[int]) -> str:
 
 
 def _told_of(kind: type[Enum]) -> dict[str, str]:
-    """The text under each member of an enumeration."""
+    """Return the text under each member of an enumeration."""
     [body] = [
         node.body
         for node in ast.walk(ast.parse(inspect.getsource(frames)))
@@ -188,7 +186,7 @@ def _told_of(kind: type[Enum]) -> dict[str, str]:
 
 
 def example() -> str:
-    """One signal, byte by byte: of group 3 for group 7, in pass 5 of generation 1, two samples of one neuron."""
+    """Return the table of the bytes of a signal, from group 3 to group 7, in pass 5 of generation 1, two samples of one neuron."""
     values = np.array([[0.5], [-1.0]])
     signal = DataFrame(DataKind.SIGNAL, bytes(range(1, 9)), 1, 7, 3, 0, 5, 6, 5, Mode.TRAIN, 0, 1, values)
     message = group_address(7) + signal.encode()
@@ -198,14 +196,14 @@ def example() -> str:
         (frame[:LENGTH_BYTES], f"length: {len(frame) - LENGTH_BYTES} bytes follow"),
         (
             frame[HEAD],
-            f"head: array of 19, version {PROTOCOL_VERSION}, kind {DataKind.SIGNAL}, run, generation 1, receiver 7, sender 3, check",
+            f"head: array of 19, version {PROTOCOL_VERSION}, kind {DataKind.SIGNAL}, run, generation 1, receiver 7, sender 3, checksum",
         ),
-        (frame[WINDOW], "window: attempt 0, low 5, high 6, check"),
+        (frame[WINDOW], "window: attempt 0, low 5, high 6, checksum"),
         (frame[MARK], "tail: pass 5, mode 1, part 0 of 1 (the mark),"),
-        (frame[MARK.stop : TAIL.stop], "2 rows, 1 column, check, 16 bytes"),
+        (frame[MARK.stop : TAIL.stop], "2 rows, 1 column, checksum, 16 bytes"),
         (frame[NUMBERS_BEGIN:], "0.5 and -1, little-endian float64"),
     )
-    return _table(("bytes", "what they say"), ((f"`{part.hex(' ')}`", meaning) for part, meaning in parts))
+    return _table(("bytes", "meaning"), ((f"`{part.hex(' ')}`", meaning) for part, meaning in parts))
 
 
 TABLES: dict[str, Callable[[], str]] = {
@@ -224,12 +222,12 @@ TABLES: dict[str, Callable[[], str]] = {
 
 
 def handlers(transitions: Mapping[Any, Callable[..., None]]) -> set[str]:
-    """The names of what a machine does, as its table has them."""
+    """Return the names of a machine's handlers, as in the table of transitions."""
     return {_handler(transition) for transition in transitions.values()}
 
 
 def marked(text: str) -> dict[str, str]:
-    """The generated tables of a document, by name."""
+    """Return the generated tables of a document, by name."""
     return {match["name"]: match["table"] for match in MARKED.finditer(text)}
 
 
@@ -257,7 +255,7 @@ WORDS: dict[type, Callable[[Any], str]] = {
     schema.Maybe: lambda bound: f"nothing or {_bound(bound.item)}",
     schema.Record: lambda bound: f"`{bound.build.__name__}`",
 }
-"""How the documents put each kind of bound."""
+"""The text of each kind of bound in the documents."""
 
 
 def _power(number: int) -> str:
@@ -287,14 +285,14 @@ def _table(titles: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
 
 
 def write() -> None:
-    """Put every table into its document."""
+    """Write every table into its document."""
     for document in sorted(DOCUMENTS.glob("*.md")):
         text = document.read_text(encoding="utf-8")
         document.write_text(MARKED.sub(_anew, text), encoding="utf-8")
 
 
 def _anew(match: re.Match[str]) -> str:
-    # Other modules have tables of their own in the same documents.
+    # Other modules make other tables in the same documents.
     table = TABLES.get(match["name"])
     return match["name"] + match["open"] + table() if table else match[0]
 

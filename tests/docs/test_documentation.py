@@ -12,12 +12,12 @@ from pathlib import Path
 import click
 import pytest
 
-from coordinator.cli.job import Job
 from coordinator.cli.learn import learn
 from coordinator.cli.main import COMMANDS as CLI_COMMANDS
 from coordinator.cli.main import cli
 from coordinator.core.machine import TRANSITIONS as COORDINATOR_TRANSITIONS
 from coordinator.core.queries import COMMANDS
+from coordinator.job import Job
 from neuron_node.node import TRANSITIONS as NODE_TRANSITIONS
 from tests import networks
 
@@ -35,20 +35,20 @@ TYPED = [
 
 CONTAINERS = "tests/containers/test_compose.py::"
 ELSEWHERE = {
-    "git clone ADDRESS exmachina": "tests/unit/test_conventions.py::test_clone_offers_the_commands_of_the_readme",
-    "cd exmachina": "tests/unit/test_conventions.py::test_clone_offers_the_commands_of_the_readme",
+    "git clone ADDRESS exmachina": "tests/unit/project/test_conventions.py::test_clone_offers_the_commands_of_the_readme",
+    "cd exmachina": "tests/unit/project/test_conventions.py::test_clone_offers_the_commands_of_the_readme",
     ". .venv/bin/activate": "Makefile::.venv/bin/python",
-    "docker compose up": CONTAINERS + "test_too_few_neurons_and_what_then",
+    "docker compose up": CONTAINERS + "test_network_with_too_few_neurons_waits_and_learns_when_more_come",
     "docker compose exec coordinator coordinator status": CONTAINERS + "test_a_network_of_containers_learns",
     "docker compose exec coordinator coordinator neurons": CONTAINERS + "test_every_neuron_has_a_container_of_its_own",
     "docker compose exec -T coordinator coordinator predict < rows.csv": CONTAINERS
-    + "test_it_predicts_rows_from_standard_input",
-    "coordinator status": CONTAINERS + "test_the_host_reaches_it_too",
+    + "test_running_network_predicts_rows_from_standard_input",
+    "coordinator status": CONTAINERS + "test_status_from_the_host_equals_status_inside",
     "NEURONS=15 EXMACHINA_DATASET=iris docker compose up": CONTAINERS + "test_a_network_of_containers_learns",
     "NEURONS=13 EXMACHINA_DATASET=/config/fruit.csv docker compose up": CONTAINERS
-    + "test_too_few_neurons_and_what_then",
+    + "test_network_with_too_few_neurons_waits_and_learns_when_more_come",
     "docker compose restart coordinator": "tests/containers/test_restart.py::test_a_coordinator_that_is_restarted_goes_on",
-    "docker compose down -v": CONTAINERS + "test_too_few_neurons_and_what_then",
+    "docker compose down -v": CONTAINERS + "test_network_with_too_few_neurons_waits_and_learns_when_more_come",
     "docker compose --env-file config/semeion.env up": "tests/docs/test_documentation.py::test_the_network_of_exmachina",
     "coordinator learn semeion --data semeion.data --preset exmachina": "tests/docs/test_documentation.py::test_the_network_of_exmachina",
 }
@@ -69,6 +69,9 @@ three processes instead of 86, with the same losses; a run that a person needs t
 
 SESSIONS = [path for path in TYPED if any(command.text not in ELSEWHERE for command in commands_of(path))]
 """The documents with commands that are typed here."""
+
+TAKE_LONG = {"tutorial", "chaos", "watch"}
+"""Documents of which only `make test-all` types the commands."""
 
 LINK = re.compile(r"\]\((?!https?://)(?P<path>[^)#\s]*)(#(?P<part>[^)\s]+))?\)")
 PRODUCT = re.compile(r"(?P<a>\d+\.\d+) × (?P<b>\d+(\.\d+)?)\s=\s(?P<c>\d+(\.\d+)?)")
@@ -96,7 +99,10 @@ def keys_of(text: str) -> list[str]:
 
 
 @pytest.mark.processes
-@pytest.mark.parametrize("document", SESSIONS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "document",
+    [pytest.param(path, marks=[pytest.mark.slow] * (path.stem in TAKE_LONG), id=path.stem) for path in SESSIONS],
+)
 def test_every_command_does_what_is_shown(document: Path, tmp_path: Path) -> None:
     """Typed in order, each command ends with the right exit code and prints what the document shows, digit by digit."""
     folder = tmp_path.resolve() / "home"
@@ -120,9 +126,10 @@ def _standing_in(command: Command) -> Command:
     return replace(command, text=text, shown=tuple(shown.splitlines()))
 
 
-def test_nothing_is_skipped_in_silence() -> None:
+def test_command_that_is_not_typed_names_a_test() -> None:
     """What is not typed is in one of the documents, and names a test (or a rule of the Makefile) that exists."""
     told = {command.text for document in TYPED for command in commands_of(document)}
+    assert {path.stem for path in SESSIONS} >= TAKE_LONG
     assert (ELSEWHERE.keys() | STANDS_FOR.keys()) <= told
     for place in ELSEWHERE.values():
         path, _, name = place.partition("::")
@@ -236,7 +243,7 @@ def test_constants_are_the_codes() -> None:
         (f"weights    sha256 {'a' * 64}", "weights    sha256 -", False),
     ],
 )
-def test_a_difference_is_seen(shown: str, line: str, alike: bool) -> None:
+def test_difference_in_output_is_found(shown: str, line: str, alike: bool) -> None:
     """Times, dates and digests may differ; all other digits may not."""
     assert same(shown, line) is alike
 

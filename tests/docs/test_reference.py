@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import re
+from types import ModuleType
 
 import click
 import pytest
 
+import coordinator
+import neuron_node
 from coordinator.cli.main import COMMANDS, cli
 from neuron_node import broker, program
 
@@ -39,3 +43,21 @@ def test_reference_has_every_option_of_a_program(name: str, main: object, capsys
     text = (FOLDER / "commands.md").read_text(encoding="utf-8")
     section = text[text.index(f"## `{name}`\n") :].partition("\n## ")[0]
     assert set(re.findall(r"^\| `(--[a-z-]+)", section, re.MULTILINE)) == known
+
+
+def public_modules(package: ModuleType) -> set[str]:
+    """The modules in `__all__` of a package and of the packages in it."""
+    found: set[str] = set()
+    for name in package.__all__:
+        if name.startswith("__"):
+            continue
+        module = importlib.import_module(f"{package.__name__}.{name}")
+        found |= public_modules(module) if hasattr(module, "__path__") else {module.__name__}
+    return found
+
+
+def test_api_page_describes_exactly_the_public_modules() -> None:
+    """`__all__` of both packages names them."""
+    text = (FOLDER / "api.md").read_text(encoding="utf-8")
+    described = re.findall(r"^::: (\S+)$", text, re.MULTILINE)
+    assert sorted(described) == sorted(public_modules(neuron_node) | public_modules(coordinator))

@@ -91,7 +91,7 @@ def measured(name: str, dataset: str, scale: float, interval: int | None = None)
 def _superseded(folder: Path) -> int:
     """How many lives of nodes woke up, spoke, and were told by the coordinator that another has their place."""
     logs = (path.read_text(encoding="utf-8", errors="replace") for path in folder.glob("logs/node-*.log"))
-    return sum(text.count("another node has taken this one's place") for text in logs)
+    return sum(text.count("another node has replaced this one") for text in logs)
 
 
 def missed(figure: Figure) -> list[str]:

@@ -36,7 +36,7 @@ def test_a_damaged_version_of_a_working_node_refuses_nobody() -> None:
     assert machine.drops.counts == {"version": 2}
 
 
-def test_the_command_says_what_it_did(capsys: pytest.CaptureFixture[str]) -> None:
+def test_fuzz_command_prints_a_line_per_run(capsys: pytest.CaptureFixture[str]) -> None:
     """A line for each run."""
     assert main(["--frames", "400", "--seed", "5"]) == 0
     lines = capsys.readouterr().out.splitlines()

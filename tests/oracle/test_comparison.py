@@ -137,7 +137,7 @@ def one_step() -> tuple[Topology, dict[int, GroupState], Trace]:
     return topology, states, trace
 
 
-def test_what_is_equal_differs_by_nothing() -> None:
+def test_comparison_of_equal_numbers_is_zero() -> None:
     """Zero, over all numbers."""
     topology, states, trace = one_step()
     comparison = Comparison(topology)

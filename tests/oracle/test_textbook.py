@@ -142,7 +142,7 @@ def loss_of(plan: RunPlan, changed: Parameters) -> float:
     network, coordinator = network_of(plan_of(plan.network, plan.data, trained=Snapshot(0, states, Progress())))
     network.run_until(lambda: coordinator.state is CoordinatorState.IDLE)
     answers: list[Array] = []
-    coordinator.course.forward(plan.data.train_inputs, answers.append, pytest.fail)
+    coordinator.trainer.forward(plan.data.train_inputs, answers.append, pytest.fail)
     network.run_until(lambda: bool(answers))
     return LOSSES[plan.network.loss](answers[0], plan.data.train_targets)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands import Terminal
 from tests.processes.programs import Bench
 
 
@@ -23,3 +24,9 @@ def bench(tmp_path: Path) -> Iterator[Bench]:
     finally:
         bench.kill_all()
         shutil.rmtree(sockets)
+
+
+@pytest.fixture
+def terminal(capfd: pytest.CaptureFixture[str]) -> Terminal:
+    """Where commands are run in this process."""
+    return Terminal(capfd)

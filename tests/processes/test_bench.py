@@ -16,13 +16,13 @@ pytestmark = pytest.mark.processes
 SHORT = ("--repeats", "1", "--seconds", "0.02")
 
 
-def test_all_are_measured_side_by_side(bench: Bench) -> None:
+def test_bench_measures_each_combination_of_sizes(bench: Bench) -> None:
     """A row for each combination; wire, network and NumPy have got steps done in each."""
     program = bench.start(
         "coordinator",
         "bench",
         "--layers",
-        "4,3,2",
+        "2,2,1",
         "--batch-sizes",
         "1,3",
         "--group-sizes",
@@ -32,13 +32,13 @@ def test_all_are_measured_side_by_side(bench: Bench) -> None:
     )
     rows = program.result()["rows"]
     assert [(row["batch_size"], row["group_size"], row["nodes"]) for row in rows] == [
-        (1, 1, 9),
+        (1, 1, 5),
         (1, "layer", 3),
-        (3, 1, 9),
+        (3, 1, 5),
         (3, "layer", 3),
     ]
     for row in rows:
-        assert row["layers"] == [4, 3, 2] and row["wiring"] == "broker"
+        assert row["layers"] == [2, 2, 1] and row["wiring"] == "broker"
         for key in ("steps_per_second", "wire_steps_per_second", "numpy_steps_per_second", "seconds_starting"):
             assert row[key] > 0, key
             assert row["spread"][key][0] <= row[key] <= row["spread"][key][1]
@@ -56,9 +56,19 @@ def test_a_data_set_stands_for_its_sizes(bench: Bench) -> None:
     bench.check_nothing_left()
 
 
-@pytest.mark.parametrize("wiring", ["broker", "direct"])
-@pytest.mark.parametrize("learning", [True, False])
-@pytest.mark.parametrize("batch_size", [1, 10_000])
+@pytest.mark.parametrize(
+    ("batch_size", "learning", "wiring"),
+    [
+        (1, True, "broker"),
+        (10_000, True, "direct"),
+        (1, False, "direct"),
+        pytest.param(1, True, "direct", marks=pytest.mark.slow),
+        pytest.param(1, False, "broker", marks=pytest.mark.slow),
+        pytest.param(10_000, True, "broker", marks=pytest.mark.slow),
+        pytest.param(10_000, False, "broker", marks=pytest.mark.slow),
+        pytest.param(10_000, False, "direct", marks=pytest.mark.slow),
+    ],
+)
 def test_the_bare_wire_goes_round(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, batch_size: int, learning: bool, wiring: str
 ) -> None:
@@ -73,7 +83,7 @@ def test_the_bare_wire_goes_round(
 def test_prediction_is_measured(bench: Bench) -> None:
     """Forward passes of a network of programs, beside a wire with one on its way and one with many."""
     program = bench.start(
-        "coordinator", "bench", "--layers", "4,3,2", "--batch-sizes", "1,3", "--group-sizes", "1", *SHORT, "--json",
+        "coordinator", "bench", "--layers", "2,2,1", "--batch-sizes", "1,3", "--group-sizes", "1", *SHORT, "--json",
         "--work", "prediction",
     )  # fmt: skip
     rows = program.result()["rows"]
@@ -114,7 +124,7 @@ def test_a_profile_tells_where_time_goes(bench: Bench) -> None:
     bench.check_nothing_left()
 
 
-def test_ctrl_c_leaves_nothing(bench: Bench) -> None:
+def test_bench_that_is_interrupted_leaves_no_programs(bench: Bench) -> None:
     """Whatever is being measured at the moment: all programs end, and no socket stays."""
     program = bench.start("coordinator", "bench", "--layers", "4,3,2", "--seconds", "3600", "--json")
     await_that(lambda: bench.programs("neuron-node"), "a network")
@@ -136,7 +146,7 @@ def wire_for_ever(bench: Bench, wiring: str) -> Program:
     return program
 
 
-@pytest.mark.parametrize("wiring", ["broker", "direct"])
+@pytest.mark.parametrize("wiring", [pytest.param("broker", marks=pytest.mark.slow), "direct"])
 def test_kill_9_of_bench_takes_the_bare_wire_along(bench: Bench, wiring: str) -> None:
     """The kernel tells its programs of their parent's death."""
     program = wire_for_ever(bench, wiring)
@@ -144,7 +154,7 @@ def test_kill_9_of_bench_takes_the_bare_wire_along(bench: Bench, wiring: str) ->
     bench.check_nothing_left()
 
 
-@pytest.mark.parametrize("wiring", ["broker", "direct"])
+@pytest.mark.parametrize("wiring", ["broker", pytest.param("direct", marks=pytest.mark.slow)])
 def test_kill_9_of_the_bare_wire_leaves_nothing(bench: Bench, wiring: str) -> None:
     """Its broker, the last to live, removes all sockets; `bench` says which program ended."""
     program = wire_for_ever(bench, wiring)

@@ -14,8 +14,8 @@ pytestmark = pytest.mark.processes
 DIRECT = ("--wiring", "direct")
 
 
-@pytest.mark.parametrize("group_size", ["1", "2", "layer"])
-def test_the_bits_are_those_of_the_broker(bench: Bench, group_size: str) -> None:
+@pytest.mark.parametrize("group_size", [pytest.param("1", marks=pytest.mark.slow), "2", "layer"])
+def test_direct_wiring_gives_the_bits_of_the_broker(bench: Bench, group_size: str) -> None:
     """At every group size; and the sockets are gone."""
     program = bench.learn("iris", "--epochs", "4", "--group-size", group_size, *DIRECT)
     result = program.result()
@@ -37,7 +37,7 @@ def test_data_go_from_program_to_program(bench: Bench) -> None:
     bench.check_nothing_left()
 
 
-def test_whatever_dies_the_weights_are_the_same(bench: Bench) -> None:
+def test_programs_killed_in_direct_wiring_change_no_weight(bench: Bench) -> None:
     """Nodes, the broker, the coordinator, and all of them at once, with a spare; compared with an undisturbed run."""
     chaos = ("--chaos", "kill=3,pause=1,broker=1,coordinator=1,everything=1", "--chaos-seed", "3", "--compare")
     program = bench.learn("iris", "--epochs", "20", "--group-size", "2", "--spares", "1", *chaos, *DIRECT)
@@ -46,7 +46,7 @@ def test_whatever_dies_the_weights_are_the_same(bench: Bench) -> None:
     assert all(facts["done"] for facts in result["chaos"].values())
 
 
-def test_a_run_goes_on_as_it_was_wired(bench: Bench) -> None:
+def test_resumed_run_keeps_its_wiring(bench: Bench) -> None:
     """Killed with all its programs, and resumed."""
     begun = ("xor", "--batch-size", "2", "--epochs", "300", "--snapshot-interval-steps", "20", "--name", "r", *DIRECT)
     bench.learn(*begun)
@@ -59,7 +59,7 @@ def test_a_run_goes_on_as_it_was_wired(bench: Bench) -> None:
     bench.check_nothing_left()
 
 
-def test_every_number_is_the_textbooks(bench: Bench) -> None:
+def test_verify_in_direct_wiring_agrees_with_the_textbook(bench: Bench) -> None:
     """`verify`, wired directly."""
     document = bench.start("coordinator", "verify", "xor", "--steps", "8", "--json", *DIRECT).result()
     assert document["verified"] is True
@@ -84,7 +84,7 @@ def test_nodes_of_one_s_own_listen_over_tcp(bench: Bench) -> None:
     assert {node.end() for node in nodes} == {0}
 
 
-def test_what_does_not_go_together_is_refused(bench: Bench) -> None:
+def test_options_that_exclude_each_other_are_refused(bench: Bench) -> None:
     """One line: a node can't be cut off that is not reached through a relay; and where a program can't listen."""
     program = bench.learn("iris", "--chaos", "partition=1", *DIRECT)
     assert program.end() == 2
@@ -97,7 +97,7 @@ def test_what_does_not_go_together_is_refused(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize(("layers", "picked"), [("4,3,3", "direct"), ("4,30,3", "broker")])
-def test_auto_says_what_it_has_picked(bench: Bench, layers: str, picked: str) -> None:
+def test_wiring_auto_says_its_choice(bench: Bench, layers: str, picked: str) -> None:
     """One line: direct where few programs hear each other."""
     program = bench.learn("iris", "--epochs", "1", "--layers", layers, "--wiring", "auto")
     program.result()

@@ -11,7 +11,7 @@ from tests.processes.programs import Bench
 pytestmark = pytest.mark.processes
 
 
-def test_it_says_what_it_picked_and_learns_as_with_that_number(bench: Bench) -> None:
+def test_group_size_auto_is_said_and_learns_as_with_that_number(bench: Bench) -> None:
     """A line on stderr, as many processes as it says, and the weights of the same run with the number given."""
     program = bench.learn("xor", "--epochs", "20", "--group-size", "auto", "--name", "picked")
     result = program.result()

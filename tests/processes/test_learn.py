@@ -31,9 +31,9 @@ def test_one_json_object_tells_everything(bench: Bench) -> None:
     assert result["groups"] == result["nodes"] == result["processes"] == 10
     assert (result["epochs"], result["batch_size"], result["steps"]) == (2, 8, 30)
     assert 0.0 <= result["test_accuracy"] <= 1.0 and result["seconds_training"] > 0.0
-    # Every neuron with receivers sends signals, every one with senders an error, those at both ends a result; all inputs are
-    # one message, and so are all targets: at least so many.
-    assert result["messages"] > 30 * (7 + 6 + 4 + 3 + 1 + 1)
+    # Each neuron with receivers sends signals, each one with senders an error, and the outputs a result. All inputs are one
+    # message, and so are all targets. The input neurons report the last step of each epoch.
+    assert result["messages"] > 30 * (7 + 6 + 3 + 1 + 1) + 2 * 4
     lines = program.said().splitlines()
     assert any(line.startswith("epoch 2") for line in lines)
     assert "layer1.weight" in load_file(result["model_path"])
@@ -56,7 +56,7 @@ def test_the_same_run_twice_comes_to_the_same_bits(bench: Bench) -> None:
     assert digests[0] == digests[1] != digests[2]
 
 
-def test_processes_is_what_the_kernel_counts(bench: Bench) -> None:
+def test_result_counts_processes_as_the_kernel_does(bench: Bench) -> None:
     """Children of one supervisor, a process a neuron; and those that hosted neurons, says the run, are these."""
     program = bench.learn(*XOR)
     folder = bench.await_wired()
@@ -115,7 +115,7 @@ def test_an_interrupted_run_leaves_nothing(bench: Bench, number: signal.Signals)
     bench.check_nothing_left()
 
 
-def test_an_interruption_while_it_starts_leaves_nothing(bench: Bench) -> None:
+def test_run_interrupted_while_starting_leaves_nothing(bench: Bench) -> None:
     """As soon as the first program is there."""
     program = bench.learn(*ENDLESS)
     await_that(lambda: len(bench.programs()) > 1, "a second program")
@@ -126,7 +126,7 @@ def test_an_interruption_while_it_starts_leaves_nothing(bench: Bench) -> None:
 
 
 @pytest.mark.parametrize("victim", ["the command line", "supervisor"])
-def test_a_kill_leaves_nothing(bench: Bench, victim: str) -> None:
+def test_run_whose_parent_is_killed_leaves_nothing(bench: Bench, victim: str) -> None:
     """kill -9, which nobody can catch: everything else ends by itself; who is left to say so says why in one line, exit 1."""
     program = bench.learn(*ENDLESS)
     program.await_line("epoch 1")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.cli.job import Job
+from coordinator.job import Job
 from tests.processes.programs import CHECKOUT, Bench, Program, await_that, in_memory_sha256
 
 pytestmark = pytest.mark.processes
@@ -51,7 +51,7 @@ def check_as_undisturbed(bench: Bench, program: Program) -> None:
     bench.check_nothing_left()
 
 
-def test_everything_is_killed_and_the_run_goes_on(bench: Bench) -> None:
+def test_run_goes_on_after_all_its_programs_were_killed(bench: Bench) -> None:
     """kill -9 of the command line, the supervisor, the broker, the coordinator and all neurons at once, twice: the same
     weights, no step counted twice, and nothing is left of the killed ones either.
     """
@@ -132,7 +132,7 @@ def test_a_question_to_a_run_that_was_killed(bench: Bench) -> None:
     assert "learn --resume r" in program.said() and len(program.said().splitlines()) == 1
 
 
-def test_what_the_supervisor_saw_is_in_the_log_of_events(bench: Bench) -> None:
+def test_deaths_that_the_supervisor_saw_are_in_the_log_of_events(bench: Bench) -> None:
     """A neuron that is killed: its end, the recovery, and how the run stands, in events.jsonl and in `runs show`."""
     program = begun(bench)
     victim = bench.programs("neuron-node")[3]
@@ -147,7 +147,7 @@ def test_what_the_supervisor_saw_is_in_the_log_of_events(bench: Bench) -> None:
     assert [snapshot["whole"] for snapshot in facts["snapshots"]] == [True, True]
 
 
-def test_a_shortened_run_ends_where_it_was_to(bench: Bench) -> None:
+def test_resumed_run_with_a_limit_of_steps_ends_there(bench: Bench) -> None:
     """As `verify` makes them: of so many steps at most. One that was never begun is as good as any."""
     job = Job.from_flags({"dataset": "xor", "epochs": 30}, None)
     job.create_run(bench.runs, name="short", steps_at_most=10)

@@ -37,7 +37,9 @@ class Service:
 
 
 @pytest.mark.parametrize(
-    "number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT], ids=["kill -9", "SIGTERM", "Ctrl-C"]
+    "number",
+    [signal.SIGKILL, signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)],
+    ids=["kill -9", "SIGTERM", "Ctrl-C"],
 )
 def test_the_next_coordinator_goes_on(bench: Bench, number: signal.Signals) -> None:
     """In mid-training: the nodes stay, whatever ended it; the run goes on in its folder, with the weights of the
@@ -87,7 +89,7 @@ def test_a_network_that_has_learned_answers_again_at_once(bench: Bench) -> None:
     assert (row["state"], row["accuracy"]) == ("answering", result["test_accuracy"])
 
 
-def test_other_settings_are_another_run_and_its_own_life_goes_on(bench: Bench) -> None:
+def test_service_with_other_settings_begins_a_run_of_its_own(bench: Bench) -> None:
     """A name that is taken by other settings gets a number; the run of that number goes on afterwards."""
     service = Service(bench)
     for settings, name in (("59", "xor"), ("60", "xor-2"), ("59", "xor"), ("60", "xor-2")):

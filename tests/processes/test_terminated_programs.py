@@ -63,7 +63,7 @@ def check_undisturbed(bench: Bench, program: Program) -> None:
     [
         pytest.param("a node", (), marks=pytest.mark.slow),
         ("nodes", ("--group-size", "layer", "--wiring", "direct")),
-        ("broker", ("--group-size", "layer", "--wiring", "direct")),
+        pytest.param("broker", ("--group-size", "layer", "--wiring", "direct"), marks=pytest.mark.slow),
         pytest.param("coordinator", (), marks=pytest.mark.slow),
         ("all", ("--nodes", "2")),
     ],
@@ -113,7 +113,7 @@ def test_programs_that_stay_stopped_are_replaced(bench: Bench) -> None:
     )
 
 
-def test_the_owner_may_end_it(bench: Bench) -> None:
+def test_run_whose_terminal_hangs_up_ends_and_says_how_to_resume(bench: Bench) -> None:
     """The command line that is hung up ends the run in order, and says how it goes on."""
     program = bench.learn(*ENDLESS)
     program.await_line("epoch 1")
@@ -139,13 +139,13 @@ def test_a_supervisor_that_is_told_to_end_says_how_the_run_goes_on(bench: Bench,
 @pytest.mark.parametrize(
     ("stopped", "killed", "wiring"),
     [
-        ("broker", "supervisor", "broker"),
+        pytest.param("broker", "supervisor", "broker", marks=pytest.mark.slow),
         ("all", "supervisor", "direct"),
-        ("all", "the command line", "broker"),
+        pytest.param("all", "the command line", "broker", marks=pytest.mark.slow),
         ("supervisor", "the command line", "direct"),
     ],
 )
-def test_nothing_outlives_a_kill_though_it_is_stopped(bench: Bench, stopped: str, killed: str, wiring: str) -> None:
+def test_stopped_programs_end_when_their_parent_is_killed(bench: Bench, stopped: str, killed: str, wiring: str) -> None:
     """SIGSTOP of some programs, then SIGKILL of the supervisor or of the command line: no process, no socket is left."""
     program = bench.learn(*ENDLESS, "--group-size", "layer", "--wiring", wiring)
     program.await_line("epoch 1")
@@ -162,7 +162,7 @@ def test_nothing_outlives_a_kill_though_it_is_stopped(bench: Bench, stopped: str
 @pytest.mark.parametrize(
     "command", [pytest.param(("learn", "--resume", "r", "--json"), marks=pytest.mark.slow), ("runs", "--json")]
 )
-def test_the_next_command_removes_what_a_dead_run_left(bench: Bench, command: tuple[str, ...]) -> None:
+def test_next_command_removes_sockets_of_a_killed_run(bench: Bench, command: tuple[str, ...]) -> None:
     """SIGKILL of the command line and of the supervisor at the same instant leaves sockets, and a file that says where they
     are; the next command removes both, says so, and leaves those of a run alone that goes on.
     """

@@ -99,26 +99,28 @@ class Watch:
         self._members, self._gone = {}, set()
         self._steps_done = 0
         self._sent = {}
-        self._go_back(machine.course.training.progress.step)
+        self._go_back(machine.trainer.training.progress.step)
         if self._step < len(self.reference.samples):
             self.finished = None
 
     def _after_coordinator(self, machine: CoordinatorMachine) -> None:
-        course = machine.course
-        step = course.training.progress.step
-        if course.steps_done != self._steps_done:
+        trainer = machine.trainer
+        step = trainer.training.progress.step
+        if trainer.steps_done != self._steps_done:
             # What a lost message kept may be over together with the step that was sent meanwhile.
-            while course.steps_done > self._steps_done:
+            while trainer.steps_done > self._steps_done:
                 self._steps_done += 1
                 self._step += 1
-                self._committed(machine, last=course.steps_done == self._steps_done)
-        elif step != self._step:
+                # Of messages that were taken at once, a later one may have caused a rollback.
+                last = trainer.steps_done == self._steps_done and machine.outbox.generation == self._generation
+                self._committed(machine, last=last)
+        if step != self._step:
             if step > self._step:
                 raise Violation(f"step {step} counts, and was never done")
             self._go_back(step)
         if machine.outbox.generation != self._generation:
             self._generation, self._sent = machine.outbox.generation, {}
-        flights = list(course.under_way.flights.values())
+        flights = list(trainer.in_flight.flights.values())
         for flight in flights:
             # All parts are sent at once; of those that are not over, the first of the step may be gone.
             if flight.targets is not None and flight.part == 0 and flight.number not in self._sent:
@@ -129,13 +131,13 @@ class Watch:
         self.begun = self.begun or bool(self._sent)
         if self.calm and any(flight.attempt for flight in flights):
             raise Violation("a pass is repeated, though nothing has gone wrong")
-        if machine.roster.members.keys() != self._members.keys():
-            self._roster_changed(machine)
+        if machine.membership.members.keys() != self._members.keys():
+            self._members_changed(machine)
         if machine.failure is not None:
             self.failure = machine.failure
 
-    def _roster_changed(self, machine: CoordinatorMachine) -> None:
-        members = dict.fromkeys(machine.roster.members)
+    def _members_changed(self, machine: CoordinatorMachine) -> None:
+        members = dict.fromkeys(machine.membership.members)
         self._gone.update(life for life in self._members if life not in members)
         for life in members:
             if life in self._gone:
@@ -148,7 +150,7 @@ class Watch:
 
     def _committed(self, machine: CoordinatorMachine, *, last: bool) -> None:
         self.steps += 1
-        step, progress = self._step, machine.course.training.progress
+        step, progress = self._step, machine.trainer.training.progress
         if last and progress.step != step:
             raise Violation(f"the step after {step - 1} counts as step {progress.step}")
         if not self._sent:
@@ -206,7 +208,7 @@ class Watch:
         for key in ("weights_sha256", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "step"):
             if self.finished[key] != self.reference.finished[key]:
                 raise Violation(f"{key} is {self.finished[key]}, undisturbed {self.reference.finished[key]}")
-        if machine.course.training.progress.epochs != self.reference.at_the_end.epochs:
+        if machine.trainer.training.progress.epochs != self.reference.at_the_end.epochs:
             raise Violation("the epochs' figures are not those of the undisturbed run")
         self._check_metrics(len(self.reference.losses))
         latest = self.world.disk.durable(Path(f"run/snapshots/step-{len(self.reference.losses):09d}.snapshot"))

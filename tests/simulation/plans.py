@@ -103,11 +103,11 @@ def reference_of(plan: RunPlan) -> Reference:
 
 def _undisturbed(plan: RunPlan) -> Reference:
     network, coordinator = network_of(replace(plan, inspect_every_step=True))
-    course, progress = coordinator.course, [coordinator.course.training.progress]
+    trainer, progress = coordinator.trainer, [coordinator.trainer.training.progress]
     schedule = plan.schedule()
     while len(progress) <= schedule.steps and coordinator.failure is None:
-        network.run_until(lambda: course.steps_done == len(progress) or coordinator.failure is not None)
-        progress.append(course.training.progress)
+        network.run_until(lambda: trainer.steps_done == len(progress) or coordinator.failure is not None)
+        progress.append(trainer.training.progress)
     network.run_until(lambda: coordinator.finished is not None or coordinator.failure is not None)
     inspected = {action.step: action.states for action in network.actions if isinstance(action, Inspected)}
     states = tuple(
@@ -127,10 +127,15 @@ def _undisturbed(plan: RunPlan) -> Reference:
         states,
         tuple(row.loss for row in rows),
         samples,
-        course.training.progress,
-        () if coordinator.failure else tuple(_activities(plan)),
+        trainer.training.progress,
+        tuple(_activities(plan)) if can_take_client_rows(plan) and not coordinator.failure else (),
         coordinator.failure,
     )
+
+
+def can_take_client_rows(plan: RunPlan) -> bool:
+    """Whether the network has as many inputs as the client's rows have numbers."""
+    return bool(plan.network.layers[0] == CLIENT_ROWS.shape[1])
 
 
 def _activities(plan: RunPlan) -> list[Array]:

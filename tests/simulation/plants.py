@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-import coordinator.core.inflight as under_way_module
+import coordinator.core.inflight as inflight_module
 import coordinator.core.machine as coordinator_machine
 import neuron_node.group as group_module
 import neuron_node.node as node_machine
@@ -29,13 +29,13 @@ from coordinator.storage.run_log import MetricsFile
 from coordinator.storage.run_store import RunStore
 from neuron_node import admission
 from neuron_node.addresses import ADDRESS_LENGTH
+from neuron_node.admission import Standing
 from neuron_node.errors import Duplicate, NotFinite, PeerError, Stale
 from neuron_node.frames import LENGTH_BYTES, Mode, parse, pass_of, split
 from neuron_node.group import Group
 from neuron_node.hosted_groups import HostedGroups
 from neuron_node.inbox import Direction, Inbox, InboxLayout
 from neuron_node.link_probe import LinkProbe
-from neuron_node.node import Node
 from neuron_node.protocol import Stage
 from neuron_node.snapshot_cache import SnapshotCache
 
@@ -65,11 +65,11 @@ def node_takes_any_generation(patch: pytest.MonkeyPatch) -> None:
     """A node does not look at a frame's generation."""
     real_check, real_receive = admission.check, Group.receive
 
-    def check(machine: Node, message: Any, address: bytes, coordinator: bytes) -> None:
+    def check(message: Any, address: bytes, node: Standing) -> None:
         try:
-            real_check(machine, message, address, coordinator)
+            real_check(message, address, node)
         except Stale:
-            if message.header.run != machine.run:
+            if message.header.run != node.run:
                 raise
             _reach("node_takes_any_generation")
 
@@ -207,8 +207,8 @@ def group_granted_twice(patch: pytest.MonkeyPatch) -> None:
 
     def grant(self: Assignment, snapshot: Any) -> None:
         real(self, snapshot)
-        spares = [member for member in self._roster.in_order() if not member.groups]
-        for host in self._roster.hosting():
+        spares = [member for member in self._run.membership.in_order() if not member.groups]
+        for host in self._run.membership.hosting():
             if spares and not host.ready:
                 _reach("group_granted_twice")
                 spares[0].groups = host.groups
@@ -228,7 +228,7 @@ def message_split_at_the_wrong_place(patch: pytest.MonkeyPatch) -> None:
             _reach("message_split_at_the_wrong_place")
         return frames
 
-    for module in (group_module, node_machine, coordinator_machine, under_way_module):
+    for module in (group_module, node_machine, coordinator_machine, inflight_module):
         patch.setattr(module, "split", all_alike)
 
 
@@ -260,11 +260,11 @@ def no_sync_of_folder(patch: pytest.MonkeyPatch) -> None:
 def snapshot_without_one_group(patch: pytest.MonkeyPatch) -> None:
     """A snapshot counts as whole while one group's state is missing."""
 
-    def whole(self: StateCollector) -> bool:
+    def complete(self: StateCollector) -> bool:
         _reach("snapshot_without_one_group")
         return len(self.states) >= len(self.wanted) - 1
 
-    patch.setattr(StateCollector, "whole", property(whole))
+    patch.setattr(StateCollector, "complete", property(complete))
 
 
 def error_applied_twice(patch: pytest.MonkeyPatch) -> None:
@@ -334,9 +334,9 @@ def place_in_the_data_not_kept(patch: pytest.MonkeyPatch) -> None:
     """A coordinator that begins again has the weights of its snapshot, and begins with the first samples."""
     real = Trainer.__init__
 
-    def init(self: Trainer, plan: Any, *others: Any) -> None:
-        real(self, plan, *others)
-        if plan.restart:
+    def init(self: Trainer, run: Any) -> None:
+        real(self, run)
+        if run.plan.restart:
             _reach("place_in_the_data_not_kept")
             self.training.progress = Progress()
 
@@ -345,14 +345,14 @@ def place_in_the_data_not_kept(patch: pytest.MonkeyPatch) -> None:
 
 def the_lost_are_taken_back(patch: pytest.MonkeyPatch) -> None:
     """A life that was superseded may register again."""
-    real = Membership.lose
+    real = Membership.remove
 
-    def lose(self: Membership, member: Any) -> None:
+    def remove(self: Membership, member: Any) -> None:
         real(self, member)
         self.gone.clear()
         _reach("the_lost_are_taken_back")
 
-    patch.setattr(Membership, "lose", lose)
+    patch.setattr(Membership, "remove", remove)
 
 
 def generation_not_raised(patch: pytest.MonkeyPatch) -> None:
@@ -458,7 +458,7 @@ def measured_once_too_often(patch: pytest.MonkeyPatch) -> None:
     real = Trainer.roll_back
 
     def roll_back(self: Trainer) -> None:
-        if self._measuring is not None and self._measuring in self.under_way.jobs:
+        if self._measuring is not None and self._measuring in self.in_flight.jobs:
             _reach("measured_once_too_often")
         self._measuring = None
         real(self)
@@ -489,8 +489,8 @@ def steps_counted_as_they_come(patch: pytest.MonkeyPatch) -> None:
 
     def finish(self: Steps, flight: InFlightPass) -> Iterator[tuple[SentStep, list[InFlightPass]]]:
         first = flight.number - flight.part
-        self._under_way = type(self._under_way)(sorted(self._under_way, key=lambda sent: sent.first_pass != first))
-        if len(self._under_way) > 1:
+        self._in_flight = type(self._in_flight)(sorted(self._in_flight, key=lambda sent: sent.first_pass != first))
+        if len(self._in_flight) > 1:
             _reach("steps_counted_as_they_come")
         return real(self, flight)
 

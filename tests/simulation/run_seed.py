@@ -132,7 +132,7 @@ def set_conditions(world: World, dice: Dice) -> None:
 def _run(world: World, dice: Dice) -> None:
     set_conditions(world, dice)
     world.start_coordinator()
-    for number in range(1, len(world.plan.shares(world.topology)) + 1):
+    for number in range(1, world.plan.node_count() + 1):
         world.nodes[f"node-{number}"] = world.start_node(f"node-{number}")
     for _ in range(dice.below(3)):
         world.start_spare()

@@ -58,6 +58,7 @@ class Censored(MemoryNetwork):
         super().__init__()
         self.blocked: Blocked = lambda _frame: False
         self.machine = CoordinatorMachine(PLAN)
+        self.questions = 0
         self.hears_disk = True
 
     def begin(self) -> None:
@@ -80,13 +81,18 @@ class Censored(MemoryNetwork):
         self.run_until(condition)
 
     def why(self, neuron: str | None = None) -> Chain:
-        """Ask, and wait for the answer."""
-        told: list[Chain] = []
-        group = None if neuron is None else self.machine.topology.group_of[neuron]
-        # As a request would, in a transition of its own: the questions to the nodes go out with the next event.
-        self.machine.reasons.ask(group, told.append)
-        self.run_until(lambda: bool(told))
-        return told[0]
+        """Ask as a client, and wait for the answer."""
+        self.questions += 1
+        client = f"why-{self.questions:04}".encode()
+        replies: list[bytes] = []
+        self.subscribe(client_address(client), replies.append)
+        arguments = json.dumps({} if neuron is None else {"neuron": neuron})
+        self.send(COORDINATOR + encode(Request(Header(NOBODY, 0, 0, client), client, "why", arguments, NO_ROWS)))
+        self.run_until(lambda: bool(replies))
+        [reply] = frames_of(replies[0])
+        assert isinstance(reply, Reply) and reply.good
+        answer = json.loads(reply.result)
+        return Chain(tuple(answer["why"]), answer["blocked_by"])
 
     def waits(self, milliseconds: float) -> None:
         """Let time pass."""
@@ -98,7 +104,7 @@ def in_mid_training(blocked: Blocked, for_ms: float = 1_000.0) -> Censored:
     """A network that loses some messages from its third step on, and has tried for a while."""
     network = Censored()
     network.begin()
-    network.reach(lambda: network.machine.course.training.progress.step == 2)
+    network.reach(lambda: network.machine.trainer.training.progress.step == 2)
     network.blocked = blocked
     network.waits(for_ms)
     return network
@@ -224,7 +230,7 @@ def test_the_other_kinds_block_nothing(kind: type) -> None:
 def test_a_run_in_which_nothing_is_blocked_says_so() -> None:
     """When it has trained, and stays to answer."""
     network = Censored()
-    network.machine.plan = network.machine.course.plan = replace(PLAN, stop_when_finished=False)
+    network.machine.run.plan = replace(PLAN, stop_when_finished=False)
     network.begin()
     network.reach(lambda: network.machine.state is CoordinatorState.IDLE)
     assert network.why() == Chain(("nothing is blocked: step 6 is done",), None)
@@ -241,7 +247,7 @@ def test_a_person_asks_by_a_request() -> None:
         answers[message[1:9]] = reply
 
     for client, arguments in ((b"client-1", '{"neuron": "output.0"}'), (b"client-2", '{"neuron": "hidden.9"}')):
-        network.hear(client_address(client), heard)
+        network.subscribe(client_address(client), heard)
         network.send(COORDINATOR + encode(Request(Header(NOBODY, 0, 0, client), client, "why", arguments, NO_ROWS)))
     network.reach(lambda: len(answers) == 2)
     good, bad = json.loads(answers[b"client-1"].result), json.loads(answers[b"client-2"].result)

@@ -158,7 +158,7 @@ class World(Network):
         self.watch.standing(standing)
         machine = CoordinatorMachine(plan)
         life = self.coordinator = self.begin("the coordinator", machine, self.conditions.coordinator_tick_ms, store)
-        life.endpoint = machine.links.endpoint = self._outlet_of(life.number)
+        life.endpoint = machine.run.endpoint = self._outlet_of(life.number)
         life.incarnation = plan.incarnation
         self.watch.coordinator_began(machine)
         step = standing.snapshot.step if standing.snapshot else 0

@@ -53,7 +53,7 @@ def test_flags_win_over_the_environment_that_over_the_file_that_over_defaults(tm
     assert resolved.snapshot_interval_steps == "auto"
 
 
-def test_nothing_asked_for_is_digits() -> None:
+def test_settings_without_any_value_learn_digits() -> None:
     """Without any setting digits are learned, with a network of 64-12-10 logistic neurons."""
     made = network()
     assert made.layers == (64, 12, 10)

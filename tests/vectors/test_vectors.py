@@ -21,7 +21,7 @@ from tests.vectors.make import made
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_the_files_are_what_the_code_makes(name: str) -> None:
+def test_files_of_vectors_are_those_that_the_code_makes(name: str) -> None:
     """`python -m tests.vectors.make` writes them anew; a difference is a change of the protocol."""
     assert vectors(name) == made()[name]
 

@@ -1,0 +1,64 @@
+"""The state of a run that the parts of the coordinator share.
+
+The parts read it, append messages and reports to its outbox, and return verdicts (`verdicts.py`). Only the machine applies
+verdicts: it alone changes state, generation and membership. No part knows the machine.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from coordinator.core.membership import Membership
+from coordinator.core.outbox import Outbox
+from coordinator.core.run_plan import RunPlan
+from coordinator.core.state import RUNNING, CoordinatorState
+from coordinator.topology import Topology
+from neuron_node.drop_counter import DropCounter
+from neuron_node.errors import Stale
+
+
+@dataclass(eq=False)
+class Run:
+    """Plain data; the properties are sums over it."""
+
+    plan: RunPlan
+    topology: Topology
+    outbox: Outbox
+    """Who sends, in which generation, and the actions of the current transition."""
+    endpoint: str = ""
+    """Where peers connect to receive the coordinator's data without the broker; empty if all data passes the broker."""
+    membership: Membership = field(default_factory=Membership)
+    state: CoordinatorState = CoordinatorState.GATHERING
+    now_ms: float = 0.0
+    drops: DropCounter = field(default_factory=DropCounter)
+    finished: dict[str, Any] | None = None
+    """The figures of the run when its training finished."""
+    failure: str | None = None
+    unsaved: str | None = None
+    """Why the last write to disk failed; None if it succeeded."""
+
+    @classmethod
+    def of(cls, plan: RunPlan, endpoint: str) -> Run:
+        """Return the state before the first event."""
+        return cls(plan, plan.topology(), Outbox(plan.run, plan.incarnation, plan.generation), endpoint)
+
+    @property
+    def running(self) -> bool:
+        """Whether every group has a node and passes may be in flight."""
+        return self.state in RUNNING
+
+    @property
+    def recoveries(self) -> int:
+        """How often the network was rolled back or the coordinator restarted: each has its own generation."""
+        return self.outbox.generation - 1
+
+    @property
+    def stale_messages(self) -> int:
+        """Stale messages that the coordinator dropped, and messages that nodes dropped, as last reported."""
+        return self.drops.counts[Stale.reason] + self.membership.dropped
+
+    @property
+    def messages(self) -> int:
+        """Messages that all programs of the run have sent, as last counted."""
+        return self.outbox.messages_sent + self.membership.sent

@@ -1,0 +1,310 @@
+"""What a command line can ask a running coordinator, and that it gets one answer."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from coordinator.core.run_plan import RunPlan
+from neuron_node.addresses import COORDINATOR, client_address
+from neuron_node.codec import encode
+from neuron_node.events import Tick
+from neuron_node.frames import DataFrame, DataKind, Mode
+from neuron_node.protocol import NOBODY, Fetch, GroupState, Header, Reply, Request, Stop, state_of
+from tests.coordinators import (
+    NO_TRAFFIC,
+    by,
+    finish_step,
+    linked,
+    ready,
+    register,
+    request,
+    result,
+    tell,
+    wired,
+)
+from tests.networks import (
+    made_data,
+    parameters,
+    plan_of,
+    seed_settings,
+    settings_of,
+    trained,
+    weights_sha256,
+    xor_data,
+)
+from tests.roles import frames_of, matrix, messages, sent
+from tests.simulation.scenario import Scenario
+
+PLAN = plan_of(settings_of((2, 1)), xor_data())
+CLIENT = b"a client"
+
+
+def answers(actions: list[Any], client: bytes = CLIENT) -> list[Reply]:
+    return [
+        message
+        for address, message in sent(actions)
+        if isinstance(message, Reply) and address == client_address(client)
+    ]
+
+
+def answer(actions: list[Any]) -> dict[str, Any]:
+    [reply] = answers(actions)
+    assert reply.good, reply.result
+    facts: dict[str, Any] = json.loads(reply.result)
+    return facts
+
+
+def fault(actions: list[Any]) -> str:
+    [reply] = answers(actions)
+    assert not reply.good and reply.rows.shape == (0, 0)
+    line: str = json.loads(reply.result)["error"]
+    assert "\n" not in line
+    return line
+
+
+Ask = Callable[..., tuple[dict[str, Any], np.ndarray]]
+
+
+def running(plan: RunPlan, *, finished: bool = False) -> tuple[Scenario, Ask]:
+    """A simulated network in the middle of its training, or after it, and how to ask it."""
+    scenario = Scenario(plan, seed=2)
+    scenario.run(lambda: scenario.steps_done >= 3 and (scenario.trainer.done or not finished))
+
+    def ask(command: str, rows: Any = None, **arguments: Any) -> tuple[dict[str, Any], np.ndarray]:
+        client = len(replies).to_bytes(8, "big")
+        heard: list[bytes] = []
+        replies.append(heard)
+        scenario.hear(client_address(client), heard.append)
+        given = np.empty((0, 0)) if rows is None else rows
+        message = Request(Header(NOBODY, 0, 0, client), client, command, json.dumps(arguments), given)
+        scenario.inject(COORDINATOR + encode(message))
+        scenario.run(lambda: bool(heard))
+        [reply] = [frame for message in heard for frame in frames_of(message)]
+        assert isinstance(reply, Reply) and reply.good == ("error" not in json.loads(reply.result))
+        return json.loads(reply.result), reply.rows
+
+    replies: list[list[bytes]] = []
+    return scenario, ask
+
+
+def test_an_unknown_command_is_answered_with_those_that_are_known() -> None:
+    """In one line."""
+    line = fault(request(wired(PLAN)[0], "explode"))
+    assert "'explode'" in line and all(name in line for name in ("status", "neurons", "neuron", "forward", "stop"))
+
+
+@pytest.mark.parametrize("neuron", ["input.9", "", None, 3, ["input.0"], {"a": 1}])
+def test_an_unknown_neuron_is_answered_with_how_they_are_named(neuron: object) -> None:
+    """Whatever was given for a name."""
+    line = fault(request(wired(PLAN)[0], "neuron", json.dumps({"neuron": neuron})))
+    assert "input.0" in line and "output.0" in line
+
+
+@pytest.mark.parametrize("arguments", ["", "no JSON", "[1]", "3", "null", "[" * 20_000, '{"neuron": "input.0"', "NaN"])
+def test_arguments_that_are_no_object_are_a_fault_of_the_asker(arguments: str) -> None:
+    """One line, and the coordinator lives on."""
+    assert "JSON" in fault(request(wired(PLAN)[0], "neuron", arguments))
+
+
+@pytest.mark.parametrize(
+    "rows", [np.zeros((1, 3)), np.zeros((1, 1)), np.zeros((0, 2)), np.zeros((0, 0)), np.zeros((2, 0))]
+)
+def test_rows_of_another_width_are_a_fault_of_the_asker(rows: np.ndarray) -> None:
+    """It says how many numbers a row has and should have."""
+    line = fault(request(wired(PLAN)[0], "forward", rows=rows))
+    assert str(rows.shape[1]) in line and "2 input neurons" in line
+
+
+def test_a_repeated_request_is_answered_once_and_then_again_from_memory() -> None:
+    """While it is open the repetition does nothing; afterwards the same reply comes, and nothing is computed again."""
+    machine, _ = wired(PLAN)
+    number = machine.trainer.in_flight.oldest
+    assert answers(request(machine, "forward", rows=matrix((0.0, 1.0)))) == []
+    assert request(machine, "forward", rows=matrix((0.0, 1.0))) == []
+    actions = finish_step(machine)
+    forward = [frame for frame in messages(actions) if isinstance(frame, DataFrame)]
+    assert [(frame.kind, frame.mode, frame.values.tolist()) for frame in forward] == [
+        (DataKind.AXON, Mode.FORWARD, [[0.0, 1.0]])
+    ]
+    answered = result(machine, DataKind.OUTPUT, 3, number + 1, matrix((0.75,)), mode=Mode.FORWARD)
+    actions = tell(machine, answered)
+    [reply] = answers(actions)
+    assert reply.good and reply.rows.tolist() == [[0.75]]
+    passes = machine.trainer.in_flight.passes
+    [again] = answers(request(machine, "forward", rows=matrix((0.0, 1.0))))
+    assert again.rows.tolist() == [[0.75]] and machine.trainer.in_flight.passes == passes
+
+
+def test_there_is_an_end_to_open_requests() -> None:
+    """The sixty-fifth is told to come again, and the coordinator remembers a bounded number of answers."""
+    machine, _ = wired(PLAN)
+    for number in range(64):
+        assert (
+            answers(
+                request(machine, "forward", client=number.to_bytes(8, "big"), rows=matrix((0.0, 1.0))),
+                number.to_bytes(8, "big"),
+            )
+            == []
+        )
+    assert "again" in fault(request(machine, "forward", rows=matrix((0.0, 1.0))))
+
+
+def test_status_is_known_in_every_state() -> None:
+    """Before a node has come, and while training: the same keys, null where nothing is known."""
+    before = answer(request(linked(PLAN), "status"))
+    assert (before["state"], before["nodes_registered"], before["nodes_needed"]) == ("gathering", 0, 3)
+    assert before["weights_sha256"] is None and before["test_accuracy"] is None
+    machine, _ = wired(PLAN)
+    during = answer(request(machine, "status"))
+    assert during["state"] == "training" and set(during) >= set(before)
+    assert (during["neurons"], during["synapses"], during["groups"], during["nodes"], during["processes"]) == (
+        3,
+        2,
+        3,
+        3,
+        3,
+    )
+
+
+def test_status_of_a_finished_network_counts_later_recoveries() -> None:
+    """Two nodes are lost after the training: the figures of the training stay, the counts go on."""
+    plan = plan_of(settings_of((2, 1), epochs=50), xor_data(), stop_when_finished=False)
+    scenario, ask = running(plan, finished=True)
+    scenario.run(lambda: scenario.machine.finished is not None)
+    before, _ = ask("status")
+    for generation in (2, 3):
+        scenario.replace("node-1")
+        scenario.run(
+            lambda wanted=generation: (  # type: ignore[misc]
+                scenario.machine.outbox.generation == wanted and scenario.machine.state.value == "idle"
+            )
+        )
+    after, _ = ask("status")
+    assert (before["recoveries"], before["generation"]) == (0, 1)
+    assert (after["recoveries"], after["generation"]) == (2, 3)
+    for key in ("seconds_training", "messages_per_second", "weights_sha256", "train_loss"):
+        assert after[key] == before[key], key
+
+
+def test_neurons_are_listed_with_who_hosts_them() -> None:
+    """And those without a host."""
+    machine = linked(PLAN)
+    register(machine, 1)
+    rows = answer(request(machine, "neurons"))["neurons"]
+    assert [(row["neuron"], row["layer"], row["process"]) for row in rows] == [
+        ("input.0", 0, None),
+        ("input.1", 0, None),
+        ("output.0", 1, None),
+    ]
+    rows = answer(request(wired(PLAN)[0], "neurons"))["neurons"]
+    assert [(row["host"], row["process"], row["node"]) for row in rows] == [
+        ("host", 1000 + n, f"node-{n}") for n in (1, 2, 3)
+    ]
+
+
+@pytest.mark.parametrize("group_size", [1, 2, 3])
+def test_a_neuron_tells_all_of_itself(group_size: int) -> None:
+    """Every synapse on both sides with its weight, bias, activity and error, as its own and its senders' groups have them."""
+    plan = plan_of(settings_of((3, 4, 3)), group_size=group_size, stop_when_finished=False)
+    scenario, ask = running(plan, finished=True)
+    facts, _ = ask("neuron", neuron="hidden.2")
+    whole = parameters(scenario.machine)
+    assert (facts["neuron"], facts["layer"], facts["activation"], facts["step"]) == ("hidden.2", 1, "logistic", 12)
+    assert facts["bias"] == whole.biases[1][2]
+    assert [(synapse["neuron"], synapse["weight"]) for synapse in facts["dendrites"]] == [
+        (f"input.{index}", weight) for index, weight in enumerate(whole.weights[0][:, 2].tolist())
+    ]
+    assert [(synapse["neuron"], synapse["weight"]) for synapse in facts["axon"]] == [
+        (f"output.{index}", weight) for index, weight in enumerate(whole.weights[1][2].tolist())
+    ]
+    # The last pass was a forward one over the training samples, the last error that of the last, smaller batch.
+    assert (len(facts["last_activity"]), len(facts["last_error"])) == (22, 2)
+    totals = plan.data.train_inputs @ whole.weights[0][:, 2] + whole.biases[1][2]
+    assert facts["last_activity"] == pytest.approx((1.0 / (1.0 + np.exp(-totals))).tolist())
+
+
+def test_a_neuron_is_asked_about_until_all_have_answered() -> None:
+    """Its own group and its senders'; after a recovery what the old generation said is forgotten."""
+    machine, _ = wired(PLAN)
+    asked = [
+        message.group
+        for message in messages(request(machine, "neuron", '{"neuron": "output.0"}'))
+        if isinstance(message, Fetch)
+    ]
+    assert asked == [1, 2, 3]
+    tell(
+        machine,
+        GroupState(
+            by(machine, 1), 1, 0, state_of(matrix((0.0,)), matrix((0.5,))), matrix((0.0,)), matrix((0.0,)), NO_TRAFFIC
+        ),
+    )
+    again = [message.group for message in messages(machine.handle(Tick(), 600.0)) if isinstance(message, Fetch)]
+    assert again == [2, 3]
+    register(machine, 33, name="node-3", now_ms=700.0)
+    for number in (1, 2, 33):
+        ready(machine, number, 700.0)
+    again = [message.group for message in messages(machine.handle(Tick(), 1_300.0)) if isinstance(message, Fetch)]
+    assert again == [1, 2, 3]
+
+
+@pytest.mark.parametrize("rows", [1, 255, 256, 257, 1_500])
+def test_any_number_of_rows_comes_back_in_order(rows: int) -> None:
+    """In batches or not, in the middle of training: each row's activities at its own place."""
+    _, ask = running(plan_of(settings_of((2, 1), epochs=50), xor_data()))
+    given = np.linspace(-1.0, 1.0, 2 * rows).reshape(rows, 2)
+    _, activities = ask("forward", rows=given)
+    assert activities.shape == (rows, 1)
+    order = np.argsort(activities[:, 0])
+    assert order.tolist() in (list(range(rows)), list(reversed(range(rows))))
+
+
+def test_questions_do_not_change_what_is_learned() -> None:
+    """A run that is asked all the time ends with the weights of one that is left alone."""
+    plan = plan_of(seed_settings((2, 3, 1), epochs=2))
+    scenario, ask = running(plan)
+    while scenario.code is None and scenario.trainer.training.progress.step < plan.schedule().steps - 2:
+        ask("status")
+        ask("neuron", neuron="hidden.1")
+        ask("forward", rows=np.ones((3, 2)))
+        ask("held_out")
+    scenario.finish()
+
+
+def test_a_stop_is_answered_before_it_is_done() -> None:
+    """The reply leaves before the nodes are told."""
+    machine, _ = wired(PLAN)
+    kinds = [type(message) for message in messages(request(machine, "stop"))]
+    assert kinds == [Reply, Stop, Stop, Stop]
+    assert machine.state.value == "stopping"
+
+
+def test_the_held_out_samples_come_back_with_their_targets() -> None:
+    """Activities and targets side by side, for whoever makes a report of them."""
+    _, ask = running(plan_of(settings_of((2, 1), epochs=50), xor_data()))
+    _, rows = ask("held_out")
+    assert rows.shape == (4, 2) and rows[:, 1].tolist() == [0.0, 1.0, 1.0, 0.0]
+
+
+@pytest.mark.parametrize("finished", [False, True])
+def test_rows_that_overflow_are_refused_and_end_nothing(finished: bool) -> None:
+    """Whoever sent them is told which neuron could not bear them; the run goes on, with the same weights in the end."""
+    settings = settings_of((8, 1), epochs=60, output_activation="identity", learning_rate=0.005)
+    plan = plan_of(settings, made_data(4, 8, 1), stop_when_finished=False)
+    scenario, ask = running(plan, finished=finished)
+    # Whatever the signs of the weights are, in one of these rows all signals have the same one.
+    answer, _ = ask("forward", np.array([*itertools.product((-1.79e308, 1.79e308), repeat=8)]))
+    assert "output.0 were no longer finite" in answer["error"]
+    good, rows = ask("forward", np.zeros((1, 8)))
+    assert good == {} and rows.shape == (1, 1)
+    scenario.run(lambda: scenario.machine.finished is not None)
+    assert scenario.machine.finished is not None
+    assert scenario.machine.finished["weights_sha256"] == weights_sha256(
+        trained(replace(plan, stop_when_finished=True))
+    )
