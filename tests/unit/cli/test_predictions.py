@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import signal
@@ -126,6 +127,13 @@ def test_a_full_disk_ends_with_one_line(
     assert len(err.splitlines()) == 1
 
 
+class FullDisk(io.StringIO):
+    """An output whose disk is full."""
+
+    def flush(self) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
 @pytest.mark.parametrize("as_json", [False, True])
 def test_a_result_that_cannot_be_printed_is_in_the_run(
     as_json: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -143,11 +151,10 @@ def test_a_result_that_cannot_be_printed_is_in_the_run(
         "test_accuracy": None,
     }
     result = {**dict.fromkeys((*numbers, *rates, *figures), 1), **texts}
-    with Path("/dev/full").open("w") as full:
-        monkeypatch.setattr(sys, "stdout", full)
-        with pytest.raises(JobError, match=rf"No space left on device; the run has a copy: {tmp_path}/result.json"):
-            show_result(result, RunFolder(tmp_path), None, as_json=as_json)
-        monkeypatch.undo()
+    monkeypatch.setattr(sys, "stdout", FullDisk())
+    with pytest.raises(JobError, match=rf"No space left on device; the run has a copy: {tmp_path}/result.json"):
+        show_result(result, RunFolder(tmp_path), None, as_json=as_json)
+    monkeypatch.undo()
 
 
 def test_closed_outputs_end_with_one_line(
