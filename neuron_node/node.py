@@ -65,6 +65,9 @@ TICKS_A_HEARTBEAT = 4
 REGISTER_AGAIN_MS = 250
 REGISTER_AGAIN_AT_MOST_MS = 4_000
 PROBE_AGAIN_MS = 250
+SAY_WAITING_MS = 5_000
+"""A node says what it waits for after this time without an answer, and again at intervals that double."""
+SAY_WAITING_AT_MOST_MS = 600_000
 JOINED_FROM = 4
 """From this number of messages on, the node joins their frames before it handles them, as a relay does."""
 
@@ -72,8 +75,13 @@ JOINED_FROM = 4
 class Node:
     """A node: `handle` takes an event and the time in milliseconds, and returns the actions to perform."""
 
-    def __init__(self, born: NodeIdentity) -> None:
+    def __init__(self, born: NodeIdentity, broker: str = "") -> None:
+        """`broker` tells people which broker the node uses."""
         self.born = born
+        self._broker = broker
+        self._seeking_since_ms: float | None = None
+        self._say_wait_ms = float(SAY_WAITING_MS)
+        self._say_due_ms = float("inf")
         self.state = NodeState.SEEKING
         self.run = NOBODY
         self.generation = 0
@@ -290,9 +298,21 @@ class Node:
     # Time and links.
 
     def _tick(self) -> None:
+        if self.state is NodeState.SEEKING and self._now_ms >= self._say_due_ms:
+            self._say_waiting()
         if self._now_ms < self._due_ms or self.ended:
             return
         PERIODIC[self.state](self)
+
+    def _say_waiting(self) -> None:
+        assert self._seeking_since_ms is not None
+        seconds = (self._now_ms - self._seeking_since_ms) / 1_000
+        self._log(
+            logging.WARNING,
+            f"no coordinator has answered for {seconds:.0f} s; waiting for a broker{self._broker} and a coordinator that uses it",
+        )
+        self._say_wait_ms = min(2 * self._say_wait_ms, SAY_WAITING_AT_MOST_MS)
+        self._say_due_ms = self._now_ms + self._say_wait_ms
 
     def _register(self) -> None:
         born = self.born
@@ -326,6 +346,9 @@ class Node:
     def _seek(self) -> None:
         self._actions.extend(self.hosting.let_go())
         self._register_wait_ms = REGISTER_AGAIN_MS
+        if self.state is not NodeState.SEEKING or self._seeking_since_ms is None:
+            self._seeking_since_ms, self._say_wait_ms = self._now_ms, float(SAY_WAITING_MS)
+            self._say_due_ms = self._now_ms + SAY_WAITING_MS
         self._enter(NodeState.SEEKING, 0)
         self._register()
 

@@ -58,7 +58,8 @@ def _live(
     )
     try:
         with quiet():
-            return Shell(Node(born), link, orphaned=orphaned).run()
+            broker = f" at {endpoints.inward} and {endpoints.outward}"
+            return Shell(Node(born, broker), link, orphaned=orphaned).run()
     finally:
         link.close()
 

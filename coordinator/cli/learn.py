@@ -96,7 +96,7 @@ def learn(
             raise UserError("--compare cannot be used with --resume; it needs a run from the beginning")
         directory, nodes, restored = run_to_resume(runs, resume, dataset, flags)
         if restored:
-            _show({**directory.read_json("result"), "run": directory.path.name}, directory, save, as_json)
+            show_result({**directory.read_json("result"), "run": directory.path.name}, directory, save, as_json=as_json)
             return
         config_of_run = directory.config()
         check_relayed(config_of_run.get("wiring", "broker"), relayed=extras.relayed)
@@ -117,11 +117,12 @@ def learn(
         result |= compared(result, _learnt(undisturbed, nodes, Extras()))
         directory.write_json("result", result)
     result |= _balanced(job, directory)
-    _show(result, directory, save, as_json)
+    show_result(result, directory, save, as_json=as_json)
     check_identical(result)
 
 
-def _show(result: dict[str, Any], directory: RunFolder, save: Path | None, as_json: bool) -> None:
+def show_result(result: dict[str, Any], directory: RunFolder, save: Path | None, *, as_json: bool) -> None:
+    """Save the model if asked to, and print the result. Raises `JobError` if the disk is full."""
     if save:
         try:
             write_whole(save, directory.model.read_bytes())
@@ -130,10 +131,17 @@ def _show(result: dict[str, Any], directory: RunFolder, save: Path | None, as_js
                 f"--save: the model can't be written to {save}: {fault.strerror or fault}; the run has a copy: {directory.model}"
             ) from None
         result["model_path"] = str(save)
-    if as_json:
-        print_json(result)
-    else:
-        _print_result(result)
+    try:
+        if as_json:
+            print_json(result)
+        else:
+            _print_result(result)
+    except BrokenPipeError:
+        raise
+    except OSError as fault:
+        raise JobError(
+            f"the result can't be printed: {fault.strerror or fault}; the run has a copy: {directory.path / 'result.json'}"
+        ) from None
 
 
 def _balanced(job: Job | None, directory: RunFolder) -> dict[str, Any]:

@@ -116,13 +116,14 @@ def rows_per_chunk(width: int) -> int:
 
 
 def chunks_of(reader: Reader, skip: int, table: Records, header: Sequence[str] = ()) -> Iterator[Chunk]:
-    """Gather rows, leaving out blank rows, rows of empty cells and comments; refuse rows of another width.
+    """Gather rows, leaving out blank lines, rows of empty cells at the end, and comments; refuse rows of another width.
 
     `skip` lines stand above those of the reader. Rows that repeat the cells of the `header`, as in files that were joined, are
     left out, and noted.
     """
     first, names = (header[0], list(header)) if header else (None, [])
     repeats = 0
+    empty: list[int] = []
     width, place = table.width, table.place
     most = rows_per_chunk(width)
     numbers: list[int] = []
@@ -133,6 +134,8 @@ def chunks_of(reader: Reader, skip: int, table: Records, header: Sequence[str] =
             number = reader.line_num + skip
             if len(cells) != width or not cells[0]:
                 if _is_empty(cells, width):
+                    if len(cells) == width:
+                        empty.append(number)
                     continue
                 if len(cells) != width:
                     raise UserError(
@@ -141,6 +144,11 @@ def chunks_of(reader: Reader, skip: int, table: Records, header: Sequence[str] =
             if cells[0] == first and cells == names:
                 repeats += 1
                 continue
+            if empty:
+                # Rows of missing cells; at the end of a table they are none.
+                numbers += empty
+                rows += [[""] * width for _ in empty]
+                empty = []
             numbers.append(number)
             rows.append(cells)
             if len(rows) >= most:
@@ -160,5 +168,7 @@ def chunks_of(reader: Reader, skip: int, table: Records, header: Sequence[str] =
 
 def _is_empty(cells: list[str], width: int) -> bool:
     """Whether a row holds nothing, or is a comment."""
+    if width == 1 and cells == [""]:
+        return False
     comment = len(cells) != width and bool(cells) and cells[0].lstrip().startswith(COMMENTS)
     return comment or not any(cell.strip(BLANKS) for cell in cells)

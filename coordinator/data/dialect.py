@@ -223,15 +223,16 @@ class _Signs:
     def of_header(self, width: int) -> bool:
         """Whether a record of this width is a header."""
         numbers = self.numbers
-        if len(numbers) > 2 and self.outside == len(numbers) and _ascend(numbers):
-            return True
+        if numbers and self.outside == len(numbers) and _ascend(numbers):
+            # One number may be far from its column by chance.
+            return len(numbers) > 2 or self.for_it + self.hints > self.against
         if numbers and not _may_be_names(numbers):
             return False
         if len(numbers) == width:
             return self.for_it + self.hints > 0
         if self.for_it:
             return self.for_it > self.against
-        return self.hints > 0 and not self.against and (not numbers or len(numbers) > 2)
+        return self.hints > 0 and not self.against and (not numbers or len(numbers) > 2 or self.hints == width)
 
 
 def _counts_columns(names: Sequence[str], rows: Sequence[Record]) -> bool:
@@ -257,6 +258,8 @@ def _is_repeated(first: Record, rows: Sequence[Record]) -> bool:
 def _is_far_outside(value: float, cells: Sequence[str]) -> bool:
     """Whether a number cannot be one of its column: wavelengths above measurements."""
     below = [number for cell in cells if (number := _number(cell)) is not None]
+    if len(below) < len(cells):
+        return False
     low, high = min(below), max(below)
     spread = max(high - low, abs(high), abs(low))
     return value > high + FAR_OUTSIDE * spread

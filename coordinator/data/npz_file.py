@@ -269,8 +269,8 @@ def _array_table(
     )
 
 
-def read_inputs(arrays: NpzArrays) -> tuple[Floats, tuple[str, ...] | None]:
-    """Return the array of inputs as float64 (rows, features) in C order, and the names of the features, if it has any.
+def read_inputs(arrays: NpzArrays) -> tuple[Floats, tuple[str, ...] | None, tuple[str, ...]]:
+    """Return the array of inputs as float64 (rows, features) in C order, the names of the features, if it has any, and notes.
 
     Raises:
         UserError: missing, without rows or features, text, or not finite.
@@ -284,7 +284,8 @@ def read_inputs(arrays: NpzArrays) -> tuple[Floats, tuple[str, ...] | None]:
         raise UserError(f"{arrays.place}: has no array 'X' or 'inputs'; {closest('X', sorted(arrays.names))}")
     inputs = _inputs(arrays.read(name), arrays.place, name)
     named = FEATURE_NAMES in arrays.names
-    return inputs, _feature_names(arrays, inputs.shape[1]) if named else None
+    notes = (f"the rows are those of {shown(name)}",) if parts is not None and len(parts) > 1 else ()
+    return inputs, _feature_names(arrays, inputs.shape[1]) if named else None, notes
 
 
 def _inputs(array: NDArray[Any], place: str, name: str) -> Floats:

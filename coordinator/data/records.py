@@ -125,7 +125,10 @@ def _delimited(
     width = _width(first, rest)
     check_size(1, width, place)
     text.seek(0)
-    lines = itertools.islice(lines_of(text, place), dialect.skip, None)
+    lines: Iterator[str] = itertools.islice(lines_of(text, place), dialect.skip, None)
+    if width == 1:
+        # A line of blanks is no row, but "" in a table of one column is a row with a missing cell.
+        lines = (line if line.strip() else "\n" for line in lines)
     reader = dialect.reader(lines)
     facts: dict[str, Any] = {"delimiter": dialect.delimiter, "encoding": encoding}
     names, skipped, classes = _header(first, rest, width, dialect, options, wanted)

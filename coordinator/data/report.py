@@ -296,7 +296,7 @@ def _doubts_about_columns(dataset: Dataset, train: Labels) -> list[str]:
     for position, column in enumerate(dataset.columns):
         values = dataset.inputs[:, position]
         if leak is not None and (what := leak.by(values)):
-            doubts.append(f"{shown(column.name)} {what}; leave it out with --ignore")
+            doubts.append(f"{shown(column.name)} {what}; if it says the same, leave it out with --ignore")
         if column.kind == "number":
             doubts += _doubts_about_numbers(column.name, values[train])
     return doubts
@@ -318,7 +318,7 @@ class _Leak:
             return "is equal to the target, or has one value per class" if self._by_class(values) else ""
         if values[0] == self._target[0] and bool((values == self._target).all()):
             return "is equal to the target"
-        return "is the target in another unit" if self._is_rescaled(values) else ""
+        return "rises and falls exactly as the target" if self._is_rescaled(values) else ""
 
     def _by_class(self, values: Floats) -> bool:
         """Whether a column determines the classes and is determined by them, value for value."""

@@ -71,8 +71,9 @@ def open_rows(
 
 def _array_rows(content: bytes, kind: Format, place: str, encoding: Encoding) -> Rows:
     names: tuple[str, ...] | None = None
+    own: tuple[str, ...] = ()
     if kind == "npz":
-        inputs, names = read_inputs(NpzArrays(content, place))
+        inputs, names, own = read_inputs(NpzArrays(content, place))
     elif kind == "npy":
         inputs = read_npy_inputs(content, place)
     else:
@@ -80,7 +81,7 @@ def _array_rows(content: bytes, kind: Format, place: str, encoding: Encoding) ->
     inputs, notes = _arranged(inputs, names, encoding, place)
     starts = range(0, len(inputs), ARRAY_ROWS)
     batches = (Batch(inputs[start : start + ARRAY_ROWS], []) for start in starts)
-    return Rows(place, batches, list(notes))
+    return Rows(place, batches, [*own, *notes])
 
 
 def _arranged(

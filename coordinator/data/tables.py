@@ -319,6 +319,10 @@ def _doubts(
             f"the first line is taken for names ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''}); "
             "if it is a row, say --header no"
         )
+    if not records.has_header and _is_alone(target_text):
+        doubts.append(
+            f"the target {shown(target_text[0])} is in the first row only; if that row holds names, say --header yes"
+        )
     for column in columns.values():
         total = next((text for text in column.categories if text.casefold() in TOTALS), None)
         if total is not None and column.values is not None:
@@ -335,6 +339,13 @@ def _doubts(
     if not chosen:
         doubts += _doubts_about_the_choice(records, columns, target, target_text)
     return doubts
+
+
+def _is_alone(text: TextCells) -> bool:
+    """Whether the text of the first row occurs once, and all others at least twice."""
+    counts = np.sort(text.counts()[text.counts() > 0])
+    alone = len(text) >= ROWS_OF_A_DOUBT and int(text.counts()[text.codes[0]]) == 1 and not is_number(text[0])
+    return alone and len(counts) > 1 and int(counts[1]) > 1
 
 
 def _rows(count: int) -> str:

@@ -14,7 +14,7 @@ from coordinator.storage.disk import REAL_DISK
 from coordinator.storage.resumption import checked_config
 from coordinator.storage.run_folder import RunFolder
 from coordinator.storage.run_log import LARGEST_TAIL_BYTES, events_of
-from coordinator.storage.run_names import LOCKS, is_ours, is_without_config
+from coordinator.storage.run_names import LOCKS, is_ours, is_without_config, owner_note
 from coordinator.storage.snapshots import SnapshotStore
 
 EVENTS_SHOWN = 10
@@ -154,7 +154,8 @@ def remove(directory: RunFolder) -> None:
                     path.unlink()
             directory.path.rmdir()
     except OSError as fault:
-        raise UserError(f"{directory.path} can't be removed: {fault.strerror or fault}") from None
+        why = f"{fault.strerror or fault}{owner_note(directory.path)}"
+        raise UserError(f"{directory.path} can't be removed: {why}") from None
 
 
 def _remove_irregular_locks(directory: RunFolder) -> None:

@@ -36,7 +36,16 @@ from coordinator.data.prepared import PreparedData
 from coordinator.defaults import NetworkSettings
 from coordinator.errors import UserError
 from coordinator.storage.disk import REAL_DISK, open_regular, read_regular, write_whole
-from coordinator.storage.run_names import FOLDERS, LOCKS, NAMES, hold_folder, is_without_config, remove_unfinished
+from coordinator.storage.run_names import (
+    FOLDERS,
+    LOCKS,
+    NAMES,
+    has_config,
+    hold_folder,
+    is_without_config,
+    owner_note,
+    remove_unfinished,
+)
 from neuron_node import __version__
 from neuron_node.fingerprint import fingerprint
 from neuron_node.frames import IDENTITY_LENGTH
@@ -109,7 +118,9 @@ class RunFolder:
         if name in ("", ".", "..") or Path(name).name != name:
             raise UserError(f"{name!r} is no run's name; right would be the name alone of a folder in {base}")
         path = base / name
-        if not (path / "config.json").is_file():
+        if not has_config(path):
+            if note := owner_note(path):
+                raise UserError(f"{path} can't be read: permission denied{note}")
             known = [directory.path.name for directory in cls.all_in(base)]
             names = f"there are {', '.join(known[-5:])}" if known else "there is none"
             raise UserError(f"no run {name!r} in {base}; {names}")
@@ -119,7 +130,7 @@ class RunFolder:
     def all_in(cls, base: Path) -> list[RunFolder]:
         """Return all runs in `base`, by name."""
         paths = sorted(base.iterdir()) if base.is_dir() else []
-        return [cls(path) for path in paths if (path / "config.json").is_file()]
+        return [cls(path) for path in paths if has_config(path)]
 
     @classmethod
     def unfinished_in(cls, base: Path) -> list[RunFolder]:
@@ -217,7 +228,7 @@ class RunFolder:
         try:
             file = open_regular(self.path / name, os.O_RDWR | os.O_CREAT)
         except OSError as fault:
-            raise UserError(f"{self.path} can't be written: {fault.strerror or fault}") from None
+            raise UserError(f"{self.path} can't be written: {fault.strerror or fault}{owner_note(self.path)}") from None
         while not _locked(file, fcntl.LOCK_EX):
             # A program that only checks the lock shares it for a moment; a coordinator does not.
             if not _locked(file, fcntl.LOCK_SH):

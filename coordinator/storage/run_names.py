@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import pwd
 import shutil
 from pathlib import Path
 
@@ -22,13 +23,37 @@ OF_A_BEGINNING = frozenset({"data.npz", "logs", *LOCKS})
 """The names that exist before the config of a run."""
 
 
+def has_config(path: Path) -> bool:
+    """Whether a folder has a config that this user may see."""
+    try:
+        return (path / "config.json").is_file()
+    except OSError:
+        # Another user's folder.
+        return False
+
+
+def owner_note(path: Path) -> str:
+    """Say whose folder this is, if it is another user's: the end of a message."""
+    try:
+        owner = path.stat().st_uid
+    except OSError:
+        return ""
+    if owner == os.geteuid():
+        return ""
+    try:
+        name = pwd.getpwuid(owner).pw_name
+    except KeyError:
+        name = f"user {owner}"
+    return f"; the run belongs to {name}"
+
+
 def is_without_config(path: Path) -> bool:
     """Whether a folder has only files of a run, but no config: it was never completed, or the config was lost."""
     try:
         names = set(os.listdir(path)) if not path.is_symlink() else set()  # noqa: PTH208 - of names alone
     except OSError:
         return False
-    return "logs" in names and not (path / "config.json").is_file() and all(is_ours(name) for name in names)
+    return "logs" in names and not has_config(path) and all(is_ours(name) for name in names)
 
 
 def is_ours(name: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
 import signal
@@ -13,10 +14,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from coordinator.cli.learn import show_result
 from coordinator.cli.main import run
 from coordinator.cli.output import print_table
 from coordinator.cli.predictions import FORMATS, Predictions
 from coordinator.data.encoding import Encoding
+from coordinator.errors import JobError
+from coordinator.storage.run_folder import RunFolder
 
 NAMES = ("[/low]", "[red]x[/red]", ":smile:", "\x1b[31mevil", "a" * 150)
 
@@ -121,6 +125,36 @@ def test_a_full_disk_ends_with_one_line(
     err = capfd.readouterr().err
     assert "No space left on device" in err
     assert len(err.splitlines()) == 1
+
+
+class FullDisk(io.StringIO):
+    """An output whose disk is full."""
+
+    def flush(self) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_a_result_that_cannot_be_printed_is_in_the_run(
+    as_json: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If standard output is on a full disk, the message says where the run keeps its result."""
+    numbers = ("neurons", "synapses", "processes", "seconds_starting", "epochs", "step", "seconds_training")
+    rates = ("steps_per_second", "samples_per_second", "messages_per_second")
+    figures = ("test_r2", "test_mean_absolute_error", "test_loss")
+    texts = {
+        "dataset": "xor",
+        "layers": [2, 1],
+        "weights_sha256": "0",
+        "model_path": "m",
+        "run": "r",
+        "test_accuracy": None,
+    }
+    result = {**dict.fromkeys((*numbers, *rates, *figures), 1), **texts}
+    monkeypatch.setattr(sys, "stdout", FullDisk())
+    with pytest.raises(JobError, match=rf"No space left on device; the run has a copy: {tmp_path}/result.json"):
+        show_result(result, RunFolder(tmp_path), None, as_json=as_json)
+    monkeypatch.undo()
 
 
 def test_closed_outputs_end_with_one_line(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 from pathlib import Path
 from typing import Any
 
@@ -192,6 +193,45 @@ def test_a_removal_that_is_cut_short_can_be_repeated(terminal: Terminal, monkeyp
     monkeypatch.setattr(Path, "unlink", unlink)
     assert terminal.type("runs", "rm", "r") == (0, "", "")
     assert list(Path("runs").iterdir()) == []
+
+
+def test_another_users_run_says_whose_it_is(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that may not be read or removed names its owner; a list of runs leaves it out."""
+    path = made("hers").path
+    made("mine")
+    is_file, unlink, listdir = Path.is_file, Path.unlink, os.listdir
+
+    def refused(itself: Path) -> bool:
+        if itself.parent.name == path.name:
+            raise PermissionError(13, "Permission denied", str(itself))
+        return is_file(itself)
+
+    def hidden(folder: Any = ".") -> list[str]:
+        if Path(folder).name == path.name:
+            raise PermissionError(13, "Permission denied", str(folder))
+        return listdir(folder)
+
+    owner = pwd.getpwuid(os.geteuid()).pw_name
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    monkeypatch.setattr(os, "listdir", hidden)
+    monkeypatch.setattr(Path, "is_file", refused)
+    said = terminal.type("runs", "show", "hers")
+    assert (said.code, said.err.strip()) == (
+        2,
+        f"coordinator: runs/hers can't be read: permission denied; the run belongs to {owner}",
+    )
+    assert "hers" not in terminal.type("runs").out
+    monkeypatch.setattr(Path, "is_file", is_file)
+    monkeypatch.setattr(os, "listdir", listdir)
+
+    def kept(itself: Path, missing_ok: bool = False) -> None:
+        if itself.parent.name == path.name:
+            raise PermissionError(13, "Permission denied", str(itself))
+        unlink(itself, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", kept)
+    said = terminal.type("runs", "rm", "hers", "--yes")
+    assert said.code == 2 and f"the run belongs to {owner}" in said.err
 
 
 def test_the_log_of_events_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,7 @@ from coordinator.data import load_dataset, prepare, read_labelled, read_rows
 from coordinator.data.options import TableOptions
 from coordinator.data.prepared import inspect
 from coordinator.data.report import DataReport
+from coordinator.data.rows import open_rows
 from coordinator.errors import UserError
 
 ROWS = 40
@@ -136,7 +137,7 @@ WARNED = {
         "".join(f"{1 + i % 3},{i * i % 17},{1000 + i * i}\n" for i in range(ROWS)),
         "the first column has 3 different values",
     ),
-    "another unit": (table("a,b,y", lambda i: f"{i * i % 17},{i * 4.4:.1f},{i * 2.2:.1f}"), "'b' is the target in another unit"),
+    "another unit": (table("a,b,y", lambda i: f"{i * i % 17},{i * 4.4:.1f},{i * 2.2:.1f}"), "'b' rises and falls exactly as the target"),
     "not UTF-8": (table("größe,b,y", plain).encode("cp1252"), "is read as latin-1"),
     "names that are numbers": (table("0,1,2", lambda i: f"{i + 5},{i * i % 17},{i % 2}"), "taken for names (0, 1, 2)"),
     "queries": ("".join(f"{i % 3} qid:{i // 4} 1:{i} 2:{i * i % 17}\n" for i in range(ROWS)), "(qid) are not used"),
@@ -234,3 +235,5 @@ def test_a_test_part_is_what_is_predicted_and_evaluated(tmp_path: Path) -> None:
     assert labelled.inputs.tolist() == data.test_inputs.tolist()
     assert "the 10 rows" in labelled.notes[0]
     assert read_rows(path, data.encoding).tolist() == INPUTS[30:].tolist()
+    with open_rows(path, data.encoding) as rows:
+        assert rows.said == ["the rows are those of 'X_test'"]

@@ -185,6 +185,23 @@ def test_registrations_are_repeated_ever_more_slowly() -> None:
     assert len(times) >= 15
 
 
+def test_a_node_without_an_answer_says_what_it_waits_for() -> None:
+    """After 5 s, then at intervals that double, with the broker's endpoints; a welcome ends it."""
+    machine = Node(born(), " at tcp://nowhere:1 and tcp://nowhere:2")
+    machine.start(0.0)
+    said = [
+        (now_ms, action.text)
+        for now_ms in range(250, 80_001, 250)
+        for action in machine.handle(Tick(), float(now_ms))
+        if isinstance(action, Log) and action.level == logging.WARNING
+    ]
+    assert [now_ms for now_ms, _ in said] == [5_000, 15_000, 35_000, 75_000]
+    assert said[0][1] == (
+        "no coordinator has answered for 5 s; waiting for a broker at tcp://nowhere:1 and tcp://nowhere:2 and a coordinator "
+        "that uses it"
+    )
+
+
 def test_a_spare_and_a_worker_send_heartbeats_at_the_interval_of_the_welcome() -> None:
     """With their state and what they have counted."""
     machine = Node(born())
