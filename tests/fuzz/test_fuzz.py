@@ -1,4 +1,4 @@
-"""A small sample of `python -m tests.fuzz`, which takes as many wrong frames as one likes."""
+"""A small sample of `python -m tests.fuzz`; the slow tests send a million wrong frames."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ from tests.fuzz.__main__ import main
 from tests.roles import messages
 
 FRAMES = 2_000
+MANY_FRAMES = 1_000_000 // len(plans())
 
 
+@pytest.mark.parametrize("frames", [FRAMES, pytest.param(MANY_FRAMES, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("index", range(len(plans())))
-def test_wrong_frames_change_no_weight(index: int) -> None:
+def test_wrong_frames_change_no_weight(index: int, frames: int) -> None:
     """No exception, and the bits of the undisturbed run; wrong frames were dropped, alone and joined."""
-    outcome = disturb(plans()[index], FRAMES, seed=index)
+    outcome = disturb(plans()[index], frames, seed=index)
     assert outcome.sha256 == outcome.should_be
-    assert outcome.frames >= FRAMES and outcome.dropped > FRAMES / 2
+    assert outcome.frames >= frames and outcome.dropped > frames / 2
 
 
 def test_a_damaged_version_of_a_working_node_refuses_nobody() -> None:
