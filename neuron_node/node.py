@@ -414,7 +414,7 @@ def _receive_without_groups(frame: bytes) -> None:
 _ALIVE = (NodeState.SEEKING, NodeState.SPARE, NodeState.WIRING, NodeState.WORKING)
 _HOSTING = (NodeState.WIRING, NodeState.WORKING)
 
-# A message without an entry for the present state is `Unexpected`: it is counted and dropped.
+# A message without an entry for the present state is `Unexpected`: it is counted and dropped. ENDED has none, and drops without a count.
 TRANSITIONS: dict[tuple[NodeState, type], Callable[[Node, Any], None]] = {
     **{(NodeState.SEEKING, Welcome): Node._welcomed},
     **{(state, Welcome): Node._late for state in _ALIVE if state is not NodeState.SEEKING},

@@ -4,9 +4,10 @@ A control frame is its length and a msgpack array `version, kind, run, generatio
 defines the layout of data frames. A new kind never takes the number of an old one. `Reject` has the same body in every
 version, so that a program of another version can read the reason.
 
+A change of the fields, types or meaning of an existing kind raises `PROTOCOL_VERSION` of `frames.py`. A new kind does not.
+
 To add a kind, write its class here, and add it to `Message` and `KINDS`. Its receiver handles it in `TRANSITIONS`, of
-`neuron_node/node.py` for a node, of `coordinator/core/machine.py` for the coordinator. Then add an example to
-`tests/every_kind.py`, and a sentence to `docs/architecture.md`.
+`neuron_node/node.py` for a node, of `coordinator/core/machine.py` for the coordinator. `CONTRIBUTING.md` lists the other files.
 """
 
 from __future__ import annotations
@@ -123,7 +124,7 @@ class Placement(NamedTuple):
 
 
 class Waits(NamedTuple):
-    """The progress of a group in a pass: its stage, and the first senders whose frames are missing (0: the coordinator)."""
+    """The progress of a group in a pass, and the first senders whose frames are missing (0: the coordinator)."""
 
     group: GroupNumber
     stage: Annotated[int, Whole(0, max(Stage))]

@@ -1,6 +1,6 @@
 """The tables of docs/reference, made from the settings and from the commands.
 
-A test compares them with the pages; `python -m tests.docs.reference` writes them there.
+A test compares them with the pages; `python -m tests.docs` writes them into the pages.
 """
 
 from __future__ import annotations
@@ -105,7 +105,3 @@ def write() -> None:
             MARKED.sub(lambda match: f"{match['name']}{match['open']}{BLOCKS[match['name']][1]()}", text),
             encoding="utf-8",
         )
-
-
-if __name__ == "__main__":
-    write()

@@ -1,6 +1,6 @@
 """Makes the tables of docs/protocol.md and docs/architecture.md from the code.
 
-A test compares them with the documents; `python -m tests.docs.tables` writes them into the documents.
+A test compares them with the documents; `python -m tests.docs` writes them into the documents.
 """
 
 from __future__ import annotations
@@ -295,7 +295,3 @@ def _anew(match: re.Match[str]) -> str:
     # Other modules make other tables in the same documents.
     table = TABLES.get(match["name"])
     return match["name"] + match["open"] + table() if table else match[0]
-
-
-if __name__ == "__main__":
-    write()

@@ -188,7 +188,7 @@ def test_links_lead_somewhere(document: Path) -> None:
 
 @pytest.mark.parametrize("name", sorted(TABLES))
 def test_tables_are_the_codes(name: str) -> None:
-    """A table of messages or states says what the code says; `python -m tests.docs.tables` writes it anew."""
+    """A table of messages or states says what the code says; `python -m tests.docs` writes it anew."""
     tables = marked(text_of("protocol.md")) | marked(text_of("architecture.md"))
     assert tables.keys() == TABLES.keys()
     assert tables[name] == TABLES[name]()

@@ -20,7 +20,7 @@ from .tables import marked
 
 @pytest.mark.parametrize("name", sorted(BLOCKS))
 def test_block_of_a_reference_page_is_the_codes(name: str) -> None:
-    """`python -m tests.docs.reference` writes it anew."""
+    """`python -m tests.docs` writes it anew."""
     page, made = BLOCKS[name]
     assert marked((FOLDER / page).read_text(encoding="utf-8"))[name] == made()
 

@@ -61,8 +61,8 @@ def test_every_number_of_every_step_is_the_textbooks(layers: tuple[int, ...], gr
 
 
 @pytest.mark.parametrize("group_size", [1, WHOLE_LAYER])
-@pytest.mark.parametrize("output", ["logistic", "tanh", "relu", "identity"])
-@pytest.mark.parametrize("hidden", ["logistic", "tanh", "relu", "identity"])
+@pytest.mark.parametrize("output", sorted(ACTIVATIONS))
+@pytest.mark.parametrize("hidden", sorted(ACTIVATIONS))
 def test_every_activation_is_the_textbooks(hidden: str, output: str, group_size: int) -> None:
     """In hidden and output layers, with squared error."""
     check(
@@ -73,7 +73,7 @@ def test_every_activation_is_the_textbooks(hidden: str, output: str, group_size:
 
 
 @pytest.mark.parametrize("group_size", [1, 4, WHOLE_LAYER])
-@pytest.mark.parametrize("hidden", ["logistic", "tanh", "relu", "identity"])
+@pytest.mark.parametrize("hidden", sorted(ACTIVATIONS))
 def test_cross_entropy_is_the_textbooks(hidden: str, group_size: int) -> None:
     """With logistic outputs, the only ones that it is for."""
     check(settings_of((3, 4, 2), hidden_activation=hidden, loss="cross_entropy"), group_size)

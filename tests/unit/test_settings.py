@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -11,9 +11,18 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from coordinator.data import PreparedData, load_dataset, prepare
-from coordinator.defaults import DATASETS, PRESETS, NetworkSettings
+from coordinator.defaults import (
+    ACTIVATION_NAMES,
+    DATASETS,
+    LEARNING_RATES,
+    PRESETS,
+    ActivationName,
+    LossName,
+    NetworkSettings,
+)
 from coordinator.errors import UserError
 from coordinator.settings import LearnSettings, flag_of, prepare_data, resolve_network, resolve_settings, variable_of
+from neuron_node.activations import ACTIVATIONS
 
 
 def config(folder: Path, text: str | bytes) -> Path:
@@ -128,8 +137,8 @@ WRONG = [
     ("learning_rate", "0", "a number above 0 and at most 1000, not '0'"),
     ("learning_rate", "nan", "a number above 0 and at most 1000, not 'nan'"),
     ("learning_rate", "inf", "a number above 0 and at most 1000, not 'inf'"),
-    ("activation", "sigmoid", "logistic, tanh, relu or identity, not 'sigmoid'"),
-    ("output_activation", "softmax", "logistic, tanh, relu or identity, not 'softmax'"),
+    ("activation", "sigmoid", f"{ACTIVATION_NAMES}, not 'sigmoid'"),
+    ("output_activation", "softmax", f"{ACTIVATION_NAMES}, not 'softmax'"),
     ("loss", "hinge", "squared_error or cross_entropy, not 'hinge'"),
     ("seed", "-1", "a whole number from 0 to 9223372036854775807, not '-1'"),
     ("seed", str(2**63), "a whole number from 0 to 9223372036854775807, not '9223372036854775808'"),
@@ -307,6 +316,14 @@ def test_the_learning_rate_goes_with_activation_and_loss() -> None:
     assert network(dataset="iris", output_activation="identity").learning_rate < usual.learning_rate
     assert network(dataset="iris", activation="relu", learning_rate=0.3).learning_rate == 0.3
     assert network(dataset="iris", preset="exmachina", activation="tanh").learning_rate == 2.0
+
+
+@pytest.mark.parametrize("loss", get_args(LossName))
+@pytest.mark.parametrize("hidden", sorted(ACTIVATIONS))
+def test_every_activation_has_a_learning_rate(hidden: str, loss: str) -> None:
+    """Each activation of the arithmetic is a setting, with a learning rate for logistic outputs and each loss."""
+    assert hidden in get_args(ActivationName)
+    assert (hidden, loss, "logistic") in LEARNING_RATES
 
 
 def test_one_output_for_two_classes() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_args
 
 import msgpack
 import numpy as np
@@ -48,6 +48,11 @@ def test_encoded_message_of_every_kind_is_decoded_equal(kind: int, data: st.Data
     assert type(returned) is KINDS[kind]
     assert alike(message, returned)
     assert encode(returned) == frame
+
+
+def test_message_is_the_union_of_all_kinds() -> None:
+    """A class without a number could not be sent, and a kind outside the union would escape the type checker."""
+    assert {*get_args(Message)} == {*KINDS.values()}
 
 
 @given(message=any_message)
