@@ -97,7 +97,10 @@ def _tabs_split(body: Sequence[str], dialect: Dialect) -> bool:
 
 def _rare_delimiter(body: Sequence[str], base: Dialect) -> str | None:
     """Return a rare delimiter that splits all lines into equally many cells, or None."""
+    times = any(is_date(line) for line in body)
     for mark in RARE_DELIMITERS:
+        if mark == ":" and times:
+            continue
         share, _, width = _score(body, replace(base, delimiter=mark))
         if share == 1.0 and width > 1 and len(body) > 1:
             return mark

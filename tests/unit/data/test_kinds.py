@@ -109,6 +109,7 @@ REFUSED = {
         "@relation r\n@attribute a real\n@attribute y {u,v}\n@data\n1,u\n2,v\n3,w\n",
         "line 7: 'w' is none of the declared values ('u', 'v')",
     ),
+    "times of day alone": ("".join(f"{i % 24:02}:{i:02}\n" for i in range(ROWS)), "has one column"),
     "only comments": ("# a\n# b\n", "holds no rows of data but lines that begin with #"),
     "a long cell": ("a,y\n" + "x" * 200_000 + ",u\n", "line 2: is not CSV (field larger than field limit (131072))"),
     "text as a label of svmlight": ("cat 1:2 2:3\ndog 1:3 2:4\n", "is not svmlight's format"),
