@@ -115,7 +115,7 @@ class LearnSettings(BaseModel):
         title="File of the data set semeion", default=None, description="the path of a file in Semeion's format"
     )
     target: str | None = Field(
-        title="Column to learn, by default target, class or label, or else the last one",
+        title="Column to learn, by default one called target, class, label or similar, or else the last one",
         default=None,
         min_length=1,
         max_length=1000,

@@ -105,8 +105,8 @@ def run(arguments: list[str] | None = None) -> int:
         return _said(f"there is too little memory{limit_of_memory()}", 1)
     except (KeyboardInterrupt, click.Abort):
         return _said("interrupted", 130)
-    except BrokenPipeError:
-        # The reader of our output has closed the pipe, as `head` does.
+    except (BrokenPipeError, SystemExit):
+        # The reader of our output has closed the pipe, as `head` does; click turns that error into SystemExit.
         _to_nowhere()
         return 0
     except OSError as fault:

@@ -12,30 +12,48 @@ from coordinator.data.limits import shown
 Decimal = Literal[".", ","]
 
 MISSING = frozenset(
-    ("", "?", "NA", "N/A", "n/a", "NaN", "nan", "-nan", "-NaN", "NULL", "null", "<NA>", "#N/A", "NaT")
+    ("", "?", "NA", "N/A", "n/a", "N.A.", "n.a.", "NaN", "nan", "-nan", "-NaN", "NULL", "null", "<NA>", "#N/A", "#NA",
+     "#N/A N/A", "NaT", "\\N", "1.#QNAN", "-1.#QNAN", "1.#IND", "-1.#IND")
 )  # fmt: skip
 """Marks that stand for a missing value in every column."""
 MISSING_NUMBERS = MISSING | {"None", "none", ".", "--"}
 """Marks that stand for a missing value where the other cells are numbers; among texts they may be categories."""
 DASH, PLUS = "-", "+"
+WORDS_FOR_MISSING = frozenset(("none", ".", "--", "missing", "unknown", "not available", "unk", "#null!"))
+"""Texts in lower case that may mark a missing value, but may be a class or a category too."""
+INVISIBLE = "\ufeff\u200b\u2060\u200e\u200f"
+"""Characters that show nothing, which copied text has at its ends."""
 
 TRUTH = {"true": True, "false": False}
 SPREADSHEET_ERROR = re.compile(r"#(DIV/0!|NAME\?|NULL!|NUM!|REF!|VALUE!|SPILL!|CALC!|#+)")
 
 _GROUPED = r"(?:\d{{1,3}}(?:{mark}\d{{3}})+|\d+)?"
 _EXPONENT = r"(?:[eE][+-]?\d+)?"
+_FORTRAN = re.compile(r"([+-]?(?:\d+\.\d*|\.\d+))[dD]([+-]?\d+)")
+"""A number in double precision, as Fortran writes it: 1.5D+03."""
 _STYLES: dict[str, re.Pattern[str]] = {
-    ".": re.compile(r"[+-]?" + _GROUPED.format(mark="[,' ]") + r"(?:\.\d*)?" + _EXPONENT),
+    ".": re.compile(r"[+-]?(?:" + _GROUPED.format(mark="[,' ]") + r"|\d{1,2}(?:,\d{2})+,\d{3})(?:\.\d*)?" + _EXPONENT),
     ",": re.compile(r"[+-]?" + _GROUPED.format(mark=r"[.' ]") + r"(?:,\d*)?" + _EXPONENT),
 }
 _ACCOUNTING = re.compile(r"\((.*\d.*)\)")
 """A negative amount, as bookkeepers write it."""
+_MINUS_BEHIND = re.compile(r"(\d[\d.,' ]*[.,]\d+)-")
+"""A negative amount, as SAP writes it; `2-` may be a grade."""
 _ADDRESS = re.compile(r"(?:\d{1,3}\.){3}\d{1,3}")
 _MEASURED = re.compile(r"[+-]?\d+(?:[.,]\d+)*\s?([^\W\d_]+)")
+_SCALED = re.compile(r"[+-]?\d+(?:[.,]\d+)*\s?((?:[kKmMbB]|[mb]n|Mio|Mrd)?)\+?")
 _UNDERSCORED = re.compile(r"[+-]?\d{1,3}(?:_\d{3})+")
 _BLANKS = re.compile("[\u00a0\u2007\u2009\u202f\u3000]")
-_CURRENCY = re.compile(r"(?:[$€£¥₹]|EUR|USD|GBP|CHF)")
+_CURRENCY = re.compile(
+    r"(?:(?:US|CA|AU|NZ|HK|R|C|A)?\$|[€£¥₹₽₩₺₪₫฿₴]|(?:EUR|USD|GBP|CHF|JPY|CNY|INR|BRL|CAD|AUD|SEK|NOK|DKK|PLN|CZK)|Rs\.?|kr\.?|zł)"
+)
 _UNIT = re.compile(r"\s*[%‰]$")
+_MONTH = (
+    "(?:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?|Sept?(?:ember)?|Oct(?:ober)?|"
+    r"Nov(?:ember)?|Dec(?:ember)?)\.?"
+)
+_WEEKDAY = r"(?:(?:Mon|Tue(?:s)?|Wed(?:nes)?|Thu(?:rs)?|Fri|Sat(?:ur)?|Sun)(?:day)?,? )?"
+_TIME = r"(?: \d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?: ?[AaPp][Mm])?(?: ?(?:GMT|UTC|Z|[+-]\d{2}:?\d{2}))?)?"
 _DATES = tuple(
     re.compile(pattern)
     for pattern in (
@@ -44,11 +62,22 @@ _DATES = tuple(
         r"\d{1,2}[/.]\d{1,2}[/.](?:\d{4}|\d{2})(?: \d{1,2}:\d{2}(?::\d{2})?(?: ?[AaPp][Mm])?)?",
         r"\d{1,2}[- ](?:[A-Za-z]{3,9})[- ](?:\d{4}|\d{2})",
         r"[A-Za-z]{3,9} \d{1,2},? \d{4}",
-        r"\d{1,2}:\d{2}(?::\d{2})?",
+        r"\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?(?: ?[AaPp][Mm])?",
+        rf"{_WEEKDAY}{_MONTH}[- ]\d{{1,2}}(?:,? \d{{4}})?{_TIME}(?: \d{{4}})?",
+        rf"{_WEEKDAY}\d{{1,2}}[- ]{_MONTH}(?:[- ](?:\d{{4}}|\d{{2}}))?{_TIME}",
+        rf"{_MONTH}[- ]\d{{4}}",
+        r"\d{4}[- ]?(?:W\d{2}|Q[1-4])|Q[1-4][- /]?\d{4}",
+        r"\d{4}年\d{1,2}月(?:\d{1,2}日)?",
         r"\d{4}-\d{2}",
         r"(?:19|20)\d{2}(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])",
     )
 )
+
+
+def trimmed(text: str) -> str:
+    """Return a text without blanks and invisible characters around it."""
+    text = text.strip()
+    return text if text.isascii() else text.strip(INVISIBLE).strip()
 
 
 def parse_number(cell: str) -> float | None:
@@ -69,12 +98,16 @@ def parse_finite(cell: str) -> float | None:
 
 def parse_styled(cell: str, decimal: Decimal) -> float | None:
     """Return the finite number in a cell that people wrote: grouped digits, a currency, a percent sign, a true minus."""
-    text = _BLANKS.sub(" ", cell).strip().replace("\u2212", "-")
+    text = _BLANKS.sub(" ", cell).strip().replace("\u2212", "-").replace("\u2019", "'")
     if _ADDRESS.fullmatch(text):
         return None
     if match := _ACCOUNTING.fullmatch(text):
         value = parse_styled(match[1], decimal)
         return -value if value is not None and value >= 0 else None
+    if match := _MINUS_BEHIND.fullmatch(text):
+        text = "-" + match[1]
+    if match := _FORTRAN.fullmatch(text):
+        return parse_finite(f"{match[1]}e{match[2]}") if decimal == "." else None
     text = _UNIT.sub("", text)
     text = _CURRENCY.sub("", text, count=1).strip()
     if not any(character.isdigit() for character in text) or _STYLES[decimal].fullmatch(text) is None:
@@ -110,6 +143,17 @@ def units_in(cells: Iterable[str]) -> set[str]:
             units.add(found[0].strip())
         elif parse_finite(cell) != 0.0:
             units.add("")
+    return units
+
+
+def scaled_units(cells: Iterable[str]) -> set[str]:
+    """Return the letters behind amounts such as `$1.5M` and `800k`; the set is empty if some cell is no amount."""
+    units = set()
+    for cell in cells:
+        match = _SCALED.fullmatch(_CURRENCY.sub("", cell, count=1).strip())
+        if match is None:
+            return set()
+        units.add(match[1])
     return units
 
 

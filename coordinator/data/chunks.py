@@ -105,7 +105,12 @@ def read_records(reader: Reader, skip: int, place: str) -> Iterator[tuple[int, l
             if len(cells) > 1 or (cells and cells[0].strip(BLANKS)):
                 yield reader.line_num + skip, cells
     except csv.Error as error:
-        raise UserError(f"{place}, line {reader.line_num + skip}: is not CSV ({error})") from None
+        raise _not_csv(place, reader.line_num + skip, error) from None
+
+
+def _not_csv(place: str, line: int, error: csv.Error) -> UserError:
+    what = "a quotation mark is not closed" if "end of data" in str(error) else str(error)
+    return UserError(f"{place}, line {line}: is not CSV ({what})")
 
 
 def rows_per_chunk(width: int) -> int:
@@ -157,7 +162,7 @@ def chunks_of(reader: Reader, skip: int, table: Records, header: Sequence[str] =
                 yield Chunk(numbers, rows)
                 numbers, rows = [], []
     except csv.Error as error:
-        raise UserError(f"{place}, line {reader.line_num + skip}: is not CSV ({error})") from None
+        raise _not_csv(place, reader.line_num + skip, error) from None
     check_size(total + len(rows), width, place)
     if repeats:
         lines = f"{repeats:,} lines repeat" if repeats > 1 else "1 line repeats"

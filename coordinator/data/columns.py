@@ -36,6 +36,8 @@ from coordinator.data.cells import (
     parse_finite,
     parse_number,
     parse_styled,
+    scaled_units,
+    trimmed,
     units_in,
     wrong_cell,
 )
@@ -155,7 +157,7 @@ class ColumnCells:
             # No cell has blanks around it.
             return TextCells(tuple(self._table), np.array(self._codes, dtype=np.int64))
         stripped = _Table()
-        codes = np.array([stripped[cell.strip()] for cell in self._table], dtype=np.int64)
+        codes = np.array([stripped[trimmed(cell)] for cell in self._table], dtype=np.int64)
         return TextCells(tuple(stripped), codes[np.frombuffer(self._codes, dtype=np.int64)] if self._codes else codes)
 
     def numbers(self) -> Floats:
@@ -164,7 +166,7 @@ class ColumnCells:
         return np.concatenate(self._numbers)
 
     def _try_numbers(self) -> None:
-        texts = [cell.strip() for cell in self._table]
+        texts = [trimmed(cell) for cell in self._table]
         missing = missing_marks(texts, self._missing, numbers=True)
         given = [cell for cell in texts if cell not in missing]
         if self._decimal != "," and all(parse_finite(cell) is not None for cell in given):
@@ -187,7 +189,7 @@ class ColumnCells:
                 values = None
             if values is not None and np.isfinite(values).all():
                 return values
-        stripped = [cell.strip() for cell in cells]
+        stripped = [trimmed(cell) for cell in cells]
         missing = missing_marks(set(stripped), self._missing, numbers=True)
         values = np.empty(len(cells))
         for row, cell in enumerate(stripped):
@@ -269,7 +271,7 @@ def _of_text(name: str, text: TextCells, rules: ColumnRules) -> Column:
     number_marks = missing_marks(present, rules.missing, numbers=True)
     given = [cell for cell in present if cell not in number_marks]
     if not given and len(marks) == len(number_marks):
-        return Column(name, "constant" if rules.named else "ignored", len(text), why="all cells are missing")
+        return Column(name, "constant" if rules.named else "ignored", len(text), why="has no values")
     values, why = (None, "") if rules.nominal or _compact_dates(text) else _numbers_of(given, rules)
     if given and values is not None:
         column = _numbers(name, text, values, number_marks, why)
@@ -281,7 +283,7 @@ def _of_text(name: str, text: TextCells, rules: ColumnRules) -> Column:
         return Column(name, "boolean", missing, _coded(text, truth), ("False", "True"))
     if all(map(is_date, given)):
         return Column(name, "date", missing)
-    problem = None if rules.nominal else _slip(text, given, counts)
+    problem = None if rules.nominal else _slip(text, given, counts, named=rules.named)
     if problem is not None:
         return Column(name, "number", missing, problem=problem)
     return _category(name, text, given, missing, asked=rules.asked or rules.nominal)
@@ -329,6 +331,11 @@ def _no_free_text(text: TextCells, extra: Collection[str]) -> tuple[int, str] | 
     if (unit := measured_unit(given)) is not None:
         row = int(np.argmax(text.codes == text.texts.index(given[0])))
         return row, f"expected a number, not {shown(given[0])}; take {shown(unit)} out of all cells of the column"
+    if scaled_units(given):
+        row, cell = next(
+            (row, cell) for row, cell in enumerate(map(text.__getitem__, range(len(text)))) if cell not in marks
+        )
+        return row, f"expected a number, not {shown(cell)}; write all amounts of the column in one unit"
     styled = {cell for cell in given if parse_styled(cell, ".") is not None or parse_styled(cell, ",") is not None}
     others = [cell for cell in given if cell not in styled]
     total = {cell: int(counts[index]) for index, cell in enumerate(text.texts)}
@@ -370,7 +377,7 @@ def _numbers_of(given: Sequence[str], rules: ColumnRules) -> tuple[list[float] |
         return [value for value in values if value is not None], ""
     why = f"{shown(example)} is read as {parse_styled(example, decimal):g}"
     points = decimal == "," and rules.decimal != "," and not any("," in cell for cell in given)
-    if points or (ambiguous and any("," in cell or "." in cell for cell in given)):
+    if points or (ambiguous and any(re.search(r"\d[.,]\d", cell) for cell in given)):
         why += " (--decimal says otherwise)"
     return [value for value in values if value is not None], why
 
@@ -390,7 +397,7 @@ def _coded(text: TextCells, codes: dict[str, float]) -> Floats:
     return np.array([codes.get(cell, np.nan) for cell in text.texts])[text.codes]
 
 
-def _slip(text: TextCells, given: Sequence[str], counts: NDArray[np.int64]) -> tuple[int, str] | None:
+def _slip(text: TextCells, given: Sequence[str], counts: NDArray[np.int64], *, named: bool) -> tuple[int, str] | None:
     """Return the row and fault of the first text in a column of numbers, or None where the texts are categories."""
     numeric = {cell for cell in given if parse_styled(cell, ".") is not None or parse_styled(cell, ",") is not None}
     others = [cell for cell in given if cell not in numeric]
@@ -413,7 +420,10 @@ def _slip(text: TextCells, given: Sequence[str], counts: NDArray[np.int64]) -> t
         return None
     codes = {index for index, cell in enumerate(text.texts) if cell in suspects}
     row = int(np.argmax(np.isin(text.codes, list(codes))))
-    return row, wrong_cell(text[row])
+    hint = ""
+    if named and row == 0 and len(codes) == 1 and total[text[0]] == 1 and not broken:
+        hint = " (if this line holds units or more names, take it out)"
+    return row, wrong_cell(text[row]) + hint
 
 
 def _category(name: str, text: TextCells, given: Sequence[str], missing: int, *, asked: bool) -> Column:
@@ -446,7 +456,8 @@ def _index(column: Column, text: TextCells | None, *, unnamed: bool) -> Column:
         in_order = first in (0.0, 1.0) and not column.why and bool((values == first + np.arange(count)).all())
         if in_order and count >= ROWS_OF_AN_INDEX:
             return replace(column, kind="index", why=f"counts the rows from {first:.0f}")
-        named = unnamed or is_index_name(column.name)
+        # Fractions are measurements.
+        named = (unnamed or is_index_name(column.name)) and bool((values == np.floor(values)).all())
         differ = named and (len(text.texts) == count if text is not None else len(np.unique(values)) == count)
     else:
         differ = False

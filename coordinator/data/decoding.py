@@ -17,6 +17,7 @@ from coordinator.data.cells import (
     missing_marks,
     parse_finite,
     parse_styled,
+    trimmed,
     wrong_cell,
 )
 from coordinator.data.encoding import EncodedColumn, Encoding
@@ -112,7 +113,7 @@ class Decoder:
     def _decoded(self, chunk: Chunk, rows: Rows, *, labelled: bool) -> Batch:
         targets: list[str] | None = None
         if labelled and self._match.target is not None:
-            cells = [row[self._match.target].strip() for row in chunk.rows]
+            cells = [trimmed(row[self._match.target]) for row in chunk.rows]
             marks = missing_marks(set(cells), self._missing)
             if marks:
                 rows.left_out += sum(cell in marks for cell in cells)
@@ -137,7 +138,7 @@ class Decoder:
                 values = None
             if values is not None and np.isfinite(values).all() and "_" not in "".join(cells):
                 return values
-        stripped = [cell.strip() for cell in cells]
+        stripped = [trimmed(cell) for cell in cells]
         missing = missing_marks(set(stripped), self._missing, numbers=True)
         decimal = self._decimal(position, [cell for cell in stripped if cell not in missing])
         values = np.full(len(cells), np.nan)
@@ -174,7 +175,7 @@ class Decoder:
         column = self._columns[position]
         exact, alike = self._lookups[position]
         table: dict[str, float] = {}
-        texts = {cell: cell.strip() for cell in set(cells)}
+        texts = {cell: trimmed(cell) for cell in set(cells)}
         missing = missing_marks(set(texts.values()), self._missing) - set(exact)
         if PLUS in exact:
             missing.discard(DASH)

@@ -14,10 +14,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from coordinator.data.cells import MISSING, SPREADSHEET_ERROR, TRUTH, is_date, parse_finite, parse_styled
+from coordinator.data.cells import MISSING, SPREADSHEET_ERROR, TRUTH, is_date, parse_finite, parse_styled, trimmed
 
 DELIMITERS = (",", ";", "\t", "|", " ")
-RARE_DELIMITERS = ("^", "~", "\x01", "\x1f")
+RARE_DELIMITERS = ("^", "~", "\x01", "\x1f", ":")
 """Delimiters of exports from databases, which are tried if no other splits the lines."""
 NAMES_OF_DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "|", " ": "blanks"}
 COMMENTS = ("#", "%", "//")
@@ -74,6 +74,8 @@ def find_dialect(lines: Sequence[str], delimiter: str | None = None) -> Dialect:
         candidates = [(_score(body, replace(base, delimiter=mark)), -index) for index, mark in enumerate(DELIMITERS)]
         (share, _, width), index = max(candidates)
         found = DELIMITERS[-index] if width > 1 and share > 0.0 else None
+        if found == " " and _tabs_split(body, replace(base, delimiter="\t")):
+            found = "\t"
         base = replace(base, delimiter=found or _rare_delimiter(body, base))
     if body and body[0].startswith("|") and base.delimiter != "|":
         # UCI's mark of a comment.
@@ -83,9 +85,22 @@ def find_dialect(lines: Sequence[str], delimiter: str | None = None) -> Dialect:
     return base
 
 
+def _tabs_split(body: Sequence[str], dialect: Dialect) -> bool:
+    """Whether tabs split all lines equally, and blanks only separate words: not where most lines have `1 2` in a cell."""
+    share, _, width = _score(body, dialect)
+    if share < 1.0 or width < 2:
+        return False
+    records = records_of(body, dialect)
+    words = [cell.split() for record in records for cell in record]
+    return 2 * sum(len(some) > 1 and is_number(some[0]) for some in words) < len(records)
+
+
 def _rare_delimiter(body: Sequence[str], base: Dialect) -> str | None:
     """Return a rare delimiter that splits all lines into equally many cells, or None."""
+    times = any(is_date(line) for line in body)
     for mark in RARE_DELIMITERS:
+        if mark == ":" and times:
+            continue
         share, _, width = _score(body, replace(base, delimiter=mark))
         if share == 1.0 and width > 1 and len(body) > 1:
             return mark
@@ -176,7 +191,7 @@ def is_header(first: Record, rows: Sequence[Record], wanted: Sequence[str] = ())
     The names `wanted` decide where they stand in the first record. Numbers can be names too: where they count the
     columns or are evenly spaced (years, wavelengths), and the cells below are of another kind.
     """
-    names = [cell.strip() for cell in first]
+    names = [trimmed(cell) for cell in first]
     if wanted and _has_wanted(names, wanted):
         return True
     if not rows:

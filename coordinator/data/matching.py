@@ -38,12 +38,18 @@ def match_columns(
         UserError: a column of the model is missing, no name is the model's, or the number of columns does not fit.
     """
     model_names = [column.name for column in encoding.table_columns]
-    own_names = encoding.has_header and not all(
-        name == f"column {index + 1}" for index, name in enumerate(encoding.source_columns or model_names)
-    )
+    own_names = encoding.has_header and start_of(encoding.source_columns or model_names) is None
     if named and own_names:
         return _by_name(names, model_names, encoding, place, target)
     return _by_position(names, model_names, encoding, place, target, labelled=labelled)
+
+
+def start_of(names: Sequence[str]) -> int | None:
+    """Return the number of the first column if the names only count the columns, from 0 or from 1."""
+    for start in (0, 1):
+        if all(name == f"column {index}" for index, name in enumerate(names, start)):
+            return start
+    return None
 
 
 def _key(name: str) -> str:

@@ -185,16 +185,16 @@ def read_npy_inputs(content: bytes, place: str) -> Floats:
     return _inputs(read_npy_array(content, place), place, "")
 
 
-def read_svmlight(path: Path) -> Table:
-    """Read the table in a file of svmlight's format, with scikit-learn. Raises `UserError`."""
+def read_svmlight(path: Path, features: int | None = None, start: int | None = None) -> Table:
+    """Read the table in a file of svmlight's format, with scikit-learn, as `svmlight_arrays` does. Raises `UserError`."""
     content = read_unpacked(path)
     place = shown_path(path)
-    inputs, targets = svmlight_arrays(content, place)
+    inputs, targets, start = svmlight_arrays(content, place, features, start)
     warnings = ("the query numbers (qid) are not used",) if b" qid:" in content else ()
     return _array_table(
         inputs,
         targets,
-        columns=[f"column {index + 1}" for index in range(inputs.shape[1])],
+        columns=[f"column {index + start}" for index in range(inputs.shape[1])],
         names=(shown_path(Path(path.name)), place, "label"),
         sha256=sha256_of(content),
         facts=(False, warnings),
@@ -202,19 +202,36 @@ def read_svmlight(path: Path) -> Table:
     )
 
 
-def svmlight_arrays(content: bytes, place: str, features: int | None = None) -> tuple[Floats, Floats]:
-    """Return inputs (rows, features) and labels (rows,) of svmlight's format. Raises `UserError`."""
+def svmlight_arrays(
+    content: bytes, place: str, features: int | None = None, start: int | None = None
+) -> tuple[Floats, Floats, int]:
+    """Return inputs (rows, features) and labels (rows,) of svmlight's format, and the index of the first input.
+
+    A file tells by an index 0 that its indices start at 0. It cannot tell if no row has that input, so a model knows
+    the `start` and the number of `features` of its own file.
+
+    Raises:
+        UserError: not svmlight's format, or an index that the model does not have.
+    """
     from sklearn.datasets import load_svmlight_file  # noqa: PLC0415
 
     try:
-        sparse, labels = load_svmlight_file(io.BytesIO(content), n_features=features, zero_based="auto")[:2]
+        sparse, labels = load_svmlight_file(io.BytesIO(content), zero_based=True)[:2]
     except (ValueError, OverflowError) as error:
         raise UserError(f"{place}: is not svmlight's format ({' '.join(str(error).split())[:100]})") from None
-    check_size(sparse.shape[0], sparse.shape[1], place)
+    lowest = int(sparse.indices.min()) if len(sparse.indices) else 1
+    start = 0 if lowest == 0 else 1 if start is None else start
+    width = sparse.shape[1] - start
+    if features is not None and width > features:
+        highest, last = sparse.shape[1] - 1, features - 1 + start
+        raise UserError(f"{place}: has the index {highest}, but the model's last input has the index {last}")
+    check_size(sparse.shape[0], max(1, width), place)
     if np.isinf(sparse.data).any():
         row = int(np.searchsorted(sparse.indptr, int(np.argmax(np.isinf(sparse.data))), side="right"))
         raise UserError(f"{place}, row {row}: is not finite (infinity), a number is needed")
-    return np.ascontiguousarray(sparse.toarray(), dtype=np.float64), np.asarray(labels, dtype=np.float64)
+    inputs = np.zeros((sparse.shape[0], width if features is None else features))
+    inputs[:, : max(0, width)] = sparse[:, start:].toarray()
+    return inputs, np.asarray(labels, dtype=np.float64), start
 
 
 def _array_table(

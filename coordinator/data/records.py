@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
+from coordinator.data.cells import trimmed
 from coordinator.data.chunks import Chunk, Records, check_names, chunks_of, lines_of, read_records
 from coordinator.data.dialect import (
     COMMENTS,
@@ -150,7 +151,8 @@ def _delimited(
     records.notes += notes
     if encoding in ("cp1252", "latin-1") and options.encoding is None:
         records.notes.append(
-            f"the file is not UTF-8 and is read as {encoding}; if letters look wrong, name the right --encoding"
+            f"the file is not UTF-8 and is read as {encoding}; if letters look wrong, name the right --encoding "
+            "(such as cp1250, cp1251, shift_jis, gb18030 or big5)"
         )
     records.chunks = chunks_of(reader, dialect.skip, records, header if len(header) == width else ())
     return records
@@ -174,7 +176,7 @@ def _header(
     wanted: Sequence[str],
 ) -> tuple[list[str] | None, bool, tuple[str, ...] | None]:
     """Return the names, if there are any, whether the first record is no row of data, and the classes it lists."""
-    names = [cell.strip() for cell in first]
+    names = [trimmed(cell) for cell in first]
     if options.header is not None:
         return (_fitted(names, rest, width), True, None) if options.header else (None, False, None)
     if rest and _is_sklearn(first, width):
@@ -186,7 +188,7 @@ def _header(
     if dialect.comments:
         above = records_of([dialect.comments[-1] + "\n"], dialect)
         if above and width > 1 and len(above[0]) == width and is_header(above[0], [first, *rest], wanted):
-            return [cell.strip() for cell in above[0]], False, None
+            return [trimmed(cell) for cell in above[0]], False, None
     return None, False, None
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from coordinator.data.cells import is_date, parse_finite
+from coordinator.data.cells import WORDS_FOR_MISSING, is_date, parse_finite
 from coordinator.data.dataset import Dataset
 from coordinator.data.dialect import NAMES_OF_DELIMITERS
 from coordinator.data.encoding import EncodedColumn, Encoding
@@ -259,6 +259,7 @@ def _doubts_about_classes(dataset: Dataset, classes: dict[str, int], train: Labe
             f"{classes[most]:,} of {total:,} rows are of the class {shown(most)}: always predicting it has the accuracy "
             f"{classes[most] / total:.3f}; look at the balanced accuracy"
         )
+    present_names = [name for name, count in classes.items() if count]
     present = [count for count in classes.values() if count]
     if len(present) > 2 and total < FEW_ROWS_A_CLASS * len(present):
         doubts.append(f"{len(present):,} classes for {total:,} rows are many: {total / len(present):.1f} rows for each")
@@ -278,6 +279,8 @@ def _doubts_about_classes(dataset: Dataset, classes: dict[str, int], train: Labe
     folded = Counter(name.casefold() for name in classes)
     if alike := [name for name in classes if folded[name.casefold()] > 1]:
         doubts.append(f"the classes {', '.join(map(shown, alike[:4]))} differ in case only")
+    if marks := [name for name in present_names if name.casefold() in WORDS_FOR_MISSING]:
+        doubts.append(f"the class {shown(marks[0])} may mark a missing value: if it does, say --na {shown(marks[0])}")
     if dataset.classes is not None and all(is_date(name) for name in dataset.classes):
         doubts.append("the classes are dates")
     return doubts

@@ -16,8 +16,8 @@ from coordinator.data.columns import TextCells
 from coordinator.data.decoding import Batch, Decoder, Rows
 from coordinator.data.encoding import Encoding
 from coordinator.data.limits import shown, shown_path
-from coordinator.data.matching import Match, match_columns
-from coordinator.data.npz_file import read_inputs, read_npy_inputs, svmlight_arrays
+from coordinator.data.matching import Match, match_columns, start_of
+from coordinator.data.npz_file import read_inputs, read_npy_inputs, read_svmlight, svmlight_arrays
 from coordinator.data.opening import Format, format_of, opened, place_of, read_sample, read_whole, unpacked
 from coordinator.data.options import DEFAULT, TableOptions
 from coordinator.data.records import Chunk, Records, records_in
@@ -77,11 +77,16 @@ def _array_rows(content: bytes, kind: Format, place: str, encoding: Encoding) ->
     elif kind == "npy":
         inputs = read_npy_inputs(content, place)
     else:
-        inputs, _ = svmlight_arrays(content, place, len(encoding.table_columns))
+        inputs = svmlight_arrays(content, place, len(encoding.table_columns), _first_index(encoding))[0]
     inputs, notes = _arranged(inputs, names, encoding, place)
     starts = range(0, len(inputs), ARRAY_ROWS)
     batches = (Batch(inputs[start : start + ARRAY_ROWS], []) for start in starts)
     return Rows(place, batches, [*own, *notes])
+
+
+def _first_index(encoding: Encoding) -> int | None:
+    """Return the index of the first input in svmlight's format, if the names of the model's columns tell it."""
+    return start_of([column.name for column in encoding.table_columns])
 
 
 def _arranged(
@@ -188,11 +193,15 @@ def read_labelled(
     if target is not None:
         options = TableOptions(**{**vars(options), "target": target})
     path = Path(name)
+    kind: Format | None = None
     if data is None and name not in DATASET_NAMES and exists(path):
         kind = format_of_file(path)
         if kind not in ("npz", "npy", "svmlight"):
             return _labelled_text(path, encoding, options)
-    table = load_table(name, data=data, options=options)
+    if kind == "svmlight":
+        table = read_svmlight(path, len(encoding.table_columns), _first_index(encoding))
+    else:
+        table = load_table(name, data=data, options=options)
     table, own = _own_test_rows(table)
     inputs, notes = _arranged(table.inputs, _own_names(table), encoding, table.place)
     notes = (*own, *notes)

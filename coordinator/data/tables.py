@@ -35,6 +35,36 @@ from coordinator.data.table import ColumnFacts, Table, TableColumn, TableFacts, 
 from coordinator.errors import UserError
 
 USUAL_TARGETS = ("target", "class", "label")
+KNOWN_TARGETS = ("survived", "outcome", "diagnosis")
+"""Targets of tables that many people have; they decide where no usual name does."""
+PROBABLE_TARGETS = frozenset(
+    (
+        *USUAL_TARGETS,
+        *KNOWN_TARGETS,
+        "targets",
+        "labels",
+        "classes",
+        "y",
+        "species",
+        "price",
+        "saleprice",
+        "quality",
+        "response",
+        "result",
+        "output",
+        "churn",
+        "exited",
+        "attrition",
+        "income",
+        "medv",
+        "mpg",
+        "fraud",
+        "is_fraud",
+        "spam",
+        "is_spam",
+    )
+)
+"""Names that make a column the likely target, if the last column has none of them."""
 """A column with such a name is the target, if no other is named; otherwise the last column is."""
 TOTALS = ("total", "totals", "grand total", "sum", "subtotal", "gesamt", "summe", "average", "mean")
 MOST_TOTALS = 2
@@ -138,9 +168,12 @@ def _target(records: Records, options: TableOptions, width: int, usual: str | No
         if usual is not None and usual in names:
             return names.index(usual)
         if records.has_header and width > 1:
-            known = [index for index, name in enumerate(names[:width]) if name.casefold() in USUAL_TARGETS]
-            if len(known) == 1:
-                return known[0]
+            for usual_names in (USUAL_TARGETS, KNOWN_TARGETS):
+                known = [index for index, name in enumerate(names[:width]) if name.casefold() in usual_names]
+                if len(known) == 1:
+                    return known[0]
+                if known:
+                    break
         named = [index for index in range(width) if index not in records.unnamed]
         return named[-1] if named and records.has_header else width - 1
     if asked in names:
@@ -265,7 +298,7 @@ def _facts(
     for index, name in enumerate(records.names):
         column = columns.get(index)
         if index == target:
-            facts.append(ColumnFacts(name, "target", int((~kept).sum())))
+            facts.append(ColumnFacts(name, "target", int((~kept).sum()), _choice(columns, target, options)))
         elif column is None:
             asked = index in _named(records, options.ignore, "--ignore") or options.inputs
             facts.append(ColumnFacts(name, "ignored", 0, "as asked" if asked else "has no name and is empty"))
@@ -302,6 +335,13 @@ def _facts(
         warnings=tuple(warnings),
         problems=tuple(problems),
     )
+
+
+def _choice(columns: dict[int, Column], target: int, options: TableOptions) -> str:
+    """Say why a column is the target."""
+    if options.target is not None:
+        return "as asked"
+    return "the last column" if target > max(columns, default=-1) else f"by its name, column {target + 1}"
 
 
 def _quoted(name: str) -> str:
@@ -365,12 +405,19 @@ def _doubts_about_the_choice(
         ]
     if name.casefold() in USUAL_TARGETS:
         return []
+    last = max(columns)
+    if name.casefold() in KNOWN_TARGETS and target < last:
+        return [f"the target is {shown(name)}, by its name; if it is another column, name it with --target"]
+    probable = [index for index, column in columns.items() if column.name.casefold() in PROBABLE_TARGETS]
     usual = [index for index, column in columns.items() if column.name.casefold() in USUAL_TARGETS]
     texts = [index for index, column in columns.items() if column.kind == "category"]
     numbers = all(parse_finite(text) is not None for text, some in zip(target_text.texts, counts, strict=True) if some)
     if len(usual) > 1:
         listed = ", ".join(shown(records.names[index]) for index in usual)
         return [f"the target is the last column, {shown(name)}; if it is one of {listed}, name it with --target"]
+    if probable and name.casefold() not in PROBABLE_TARGETS and records.has_header:
+        listed = " or ".join(shown(records.names[index]) for index in probable[:4])
+        return [f"the target is the last column, {shown(name)}; if it is {listed}, name it with --target"]
     if (
         len(texts) == 1
         and len(columns) > 1

@@ -98,6 +98,7 @@ def load_model(path: Path) -> Model:
         kind = metadata.get("format")
         if kind not in (FORMAT, FORMAT_OF_WEIGHTS_ALONE):
             raise UserError(f"{path}: not a model of Exmachina (its format is {kind!r}, not {FORMAT!r})")
+        _check_types(path, content)
         if kind == FORMAT and sealed(content) != content:
             raise UserError(f"{path}: damaged, it is not as it was written (its checksum does not match)")
         if set(metadata) != (KEYS if kind == FORMAT else KEYS_OF_WEIGHTS_ALONE):
@@ -147,6 +148,17 @@ def _metadata(content: bytes) -> dict[str, str]:
     return metadata
 
 
+def _check_types(path: Path, content: bytes) -> None:
+    """Refuse numbers of another type before the checksum, which a conversion to that type breaks. Raises `UserError`."""
+    tensors = {name: entry for name, entry in json.loads(_header(content)).items() if name != "__metadata__"}
+    other = next((entry["dtype"] for entry in tensors.values() if entry["dtype"] != "F64"), None)
+    if other is not None:
+        name = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}.get(other, other)
+        raise UserError(
+            f"{path}: its numbers are {name}; models contain float64, as `coordinator learn --save` writes them"
+        )
+
+
 def _seal(content: bytes) -> re.Match[bytes]:
     end = 8 + len(_header(content))
     places = list(SEAL.finditer(content, 8, end))
@@ -174,11 +186,6 @@ def _encoding(path: Path, document: object) -> Encoding:
 def _parameters(path: Path, tensors: dict[str, np.ndarray], layers: tuple[int, ...]) -> Parameters:
     biases = tuple(tensors[f"layer{layer}.bias"] for layer in range(len(layers)))
     weights = tuple(tensors[f"layer{layer}.weight"] for layer in range(len(layers) - 1))
-    other = next((array.dtype for array in (*biases, *weights) if array.dtype != np.float64), None)
-    if other is not None:
-        raise UserError(
-            f"{path}: its numbers are {other}; models contain float64, as `coordinator learn --save` writes them"
-        )
     shapes = [array.shape for array in (*biases, *weights)]
     expected = [(size,) for size in layers] + list(itertools.pairwise(layers))
     if shapes != expected:

@@ -204,7 +204,7 @@ def test_the_contents_have_a_hash(tmp_path: Path) -> None:
         ("1,1.5\n2,1.5\n", "FILE: the targets of all rows are 1.5; there is nothing to learn"),
         ("a,a,c\n1,2,x\n3,4,y\n", "FILE, line 1: 2 columns have the name 'a'; names must differ"),
         (b"1,x\n\0,y\n", "FILE, line 2: holds NUL bytes, so it is not text"),
-        ('1,x\n"2,y\n', "FILE, line 2: is not CSV (unexpected end of data)"),
+        ('1,x\n"2,y\n', "FILE, line 2: is not CSV (a quotation mark is not closed)"),
         ("1,x\n2," + "y" * 200_000, "FILE, line 2: is not CSV (field larger than field limit (131072))"),
         (
             "".join(f"{row},c{row}\n" for row in range(1001)),

@@ -49,6 +49,8 @@ def one(cell: Callable[[int], object]) -> str:
 
 
 READ = {
+    "colons": table("a:b:y", lambda i: plain(i).replace(",", ":")),
+    "invisible marks": table("\ufeff\ufeffa,b,y\u200b", lambda i: plain(i) + ("\u200b" if i % 3 else "")),
     "a caret": table("a^b^y", lambda i: plain(i).replace(",", "^")),
     "Hive": table("a\x01b\x01y", lambda i: plain(i).replace(",", "\x01")),
     "a title above": table("a,b,y", plain, above="Report of May\n\n"),
@@ -88,6 +90,15 @@ def test_tables_of_these_kinds_are_read(tmp_path: Path, content: str) -> None:
 
 
 REFUSED = {
+    "amounts in several units": (
+        one(lambda i: f"${i}.5{'kM'[i % 2]}"),
+        "not '$0.5k'; write all amounts of the column in one unit",
+    ),
+    "a line of units": (
+        table("a,b,y\n°C,bar,-", plain),
+        "not '°C' (if this line holds units or more names, take it out)",
+    ),
+    "an open quote": ('a,b,y\n1,2,"x\n', "line 2: is not CSV (a quotation mark is not closed)"),
     "a unit": (one(lambda i: f"{i} kg"), "line 2, column 1 ('col'): expected a number, not '0 kg'"),
     "Python's 1_000": (one(lambda i: f"{i + 1}_000"), "line 2, column 1 ('col'): expected a number, not '1_000'"),
     "below a limit": (one(lambda i: "<0.5" if i % 8 == 1 else i), "say --na '<0.5'"),
@@ -98,6 +109,7 @@ REFUSED = {
         "@relation r\n@attribute a real\n@attribute y {u,v}\n@data\n1,u\n2,v\n3,w\n",
         "line 7: 'w' is none of the declared values ('u', 'v')",
     ),
+    "times of day alone": ("".join(f"{i % 24:02}:{i:02}\n" for i in range(ROWS)), "has one column"),
     "only comments": ("# a\n# b\n", "holds no rows of data but lines that begin with #"),
     "a long cell": ("a,y\n" + "x" * 200_000 + ",u\n", "line 2: is not CSV (field larger than field limit (131072))"),
     "text as a label of svmlight": ("cat 1:2 2:3\ndog 1:3 2:4\n", "is not svmlight's format"),
@@ -119,6 +131,13 @@ def test_what_is_no_table_or_no_number_is_refused(tmp_path: Path, content: str |
 
 
 WARNED = {
+    "a class that may be missing": (
+        table("a,b,y", lambda i: f"{i * 0.3:.1f},{i * i % 17},{['u', 'None'][i % 2]}"), "say --na 'None'"
+    ),
+    "Titanic's target": (
+        table("Survived,Fare,Embarked", lambda i: f"{i % 2},{i * 0.3:.1f},{'SC'[i % 3 > 0]}"), "the target is 'Survived', by its name"
+    ),
+    "y in front": (table("y,x1,x2", lambda i: f"{i % 2},{i * i % 17},{i * 0.7:.1f}"), "'x2'; if it is 'y', name it with --target"),
     "two currencies": (one(lambda i: f"{'$€'[i % 2]}{i + 1}"), "'col' has numbers with '$', '€'"),
     "percent and none": (one(lambda i: f"{i + 1}{'%' if i % 2 else ''}"), "'col' has numbers with '%' and without"),
     "-999": (one(lambda i: -999 if i % 8 == 4 else i * 0.1), "say --na -999"),
@@ -154,6 +173,83 @@ def test_doubtful_tables_are_read_with_a_warning(tmp_path: Path, content: str | 
 def test_good_tables_have_no_warning(tmp_path: Path, content: Callable[[int], str]) -> None:
     """A warning means something: an ordinary table has none."""
     assert report_of(write(tmp_path, table("a,b,y", content))).warnings == ()
+
+
+AMOUNTS = {
+    "Swiss": (lambda i: f"{i}\u2019000", lambda i: i * 1000.0),
+    "Indian": (lambda i: f'"{i + 1},00,500"', lambda i: (i + 1) * 100_000.0 + 500),
+    "Brazilian": (lambda i: f"R$ {i}.50", lambda i: i + 0.5),
+    "rupees": (lambda i: f"Rs. {i}.5", lambda i: i + 0.5),
+    "Fortran": (lambda i: f"{i}.5D-01", lambda i: (i + 0.5) / 10),
+    "minus behind": (lambda i: f"{i}.50-", lambda i: -(i + 0.5)),
+    "MySQL": (lambda i: "\\N" if i == 4 else f"{i}.5", lambda i: np.nan if i == 4 else i + 0.5),
+    "Windows' NaN": (lambda i: "-1.#IND" if i == 4 else f"{i}.5", lambda i: np.nan if i == 4 else i + 0.5),
+}
+
+
+@pytest.mark.parametrize(("cell", "value"), AMOUNTS.values(), ids=AMOUNTS)
+def test_numbers_of_many_writers_are_numbers(
+    tmp_path: Path, cell: Callable[[int], str], value: Callable[[int], float]
+) -> None:
+    """Digits grouped as in other countries, other currencies, and marks of other programs give their numbers."""
+    dataset = load_dataset(str(write(tmp_path, one(cell))))
+    np.testing.assert_allclose(dataset.inputs[:, 0], [value(i) for i in range(ROWS)], rtol=1e-12)
+
+
+DATES = {
+    "a month and a year": lambda i: f"{['Jan', 'Feb', 'March'][i % 3]}-{10 + i % 9}",
+    "a quarter": lambda i: f"{2010 + i // 4}Q{i % 4 + 1}",
+    "a week": lambda i: f"2020-W{i + 10}",
+    "a weekday": lambda i: f'"Monday, January {i % 28 + 1}, 2020"',
+    "an e-mail's date": lambda i: f'"Wed, {i % 28 + 1:02} Jan 2020 10:00:00 GMT"',
+    "Japanese": lambda i: f"2020年{i % 12 + 1}月{i % 28 + 1}日",
+    "an hour": lambda i: f"{i % 12 + 1}:30 PM",
+    "a duration": lambda i: f"{i % 3}:{i:02}:07.5",
+}
+
+
+@pytest.mark.parametrize("cell", DATES.values(), ids=DATES)
+def test_dates_in_many_forms_are_dates(tmp_path: Path, cell: Callable[[int], str]) -> None:
+    """A date is no category, in any usual form; a text that only resembles one is no date."""
+    assert report_of(write(tmp_path, one(cell))).columns[0].kind == "date"
+    assert (
+        report_of(write(tmp_path, one(lambda i: ["Boeing 747", "Mary 12", "May"][i % 3]))).columns[0].kind == "category"
+    )
+
+
+def test_tabs_beside_blanks(tmp_path: Path) -> None:
+    """Tabs divide columns of words; blanks divide columns of numbers before a tab, as in UCI's auto-mpg."""
+    words = "".join(f"{['ham', 'spam'][i % 2]}\tdear user {i % 7}\t{i * 0.3:.1f}\n" for i in range(ROWS))
+    assert report_of(write(tmp_path, words)).facts.delimiter == "\t"
+    numbers = "".join(f"{i * 0.3:.1f}   {i * i % 17}\t{['ham', 'spam'][i % 2]}\n" for i in range(ROWS))
+    assert len(report_of(write(tmp_path, numbers)).columns) == 3
+
+
+def test_fractions_without_a_name_are_no_index(tmp_path: Path) -> None:
+    """Measurements differ in all rows too: only whole numbers and texts name rows."""
+    report = report_of(write(tmp_path, table(",,y", plain)))
+    assert [column.kind for column in report.columns] == ["number", "number", "target"]
+
+
+def test_the_report_says_how_the_target_was_found(tmp_path: Path) -> None:
+    """The target is the last column, a column of a usual name, or as asked, and the report says which."""
+    last, named = write(tmp_path, table("a,b,c", plain)), "Outcome,b,c"
+    assert report_of(last).columns[2].why == "the last column"
+    assert report_of(last, target="b").columns[1].why == "as asked"
+    report = report_of(write(tmp_path, table(named, lambda i: f"{i % 2},{i * i % 17},{i * 0.3:.1f}")))
+    assert (report.target, report.columns[0].why) == ("Outcome", "by its name, column 1")
+
+
+def test_indices_of_svmlight_are_the_models(tmp_path: Path) -> None:
+    """A file whose rows lack the first input is read with the model's first index, not its own lowest."""
+    for start in (0, 1):
+        rows = "".join(f"{i % 2} {start}:{i % 5} {start + 1}:{i * i % 17} {start + 2}:{i}\n" for i in range(ROWS))
+        encoding = prepare(load_dataset(str(write(tmp_path, rows))), seed=0, test_fraction=0.2).encoding
+        path = write(tmp_path, f"1 {start + 1}:4\n0 {start + 2}:3\n")
+        assert read_rows(path, encoding).tolist() == [[0, 4, 0], [0, 0, 3]]
+        assert read_labelled(str(path), encoding).labels is not None
+        with pytest.raises(UserError, match=f"has the index {start + 3}, but the model's last input has the index"):
+            read_rows(write(tmp_path, f"1 {start + 1}:4 {start + 3}:2\n"), encoding)
 
 
 def test_nominal_attributes_are_categories_and_classes(tmp_path: Path) -> None:

@@ -51,6 +51,15 @@ def test_the_seeds_settings_come_back_too(tmp_path: Path) -> None:
     assert load_model(tmp_path / "m").network == settings
 
 
+def test_a_model_converted_to_float32_is_refused_for_that(tmp_path: Path) -> None:
+    """The message names the type of the numbers, not the checksum that the conversion has broken."""
+    path = tmp_path / "m.safetensors"
+    save_model(path, model_of())
+    save_file({name: array.astype(np.float32) for name, array in load_file(path).items()}, path, metadata_of(path))
+    with pytest.raises(UserError, match="its numbers are float32; models contain float64"):
+        load_model(path)
+
+
 def test_saved_model_is_readable_by_safetensors(tmp_path: Path) -> None:
     """safetensors' own reader finds each layer's numbers under plain names."""
     model = model_of()
