@@ -33,7 +33,7 @@ from neuron_node.hosted_groups import HostedGroups
 from neuron_node.identity import BEGIN_AGAIN, NodeIdentity, NodeState
 from neuron_node.inbox import Rejection, rejected
 from neuron_node.link_probe import LinkProbe
-from neuron_node.local_delivery import LocalDelivery, joined
+from neuron_node.local_delivery import LocalDelivery, joined_in_turn
 from neuron_node.protocol import (
     LATEST_STEP,
     NOBODY,
@@ -401,8 +401,8 @@ _DATA = frozenset(DATA_LETTERS[place : place + 1] for place in range(len(DATA_LE
 
 def _joined_data(messages: Sequence[bytes]) -> Sequence[bytes]:
     """Join the frames of data messages. If there is a control message, return the messages unchanged: their order matters."""
-    bins = joined(messages)
-    return bins if all(message[:1] in _DATA for message in bins) else messages
+    joined = joined_in_turn(messages)
+    return joined if all(message[:1] in _DATA for message in joined) else messages
 
 
 def _receive_without_groups(frame: bytes) -> None:
