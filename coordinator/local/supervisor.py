@@ -52,6 +52,7 @@ from neuron_node.direct import Listening
 from neuron_node.errors import JobError, UserError
 from neuron_node.fingerprint import fingerprint
 from neuron_node.program import LOG_FORMAT, run_node
+from neuron_node.protocol import NOBODY
 from neuron_node.transport import Endpoints
 
 STOPPING_AT_MOST_SECONDS = 3.0
@@ -97,6 +98,10 @@ class Supervisor:
         self._directory = RunFolder(Path(order.run))
         self._endpoints = Endpoints(*order.endpoints)
         self._listening = Listening(order.outlets, order.descriptors) if order.outlets else None
+        self._run = NOBODY
+        with contextlib.suppress(UserError, KeyError, ValueError):
+            # The coordinator reports what is wrong with the config.
+            self._run = bytes.fromhex(self._directory.config()["run"])
         self._arithmetic = fingerprint()
         self._by_process: dict[int, Program] = {}
         self._waiting: dict[str, tuple[float, Program]] = {}
@@ -300,7 +305,7 @@ class Supervisor:
 
     def _node(self, name: str) -> Callable[[Callable[[], bool]], int]:
         endpoints = relayed(self._endpoints, name) if self._orders else self._endpoints
-        return lambda orphaned: run_node(endpoints, self._arithmetic, name, orphaned, self._listening)
+        return lambda orphaned: run_node(endpoints, self._arithmetic, name, orphaned, self._listening, self._run)
 
     def _relay(self, orphaned: Callable[[], bool]) -> int:
         assert self._orders is not None
