@@ -6,9 +6,22 @@ from typing import NamedTuple
 
 from neuron_node.addresses import EVERY_NODE, node_address
 from neuron_node.errors import Stale, Unexpected
-from neuron_node.protocol import Echo, Grant, Message, NodeStatusRequest, Reject, Reregister, Stop, Superseded, Welcome
+from neuron_node.protocol import (
+    NOBODY,
+    Echo,
+    Grant,
+    Message,
+    NodeStatusRequest,
+    Reject,
+    Reregister,
+    Stop,
+    Superseded,
+    Welcome,
+)
 
 OF_ANY_GENERATION = (Welcome, Reject, Grant, Reregister, NodeStatusRequest, Stop, Superseded)
+OF_THE_OWN_RUN = (Grant, Stop, Superseded)
+"""Only `Reregister` and then `Welcome` move a member of a run to another run."""
 
 
 class Standing(NamedTuple):
@@ -19,6 +32,12 @@ class Standing(NamedTuple):
     run: bytes
     generation: int
     hosts_groups: bool
+    registration: int
+    """The CRC-32 of its last registration."""
+    seeking: bool
+    """Whether it registers, and no coordinator has welcomed it."""
+    bound: bool
+    """Whether a supervisor has started it for its run."""
 
 
 def check(message: Message, address: bytes, node: Standing) -> None:
@@ -37,6 +56,7 @@ def check(message: Message, address: bytes, node: Standing) -> None:
             raise Unexpected(f"{type(message).__name__} that is not addressed to this node alone")
         if to_all and header.incarnation == node.coordinator:
             raise Stale("a call of the coordinator that knows this node")
+        _check_proof(node, message)
         if isinstance(message, Grant) and header.run == node.run:
             # Groups that were released have lost the steps since their grant: only another generation restores them.
             over = node.generation if node.hosts_groups else node.generation + 1
@@ -45,3 +65,20 @@ def check(message: Message, address: bytes, node: Standing) -> None:
         return
     if header.run != node.run or header.generation != node.generation:
         raise Stale(f"generation {header.generation}, this is {node.generation}")
+
+
+def _check_proof(node: Standing, message: Message) -> None:
+    """Raise `Stale` for a message that would move or end the node if its sender knows neither its run nor its registration.
+
+    A `Welcome` and a `Reject` name, as their pass, the CRC-32 of the registration that they answer. So does a `Stop` or
+    `Superseded` that answers a registration.
+    """
+    header, kind = message.header, type(message).__name__
+    answers = header.pass_number == node.registration
+    if isinstance(message, Welcome | Reject) and not answers:
+        raise Stale(f"{kind} for another registration")
+    if node.bound and header.run != node.run and not isinstance(message, Reject):
+        raise Stale(f"{kind} of another run")
+    answers = answers and node.seeking and not isinstance(message, Grant)
+    if isinstance(message, OF_THE_OWN_RUN) and not answers and (header.run != node.run or node.run == NOBODY):
+        raise Stale(f"{kind} of another run")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from neuron_node.protocol import NOBODY
+
 BEGIN_AGAIN = -1
 """The exit code of a machine whose program must begin again, under a new incarnation."""
 
@@ -36,3 +38,5 @@ class NodeIdentity:
     fingerprint: str
     endpoint: str = ""
     """The endpoint of the node's outlet for direct wiring; empty if it has none."""
+    run: bytes = NOBODY
+    """The run that a supervisor started the node for. A registration that names the run supersedes an earlier life at once."""

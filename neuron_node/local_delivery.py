@@ -124,6 +124,21 @@ def joined(messages: Iterable[bytes]) -> list[bytes]:
     ]
 
 
+def joined_in_turn(messages: Iterable[bytes]) -> list[bytes]:
+    """Join successive messages of one address and length. Every frame keeps its turn.
+
+    A message from outside may be an altered copy of a frame that came before, and the first copy counts.
+    """
+    runs: list[list[bytes]] = []
+    for message in messages:
+        last = runs[-1][0] if runs else b""
+        if len(last) == len(message) and last.startswith(message[:ADDRESS_LENGTH]):
+            runs[-1] += [message[ADDRESS_LENGTH:]]
+        else:
+            runs.append([message])
+    return [alike[0] if len(alike) == 1 else b"".join(alike) for alike in runs]
+
+
 def addressed_only_here(groups: Sequence[Group]) -> frozenset[bytes]:
     """Return the addresses at which no group of another node receives: of each group, and of each stage that is here whole."""
     neurons: dict[int, int] = {}

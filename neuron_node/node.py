@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
+from zlib import crc32
 
 from neuron_node.addresses import ADDRESS_LENGTH, COORDINATOR, DATA_LETTERS
 from neuron_node.admission import Standing, check
@@ -33,8 +34,9 @@ from neuron_node.hosted_groups import HostedGroups
 from neuron_node.identity import BEGIN_AGAIN, NodeIdentity, NodeState
 from neuron_node.inbox import Rejection, rejected
 from neuron_node.link_probe import LinkProbe
-from neuron_node.local_delivery import LocalDelivery, joined
+from neuron_node.local_delivery import LocalDelivery, joined_in_turn
 from neuron_node.protocol import (
+    CALLED,
     LATEST_STEP,
     NOBODY,
     Echo,
@@ -68,6 +70,8 @@ PROBE_AGAIN_MS = 250
 SAY_WAITING_MS = 5_000
 """A node says what it waits for after this time without an answer, and again at intervals that double."""
 SAY_WAITING_AT_MOST_MS = 600_000
+STANDSTILL_MS = 2_000
+"""A node with groups obeys the call of another run if its own run does not answer for this time."""
 JOINED_FROM = 4
 """From this number of messages on, the node joins their frames before it handles them, as a relay does."""
 
@@ -83,7 +87,7 @@ class Node:
         self._say_wait_ms = float(SAY_WAITING_MS)
         self._say_due_ms = float("inf")
         self.state = NodeState.SEEKING
-        self.run = NOBODY
+        self.run = born.run
         self.generation = 0
         self.sent = 0
         self.received = 0
@@ -92,6 +96,10 @@ class Node:
         self._coordinator = NOBODY
         self._heartbeat_interval_ms = 1_000
         self._register_wait_ms = REGISTER_AGAIN_MS
+        self.registration = 0
+        """The CRC-32 of the last registration's frame. Answers state it."""
+        self._called: tuple[float, list[int]] | None = None
+        """The time of the first call of another run, and the pass of each group then; None if the run answers."""
         self._due_ms = float("-inf")
         self._proof = LinkProbe(born.incarnation, self._header)
         self.wanted = 1
@@ -228,7 +236,7 @@ class Node:
         if lacking:
             self._send(COORDINATOR, SnapshotMissing(header._replace(incarnation=self.born.incarnation), lacking))
             return
-        self.generation = header.generation
+        self.generation, self._called = header.generation, None
         self._actions.extend(self.hosting.host(message))
         if not self.hosting.groups:
             self._enter(NodeState.SPARE, self._heartbeat_interval_ms)
@@ -269,10 +277,22 @@ class Node:
         self._enter(NodeState.ENDED, 0)
         self._actions.append(End(BEGIN_AGAIN))
 
-    def _enquired(self, _message: Reregister) -> None:
+    def _enquired(self, message: Reregister) -> None:
+        if message.header.run != self.run and self.hosting.groups and not self._stands_still():
+            raise Stale("a call of another run")
         self._seek()
 
-    def _stopped(self, _message: Stop) -> None:
+    def _stands_still(self) -> bool:
+        """Whether the run has not answered, and no group has begun a pass, for a while since another run called first."""
+        passes = [group.due for group in self.hosting.groups.values()]
+        if self._called is None or self._called[1] != passes:
+            self._called = self._now_ms, passes
+            # The coordinator of the run asks this node for its status.
+            self._send(COORDINATOR, Heartbeat(self._header(), CALLED, self._traffic()))
+        return self._now_ms - self._called[0] >= STANDSTILL_MS
+
+    def _stopped(self, message: Stop) -> None:
+        self._begin_run(message.header)
         self._end(0)
 
     def _fetched(self, message: Fetch) -> None:
@@ -293,7 +313,11 @@ class Node:
 
     def _queried(self, message: NodeStatusRequest) -> None:
         waits = tuple(group.waits(message.header.pass_number) for group in self.hosting.groups.values())
-        self._send(COORDINATOR, NodeStatus(self._header(message.header.pass_number), self.state.value, waits))
+        if message.header.run == self.run:
+            self._called = None
+        # The answer names the run of the question: the node may have missed its welcome.
+        header = self._header(message.header.pass_number)._replace(run=message.header.run)
+        self._send(COORDINATOR, NodeStatus(header, self.state.value, waits))
 
     # Time and links.
 
@@ -317,8 +341,10 @@ class Node:
     def _register(self) -> None:
         born = self.born
         who = (born.name, born.host, born.process, born.software, born.fingerprint, born.endpoint)
-        register = Register(self._header(), *who)
-        self._send(COORDINATOR, register)
+        frame = encode(Register(self._header(), *who))
+        self.registration = crc32(frame)
+        self.sent += 1
+        self._actions.append(Send(COORDINATOR + frame))
         self._due_ms = self._now_ms + self._register_wait_ms
         self._register_wait_ms = min(2 * self._register_wait_ms, REGISTER_AGAIN_AT_MOST_MS)
 
@@ -390,7 +416,8 @@ class Node:
         return Header(self.run, self.generation, pass_number, self.born.incarnation)
 
     def _standing(self) -> Standing:
-        return Standing(self.born.incarnation, self._coordinator, self.run, self.generation, bool(self.hosting.groups))
+        where = (self.born.incarnation, self._coordinator, self.run, self.generation, bool(self.hosting.groups))
+        return Standing(*where, self.registration, self.state is NodeState.SEEKING, self.born.run != NOBODY)
 
     def _traffic(self) -> Traffic:
         return Traffic(self.sent, self.received, self.drops.counts.total())
@@ -401,8 +428,8 @@ _DATA = frozenset(DATA_LETTERS[place : place + 1] for place in range(len(DATA_LE
 
 def _joined_data(messages: Sequence[bytes]) -> Sequence[bytes]:
     """Join the frames of data messages. If there is a control message, return the messages unchanged: their order matters."""
-    bins = joined(messages)
-    return bins if all(message[:1] in _DATA for message in bins) else messages
+    joined = joined_in_turn(messages)
+    return joined if all(message[:1] in _DATA for message in joined) else messages
 
 
 def _receive_without_groups(frame: bytes) -> None:
@@ -419,7 +446,7 @@ TRANSITIONS: dict[tuple[NodeState, type], Callable[[Node, Any], None]] = {
     **{(NodeState.SEEKING, Welcome): Node._welcomed},
     **{(state, Welcome): Node._late for state in _ALIVE if state is not NodeState.SEEKING},
     **{(state, Grant): Node._granted for state in _ALIVE},
-    **{(state, Reject): Node._refused for state in _ALIVE},
+    **{(NodeState.SEEKING, Reject): Node._refused},
     **{(state, Reregister): Node._enquired for state in _ALIVE},
     **{(state, Superseded): Node._superseded for state in _ALIVE},
     **{(state, Stop): Node._stopped for state in _ALIVE},

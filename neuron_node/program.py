@@ -18,6 +18,7 @@ from neuron_node.fingerprint import fingerprint
 from neuron_node.frames import IDENTITY_LENGTH
 from neuron_node.identity import BEGIN_AGAIN, NodeIdentity
 from neuron_node.node import TICK_MS, Node
+from neuron_node.protocol import NOBODY
 from neuron_node.shell import Shell
 from neuron_node.transport import DEFAULT_ENDPOINTS, Endpoints, Link, check_endpoint
 
@@ -32,18 +33,25 @@ def run_node(
     name: str = "",
     orphaned: Callable[[], bool] = lambda: False,
     listening: Listening | None = None,
+    run: bytes = NOBODY,
 ) -> int:
     """Run a node until it is stopped; return the exit code. A superseded node begins again as a spare.
 
-    `arithmetic` is the fingerprint; `orphaned` says whether the program that started this one has ended.
+    `arithmetic` is the fingerprint; `orphaned` says whether the program that started this one has ended. A supervisor names
+    the run.
     """
-    while (code := _live(endpoints, arithmetic, name, orphaned, listening)) == BEGIN_AGAIN:
+    while (code := _live(endpoints, arithmetic, name, orphaned, listening, run)) == BEGIN_AGAIN:
         pass
     return code
 
 
 def _live(
-    endpoints: Endpoints, arithmetic: str, name: str, orphaned: Callable[[], bool], listening: Listening | None
+    endpoints: Endpoints,
+    arithmetic: str,
+    name: str,
+    orphaned: Callable[[], bool],
+    listening: Listening | None,
+    run: bytes,
 ) -> int:
     host, incarnation = socket.gethostname()[:64], secrets.token_bytes(IDENTITY_LENGTH)
     link = new_link(endpoints, TICK_MS, incarnation, listening)
@@ -55,6 +63,7 @@ def _live(
         software=__version__,
         fingerprint=arithmetic,
         endpoint=link.endpoint,
+        run=run,
     )
     try:
         with quiet():

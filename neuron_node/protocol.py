@@ -48,6 +48,8 @@ GroupNumber = Annotated[int, Whole(0, 2**32 - 1)]
 Digest = Annotated[bytes | None, Maybe(Blob(DIGEST_LENGTH))]
 NOBODY = bytes(IDENTITY_LENGTH)
 LATEST_STEP = MAX_NUMBER
+CALLED = "called by another run"
+"""The state in the `Heartbeat` of a node that asks whether its coordinator is there."""
 
 
 class Stage(IntEnum):
@@ -146,7 +148,8 @@ class Register(NamedTuple):
     """Node → coordinator: registers a program. Repeated at growing intervals until the coordinator answers.
 
     A program that restarts keeps its name and draws a new incarnation. A registration under a known name by another
-    incarnation says that the earlier incarnation is dead.
+    incarnation that names the run says that the earlier incarnation is dead; without the run, the coordinator asks the
+    earlier one.
     """
 
     header: Header
@@ -160,14 +163,17 @@ class Register(NamedTuple):
 
 
 class Welcome(NamedTuple):
-    """Coordinator → node: accepts the node as a spare of this run."""
+    """Coordinator → node: accepts the node as a spare of this run. The header's pass is the CRC-32 of the registration."""
 
     header: Header
     heartbeat_interval_ms: Annotated[int, Whole(1, 3_600_000)]
 
 
 class Reject(NamedTuple):
-    """Coordinator → node: refuses the node, with the reason. The node logs the reason and ends."""
+    """Coordinator → node: refuses the node, with the reason. The node logs the reason and ends.
+
+    The header's pass is the CRC-32 of the refused frame: a node obeys only the rejection of its own registration.
+    """
 
     header: Header
     reason: Annotated[str, Text(1024)]
@@ -213,7 +219,10 @@ class NodeStatus(NamedTuple):
 
 
 class Heartbeat(NamedTuple):
-    """Node → coordinator: a sign of life, at the interval that `Welcome` states."""
+    """Node → coordinator: a sign of life, at the interval that `Welcome` states.
+
+    The state `called by another run` asks the coordinator for a `NodeStatusRequest`.
+    """
 
     header: Header
     state: Annotated[str, Text(32)]

@@ -68,9 +68,10 @@ def register(
     fingerprint: str = FINGERPRINT,
     now_ms: float = 0.0,
     generation: int = 0,
+    run: bytes = RUN,
 ) -> list[Any]:
-    """Register a node; with a generation, a node that hosted groups of this run in it."""
-    header = Header(RUN if generation else NOBODY, generation, 0, life(number))
+    """Register a node as its supervisor starts it, or without a run; with a generation, one that hosted groups of the run in it."""
+    header = Header(run, generation, 0, life(number))
     return tell(
         machine, Register(header, name or f"node-{number}", "host", 1000 + number, "0.2.0", fingerprint), now_ms
     )

@@ -148,7 +148,11 @@ def grant(
 
 def welcome(machine: Node, interval_ms: int = 1_000) -> Sequence[Action]:
     """Make the node a spare."""
-    return heard(machine, node_address(machine.born.incarnation), Welcome(header(generation=0), interval_ms))
+    return heard(
+        machine,
+        node_address(machine.born.incarnation),
+        Welcome(header(generation=0, pass_number=machine.registration), interval_ms),
+    )
 
 
 def prove(machine: Node, actions: Sequence[Action]) -> Sequence[Action]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from coordinator.core.membership import Member
 from coordinator.core.run import Run
 from coordinator.core.verdicts import Recover
 from neuron_node.addresses import node_address
@@ -35,10 +36,12 @@ class Admission:
         Registrations, requests, the coordinator's own probe and its echoes belong to no generation.
         """
         run, header = self._run, message.header
+        if isinstance(message, Probe) and header.run != run.plan.run:
+            raise Stale("a probe of another run")
         if isinstance(message, Request | Probe | Echo):
             return
         if header.incarnation in run.membership.gone:
-            run.outbox.send(node_address(header.incarnation), Superseded(run.outbox.header()))
+            run.outbox.send(node_address(header.incarnation), Superseded(run.outbox.header(run.control_check)))
             raise Stale("of a life that is over")
         if isinstance(message, Register):
             return
@@ -46,6 +49,8 @@ class Admission:
         if member is None:
             run.outbox.send(node_address(header.incarnation), Reregister(run.outbox.header()))
             raise Stale("from a node that is no member of this run")
+        if header.run != run.plan.run:
+            raise Stale("of another run")
         member.received_ms = run.now_ms
         if isinstance(message, Heartbeat | Stopped | NodeStatus):
             return
@@ -60,6 +65,13 @@ class Admission:
         if self._run.endpoint and not message.endpoint:
             return "this run is wired directly, and it listens nowhere: start it with --listen"
         return None
+
+    def namesake(self, message: Register) -> Member | None:
+        """Return the member under whose name another program registers without knowing the run; None if there is none."""
+        run, header = self._run, message.header
+        member = run.membership.named(message.name)
+        unproved = member is not None and member.incarnation != header.incarnation and header.run != run.plan.run
+        return member if unproved else None
 
     def newer_generation(self, message: Register) -> Recover | None:
         """Recover if a node has seen a later generation of this run.
@@ -77,9 +89,9 @@ class Admission:
         known = header.incarnation in run.membership.members
         member, earlier = run.membership.register(message, run.now_ms)
         if not known:
-            member.may_keep_snapshots = header.run == plan.run
+            member.may_keep_snapshots = header.run == plan.run and header.generation > 0
             member.dropped_before = None if member.may_keep_snapshots else 0
-        welcome = Welcome(Header(plan.run, 0, 0, plan.incarnation), plan.heartbeat_interval_ms)
+        welcome = Welcome(Header(plan.run, 0, run.control_check, plan.incarnation), plan.heartbeat_interval_ms)
         run.outbox.send(node_address(header.incarnation), welcome)
         if earlier and earlier.groups:
             return Recover(f"{earlier.name} ended and came back")
@@ -91,5 +103,5 @@ class Admission:
     def reject(self, incarnation: bytes, reason: str) -> None:
         """Tell a node why it can't take part, and log it once."""
         run = self._run
-        run.outbox.send(node_address(incarnation), Reject(run.outbox.header(), reason))
+        run.outbox.send(node_address(incarnation), Reject(run.outbox.header(run.control_check), reason))
         run.outbox.act_all(run.drops.tell_once(incarnation, f"refused node {incarnation.hex()}: {reason}"))

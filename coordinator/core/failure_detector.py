@@ -13,8 +13,8 @@ from coordinator.core.membership import Member
 from coordinator.core.recovery_stats import RecoveryStats
 from coordinator.core.run import Run
 from coordinator.core.verdicts import Dead
-from neuron_node.addresses import node_address
-from neuron_node.protocol import Header, NodeStatus, NodeStatusRequest
+from neuron_node.addresses import EVERY_NODE, node_address
+from neuron_node.protocol import Header, NodeStatus, NodeStatusRequest, Reregister
 
 ASK_AGAIN_MS = 125.0
 ASK_MS_A_NODE = 2.0
@@ -38,6 +38,8 @@ class FailureDetector:
         self._recovery_stats = recovery_stats
         self._wiring_since_ms = 0.0
         self._last_wiring_ms: float | None = None
+        self._doubted: set[bytes] = set()
+        """Members to ask because another program has registered under their name, or another run has called them."""
 
     def begin_wiring(self) -> None:
         """Note that grants are sent now."""
@@ -56,9 +58,14 @@ class FailureDetector:
 
     def receive_status(self, member: Member, message: NodeStatus) -> None:
         """Note the answer of a node."""
+        self._doubted.discard(member.incarnation)
         member.asked_since_ms = None
         member.answered_ms = self._run.now_ms
         member.waits, member.waits_pass = message.waits, message.header.pass_number
+
+    def doubt(self, member: Member) -> None:
+        """Ask a member until it answers or is dead."""
+        self._doubted.add(member.incarnation)
 
     def ask(self, member: Member) -> None:
         """Ask a node which messages it waits for, unless it was asked a moment ago."""
@@ -74,6 +81,9 @@ class FailureDetector:
     def poll(self, suspects: list[Member]) -> Dead | None:
         """Ask the suspects, and return the first whose answer is overdue. Forget the questions to all others."""
         now_ms = self._run.now_ms
+        doubted = [member for member in self._run.membership.in_order() if member.incarnation in self._doubted]
+        self._doubted = {member.incarnation for member in doubted}
+        suspects = [*suspects, *(member for member in doubted if member not in suspects)]
         suspected = {member.incarnation for member in suspects}
         for member in self._run.membership.members.values():
             if member.incarnation not in suspected:
@@ -81,6 +91,9 @@ class FailureDetector:
         for member in suspects:
             since_ms = member.asked_since_ms
             if since_ms is not None and now_ms - since_ms > self.answer_ms(member):
+                if member.incarnation in self._doubted:
+                    # A program with the member's name may register now.
+                    self._run.outbox.send(EVERY_NODE, Reregister(self._run.outbox.header()))
                 return Dead((member,), f"{member.name} has not answered for {(now_ms - since_ms) / 1000:.1f} s")
             self.ask(member)
         return None

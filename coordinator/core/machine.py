@@ -16,6 +16,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
+from zlib import crc32
 
 from coordinator.core.admission import Admission
 from coordinator.core.assignment import Assignment
@@ -39,6 +40,7 @@ from neuron_node.events import End, Interrupted, LinkLost, Received, Tick
 from neuron_node.frames import PROTOCOL_VERSION, parse, split
 from neuron_node.inbox import rejected
 from neuron_node.protocol import (
+    CALLED,
     Diverged,
     Echo,
     GroupState,
@@ -210,6 +212,7 @@ class CoordinatorMachine:
         return True
 
     def _receive_control(self, frame: bytes) -> None:
+        self.run.control_check = crc32(frame)
         try:
             message = decode(frame)
             self._admission.check(message)
@@ -230,11 +233,16 @@ class CoordinatorMachine:
         if objection is not None:
             self._admission.reject(message.header.incarnation, objection)
             return
+        namesake = self._admission.namesake(message)
+        if namesake is not None:
+            # Any program can take a name. The member is dead only if it does not answer.
+            self.failure_detector.doubt(namesake)
+            raise Unexpected(f"{message.name} is a member already")
         self.apply(self._admission.newer_generation(message))
         self.apply(self._admission.register(message))
 
     def _register_late(self, message: Register) -> None:
-        self.outbox.send(node_address(message.header.incarnation), Stop(self.outbox.header()))
+        self.outbox.send(node_address(message.header.incarnation), Stop(self.outbox.header(self.run.control_check)))
 
     def _snapshot_missing(self, message: SnapshotMissing) -> None:
         member = self.membership.members[message.header.incarnation]
@@ -252,8 +260,11 @@ class CoordinatorMachine:
 
     def _heartbeat(self, message: Heartbeat) -> None:
         member = self.membership.members[message.header.incarnation]
-        member.state = message.state
         member.count(message.traffic, self.run.now_ms)
+        if message.state == CALLED:
+            self.failure_detector.doubt(member)
+        else:
+            member.state = message.state
 
     def _ready(self, message: Ready) -> None:
         member = self.membership.members[message.header.incarnation]
@@ -435,6 +446,7 @@ class CoordinatorMachine:
         self._answer_questions()
 
     def _tick_gathering(self, control_due: bool) -> None:
+        self.apply(self.failure_detector.poll([]))
         self.apply(self.failure_detector.poll_silent())
         self.assignment.report_missing_nodes()
         if control_due:

@@ -89,7 +89,7 @@ class Membership:
         if known := self.members.get(incarnation):
             known.received_ms = now_ms
             return known, None
-        earlier = next((member for member in self.members.values() if member.name == message.name), None)
+        earlier = self.named(message.name)
         if earlier:
             self.remove(earlier)
         who = (message.name, message.host, message.process, message.fingerprint)
@@ -97,6 +97,10 @@ class Membership:
         self.members[incarnation] = member
         self._in_order = None
         return member, earlier
+
+    def named(self, name: str) -> Member | None:
+        """Return the member with a name."""
+        return next((member for member in self.members.values() if member.name == name), None)
 
     def hosts_received(self, now_ms: float) -> None:
         """Note that every host of a group was alive, because a pass is complete."""

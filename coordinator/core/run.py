@@ -31,6 +31,8 @@ class Run:
     membership: Membership = field(default_factory=Membership)
     state: CoordinatorState = CoordinatorState.GATHERING
     now_ms: float = 0.0
+    control_check: int = 0
+    """The CRC-32 of the present control frame. Answers that welcome or end a node state it."""
     drops: DropCounter = field(default_factory=DropCounter)
     finished: dict[str, Any] | None = None
     """The figures of the run when its training finished."""

@@ -21,7 +21,8 @@ from coordinator.defaults import Wiring
 from coordinator.errors import JobError, UserError
 from coordinator.local.descriptors import most_descriptors
 from coordinator.local.remains import PREFIX, SocketFolder, make_socket_folder
-from coordinator.local.supervisor import ENDING, STOPPED_AT_MOST_SECONDS, Order
+from coordinator.local.restarts import STOPPED_AT_MOST_SECONDS
+from coordinator.local.supervisor import ENDING, Order
 from coordinator.storage.disk import open_regular
 from coordinator.storage.run_folder import RunFolder
 from neuron_node.frames import IDENTITY_LENGTH

@@ -1,4 +1,4 @@
-"""The programs of a local run, and the delay until an ended program starts again.
+"""The programs of a local run, and the rules of their supervisor: what follows the end, the stop or the failed start of one.
 
 A program that was ended from outside always starts again, after longer and longer delays. A program that keeps ending by
 its own fault is not started again.
@@ -10,11 +10,18 @@ import signal
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 
 RESTARTS_AT_MOST = 5
 RESTARTS_WITHIN_SECONDS = 10.0
 LONGEST_DELAY_SECONDS = 8.0
 INTERRUPTED = 130
+STOPPED_AT_MOST_SECONDS = 5.0
+"""The longest stop of a program by a signal, unless chaos holds it. Then it is killed and started again."""
+FORK_AGAIN_SECONDS = 1.0
+FORKS_FAIL_AT_MOST_SECONDS = 60.0
+NEEDED = ("broker", "coordinator", "relay")
+"""Programs without which a run cannot continue. Nodes can be replaced."""
 OWN_FAULTS = frozenset(
     -number
     for number in (
@@ -28,6 +35,31 @@ OWN_FAULTS = frozenset(
     )
 )
 """Signals that a program causes itself."""
+
+
+class Next(Enum):
+    """What follows the end of a program."""
+
+    RUN_OVER = "the run is over"
+    STAYS_ENDED = "the run has told it to end"
+    STARTS_AGAIN = "the run has not told it to end"
+
+
+def next_of(name: str, code: int, *, run_ends: bool) -> Next:
+    """Decide by what the coordinator has said, and not by the exit code; `run_ends` if the coordinator has ended the run."""
+    if name == "coordinator" and run_ends and code >= 0:
+        return Next.RUN_OVER
+    return Next.STAYS_ENDED if run_ends and name not in NEEDED else Next.STARTS_AGAIN
+
+
+def is_overdue(stopped_at: float, now: float) -> bool:
+    """Whether a program has been stopped for so long that it must be killed; both times in seconds."""
+    return now - stopped_at >= STOPPED_AT_MOST_SECONDS
+
+
+def fork_again_at(failed_at: float, now: float) -> float | None:
+    """Return when to try again, with forks failing since `failed_at`; None to give the run up."""
+    return None if now - failed_at >= FORKS_FAIL_AT_MOST_SECONDS else now + FORK_AGAIN_SECONDS
 
 
 def is_own_fault(code: int) -> bool:

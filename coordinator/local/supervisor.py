@@ -33,7 +33,17 @@ from coordinator.core.state import CoordinatorState
 from coordinator.local.fault_injector import FaultInjector
 from coordinator.local.processes import die_with_parent, limit_of_memory, log_to_append, name_process
 from coordinator.local.relay import relayed, run_relay
-from coordinator.local.restarts import Program, Restarts
+from coordinator.local.restarts import (
+    FORK_AGAIN_SECONDS,
+    NEEDED,
+    STOPPED_AT_MOST_SECONDS,
+    Next,
+    Program,
+    Restarts,
+    fork_again_at,
+    is_overdue,
+    next_of,
+)
 from coordinator.service import Service
 from coordinator.storage.run_folder import RunFolder
 from coordinator.verify.watching import watch_steps
@@ -42,17 +52,12 @@ from neuron_node.direct import Listening
 from neuron_node.errors import JobError, UserError
 from neuron_node.fingerprint import fingerprint
 from neuron_node.program import LOG_FORMAT, run_node
+from neuron_node.protocol import NOBODY
 from neuron_node.transport import Endpoints
 
 STOPPING_AT_MOST_SECONDS = 3.0
-STOPPED_AT_MOST_SECONDS = 5.0
-"""The longest stop of a program by a signal, unless chaos holds it. Then it is killed and started again."""
-FORK_AGAIN_SECONDS = 1.0
-FORKS_FAIL_AT_MOST_SECONDS = 60.0
 JOINED_FROM_PROGRAMS = 64
 """From so many node programs on, the broker joins the frames for one address; between fewer, the proxy is as fast or faster."""
-NEEDED = ("broker", "coordinator", "relay")
-"""Programs without which a run cannot continue. Nodes can be replaced."""
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 KERNEL_NAMES = {"broker": "neuron-broker", "coordinator": "coordinator", "relay": "neuron-relay"}
 
@@ -93,6 +98,10 @@ class Supervisor:
         self._directory = RunFolder(Path(order.run))
         self._endpoints = Endpoints(*order.endpoints)
         self._listening = Listening(order.outlets, order.descriptors) if order.outlets else None
+        self._run = NOBODY
+        with contextlib.suppress(UserError, KeyError, ValueError):
+            # The coordinator reports what is wrong with the config.
+            self._run = bytes.fromhex(self._directory.config()["run"])
         self._arithmetic = fingerprint()
         self._by_process: dict[int, Program] = {}
         self._waiting: dict[str, tuple[float, Program]] = {}
@@ -173,9 +182,8 @@ class Supervisor:
         for program in self._by_process.values():
             if program.stopped_at is None or program.overdue or program.process in held:
                 continue
-            left = program.stopped_at + STOPPED_AT_MOST_SECONDS - now
-            waits.append(left)
-            if left <= 0:
+            waits.append(program.stopped_at + STOPPED_AT_MOST_SECONDS - now)
+            if is_overdue(program.stopped_at, now):
                 program.overdue = True
                 os.kill(program.process, signal.SIGKILL)
         if (release := self._fault_injector.release_what_is_due()) is not None:
@@ -207,12 +215,13 @@ class Supervisor:
         if self._forks_failed_at is None:
             self._forks_failed_at = now
             self._report("delayed", program=program.name, reason=why, seconds=FORK_AGAIN_SECONDS)
-        elif now - self._forks_failed_at >= FORKS_FAIL_AT_MOST_SECONDS:
+        again_at = fork_again_at(self._forks_failed_at, now)
+        if again_at is None:
             self._fail(
                 f"{why}; free memory, or raise the limit of processes (ulimit -u, or the control group's pids.max)"
             )
             return
-        self._waiting[program.name] = (now + FORK_AGAIN_SECONDS, program)
+        self._waiting[program.name] = (again_at, program)
 
     def _start_again(self, program: Program, code: int) -> None:
         """Start a program again that the run had not told to end."""
@@ -296,7 +305,7 @@ class Supervisor:
 
     def _node(self, name: str) -> Callable[[Callable[[], bool]], int]:
         endpoints = relayed(self._endpoints, name) if self._orders else self._endpoints
-        return lambda orphaned: run_node(endpoints, self._arithmetic, name, orphaned, self._listening)
+        return lambda orphaned: run_node(endpoints, self._arithmetic, name, orphaned, self._listening, self._run)
 
     def _relay(self, orphaned: Callable[[], bool]) -> int:
         assert self._orders is not None
@@ -323,16 +332,17 @@ class Supervisor:
             self._run_ends = bool(os.read(self._end_reported, 4096)) or self._run_ends
         if self._stopping:
             return
-        if program.name == "coordinator" and self._run_ends and code >= 0:
-            self._code = code
-            self._stopping = True
-        elif self._run_ends and program.name not in NEEDED:
-            self._done.append(program)
-        else:
-            self._start_again(program, code)
-            if program.name == "coordinator":
-                self._run_ends = False
-                self._start_again_what_was_done()
+        match next_of(program.name, code, run_ends=self._run_ends):
+            case Next.RUN_OVER:
+                self._code = code
+                self._stopping = True
+            case Next.STAYS_ENDED:
+                self._done.append(program)
+            case Next.STARTS_AGAIN:
+                self._start_again(program, code)
+                if program.name == "coordinator":
+                    self._run_ends = False
+                    self._start_again_what_was_done()
 
     def _start_again_what_was_done(self) -> None:
         """Start stopped nodes again, for a coordinator that was killed while it stopped them: it will stop them again."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import struct
 
 from neuron_node.addresses import ADDRESS_LENGTH
-from neuron_node.frames import NUMBER_BYTES, NUMBERS_BEGIN, split
+from neuron_node.errors import PeerError
+from neuron_node.frames import LENGTH_BYTES, NUMBER_BYTES, NUMBERS_BEGIN, parse, split
 from tests.simulation.dice import Dice
 
+TOO_LONG_BYTES = 20_000
 _NOT_FINITE = tuple(struct.pack("<d", float(number)) for number in ("nan", "inf", "-inf"))
 _HIGH_BYTES_OF_FRACTION = 4
 """In a little-endian float64: its sign and size stay as they are."""
@@ -19,6 +21,27 @@ def altered(message: bytes) -> bytes:
     for at in _numbers_of(message):
         copy[at + _HIGH_BYTES_OF_FRACTION] ^= 0x55
     return bytes(copy)
+
+
+def altered_later(message: bytes, dice: Dice) -> bytes:
+    """The message with other numbers, and now and then at a higher attempt, which asks for a repetition."""
+    attempts = 1 + dice.below(2) if dice.falls(0.5) else 0
+    frames = []
+    for frame in split(altered(message)):
+        try:
+            data = parse(frame)
+        except PeerError:
+            # Something for other programs.
+            continue
+        frames.append(data._replace(attempt=data.attempt + attempts).encode())
+    return message[:ADDRESS_LENGTH] + b"".join(frames)
+
+
+def too_long(message: bytes, dice: Dice) -> bytes:
+    """The first frame of a message with other numbers, and more of them than the shape says."""
+    frame = split(altered(message))[0]
+    body = frame[LENGTH_BYTES:] + bytes(dice.between(1, TOO_LONG_BYTES))
+    return message[:ADDRESS_LENGTH] + len(body).to_bytes(LENGTH_BYTES, "big") + body
 
 
 def not_finite(message: bytes, dice: Dice) -> bytes:

@@ -26,7 +26,7 @@ ENOUGH_SEEDS = 1_000
 """From so many on, every row and every kind of fault is expected to have come."""
 FRAMES = (
     "frame lost", "frame doubled", "frame delayed", "frames joined", "joined frames lost", "joined frame lost",
-    "copy altered", "frame with a NaN",
+    "copy altered", "frame with a NaN", "frame too long", "dropped at the high-water mark",
 )  # fmt: skip
 """What becomes of messages and of their frames."""
 

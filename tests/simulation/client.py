@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from coordinator.core.queries import NO_ROWS
+from neuron_node.activations import Array
 from neuron_node.addresses import COORDINATOR, client_address
 from neuron_node.codec import decode, encode
 from neuron_node.errors import PeerError
@@ -19,8 +20,16 @@ from tests.simulation.dice import Dice
 
 COMMANDS = ("status", "neuron", "forward", "neurons", "held_out", "describe", "forward", "neuron", "why", "nonsense")
 ABSURD = "absurd"
-ABSURD_ROWS = np.array([[1.79e308, -1.79e308]])
-CLIENT_ROWS = np.array([[0.25, -0.5], [1.0, 0.75]])
+
+
+def client_rows(features: int) -> Array:
+    """Two rows."""
+    return np.resize(np.array([0.25, -0.5, 1.0, 0.75]), (2, features))
+
+
+def absurd_rows(features: int) -> Array:
+    """A row that no network can take."""
+    return np.resize(np.array([1.79e308, -1.79e308]), (1, features))
 
 
 class Client:
@@ -29,9 +38,10 @@ class Client:
     wanted = 1
     has_deferred_work = False
 
-    def __init__(self, dice: Dice) -> None:
+    def __init__(self, dice: Dice, features: int) -> None:
         self.answers: list[tuple[str, bool, Any]] = []
         self._dice = dice
+        self._rows = {"forward": client_rows(features), ABSURD: absurd_rows(features)}
         self._asked = 0
         self._command = ""
         self._name = NOBODY
@@ -88,7 +98,7 @@ class Client:
         return [Subscribe(client_address(self._name)), self._request()]
 
     def _request(self) -> Send:
-        rows = {"forward": CLIENT_ROWS, ABSURD: ABSURD_ROWS}.get(self._command, NO_ROWS)
+        rows = self._rows.get(self._command, NO_ROWS)
         arguments = json.dumps(
             {"neuron": self._dice.pick(("input.0", "output.0"))} if self._command == "neuron" else {}
         )

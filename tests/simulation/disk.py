@@ -136,14 +136,28 @@ class SimulatedDisk:
 
     def flip(self, path: Path) -> None:
         """One bit of a file turns, on the medium."""
-        names = self._names(path)
-        old = names[path.name].now
+        old = self._names(path)[path.name].now
         where = self._dice.below(len(old))
+        self._become(path, old[:where] + bytes([old[where] ^ (1 << self._dice.below(8))]) + old[where + 1 :])
+
+    def damage(self, path: Path) -> str:
+        """A file is lost, cut short, or has a bit turned; what befell it."""
+        kind = self._dice.pick(("lost", "cut short", "flipped"))
+        if kind == "lost":
+            self._names(path).pop(path.name)
+            for state in self._kept[str(path.parent)]:
+                state.pop(path.name, None)
+        elif kind == "cut short":
+            old = self._names(path)[path.name].now
+            self._become(path, old[: self._dice.below(len(old))])
+        else:
+            self.flip(path)
+        return kind
+
+    def _become(self, path: Path, new: bytes) -> None:
         content = Content()
-        content.now = content.durable = (
-            old[:where] + bytes([old[where] ^ (1 << self._dice.below(8))]) + old[where + 1 :]
-        )
-        names[path.name] = content
+        content.now = content.durable = new
+        self._names(path)[path.name] = content
         for state in self._kept[str(path.parent)]:
             if path.name in state:
                 state[path.name] = content

@@ -11,12 +11,13 @@ import numpy as np
 
 from coordinator.core.events import Persist, Persisted
 from coordinator.core.machine import CoordinatorMachine
+from coordinator.core.state import CoordinatorState
 from coordinator.core.steps import AT_ONCE as STEPS_AT_ONCE
 from coordinator.core.training import Progress
 from coordinator.storage.run_store import Standing
 from neuron_node.addresses import ADDRESS_LENGTH
 from neuron_node.frames import IDENTITY_LENGTH, LENGTH_BYTES
-from neuron_node.identity import NodeState
+from neuron_node.identity import BEGIN_AGAIN, NodeState
 from neuron_node.node import Node
 from neuron_node.protocol import KINDS, Grant, State
 from tests.simulation.plans import Reference
@@ -59,9 +60,17 @@ class Watch:
         self._steps_done = 0
         self.calm = False
         """Whether nothing has gone wrong so far, and nothing is lost: then nothing needs to be repeated."""
+        self.alone = False
+        """Whether nothing has gone wrong but with clocks."""
         self._members: dict[bytes, None] = {}
         self._gone: set[bytes] = set()
+        self._ever_gone: set[bytes] = set()
+        """The lives that any life of the coordinator has given up."""
+        self._metrics_from = 1
+        """The first step of the metrics: damaged ones were put aside, and said to be."""
         self._step = 0
+        self.stopping = False
+        """Whether any life of the coordinator has stopped its nodes."""
         self.begun = False
         """Whether the first step was ever under way."""
         self._sent: dict[int, list[Any]] = {}
@@ -139,6 +148,9 @@ class Watch:
     def _members_changed(self, machine: CoordinatorMachine) -> None:
         members = dict.fromkeys(machine.membership.members)
         self._gone.update(life for life in self._members if life not in members)
+        self._ever_gone |= self._gone
+        if self.alone and self._gone and not self.stopping:
+            raise Violation("a node is given up, though nothing has gone wrong but with clocks")
         for life in members:
             if life in self._gone:
                 raise Violation(f"the life {int.from_bytes(life, 'big')}, which is over, takes part again")
@@ -161,6 +173,16 @@ class Watch:
             raise Violation(f"step {step} used the samples {self._used[step]}")
         if last and not same_progress(progress, self.reference.progress[step]):
             raise Violation(f"after step {step}: {progress}, undisturbed {self.reference.progress[step]}")
+
+    def node_ended(self, life: Life, code: int) -> None:
+        """A node has ended by itself: refused, told so, or to begin another life."""
+        machine = life.machine
+        if code == 1 and machine.born.fingerprint == self.reference.plan.fingerprint:
+            raise Violation(f"{life.name}, which fits, was refused")
+        if code == 0 and not (life.asked_to_end or self.stopping):
+            raise Violation(f"{life.name} was stopped, and neither the coordinator nor a signal has done it")
+        if code == BEGIN_AGAIN and life.incarnation not in self._ever_gone:
+            raise Violation(f"{life.name} was told that its place was taken, and it was not")
 
     # What is said.
 
@@ -188,6 +210,8 @@ class Watch:
     def reported(self, life: Life, event: str, facts: dict[str, Any]) -> None:
         """The coordinator tells something."""
         if event == "recovery":
+            if self.calm or self.alone:
+                raise Violation(f"the network goes back, though nothing has gone wrong: {facts['reason']}")
             self.world.tell(
                 f"recovery: {facts['reason']}; back to step {facts['step']}, generation {facts['generation']}"
             )
@@ -198,7 +222,9 @@ class Watch:
             self._check_end(life.machine)
             self.world.tell(f"finished: {facts['weights_sha256'][:16]}")
             self.world.after_the_end()
-        elif event not in ("progress", "state"):
+        elif event == "state":
+            self.stopping = self.stopping or facts["state"] == CoordinatorState.STOPPING.value
+        elif event != "progress":
             if event == "wired":
                 self.world.wired()
             self.world.tell(f"{event}: {', '.join(f'{name} {fact}' for name, fact in facts.items())}")
@@ -240,8 +266,12 @@ class Watch:
         elif type(action) is Persist:
             self.world.tell(f"the snapshot after step {action.snapshot.step} could not be saved")
 
-    def standing(self, standing: Standing) -> None:
-        """A new life of the coordinator has looked what the last one left."""
+    def standing(self, standing: Standing, damage: list[str]) -> None:
+        """A new life of the coordinator has looked what the last one left, and has told which files are damaged."""
+        if any("metrics.csv" in line for line in damage):
+            self._metrics_from = standing.snapshot.step + 1 if standing.snapshot else 1
+        elif standing.snapshot is None:
+            self._metrics_from = 1
         if standing.generation < self.granted_generation:
             raise Violation(f"it goes on from generation {standing.generation}; {self.granted_generation} was granted")
         snapshot = standing.snapshot
@@ -257,13 +287,19 @@ class Watch:
         self._check_metrics(snapshot.step, durable=False)
 
     def _check_metrics(self, last_step: int, *, durable: bool = True) -> None:
+        if METRICS.name not in self.world.disk.names(METRICS.parent) and last_step < self._metrics_from:
+            # Damaged ones were put aside, and no step was done since.
+            return
         content = self.world.disk.durable(METRICS) if durable else self.world.disk.read(METRICS, 2**30)
         if content is None:
             raise Violation("the metrics are not durable")
         rows = [line.split(",") for line in content.decode().split("\r\n")[1:-1]]
-        if [row[0] for row in rows] != [str(step) for step in range(1, last_step + 1)]:
-            raise Violation(f"the metrics hold the steps {', '.join(row[0] for row in rows)}, not 1 to {last_step}")
-        for row, loss in zip(rows, self.reference.losses, strict=False):
+        first = self._metrics_from
+        if [row[0] for row in rows] != [str(step) for step in range(first, last_step + 1)]:
+            raise Violation(
+                f"the metrics hold the steps {', '.join(row[0] for row in rows)}, not {first} to {last_step}"
+            )
+        for row, loss in zip(rows, self.reference.losses[first - 1 :], strict=False):
             if float(row[2]) != loss:
                 raise Violation(f"the metrics give step {row[0]} the loss {row[2]}; it is {loss!r}")
         seconds = [float(row[4]) for row in rows]
@@ -271,7 +307,11 @@ class Watch:
             raise Violation(f"the metrics' seconds go back: {seconds}")
 
     def at_the_end(self) -> None:
-        """Every sample was used once an epoch."""
+        """Every sample was used once an epoch, and no group keeps frames of a pass that is over."""
+        for life in self.world.lives:
+            for group in life.machine.hosting.groups.values() if type(life.machine) is Node else ():
+                if any(number < group.low for number in group._passes):
+                    raise Violation(f"{life.name} keeps passes that are over")
         length = self.reference.plan.schedule().steps_per_epoch
         for first in range(1, len(self._used) + 1, length):
             used = sorted(sample for step in range(first, first + length) for sample in self._used[step])

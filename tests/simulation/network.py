@@ -25,7 +25,7 @@ from neuron_node.addresses import ADDRESS_LENGTH, COORDINATOR, DATA_LETTERS
 from neuron_node.events import LinkLost, Tick
 from neuron_node.frames import frames_in
 from neuron_node.protocol import KINDS, GroupState
-from tests.simulation.altering import altered, not_finite
+from tests.simulation.altering import altered, not_finite, too_long
 from tests.simulation.dice import Dice
 from tests.simulation.invariants import KIND_AT, Watch
 from tests.simulation.outlets import Outlets
@@ -36,6 +36,8 @@ LINK_LOST = LinkLost()
 HURRY = object()
 """A program has waited for further frames for long enough."""
 ANY_LINK = -1
+JOINED_COPIES = 0.3
+"""The share of altered copies that are joined to the message itself, or to another copy."""
 GROUP_STATE = next(number for number, kind in KINDS.items() if kind is GroupState)
 _CONTROL = COORDINATOR[0]
 _stamp = struct.Struct("<dI").pack
@@ -52,8 +54,12 @@ class Conditions:
         """Of messages with data: followed by a copy with other numbers."""
         self.not_finite = 0.0
         """Of messages with data: led by a copy with a NaN or an infinity in it."""
+        self.too_long = 0.0
+        """Of messages with data: led by a copy that is longer than its shape says."""
         self.joined_ms: float | None = 0.5
         """How long, at the most, the relay gathers before it sends; None: the broker is a proxy, and joins nothing."""
+        self.high_water: int | None = None
+        """So many messages wait for a program at the most. Further ones are dropped."""
         self.hurry_ms = 20.0
         """How long a program waits for further frames that it wants."""
         self.delay_at_most_ms = 1.0
@@ -72,7 +78,13 @@ class Life:
         self.machine = machine
         self.tick_ms = tick_ms
         self.alive = True
+        self.asked_to_end = False
+        """Whether a signal has asked it to end."""
+        self.clock_ms = 0.0
+        """How far its clock has jumped."""
         self.paused = False
+        self.stuck = False
+        """Whether it stays paused until it is killed."""
         self.waiting: list[Any] = []
         """What came while it was paused."""
         self.taken: list[bytes] = []
@@ -97,6 +109,7 @@ class Life:
         """Who hears what at its outlet, and since when."""
         self.store: RunStore | None = None
         self.is_coordinator = isinstance(machine, CoordinatorMachine)
+        self.has_drops = hasattr(machine, "drops")
 
 
 class Network:
@@ -115,6 +128,13 @@ class Network:
         self.outlets = Outlets(self)
         self.relay = Relay(self)
         self.broker_up = True
+        self.broker_lives = 1
+        self.broker_continues_ms = 0.0
+        """When the broker, which is stopped, passes on what has come meanwhile."""
+        self.copies_until_ms = 0.0
+        """When the last altered copy will have arrived."""
+        self.had: deque[tuple[Life, bytes]] = deque(maxlen=48)
+        """The last messages with data of which a program has taken every frame."""
         self.story: list[tuple[float, str]] = []
         self.counts: Counter[str] = Counter()
         self.recent: deque[bytes] = deque(maxlen=64)
@@ -152,7 +172,9 @@ class Network:
             event()
         elif life.alive and link in (ANY_LINK, life.link):
             if type(event) is bytes:
-                if life.paused:
+                if self._is_full(life):
+                    self.counts["dropped at the high-water mark"] += 1
+                elif life.paused:
                     life.waiting.append(event)
                 else:
                     self._arrive(life, event)
@@ -169,34 +191,47 @@ class Network:
             else:
                 self.give(life, event)
 
+    def _is_full(self, life: Life) -> bool:
+        """Whether a program's queue is full. While altered copies are under way none is: a copy must not come without the frame."""
+        most = self.conditions.high_water
+        return most is not None and len(life.waiting) + len(life.taken) >= most and self.now_ms > self.copies_until_ms
+
     def _arrive(self, life: Life, message: bytes) -> None:
         """A message is in a program's socket. It is taken with all others as soon as there is what the program wants."""
-        self.happened += 1
-        life.taken.append(message)
-        life.frames += frames_in(message)
+        self.gather(life, message)
         if life.frames >= life.machine.wanted:
             self._take(life)
         elif not life.hurries:
             life.hurries = True
             self._push(self.now_ms + self.conditions.hurry_ms, life, HURRY, life.link)
 
+    def gather(self, life: Life, message: bytes) -> None:
+        """A message is in a program's socket, and waits there."""
+        self.happened += 1
+        life.taken.append(message)
+        life.frames += frames_in(message)
+
     def _take(self, life: Life) -> None:
         """A program takes the messages in its socket."""
         messages, now_ms, machine = life.taken, self.now_ms, life.machine
+        clock_ms = now_ms + life.clock_ms
         if life.is_coordinator:
             self.recent.extend(messages)
         elif any(message[0] in DATA_LETTERS for message in messages):
             self.data_heard += life.frames
+        drops = life.machine.drops.counts.total() if life.has_drops else 0
         life.taken, life.frames = [], 0
         self._traced.append(_stamp(now_ms, life.number))
         self._traced += messages
-        actions = machine.receive(messages, now_ms)
+        actions = machine.receive(messages, clock_ms)
+        if life.has_drops and machine.drops.counts.total() == drops:
+            self.had.extend([(life, message) for message in messages if message[0] in DATA_LETTERS])
         while machine.has_deferred_work:
             # What leaves first is sent first.
             self.perform(life, actions)
             if not life.alive:
                 return
-            actions = machine.run_deferred(now_ms)
+            actions = machine.run_deferred(clock_ms)
         self.watch.after(life)
         if actions:
             self.perform(life, actions)
@@ -210,7 +245,7 @@ class Network:
         self.happened += 1
         self._traced.append(_stamp(self.now_ms, life.number))
         self._traced.append(type(event).__name__.encode())
-        actions = life.machine.handle(event, self.now_ms)
+        actions = life.machine.handle(event, self.now_ms + life.clock_ms)
         self.watch.after(life)
         if actions:
             self.perform(life, actions)
@@ -224,10 +259,12 @@ class Network:
 
     # The network.
 
-    def _send(self, life: Life, message: bytes) -> None:
+    def _send(self, life: Life, message: bytes, *, again: bool = False) -> None:
+        """`again` if the message has waited for the broker."""
         letter, spared = message[0], False
         if letter not in DATA_LETTERS:
-            self.watch.sent(life, message)
+            if not again:
+                self.watch.sent(life, message)
             # The first snapshot's parts are spared, or a fast network would be done before it ever was whole.
             spared = letter == _CONTROL and message[KIND_AT] == GROUP_STATE and not self.watch.snapshots
         if not life.linked or (life.mute and not spared):
@@ -238,10 +275,18 @@ class Network:
         address, up_ms = message[:ADDRESS_LENGTH], self.now_ms + self.conditions.latency_ms
         if life.peers and letter in DATA_LETTERS:
             self.deliver((life,), life.outlet.get(address), message, up_ms)
+        elif self.now_ms < self.broker_continues_ms:
+            waits_ms = self.broker_continues_ms - self.now_ms
+            self.later(waits_ms, functools.partial(self._send_on, life, message, life.link, self.broker_lives))
         elif spared or self.conditions.joined_ms is None:
             self.deliver((life,), self._hearers.get(address), message, up_ms, spared=spared)
         else:
             self.relay.take(life, address, message, up_ms)
+
+    def _send_on(self, life: Life, message: bytes, link: int, broker_life: int) -> None:
+        """A broker that was stopped passes on a message that has waited for it."""
+        if life.link == link and self.broker_lives == broker_life and self.broker_up:
+            self._send(life, message, again=True)
 
     def publish(self, senders: Collection[Life], message: bytes) -> None:
         """The relay sends a message of several programs on."""
@@ -262,6 +307,7 @@ class Network:
         for hearer, since_ms in hearers.items() if hearers else ():
             if since_ms > up_ms or (hearer.deaf and not spared):
                 continue
+            arriving = message
             at_ms = up_ms + conditions.jitter_ms * random()
             for sender in senders:
                 last_ms = sender.arrivals.get(hearer.number, 0.0)
@@ -275,14 +321,25 @@ class Network:
             if is_data and conditions.not_finite and random() < conditions.not_finite:
                 self.counts["frame with a NaN"] += 1
                 self._push(at_ms, hearer, not_finite(message, self.dice), hearer.link)
-            heappush(self._heap, (at_ms, self._next_number(), hearer, message, hearer.link))
+            if is_data and conditions.too_long and random() < conditions.too_long:
+                self.counts["frame too long"] += 1
+                self._push(at_ms, hearer, too_long(message, self.dice), hearer.link)
+            if is_data and conditions.altered and random() < JOINED_COPIES * conditions.altered:
+                self.counts["copy altered"] += 1
+                arriving += altered(message)[ADDRESS_LENGTH:]
+            heappush(self._heap, (at_ms, self._next_number(), hearer, arriving, hearer.link))
             if conditions.doubled and random() < conditions.doubled:
                 self.counts["frame doubled"] += 1
                 self._push(at_ms + conditions.delay_at_most_ms * random(), hearer, message, hearer.link)
             if is_data and conditions.altered and random() < conditions.altered:
                 # It comes after the message itself: whoever has the one has had the other.
                 self.counts["copy altered"] += 1
-                self._push(at_ms + conditions.delay_at_most_ms * random(), hearer, altered(message), hearer.link)
+                copy_at_ms = at_ms + conditions.delay_at_most_ms * random() ** 4
+                self.copies_until_ms = max(self.copies_until_ms, copy_at_ms)
+                copy = altered(message)
+                if random() < JOINED_COPIES:
+                    copy += copy[ADDRESS_LENGTH:]
+                self._push(copy_at_ms, hearer, copy, hearer.link)
 
     def inject(self, message: bytes) -> None:
         """A message comes to the broker from a stranger."""
@@ -308,7 +365,8 @@ class Network:
         if not life.linked:
             return
         slow = 20.0 if self._random() < 0.1 else 1.0
-        life.subscribed_ms = max(life.subscribed_ms, self.now_ms + slow * self.conditions.jitter_ms * self._random())
+        asked_ms = max(self.now_ms, self.broker_continues_ms)
+        life.subscribed_ms = max(life.subscribed_ms, asked_ms + slow * self.conditions.jitter_ms * self._random())
         self._hearers.setdefault(address, {}).setdefault(life, life.subscribed_ms)
         self.outlets.subscribe(life, address)
 
@@ -341,6 +399,8 @@ class Network:
     def kill_broker(self, for_ms: float) -> None:
         """The broker ends, and whatever is under way with it. It comes back, and each program notices in its own time."""
         self.broker_up = False
+        self.broker_lives += 1
+        self.broker_continues_ms = 0.0
         self.relay.forget()
         for life in self.lives:
             if life.alive:
@@ -355,6 +415,18 @@ class Network:
             if life.alive:
                 link = life.link
                 self.later(life.tick_ms * self._random(), lambda life=life, link=link: self._relink(life, link))  # type: ignore[misc]
+
+    def stop_broker(self, for_ms: float) -> None:
+        """SIGSTOP of the broker: what is sent to it waits."""
+        self.broker_continues_ms = self.now_ms + for_ms
+
+    def inject_to(self, life: Life, message: bytes) -> None:
+        """A message reaches one program."""
+        self._push(self.now_ms + self.conditions.jitter_ms * self._random(), life, message, life.link)
+
+    def hearers_of(self, address: bytes) -> list[Life]:
+        """The programs that have subscribed to an address."""
+        return [*self._hearers.get(address, ())]
 
     def addresses(self) -> list[bytes]:
         """Whatever anybody listens to."""

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from tests.simulation.plans import know_all_references
-from tests.simulation.plants import PLANTS, reached
+from tests.simulation.plants import PLANTS
+from tests.simulation.reached import reached
 from tests.simulation.run_seed import run_seed
 
 FILE = Path(__file__).with_name("pinned.json")

@@ -16,8 +16,8 @@ from coordinator.in_memory import network_of
 from coordinator.verify.textbook import Textbook
 from neuron_node.activations import Array
 from neuron_node.protocol import State, state_of
-from tests.networks import plan_of, settings_of, xor_data
-from tests.simulation.client import CLIENT_ROWS
+from tests.networks import made_data, plan_of, settings_of, xor_data
+from tests.simulation.client import client_rows
 
 # Layers, group size, batch size, steps between snapshots, the seed, and the parts of a batch. Four rows make an epoch.
 SHAPES: tuple[tuple[tuple[int, ...], int, int, int, int, int], ...] = (
@@ -34,6 +34,14 @@ SHAPES: tuple[tuple[tuple[int, ...], int, int, int, int, int], ...] = (
     ((2, 3, 1), 2, 1, 4, 11, 1),
     ((2, 2, 2, 1), 2, 1, 5, 12, 1),
 )
+LARGE: tuple[tuple[tuple[int, ...], int, int, int, int, int], ...] = (
+    ((5, 4, 3, 2), 1, 1, 9, 21, 1),
+    ((5, 4, 3, 2), 2, 1, 7, 22, 1),
+    ((4, 4, 3, 2), 3, 2, 10, 23, 2),
+    ((3, 5, 2), 1, 1, 6, 24, 1),
+)
+"""Of these only a small share is simulated: they take ten times as long."""
+LARGE_STEPS, LARGE_ROWS = 60, 20
 STEPS = 12
 HEARTBEAT_INTERVAL_MS = 1_000
 SILENCE_MS = 4_000
@@ -71,6 +79,17 @@ def plan_number(number: int) -> RunPlan:
         epochs=STEPS // steps_per_epoch,
         hidden_activation="tanh" if number % 2 else "logistic",
     )
+    return simulated(
+        network, data, group_size=group_size, snapshot_interval_steps=interval, seed=seed, microbatches=parts
+    )
+
+
+@functools.cache
+def large_plan(number: int) -> RunPlan:
+    """One of the larger runs."""
+    layers, group_size, batch, interval, seed, parts = LARGE[number]
+    data = made_data(LARGE_ROWS, layers[0], layers[-1])
+    network = settings_of(layers, batch_size=batch, epochs=LARGE_STEPS * batch // LARGE_ROWS)
     return simulated(
         network, data, group_size=group_size, snapshot_interval_steps=interval, seed=seed, microbatches=parts
     )
@@ -128,24 +147,19 @@ def _undisturbed(plan: RunPlan) -> Reference:
         tuple(row.loss for row in rows),
         samples,
         trainer.training.progress,
-        tuple(_activities(plan)) if can_take_client_rows(plan) and not coordinator.failure else (),
+        () if coordinator.failure else tuple(_activities(plan)),
         coordinator.failure,
     )
 
 
-def can_take_client_rows(plan: RunPlan) -> bool:
-    """Whether the network has as many inputs as the client's rows have numbers."""
-    return bool(plan.network.layers[0] == CLIENT_ROWS.shape[1])
-
-
 def _activities(plan: RunPlan) -> list[Array]:
     """What the client's rows give, by the textbook, before the first step and after each."""
-    book, schedule = Textbook(plan.network, plan.seed), plan.schedule()
-    given = [book.forward(CLIENT_ROWS)[-1]]
+    book, schedule, asked = Textbook(plan.network, plan.seed), plan.schedule(), client_rows(plan.network.layers[0])
+    given = [book.forward(asked)[-1]]
     for step in range(schedule.steps):
         samples = schedule.samples_of(step)
         book.step(plan.data.train_inputs[samples], plan.data.train_targets[samples])
-        given.append(book.forward(CLIENT_ROWS)[-1])
+        given.append(book.forward(asked)[-1])
     return given
 
 
@@ -153,4 +167,6 @@ def know_all_references() -> None:
     """Work all of them out: what is changed in the code afterwards does not change them."""
     for number in range(len(SHAPES)):
         reference_of(plan_number(number))
+    for number in range(len(LARGE)):
+        reference_of(large_plan(number))
     reference_of(diverging_plan())

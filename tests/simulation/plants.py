@@ -38,15 +38,10 @@ from neuron_node.inbox import Direction, Inbox, InboxLayout
 from neuron_node.link_probe import LinkProbe
 from neuron_node.protocol import Stage
 from neuron_node.snapshot_cache import SnapshotCache
+from tests.simulation import plants_of_faults
+from tests.simulation.reached import reach
 
-reached: set[str] = set()
-"""The plants whose changed code has been run."""
 Plant = Callable[[pytest.MonkeyPatch], None]
-
-
-def _reach(name: str) -> bool:
-    reached.add(name)
-    return True
 
 
 def _of_any_generation(message: bytes, run: bytes, generation: int, name: str) -> bytes:
@@ -56,7 +51,7 @@ def _of_any_generation(message: bytes, run: bytes, generation: int, name: str) -
         with contextlib.suppress(PeerError):
             data = parse(frame)
             if data.run == run and data.generation != generation:
-                _reach(name)
+                reach(name)
                 frames[place] = data._replace(generation=generation).encode()
     return b"".join((message[:ADDRESS_LENGTH], *frames))
 
@@ -71,7 +66,7 @@ def node_takes_any_generation(patch: pytest.MonkeyPatch) -> None:
         except Stale:
             if message.header.run != node.run:
                 raise
-            _reach("node_takes_any_generation")
+            reach("node_takes_any_generation")
 
     def receive(self: Group, message: bytes) -> Any:
         return real_receive(self, _of_any_generation(message, self._run, self._generation, "node_takes_any_generation"))
@@ -90,7 +85,7 @@ def coordinator_takes_any_generation(patch: pytest.MonkeyPatch) -> None:
         except Stale as fault:
             if "generation" not in str(fault):
                 raise
-            _reach("coordinator_takes_any_generation")
+            reach("coordinator_takes_any_generation")
 
     def receive(self: InFlight, message: bytes) -> Any:
         run, generation = self._header(0).run, self._results.generation
@@ -106,7 +101,7 @@ def sum_in_order_of_arrival(patch: pytest.MonkeyPatch) -> None:
 
     def as_they_came(got: dict[int, Any]) -> tuple[Any, ...]:
         if [*got] != sorted(got):
-            _reach("sum_in_order_of_arrival")
+            reach("sum_in_order_of_arrival")
         return tuple(got.values())
 
     def incoming(role: Any, run: bytes, generation: int) -> tuple[Direction, Direction]:
@@ -132,7 +127,7 @@ def frame_in_the_wrong_slot(patch: pytest.MonkeyPatch) -> None:
         signals, errors = real(role, run, generation)
         count = len(errors.senders)
         if count > 1:
-            _reach("frame_in_the_wrong_slot")
+            reach("frame_in_the_wrong_slot")
         errors.slots = {head: slot._replace(place=(slot.place + 1) % count) for head, slot in errors.slots.items()}
         return signals, errors
 
@@ -146,7 +141,7 @@ def low_one_too_high(patch: pytest.MonkeyPatch) -> None:
     def low(self: InFlight) -> int:
         number: int = real.fget(self)  # type: ignore[attr-defined]
         if number < self.high and len(self.flights) > 1:
-            _reach("low_one_too_high")
+            reach("low_one_too_high")
             return number + 1
         return number
 
@@ -160,7 +155,7 @@ def frame_of_a_finished_pass_accepted(patch: pytest.MonkeyPatch) -> None:
     def new_pass(self: Group, number: int, *rest: Any) -> Any:
         low = self.low
         if number < low:
-            _reach("frame_of_a_finished_pass_accepted")
+            reach("frame_of_a_finished_pass_accepted")
         self.low = 0
         try:
             return real(self, number, *rest)
@@ -178,7 +173,7 @@ def second_copy_replaces_the_first(patch: pytest.MonkeyPatch) -> None:
         try:
             return real(self, slot, frame)
         except Duplicate:
-            _reach("second_copy_replaces_the_first")
+            reach("second_copy_replaces_the_first")
             del self._got[slot.place]
             self.missing += 1
             return real(self, slot, frame)
@@ -194,7 +189,7 @@ def slot_blocked_by_a_frame_that_is_not_finite(patch: pytest.MonkeyPatch) -> Non
         try:
             return real(self, slot, frame)
         except NotFinite:
-            _reach("slot_blocked_by_a_frame_that_is_not_finite")
+            reach("slot_blocked_by_a_frame_that_is_not_finite")
             self._got[slot.place] = 0.0
             raise
 
@@ -210,7 +205,7 @@ def group_granted_twice(patch: pytest.MonkeyPatch) -> None:
         spares = [member for member in self._run.membership.in_order() if not member.groups]
         for host in self._run.membership.hosting():
             if spares and not host.ready:
-                _reach("group_granted_twice")
+                reach("group_granted_twice")
                 spares[0].groups = host.groups
                 self.grant_to(spares[0], snapshot)
                 spares[0].groups = []
@@ -225,7 +220,7 @@ def message_split_at_the_wrong_place(patch: pytest.MonkeyPatch) -> None:
         length = LENGTH_BYTES + int.from_bytes(message[ADDRESS_LENGTH : ADDRESS_LENGTH + LENGTH_BYTES], "big")
         frames = [message[at : at + length] for at in range(ADDRESS_LENGTH, len(message), length)]
         if frames != split(message):
-            _reach("message_split_at_the_wrong_place")
+            reach("message_split_at_the_wrong_place")
         return frames
 
     for module in (group_module, node_machine, coordinator_machine, inflight_module):
@@ -234,7 +229,7 @@ def message_split_at_the_wrong_place(patch: pytest.MonkeyPatch) -> None:
 
 def _written_without(patch: pytest.MonkeyPatch, name: str, *, content: bool, folder: bool) -> None:
     def write(path: Path, new: bytes, disk: Disk) -> None:
-        _reach(name)
+        reach(name)
         aside = path.with_name(f".{path.name}.new")
         disk.write(aside, new)
         if content:
@@ -261,7 +256,7 @@ def snapshot_without_one_group(patch: pytest.MonkeyPatch) -> None:
     """A snapshot counts as whole while one group's state is missing."""
 
     def complete(self: StateCollector) -> bool:
-        _reach("snapshot_without_one_group")
+        reach("snapshot_without_one_group")
         return len(self.states) >= len(self.wanted) - 1
 
     patch.setattr(StateCollector, "complete", property(complete))
@@ -274,7 +269,7 @@ def error_applied_twice(patch: pytest.MonkeyPatch) -> None:
     def repeat(self: Group) -> Any:
         for record in self._to_repeat:
             if record.stage is Stage.DONE and record.mode != Mode.FORWARD:
-                _reach("error_applied_twice")
+                reach("error_applied_twice")
                 self.step -= 1
                 self._learn(record)
         return real(self)
@@ -286,7 +281,7 @@ def granted_before_durable(patch: pytest.MonkeyPatch) -> None:
     """Groups are granted while their generation is not on disk."""
 
     def durable(self: Assignment) -> bool:
-        _reach("granted_before_durable")
+        reach("granted_before_durable")
         return True
 
     patch.setattr(Assignment, "durable", property(durable))
@@ -299,7 +294,7 @@ def links_not_proved(patch: pytest.MonkeyPatch) -> None:
     def host(self: HostedGroups, grant: Any) -> Any:
         actions = real(self, grant)
         self.unproved = False
-        _reach("links_not_proved")
+        reach("links_not_proved")
         return actions
 
     patch.setattr(HostedGroups, "host", host)
@@ -311,7 +306,7 @@ def echoes_not_awaited(patch: pytest.MonkeyPatch) -> None:
 
     def begin(self: LinkProbe, peers: Any = ()) -> list[Any]:
         if peers:
-            _reach("echoes_not_awaited")
+            reach("echoes_not_awaited")
         return real(self)
 
     patch.setattr(LinkProbe, "begin", begin)
@@ -325,7 +320,7 @@ def replayed_from_the_wrong_step(patch: pytest.MonkeyPatch) -> None:
         progress = self.training.progress
         real(self)
         self.training.progress = progress
-        _reach("replayed_from_the_wrong_step")
+        reach("replayed_from_the_wrong_step")
 
     patch.setattr(Trainer, "roll_back", roll_back)
 
@@ -337,7 +332,7 @@ def place_in_the_data_not_kept(patch: pytest.MonkeyPatch) -> None:
     def init(self: Trainer, run: Any) -> None:
         real(self, run)
         if run.plan.restart:
-            _reach("place_in_the_data_not_kept")
+            reach("place_in_the_data_not_kept")
             self.training.progress = Progress()
 
     patch.setattr(Trainer, "__init__", init)
@@ -350,7 +345,7 @@ def the_lost_are_taken_back(patch: pytest.MonkeyPatch) -> None:
     def remove(self: Membership, member: Any) -> None:
         real(self, member)
         self.gone.clear()
-        _reach("the_lost_are_taken_back")
+        reach("the_lost_are_taken_back")
 
     patch.setattr(Membership, "remove", remove)
 
@@ -361,7 +356,7 @@ def generation_not_raised(patch: pytest.MonkeyPatch) -> None:
 
     def begin(self: Assignment, generation: int) -> None:
         if self._durable_generation > 0:
-            _reach("generation_not_raised")
+            reach("generation_not_raised")
             generation -= 1
         real(self, generation)
 
@@ -373,7 +368,7 @@ def any_copy_will_do(patch: pytest.MonkeyPatch) -> None:
 
     def newest(self: SnapshotCache, group: int, step: int) -> Any:
         kept = self._kept.get(group, {})
-        _reach("any_copy_will_do")
+        reach("any_copy_will_do")
         return kept[max(kept)] if kept else None
 
     patch.setattr(SnapshotCache, "of", newest)
@@ -387,7 +382,7 @@ def final_not_waited_for(patch: pytest.MonkeyPatch) -> None:
     def keep(self: Trainer) -> None:
         real(self)
         if self.snapshot is not None:
-            _reach("final_not_waited_for")
+            reach("final_not_waited_for")
             self._durable_step = self.snapshot.step
 
     patch.setattr(Trainer, "_keep_if_whole", keep)
@@ -403,7 +398,7 @@ def results_counted_twice(patch: pytest.MonkeyPatch) -> None:
         except Duplicate:
             flight = self.flights[pass_of(frame, 0)[0]]
             flight.outputs.missing = max(0, flight.outputs.missing - 1)
-            _reach("results_counted_twice")
+            reach("results_counted_twice")
             raise
 
     patch.setattr(InFlight, "_receive_frame", receive_frame)
@@ -416,7 +411,7 @@ def generation_forgotten(patch: pytest.MonkeyPatch) -> None:
     def standing(self: RunStore, topology: Any) -> Any:
         found = real(self, topology)
         if found.generation:
-            _reach("generation_forgotten")
+            reach("generation_forgotten")
         return found._replace(generation=found.generation - 1 if found.generation else 0)
 
     patch.setattr(RunStore, "standing", standing)
@@ -426,7 +421,7 @@ def metrics_not_cut(patch: pytest.MonkeyPatch) -> None:
     """Rows that reach beyond the snapshot stay when the steps come again."""
 
     def cut(self: MetricsFile, step: int) -> None:
-        _reach("metrics_not_cut")
+        reach("metrics_not_cut")
 
     patch.setattr(MetricsFile, "cut", cut)
 
@@ -435,7 +430,7 @@ def checksum_not_checked(patch: pytest.MonkeyPatch) -> None:
     """A snapshot is loaded whatever its bits say."""
 
     def payload(content: bytes) -> bytes:
-        _reach("checksum_not_checked")
+        reach("checksum_not_checked")
         return content[len(snapshots.MAGIC) + snapshots.DIGEST_LENGTH :]
 
     patch.setattr(snapshots, "_payload", payload)
@@ -447,7 +442,7 @@ def copy_taken_when_asked(patch: pytest.MonkeyPatch) -> None:
 
     def state_after(self: Group, step: int) -> Any:
         if step != self.step:
-            _reach("copy_taken_when_asked")
+            reach("copy_taken_when_asked")
         return self._copy()
 
     patch.setattr(Group, "state_after", state_after)
@@ -459,7 +454,7 @@ def measured_once_too_often(patch: pytest.MonkeyPatch) -> None:
 
     def roll_back(self: Trainer) -> None:
         if self._measuring is not None and self._measuring in self.in_flight.jobs:
-            _reach("measured_once_too_often")
+            reach("measured_once_too_often")
         self._measuring = None
         real(self)
 
@@ -473,14 +468,14 @@ def samples_in_another_order(patch: pytest.MonkeyPatch) -> None:
     def roll_back(self: Trainer) -> None:
         real(self)
         self.training.schedule = replace(self.training.schedule, seed=self.training.schedule.seed + 1)
-        _reach("samples_in_another_order")
+        reach("samples_in_another_order")
 
     patch.setattr(Trainer, "roll_back", roll_back)
 
 
 def step_not_waited_for(patch: pytest.MonkeyPatch) -> None:
     """A group begins a step that follows although the one before is not over there."""
-    patch.setattr(Group, "_may_begin", lambda *_: _reach("step_not_waited_for"))
+    patch.setattr(Group, "_may_begin", lambda *_: reach("step_not_waited_for"))
 
 
 def steps_counted_as_they_come(patch: pytest.MonkeyPatch) -> None:
@@ -491,7 +486,7 @@ def steps_counted_as_they_come(patch: pytest.MonkeyPatch) -> None:
         first = flight.number - flight.part
         self._in_flight = type(self._in_flight)(sorted(self._in_flight, key=lambda sent: sent.first_pass != first))
         if len(self._in_flight) > 1:
-            _reach("steps_counted_as_they_come")
+            reach("steps_counted_as_they_come")
         return real(self, flight)
 
     patch.setattr(Steps, "finish", finish)
@@ -506,7 +501,7 @@ def step_confirmed_by_its_own_later_part(patch: pytest.MonkeyPatch) -> None:
         for flight in self.flights.values():
             if any(one.number > flight.number for one in later):
                 if not any(one.number - one.part > flight.number for one in later):
-                    _reach("step_confirmed_by_its_own_later_part")
+                    reach("step_confirmed_by_its_own_later_part")
                 flight.confirmed = True
         return real(self, now_ms)
 
@@ -549,5 +544,6 @@ PLANTS: dict[str, Plant] = {
         slot_blocked_by_a_frame_that_is_not_finite,
         group_granted_twice,
         message_split_at_the_wrong_place,
+        *plants_of_faults.PLANTS,
     )
 }

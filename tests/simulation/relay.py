@@ -52,6 +52,12 @@ class Relay:
             found[0][life] = None
             found[1].append(message[ADDRESS_LENGTH:])
 
+    def flush(self) -> None:
+        """The broker is asked to end: it sends what it has gathered."""
+        if self._round is not None:
+            self._send(self._round)
+            self.forget()
+
     def forget(self) -> None:
         """The broker ends."""
         self._life += 1

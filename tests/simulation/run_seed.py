@@ -14,7 +14,16 @@ from tests.simulation.client import ABSURD, Client
 from tests.simulation.dice import Dice
 from tests.simulation.faults import befall
 from tests.simulation.invariants import Violation, Watch
-from tests.simulation.plans import SHAPES, Reference, diverging_plan, plan_number, reference_of
+from tests.simulation.plans import (
+    LARGE,
+    LARGE_ROWS,
+    SHAPES,
+    Reference,
+    diverging_plan,
+    large_plan,
+    plan_number,
+    reference_of,
+)
 from tests.simulation.world import World
 
 DIVERGE = 0.02
@@ -25,8 +34,14 @@ DIRECT = 0.5
 """The share of seeds in which data go straight from program to program."""
 SHARED = 0.3
 """The share of seeds with fewer nodes than groups."""
+SUPERVISED = 0.7
+"""The share of seeds whose nodes are told the run by a supervisor; in the others they are containers."""
 JOINS = 0.7
 """The share of seeds whose broker is a relay that joins frames; in the others it is a proxy."""
+OF_LARGE = 0.01
+"""The share of seeds with a larger network and more steps."""
+FULL = 0.3
+"""The share of seeds whose queues have a high-water mark."""
 CALM = 0.1
 """The share of seeds whose network loses nothing."""
 HARMLESS = (0.0, 0.1)
@@ -69,21 +84,26 @@ def run_seed(seed: int) -> Outcome:
 def _drawn(seed: int, name: str) -> Outcome:
     dice = Dice(seed, name)
     diverges = dice.falls(DIVERGE)
+    sizes = Dice(seed, f"size of {name}")
     plan = diverging_plan() if diverges else plan_number(dice.below(len(SHAPES)))
+    if not diverges and sizes.falls(OF_LARGE):
+        plan = large_plan(sizes.below(len(LARGE)))
     watch = Watch(reference_of(plan))
     if not diverges and dice.falls(SERVE):
         plan = replace(plan, stop_when_finished=False)
+    large = len(plan.data.train_inputs) == LARGE_ROWS
     sharing = Dice(seed, f"how {name} is shared out")
     if sharing.falls(SHARED):
         plan = replace(plan, nodes=sharing.between(1, len(plan.topology().groups) - 1))
     world = World(plan, dice, watch)
     world.direct = Dice(seed, f"wiring of {name}").falls(DIRECT)
+    world.supervised = Dice(seed, f"supervisor of {name}").falls(SUPERVISED)
     log = logging.getLogger("exmachina")
     log.disabled, before = True, log.disabled
     trouble = None
     try:
         with quiet():
-            _run(world, dice)
+            _run(world, dice, 5 if large else 1)
         if diverges:
             check_divergence(world)
         else:
@@ -123,13 +143,16 @@ def set_conditions(world: World, dice: Dice) -> None:
     conditions.joined_ms = dice.spread(0.02, 2.0) if dice.falls(JOINS) else None
     conditions.hurry_ms = dice.spread(0.2, 100.0)
     world.restarts = not dice.falls(0.2)
+    conditions.high_water = dice.between(4, 60) if dice.falls(FULL) else None
     if dice.falls(CALM):
         conditions.lost = conditions.doubled = conditions.delayed = 0.0
+        conditions.high_water = None
         conditions.altered, conditions.not_finite = dice.pick(HARMLESS), dice.pick(HARMLESS)
-        world.watch.calm = True
+        world.watch.calm = world.watch.alone = True
 
 
-def _run(world: World, dice: Dice) -> None:
+def _run(world: World, dice: Dice, times: int) -> None:
+    """`times` as many frames as usual between faults, for a run with so many more of them."""
     set_conditions(world, dice)
     world.start_coordinator()
     for number in range(1, world.plan.node_count() + 1):
@@ -138,14 +161,14 @@ def _run(world: World, dice: Dice) -> None:
         world.start_spare()
     serves = not world.plan.stop_when_finished
     if serves or dice.falls(0.2):
-        world.client = Client(dice)
+        world.client = Client(dice, world.plan.network.layers[0])
         world.client.absurd = serves
         life = world.begin("the client", world.client, CLIENT_TICK_MS)
         world.perform(life, world.client.start(0.0))
     mended_at_ms = dice.spread(5_000.0, 20_000.0)
-    faults_left = dice.between(6, 15)
-    gap_at_most = int(dice.spread(12, 60))
-    due, any_due = dice.below(70), NEVER
+    faults_left = dice.between(7, 17)
+    gap_at_most = times * int(dice.spread(12, 60))
+    due, any_due = times * dice.below(70), NEVER
     mended_ms: float | None = None
     while world.code is None:
         world.run_next()
@@ -164,8 +187,8 @@ def _run(world: World, dice: Dice) -> None:
             world.client.stops = world.watch.finished is not None
         if mended_ms is not None and world.now_ms - mended_ms > MENDED_WITHIN_MS:
             raise Violation(f"it has not finished {MENDED_WITHIN_MS / 1000:.0f} s after all was mended")
-        if world.happened > EVENTS_AT_MOST:
-            raise Violation(f"it has not finished after {EVENTS_AT_MOST} events")
+        if world.happened > times * EVENTS_AT_MOST:
+            raise Violation(f"it has not finished after {times * EVENTS_AT_MOST} events")
 
 
 def check_success(world: World) -> None:

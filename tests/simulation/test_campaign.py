@@ -11,7 +11,8 @@ import pytest
 
 from tests.simulation.campaign import report, run_campaign, story_of
 from tests.simulation.plans import know_all_references
-from tests.simulation.plants import PLANTS, reached
+from tests.simulation.plants import PLANTS
+from tests.simulation.reached import reached
 from tests.simulation.run_seed import run_seed
 
 SEEDS, ALL_SEEDS = 200, 1_000

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import signal
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,17 +12,20 @@ from typing import Any
 from coordinator.core.events import Persist, PersistGeneration, Report
 from coordinator.core.machine import CoordinatorMachine
 from coordinator.core.run_plan import RunPlan
+from coordinator.core.state import CoordinatorState
+from coordinator.local.restarts import Next, Restarts, fork_again_at, is_overdue, next_of
 from coordinator.storage.run_store import RunStore
 from neuron_node.addresses import stage_address
 from neuron_node.events import Connect, Disconnect, End, Send, Subscribe, Unsubscribe
 from neuron_node.frames import IDENTITY_LENGTH
 from neuron_node.identity import BEGIN_AGAIN, NodeIdentity
 from neuron_node.node import Node
+from neuron_node.protocol import NOBODY
 from neuron_node.role import OUTSIDE
 from tests.simulation.client import Client
 from tests.simulation.dice import Dice
 from tests.simulation.disk import Killed, SimulatedDisk
-from tests.simulation.invariants import Watch
+from tests.simulation.invariants import Violation, Watch
 from tests.simulation.network import ANY_LINK, TICK, Life, Network
 
 NODE_TICK_MS = 250.0
@@ -45,9 +49,19 @@ class World(Network):
         self.client: Client | None = None
         self.restarts = True
         """Whether the dead come back; otherwise others, who were not there before, take their places."""
+        self.supervised = True
+        """Whether nodes are started by a supervisor, which tells them the run."""
         self.direct = False
         """Whether data go straight from program to program."""
         self.spares = 0
+        self.restarts_of = Restarts()
+        """The supervisor's own rules, used where nodes are supervised."""
+        self.run_ends = False
+        """Whether the coordinator has said that it ends the run."""
+        self.forks_fail_until_ms = 0.0
+        self.forks_failed_at: float | None = None
+        self.struck_again: dict[str, int] = {}
+        """How often a node is still to be killed as soon as it has started again."""
         self.code: int | None = None
         """What the coordinator ended with."""
         self._asleep: list[Callable[[], None]] = []
@@ -73,6 +87,8 @@ class World(Network):
             elif kind is End:
                 self._ended(life, action.code)
             elif kind is Report:
+                stops = action.event == "state" and action.facts["state"] == CoordinatorState.STOPPING.value
+                self.run_ends = self.run_ends or stops or action.event == "failed"
                 self.watch.reported(life, action.event, action.facts)
             elif kind is Persist or kind is PersistGeneration:
                 self._persist(life, action)
@@ -93,7 +109,7 @@ class World(Network):
             return
         self.watch.persisted(action, answer)
         # As the program does it: at once, and before whatever else it was told to do.
-        actions = life.machine.handle(answer, self.now_ms)
+        actions = life.machine.handle(answer, self.now_ms + life.clock_ms)
         self.watch.after(life)
         self.perform(life, actions)
 
@@ -108,8 +124,8 @@ class World(Network):
         self._push(self.now_ms + tick_ms * self._random(), life, TICK, ANY_LINK)
         return life
 
-    def start_node(self, name: str, fingerprint: str | None = None) -> Life:
-        """A life of a node, under a new incarnation."""
+    def start_node(self, name: str, fingerprint: str | None = None, *, proves: bool = True) -> Life:
+        """A life of a node, under a new incarnation. Under a supervisor it names the run, if it is no stranger."""
         number = len(self.lives) + 1
         born = NodeIdentity(
             number.to_bytes(IDENTITY_LENGTH, "big"),
@@ -119,9 +135,11 @@ class World(Network):
             "1",
             fingerprint or self.plan.fingerprint,
             self._outlet_of(number),
+            self.plan.run if self.supervised and proves else NOBODY,
         )
         life = self.begin(name, Node(born), NODE_TICK_MS)
         life.endpoint, life.incarnation = born.endpoint, born.incarnation
+        self.restarts_of.started(name, self.now_ms / 1000)
         self.perform(life, life.machine.start(self.now_ms))
         return life
 
@@ -142,6 +160,7 @@ class World(Network):
             self.later(200.0, self._revive_coordinator)
             return
         self.coordinator_lives += 1
+        self.run_ends = False
         for replace_it in self._asleep:
             self.later(self.dice.spread(1.0, self.conditions.restart_at_most_ms), replace_it)
         self._asleep = []
@@ -155,7 +174,7 @@ class World(Network):
         if trained and not plan.stop_when_finished and self.watch.finished:
             plan = replace(plan, trained=standing.snapshot, figures=self.watch.finished)
         self._of_the_last_life = [message for message in self.recent if message.startswith(RESULTS)]
-        self.watch.standing(standing)
+        self.watch.standing(standing, store.damage)
         machine = CoordinatorMachine(plan)
         life = self.coordinator = self.begin("the coordinator", machine, self.conditions.coordinator_tick_ms, store)
         life.endpoint = machine.run.endpoint = self._outlet_of(life.number)
@@ -168,7 +187,9 @@ class World(Network):
         self.perform(life, machine.start(self.now_ms))
 
     def _revive_coordinator(self) -> None:
-        if self.coordinator is None or not self.coordinator.alive:
+        if self.coordinator is not None and self.coordinator.alive:
+            return
+        if not self._can_not_fork(self._revive_coordinator):
             self.start_coordinator()
 
     def kill(self, life: Life, *, revive: bool = True) -> None:
@@ -178,9 +199,12 @@ class World(Network):
             if revive:
                 self.later(self.dice.spread(1.0, self.conditions.restart_at_most_ms), self._revive_coordinator)
         elif self.nodes.get(life.name) is life and revive:
-            self._replace_later(life)
+            self._replace_later(life, -signal.SIGKILL)
 
-    def _replace_later(self, life: Life) -> None:
+    def _replace_later(self, life: Life, code: int) -> None:
+        if self.supervised:
+            self._supervise(life, code)
+            return
         if self.restarts:
             replace_it: Callable[[], None] = functools.partial(self.revive, life.name)
         else:
@@ -192,6 +216,39 @@ class World(Network):
             self._asleep.append(replace_it)
         else:
             self.later(self.dice.spread(1.0, self.conditions.restart_at_most_ms), replace_it)
+
+    def _supervise(self, life: Life, code: int) -> None:
+        """The supervisor of a local run finds that a node has ended."""
+        replace_it = functools.partial(self.revive, life.name)
+        if next_of(life.name, code, run_ends=self.run_ends) is Next.STAYS_ENDED:
+            self._asleep.append(replace_it)
+            return
+        delay = self.restarts_of.delay(life.name, code, self.now_ms / 1000)
+        if delay is None:
+            if code < 0:
+                raise Violation(f"{life.name} is put aside, though it was killed from outside")
+            self.tell(f"{life.name} is put aside")
+            return
+        self.later(1000.0 * delay + self.dice.spread(1.0, self.conditions.restart_at_most_ms), replace_it)
+
+    def _can_not_fork(self, start_it: Callable[[], None]) -> bool:
+        """Whether a program can't be started now; the supervisor tries again."""
+        if self.now_ms >= self.forks_fail_until_ms:
+            self.forks_failed_at = None
+            return False
+        now = self.now_ms / 1000
+        self.forks_failed_at = now if self.forks_failed_at is None else self.forks_failed_at
+        again_at = fork_again_at(self.forks_failed_at, now)
+        if again_at is None:
+            raise Violation("the supervisor gives the run up, because programs can't be started")
+        self.later(1000.0 * (again_at - now), start_it)
+        return True
+
+    def kill_if_overdue(self, life: Life, stopped_at_ms: float) -> None:
+        """The supervisor looks at a program that was stopped a while ago."""
+        if life.alive and life.paused and is_overdue(stopped_at_ms / 1000, self.now_ms / 1000):
+            self.tell(f"{life.name} ({life.number}) has been stopped for too long, and is killed")
+            self.kill(life)
 
     def start_spare(self) -> None:
         """A node that was not there before."""
@@ -211,33 +268,51 @@ class World(Network):
         self.tell("everything is well from here on")
         conditions = self.conditions
         conditions.lost = conditions.doubled = conditions.delayed = conditions.altered = conditions.not_finite = 0.0
+        conditions.too_long = 0.0
+        conditions.high_water = None
+        self.broker_continues_ms = 0.0
+        self.forks_fail_until_ms = 0.0
+        self.struck_again = {}
         self.disk.failing, self.disk.full, self.disk.calls_to_live = 0.0, False, None
         for life in list(self.lives):
             if not life.alive:
                 continue
             life.deaf = life.mute = False
-            self.resume(life)
+            if not life.stuck:
+                self.resume(life)
         for name in list(self.nodes):
             self.end_namesakes(name)
 
     def revive(self, name: str) -> None:
         """Start a node again, if it is not there."""
-        if not self.nodes[name].alive:
-            self.nodes[name] = self.start_node(name)
-            self.tell(f"{name} is there again, as {self.nodes[name].number}")
+        if self.nodes[name].alive or self._can_not_fork(functools.partial(self.revive, name)):
+            return
+        life = self.nodes[name] = self.start_node(name)
+        self.tell(f"{name} is there again, as {life.number}")
+        if self.struck_again.get(name, 0) > 0:
+            self.struck_again[name] -= 1
+            self.later(self.dice.spread(1.0, 100.0), functools.partial(self._strike_again, life))
+
+    def _strike_again(self, life: Life) -> None:
+        if life.alive:
+            self.tell(f"kill -9 of {life.name} ({life.number}), once more")
+            self.kill(life)
 
     def _ended(self, life: Life, code: int) -> None:
         self._end_life(life)
         if life is self.coordinator:
+            if next_of("coordinator", code, run_ends=self.run_ends) is not Next.RUN_OVER:
+                raise Violation(f"the coordinator ended with {code}, and its supervisor starts it again")
             self.code = code
             return
+        self.watch.node_ended(life, code)
         self.tell(f"{life.name} ({life.number}) ends with {code}")
         if code == BEGIN_AGAIN:
             successor = self.start_node(life.name)
             if self.nodes.get(life.name) is life:
                 self.nodes[life.name] = successor
         elif self.nodes.get(life.name) is life:
-            self._replace_later(life)
+            self._replace_later(life, code)
 
     def _end_life(self, life: Life) -> None:
         life.alive = False
@@ -254,10 +329,12 @@ class World(Network):
         """SIGCONT: it gets, at once and in order, what came in the meantime."""
         if not life.alive or not life.paused:
             return
-        life.paused = False
+        life.paused = life.stuck = False
         waiting, life.waiting = life.waiting, []
         for event in waiting:
             if life.alive and type(event) is bytes:
-                self._arrive(life, event)
+                self.gather(life, event)
             elif life.alive:
                 self.give(life, event)
+        if life.alive and life.taken:
+            self._take(life)

@@ -7,11 +7,18 @@ import signal
 import pytest
 
 from coordinator.local.restarts import (
+    FORK_AGAIN_SECONDS,
+    FORKS_FAIL_AT_MOST_SECONDS,
     LONGEST_DELAY_SECONDS,
     RESTARTS_AT_MOST,
     RESTARTS_WITHIN_SECONDS,
+    STOPPED_AT_MOST_SECONDS,
+    Next,
     Restarts,
+    fork_again_at,
+    is_overdue,
     is_own_fault,
+    next_of,
 )
 
 
@@ -26,6 +33,23 @@ from coordinator.local.restarts import (
 def test_whose_fault_an_end_is(code: int, own: bool) -> None:
     """Codes of failures and signals that a program brings upon itself are its own; a polite end and a kill are not."""
     assert is_own_fault(code) == own
+
+
+@pytest.mark.parametrize("code", [0, 1, 130, -signal.SIGTERM, -signal.SIGKILL])
+def test_a_program_that_the_run_did_not_end_starts_again(code: int) -> None:
+    """With any exit code; so does a broker at any time, and a coordinator that was killed while it ended the run."""
+    for name in ("broker", "coordinator", "relay", "node-1"):
+        assert next_of(name, code, run_ends=False) is Next.STARTS_AGAIN
+    assert next_of("broker", code, run_ends=True) is Next.STARTS_AGAIN
+    assert next_of("node-1", code, run_ends=True) is Next.STAYS_ENDED
+    assert next_of("coordinator", code, run_ends=True) is (Next.RUN_OVER if code >= 0 else Next.STARTS_AGAIN)
+
+
+def test_a_stop_and_failing_forks_have_their_limits() -> None:
+    """A stopped program is killed after a while; a fork is tried again until the run is given up."""
+    assert not is_overdue(1.0, 1.0 + STOPPED_AT_MOST_SECONDS - 0.01) and is_overdue(1.0, 1.0 + STOPPED_AT_MOST_SECONDS)
+    assert fork_again_at(1.0, 1.0) == 1.0 + FORK_AGAIN_SECONDS
+    assert fork_again_at(1.0, 1.0 + FORKS_FAIL_AT_MOST_SECONDS) is None
 
 
 def delays(code: int, ends: int, seconds_between: float) -> list[float | None]:

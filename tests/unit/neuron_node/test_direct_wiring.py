@@ -40,7 +40,7 @@ from neuron_node.protocol import (
     Reject,
 )
 from tests.coordinators import THREE, grants, life, on_disk, ready, tell
-from tests.networks import FINGERPRINT
+from tests.networks import FINGERPRINT, RUN
 from tests.roles import NODE_LIFE, born, header, heard, messages, prove, role_of, sent, state_now, welcome
 
 HOME = node_address(NODE_LIFE)
@@ -134,6 +134,7 @@ def test_another_grant_connects_and_lets_go() -> None:
     """What is new is proved; with the same peers, or fewer, there is nothing to prove."""
     machine = Node(born())
     machine.start(0.0)
+    welcome(machine)
     actions = granted(machine, ONE, TWO)
     at = probe_of(actions)
     prove(machine, actions)
@@ -154,6 +155,7 @@ def test_a_lost_link_is_made_anew_to_all_peers() -> None:
     """Connections come first, then all subscriptions, then the proof; and a node without groups has no peers."""
     machine = Node(born())
     machine.start(0.0)
+    welcome(machine)
     granted(machine, ONE, TWO)
     actions = machine.handle(LinkLost(), 1.0)
     done = wiring(actions)
@@ -167,6 +169,7 @@ def test_a_node_whose_peer_does_not_echo_is_heard_of_all_the_same() -> None:
     """It asks again, and its heartbeats go on: the coordinator is to lose the peer, not the node."""
     machine = Node(born())
     machine.start(0.0)
+    welcome(machine)
     actions = granted(machine, ONE)
     prove(machine, actions)
     later = machine.handle(Tick(), PROBE_AGAIN_MS + 1.0)
@@ -267,7 +270,7 @@ def test_another_host_is_connected_to_and_the_last_one_let_go() -> None:
         told(machine, at, number)
     assert machine.running
     who = ("node-2", "host", 1, "0.2.0", FINGERPRINT)
-    actions = tell(machine, Register(Header(NOBODY, 0, 0, life(12)), *who, "ipc:///12"))
+    actions = tell(machine, Register(Header(RUN, 0, 0, life(12)), *who, "ipc:///12"))
     connections = [action for action in actions if isinstance(action, Connect | Disconnect)]
     assert connections == [Connect("ipc:///12"), Disconnect("ipc:///2")]
     assert machine.connectivity.proof.missing == {life(1), life(12), life(3)}

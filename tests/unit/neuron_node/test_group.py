@@ -17,6 +17,7 @@ from neuron_node import group as group_module
 from neuron_node.activations import Array, quiet
 from neuron_node.addresses import COORDINATOR, group_address, stage_address
 from neuron_node.codec import encode
+from neuron_node.errors import Duplicate, Stale
 from neuron_node.events import Send
 from neuron_node.frames import LENGTH_BYTES, NUMBERS_BEGIN, DataFrame, DataKind, Mode, framed, split
 from neuron_node.group import WANTED_AT_MOST, Group
@@ -455,6 +456,31 @@ def test_frames_may_come_in_any_order_and_joined_in_any_way(random: Any, rows: i
             found += values(done(group))
     found += values(done(group))
     assert found == sends and state(group) == state(should)
+
+
+@settings(max_examples=150)
+@given(random=st.randoms(use_true_random=False), rows=st.sampled_from([1, 2]), copies=st.integers(1, 20))
+def test_altered_copies_change_nothing(random: Any, rows: int, copies: int) -> None:
+    """Somewhere behind the real frame, before or after the pass is over, at a higher attempt, joined in any way: the same bits.
+    A higher attempt makes the group repeat what it sent, with the same numbers.
+    """
+    should, sends = one_step_at_a_time(rows)
+    frames = [frame for step in range(1, STEPS + 1) for frame in frames_to_input(step, rows, low=1, high=STEPS)]
+    for copy in range(copies):
+        at = random.randrange(len(frames))
+        altered = frames[at]._replace(values=numbers(f"copy {copy}", rows, 1), attempt=random.choice((0, 0, 1, 2)))
+        frames.insert(random.randint(at + 1, len(frames)), altered)
+    group, found = input_group(), list[tuple[bytes, bytes]]()
+    while frames:
+        some, frames = frames[: (count := random.randint(1, len(frames)))], frames[count:]
+        for _, fault in group.receive(stage_address(1) + b"".join(frame.encode() for frame in some)):
+            assert isinstance(fault, Duplicate | Stale)
+        if random.random() < 0.5:
+            found += values(done(group))
+    found += values(done(group))
+    # A repetition may also say that the step is done, without any number.
+    assert [one for one in dict.fromkeys(found) if one[1]] == [one for one in sends if one[1]]
+    assert state(group) == state(should)
 
 
 @given(random=st.randoms(use_true_random=False))

@@ -135,6 +135,42 @@ def test_two_copies_in_one_message_are_not_taken_at_once() -> None:
     assert offered(box, message) == [Duplicate] and box.floats() == (0.5, 0.25)
 
 
+@given(
+    rows=st.integers(1, 2),
+    random=st.randoms(use_true_random=False),
+    copies=st.integers(0, 12),
+    plain=st.booleans(),
+)
+def test_no_sequence_of_altered_copies_changes_a_number(rows: int, random: Any, copies: int, plain: bool) -> None:
+    """Copies with other numbers, of either kind and any attempt, somewhere behind the first one, alone or in one message with
+    it: the inbox has the numbers of the first copy of each sender, and lacks the senders that have sent nothing.
+    """
+    widths = [1, 1, 1] if plain else [2, 1, 2]
+    box, first = inbox_of(*widths, rows=rows), dict[int, Array]()
+    sequence = [(place, numbers(f"sender {place}", rows, width)) for place, width in enumerate(widths)]
+    for copy in range(copies):
+        place = random.randrange(len(widths))
+        sequence.insert(random.randint(0, len(sequence)), (place, numbers(f"copy {copy}", rows, widths[place])))
+    while sequence:
+        some, sequence = sequence[: (count := random.randint(1, 4))], sequence[count:]
+        frames = []
+        for place, values in some:
+            first.setdefault(place, values)
+            said = {"attempt": random.choice((0, 0, 3))}
+            made = (
+                axon(11 + place, values)._replace(**said)
+                if random.random() < 0.3
+                else frame(11 + place, values, **said)
+            )
+            frames.append(made.encode())
+        message = b"S" + bytes(8) + b"".join(frames)
+        if box.offer_message(message) is None:
+            offered(box, message)
+        assert box.missing == len(widths) - len(first)
+        assert box.lacks() == [11 + place for place in range(len(widths)) if place not in first]
+    assert box.side_by_side().tobytes() == np.concatenate([first[place] for place in sorted(first)], axis=1).tobytes()
+
+
 def test_a_duplicate_says_what_its_window_says() -> None:
     """It may ask for a repetition."""
     box = inbox_of(1, 1)

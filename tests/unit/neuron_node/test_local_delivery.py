@@ -21,7 +21,7 @@ from neuron_node.codec import encode
 from neuron_node.events import Received, Send
 from neuron_node.frames import DataFrame, DataKind
 from neuron_node.group import Group
-from neuron_node.local_delivery import LocalDelivery, addressed_only_here, joined
+from neuron_node.local_delivery import LocalDelivery, addressed_only_here, joined, joined_in_turn
 from neuron_node.node import Node
 from neuron_node.protocol import LATEST_STEP, Fetch, GroupState, Placement
 from neuron_node.role import OUTSIDE, Block, Sender
@@ -327,6 +327,14 @@ def test_messages_of_one_address_and_length_are_joined() -> None:
     given_messages = [one + b"ab", other + b"cd", one + b"ef", one + b"ghi", other + b"jk", one + b"lm"]
     assert joined(given_messages) == [one + b"abeflm", other + b"cdjk", one + b"ghi"]
     assert joined([]) == []
+
+
+def test_messages_from_outside_are_joined_in_their_turn() -> None:
+    """Only successive ones: no frame overtakes a copy of it that came before."""
+    one, other = stage_address(1), group_address(1)
+    given_messages = [one + b"ab", one + b"cd", other + b"ef", one + b"gh", one + b"ijk", one + b"lm", one + b"no"]
+    assert joined_in_turn(given_messages) == [one + b"abcd", other + b"ef", one + b"gh", one + b"ijk", one + b"lmno"]
+    assert joined_in_turn([]) == []
 
 
 def test_which_addresses_are_those_of_this_node_alone() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import msgpack
@@ -13,13 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from neuron_node.activations import quiet
-from neuron_node.addresses import COORDINATOR, group_address, node_address, stage_address
+from neuron_node.addresses import COORDINATOR, EVERY_NODE, group_address, node_address, stage_address
 from neuron_node.codec import encode
 from neuron_node.events import Action, End, Interrupted, LinkLost, Log, Received, Send, Subscribe, Tick, Unsubscribe
-from neuron_node.frames import PROTOCOL_VERSION, DataFrame, DataKind, Mode, framed
+from neuron_node.frames import LENGTH_BYTES, PROTOCOL_VERSION, DataFrame, DataKind, Mode, framed
 from neuron_node.identity import BEGIN_AGAIN, NodeState
-from neuron_node.node import Node
+from neuron_node.node import STANDSTILL_MS, Node
 from neuron_node.protocol import (
+    CALLED,
     LATEST_STEP,
     NOBODY,
     Diverged,
@@ -28,6 +30,8 @@ from neuron_node.protocol import (
     GroupState,
     Heartbeat,
     Message,
+    NodeStatus,
+    NodeStatusRequest,
     Placement,
     Probe,
     Ready,
@@ -43,12 +47,14 @@ from neuron_node.protocol import (
     state_of,
 )
 from neuron_node.role import Block, Sender
+from tests.coordinators import NO_TRAFFIC
 from tests.every_kind import NUMBERS, control_of_every_kind, of_every_kind
 from tests.networks import numbers
 from tests.roles import (
     NODE_LIFE,
     RUN,
     born,
+    data,
     error_from,
     grant,
     header,
@@ -57,6 +63,7 @@ from tests.roles import (
     input_to,
     kinds,
     matrix,
+    message_of,
     messages,
     output_role,
     prove,
@@ -79,6 +86,7 @@ def in_state(state: NodeState) -> Node:
             welcome(machine)
             grant(machine)
         case NodeState.WIRING:
+            welcome(machine)
             grant(machine, role_of())
         case NodeState.WORKING:
             machine = working(role_of())
@@ -232,6 +240,7 @@ def test_a_probe_is_sent_again_until_it_comes_back() -> None:
     """And only the latest one proves anything."""
     machine = Node(born())
     machine.start(0.0)
+    welcome(machine)
     first = grant(machine, role_of())
     again = messages(machine.handle(Tick(), 1_000.0))
     assert [type(message) for message in again] == [Probe]
@@ -359,9 +368,52 @@ def test_a_spare_that_lost_its_link_registers_again() -> None:
 def test_node_that_is_asked_who_it_is_registers() -> None:
     """A coordinator that does not know it is a new one: the groups of the old one are forgotten."""
     machine = working(role_of())
-    actions = heard(machine, HOME, Reregister(header(run=b"another.")))
+    actions = heard(machine, HOME, Reregister(header(incarnation=b"new life")))
     assert [type(message) for message in messages(actions)] == [Register]
     assert state_now(machine) is NodeState.SEEKING and not machine.hosting.groups
+
+
+@pytest.mark.parametrize("address", [HOME, EVERY_NODE])
+def test_another_run_is_obeyed_only_where_the_own_one_stands_still(address: bytes) -> None:
+    """Any program can call a node. A node that gets on with its run stays; a node whose coordinator is gone registers."""
+    machine, call = working(role_of()), address + encode(Reregister(header(run=b"another.", incarnation=b"new life")))
+    for number in range(1, 4):
+        [asks] = messages(machine.handle(Received(call), number * STANDSTILL_MS))
+        assert isinstance(asks, Heartbeat) and asks.state == CALLED and asks.header.run == RUN
+        machine.handle(Received(signal_to(2, 1, matrix((1.0,)), number, mode=Mode.FORWARD)), number * STANDSTILL_MS)
+    assert state_now(machine) is NodeState.WORKING and machine.drops.counts == {"stale": 3}
+    machine.handle(Received(call), 4 * STANDSTILL_MS)
+    assert messages(machine.handle(Received(call), 5 * STANDSTILL_MS - 1)) == []
+    [message] = messages(machine.handle(Received(call), 5 * STANDSTILL_MS))
+    assert isinstance(message, Register) and state_now(machine) is NodeState.SEEKING
+
+
+def test_a_node_whose_coordinator_answers_obeys_no_other_run() -> None:
+    """Also while no pass is under way."""
+    machine, call = working(role_of()), HOME + encode(Reregister(header(run=b"another.", incarnation=b"new life")))
+    for number in range(1, 5):
+        [asks] = messages(machine.handle(Received(call), number * STANDSTILL_MS))
+        assert isinstance(asks, Heartbeat) and asks.state == CALLED
+        answer = machine.handle(Received(HOME + encode(NodeStatusRequest(header()))), number * STANDSTILL_MS + 1)
+        assert [type(message) for message in messages(answer)] == [NodeStatus]
+    assert state_now(machine) is NodeState.WORKING
+
+
+@pytest.mark.parametrize("state", [NodeState.SEEKING, NodeState.SPARE, NodeState.WIRING], ids=lambda state: state.value)
+def test_a_node_of_a_supervisor_obeys_no_other_run(state: NodeState) -> None:
+    """The supervisor has told it the run, so no other coordinator can move it, in any state."""
+    machine = Node(replace(born(), run=RUN))
+    machine.start(0.0)
+    if state is not NodeState.SEEKING:
+        welcome(machine)
+    if state is NodeState.WIRING:
+        grant(machine, role_of())
+    others = header(run=b"another.", pass_number=machine.registration, generation=9)
+    calls: list[Message] = [Reregister(others), Welcome(others, 1), Grant(others, ()), Stop(others), Superseded(others)]
+    for now_ms in (0.0, STANDSTILL_MS, 2 * STANDSTILL_MS):
+        for message in calls:
+            assert machine.handle(Received(HOME + encode(message)), now_ms) == []
+    assert state_now(machine) is state and machine.run == RUN and machine.drops.counts == {"stale": 3 * len(calls)}
 
 
 # Ends.
@@ -379,11 +431,11 @@ def test_a_superseded_life_ends_and_another_is_to_begin() -> None:
     assert machine.handle(Received(signal_to(2, 1, NUMBERS)), 0.0) == [] and machine.handle(Tick(), 1e9) == []
 
 
-@pytest.mark.parametrize("state", [NodeState.SEEKING, NodeState.SPARE, NodeState.WIRING, NodeState.WORKING])
-def test_a_refused_node_says_why_and_ends_with_one(state: NodeState) -> None:
+def test_a_refused_node_says_why_and_ends_with_one() -> None:
     """In its log, at the level of an error."""
-    machine = in_state(state)
-    actions = heard(machine, HOME, Reject(header(generation=0, run=NOBODY), "other arithmetic"))
+    machine = in_state(NodeState.SEEKING)
+    refused = header(generation=0, run=NOBODY, pass_number=machine.registration)
+    actions = heard(machine, HOME, Reject(refused, "other arithmetic"))
     assert End(1) in actions
     assert any(
         isinstance(action, Log) and action.level == logging.ERROR and "other arithmetic" in action.text
@@ -395,15 +447,67 @@ def test_a_refusal_of_another_version_is_understood() -> None:
     """The coordinator speaks another protocol; its refusal can still be read."""
     machine = Node(born())
     machine.start(0.0)
-    frame = HOME + framed(msgpack.packb([PROTOCOL_VERSION + 1, 3, *header(), "speak another version"]))
+    ours = header(pass_number=machine.registration)
+    frame = HOME + framed(msgpack.packb([PROTOCOL_VERSION + 1, 3, *ours, "speak another version"]))
     assert End(1) in machine.handle(Received(frame), 0.0)
+
+
+UNPROVED = [
+    message
+    for about in (header(run=b"another.", generation=9), header(run=NOBODY, generation=0))
+    for message in (
+        Reject(about, "no"), Stop(about), Superseded(about), Grant(about, ()), Reregister(about), Welcome(about, 1),
+        Fetch(about, 2, 0), Probe(about), Ready(about, NO_TRAFFIC), Stopped(about, NO_TRAFFIC),
+    )
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("other_version", [False, True], ids=["our version", "another version"])
+@pytest.mark.parametrize("state", [NodeState.SPARE, NodeState.WIRING, NodeState.WORKING], ids=lambda state: state.value)
+@pytest.mark.parametrize("message", UNPROVED, ids=lambda message: type(message).__name__)
+def test_only_a_program_that_knows_its_run_moves_a_member(
+    message: Message, state: NodeState, other_version: bool
+) -> None:
+    """The incarnation alone proves nothing: the frame is counted, and the node stays where it is."""
+    if state is NodeState.SPARE and isinstance(message, Reregister) and not other_version:
+        return  # It hosts nothing, and registers once more.
+    machine = in_state(state)
+    before, frame = (machine.run, machine.generation, [*machine.hosting.groups]), bytearray(encode(message))
+    frame[LENGTH_BYTES + 1] += other_version
+    actions = machine.handle(Received(HOME + bytes(frame)), 0.0)
+    asks = [message for message in messages(actions) if isinstance(message, Heartbeat) and message.state == CALLED]
+    assert not any(isinstance(action, End) for action in actions) and messages(actions) == asks
+    assert state_now(machine) is state and before == (machine.run, machine.generation, [*machine.hosting.groups])
+    assert machine.drops.counts.total() == 1
+
+
+@pytest.mark.parametrize("kind", [Reject, Stop, Superseded, Welcome, Grant])
+def test_a_node_that_seeks_obeys_only_answers_to_its_registration(kind: Any) -> None:
+    """A message of a program that has not seen the registration changes nothing; the welcome is obeyed."""
+    machine = Node(born())
+    machine.start(0.0)
+    for number in (0, machine.registration ^ 1):
+        about = header(run=b"another.", pass_number=number)
+        actions = heard(machine, HOME, kind(about, *{Reject: ("no",), Welcome: (1,), Grant: ((),)}.get(kind, ())))
+        assert list(actions) == [] and state_now(machine) is NodeState.SEEKING
+    assert machine.drops.counts == {"stale": 2}
+    welcome(machine)
+    assert state_now(machine) is NodeState.SPARE
+
+
+def test_an_unheard_welcome_is_made_up_for_by_the_stop() -> None:
+    """A run that ends stops a node that still registers: the node answers under the run of the stop."""
+    machine = Node(born())
+    machine.start(0.0)
+    [message, *_] = messages(heard(machine, HOME, Stop(header(pass_number=machine.registration))))
+    assert isinstance(message, Stopped) and message.header.run == header().run
 
 
 @pytest.mark.parametrize("state", [NodeState.SEEKING, NodeState.SPARE, NodeState.WIRING, NodeState.WORKING])
 def test_a_stop_and_a_signal_end_a_node_cleanly(state: NodeState) -> None:
     """It says that it stops, and ends with 0."""
     for stop in (
-        lambda machine: heard(machine, HOME, Stop(header())),
+        lambda machine: heard(machine, HOME, Stop(header(pass_number=machine.registration))),
         lambda machine: machine.handle(Interrupted(True), 0.0),
     ):
         actions = stop(in_state(state))
@@ -428,7 +532,7 @@ def test_control_frames_may_be_joined() -> None:
     machine = Node(born())
     machine.start(0.0)
     joined = [
-        encode(Welcome(header(), 1_000)),
+        encode(Welcome(header(pass_number=machine.registration), 1_000)),
         framed(b"no frame"),
         encode(Grant(header(1), (Placement(role_of(), 0, None),))),
     ]
@@ -456,6 +560,37 @@ def test_messages_may_be_taken_in_any_portions(random: Any) -> None:
         found += plain(portions.receive(some, 0.0))
     assert sorted(map(str, found)) == sorted(map(str, should))
     assert portions.drops.counts == one_by_one.drops.counts == {"duplicate": 3, "malformed": 1}
+
+
+@given(random=st.randoms(use_true_random=False), copies=st.integers(1, 12))
+def test_altered_copies_in_one_portion_change_nothing(random: Any, copies: int) -> None:
+    """However many messages a node takes at once, and however many frames each has: the first copy of a frame counts."""
+    role = role_of(senders=(Sender(1, 1, 1), Sender(4, 1, 1)))
+    said: dict[str, Any] = {"low": 1, "high": 3}
+    frames = [
+        frame
+        for step in (1, 2, 3)
+        for frame in (
+            data(DataKind.SIGNAL, 2, 1, numbers(f"signal {step}", 1, 1), step, **said),
+            data(DataKind.SIGNAL, 2, 4, numbers(f"signals {step}", 1, 1), step, **said),
+            data(DataKind.ERROR, 2, 3, numbers(f"error {step}", 1, 1), step, **said),
+        )
+    ]
+    should = working(role)
+    expected = [one for frame in frames for one in plain(should.receive([message_of(frame)], 0.0))]
+    for copy in range(copies):
+        at = random.randrange(len(frames))
+        altered = frames[at]._replace(values=numbers(f"copy {copy}", *frames[at].values.shape))
+        frames.insert(random.randint(at + 1, len(frames)), altered)
+    given_messages: list[bytes] = []
+    while frames:
+        some, frames = frames[: (count := random.randint(1, 3))], frames[count:]
+        given_messages.append(stage_address(2) + b"".join(frame.encode() for frame in some))
+    machine, found = working(role), list[Any]()
+    while given_messages:
+        portion, given_messages = given_messages[: (count := random.randint(1, 9))], given_messages[count:]
+        found += plain(machine.receive(portion, 0.0))
+    assert sorted(map(str, found)) == sorted(map(str, expected))
 
 
 def plain(actions: Sequence[Action]) -> list[tuple[Any, ...]]:

@@ -17,6 +17,7 @@ from neuron_node.protocol import (
     SnapshotMissing,
     Stage,
     State,
+    Welcome,
     state_of,
 )
 from neuron_node.snapshot_cache import SnapshotCache, digest_of
@@ -88,6 +89,8 @@ def test_copies_outlive_a_registration_but_not_another_run() -> None:
         message for message in offer(machine, told.state, 1, generation=5) if isinstance(message, SnapshotMissing)
     ]
     place = Placement(input_role(), 1, None, digest_of(told.state))
+    machine._seek()
+    heard(machine, node_address(NODE_LIFE), Welcome(header(run=b"another.", pass_number=machine.registration), 1_000))
     grant = Grant(header(generation=1, run=b"another."), (place,))
     [lacking] = messages(heard(machine, node_address(NODE_LIFE), grant))
     assert isinstance(lacking, SnapshotMissing)
