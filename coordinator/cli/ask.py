@@ -9,9 +9,11 @@ from typing import Any
 
 import click
 
+from coordinator.cli.helping import HelpfulCommand
 from coordinator.cli.options import broker_options, endpoints, json_option, runs_option
 from coordinator.cli.output import print_json, print_table, results, shown
 from coordinator.client import Client
+from coordinator.data.suggestion import did_you_mean
 from coordinator.errors import UserError
 from coordinator.storage.disk import open_regular
 from coordinator.storage.run_folder import RunFolder
@@ -27,8 +29,9 @@ STATUS_LINES = (
     ("step", "step"),
     ("steps", "steps"),
     ("training accuracy", "train_accuracy"),
-    ("held-out accuracy", "test_accuracy"),
-    ("held-out loss", "test_loss"),
+    ("test accuracy", "test_accuracy"),
+    ("test R²", "test_r2"),
+    ("test loss", "test_loss"),
     ("steps/s", "steps_per_second"),
     ("samples/s", "samples_per_second"),
     ("messages", "messages"),
@@ -42,10 +45,22 @@ def ask(runs: Path, where: dict[str, Any], command: str, **arguments: Any) -> di
     """Send one request to the service that the options name. Raises `UserError` and `JobError`."""
     patience = where.pop("patience")
     with Client(endpoints(runs, **where), patience) as client:
-        return client.ask(command, **arguments)[0]
+        try:
+            return client.ask(command, **arguments)[0]
+        except UserError as fault:
+            if "neuron" not in arguments:
+                raise
+            names = [row["neuron"] for row in client.ask("neurons")[0]["neurons"]]
+            raise UserError(f"{fault}{did_you_mean(arguments['neuron'], names)}") from None
 
 
-@click.command()
+@click.command(
+    cls=HelpfulCommand,
+    epilog="""
+    coordinator status
+    coordinator status --run flowers --json
+    """,
+)
 @broker_options
 @runs_option
 @json_option
@@ -62,7 +77,12 @@ def status(runs: Path, as_json: bool, **where: Any) -> None:
     print_table(("", ""), [line for line in lines if line[1] != "-"])
 
 
-@click.command()
+@click.command(
+    cls=HelpfulCommand,
+    epilog="""
+    coordinator neurons --run flowers
+    """,
+)
 @broker_options
 @runs_option
 @json_option
@@ -79,10 +99,15 @@ def neurons(runs: Path, as_json: bool, **where: Any) -> None:
         process = None if row["process"] is None else str(row["process"])
         rate = None if row["messages_per_second"] is None else round(row["messages_per_second"])
         rows.append((row["neuron"], row["layer"], row["state"], row["host"], process, rate))
-    print_table(titles, rows)
+    print_table(titles, rows, spare=("messages/s", "layer", "host"))
 
 
-@click.command()
+@click.command(
+    cls=HelpfulCommand,
+    epilog="""
+    coordinator neuron hidden.0
+    """,
+)
 @click.argument("name")
 @broker_options
 @runs_option
@@ -112,7 +137,13 @@ def neuron(name: str, runs: Path, as_json: bool, **where: Any) -> None:
             print_table((title, "weight"), [(synapse["neuron"], f"{synapse['weight']:+.6f}") for synapse in facts[key]])
 
 
-@click.command()
+@click.command(
+    cls=HelpfulCommand,
+    epilog="""
+    coordinator why
+    coordinator why output.2 --run flowers
+    """,
+)
 @click.argument("name", required=False)
 @broker_options
 @runs_option
@@ -137,7 +168,13 @@ def _few(numbers: list[float], most: int = 6) -> str:
     return ", ".join(f"{number:.6f}" for number in numbers[:most]) + rest
 
 
-@click.command()
+@click.command(
+    cls=HelpfulCommand,
+    epilog="""
+    coordinator logs
+    coordinator logs hidden.3 --run flowers --lines 200
+    """,
+)
 @click.argument("name", default="coordinator")
 @click.option("--run", "run_name", metavar="NAME", help="The name of the run.  [default: the latest run]")
 @click.option(
@@ -165,9 +202,8 @@ def logs(name: str, run_name: str | None, lines: int, runs: Path) -> None:
             raise UserError(
                 f"{name} runs on host {placement['host']}, see its log there: docker logs {placement['host']}"
             )
-        raise UserError(
-            f"the run {directory.path.name} has no program or neuron {name!r}; it has the programs {', '.join(known[:6])} …"
-        )
+        similar = did_you_mean(name, [*placements, *known]) or f"; it has the programs {', '.join(known[:6])} …"
+        raise UserError(f"the run {directory.path.name} has no program or neuron {name!r}{similar}")
     path = directory.logs / f"{program}.log"
     try:
         with io.TextIOWrapper(open_regular(path), encoding="utf-8", errors="replace") as file:
@@ -178,7 +214,12 @@ def logs(name: str, run_name: str | None, lines: int, runs: Path) -> None:
         results.print(line.rstrip("\n"))
 
 
-@click.command()
+@click.command(
+    cls=HelpfulCommand,
+    epilog="""
+    coordinator stop
+    """,
+)
 @broker_options
 @runs_option
 @json_option

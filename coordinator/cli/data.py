@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from coordinator.cli.helping import HelpfulCommand
 from coordinator.cli.options import json_option, settings_options
 from coordinator.cli.output import print_json, results
 from coordinator.settings import inspect_data, resolve_settings
@@ -18,7 +19,13 @@ SETTINGS_OF_DATA = (
 )  # fmt: skip
 
 
-@click.command()
+@click.command(
+    cls=HelpfulCommand,
+    epilog="""
+    coordinator data table.csv
+    coordinator data table.csv --delimiter semicolon --target price
+    """,
+)
 @click.argument("dataset", metavar="FILE")
 @settings_options(SETTINGS_OF_DATA)
 @json_option

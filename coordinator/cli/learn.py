@@ -18,7 +18,10 @@ from coordinator.capacity.resources import Needs, check_needs, needs_of_run
 from coordinator.capacity.wiring import check_relayed
 from coordinator.cli.chaos import Extras, RunChaos, check_identical, compared, extras_options, print_chaos
 from coordinator.cli.choices import say_data, say_placement
-from coordinator.cli.options import json_option, runs_option, settings_options
+from coordinator.cli.exits import job_failure
+from coordinator.cli.figures import Figures
+from coordinator.cli.helping import HelpfulCommand
+from coordinator.cli.options import SETTINGS, json_option, runs_option, settings_options
 from coordinator.cli.output import errors, print_json, print_table, say_all, shown
 from coordinator.cli.progress import watcher
 from coordinator.cli.resume import run_to_resume
@@ -32,6 +35,7 @@ from coordinator.scores import balanced_accuracy
 from coordinator.settings import LearnSettings
 from coordinator.storage.disk import write_whole
 from coordinator.storage.model_file import is_model, load_model
+from coordinator.storage.run_facts import facts_of
 from coordinator.storage.run_folder import RunFolder
 from coordinator.storage.run_log import EventLog
 
@@ -65,7 +69,15 @@ def check_machine(needs: Needs, advice: str = "it fits with") -> None:
     check_needs(needs, this_machine(), advice)
 
 
-@click.command()
+@click.command(
+    cls=HelpfulCommand,
+    epilog="""
+    coordinator learn iris
+    coordinator learn fruit.csv --target fruit --hidden 16,8 --epochs 200
+    coordinator learn digits --group-size layer --save digits.safetensors
+    coordinator learn --resume NAME
+    """,
+)
 @click.argument("dataset", required=False)
 @settings_options()
 @click.option("--save", type=click.Path(path_type=Path), help="Write the trained model to this file (safetensors).")
@@ -135,7 +147,7 @@ def show_result(result: dict[str, Any], directory: RunFolder, save: Path | None,
         if as_json:
             print_json(result)
         else:
-            _print_result(result)
+            _print_result(result, Figures.of_run(directory))
     except BrokenPipeError:
         raise
     except OSError as fault:
@@ -173,7 +185,7 @@ def _watch(
     log = EventLog(directory.path / "events.jsonl")
     local = LocalRun(directory, nodes, verify=verify, relayed=relayed)
     with directory.claimed(), _able_to_go_on(directory), local as run:
-        with watcher() as watch:
+        with watcher(Figures.of_run(directory)) as watch:
             for facts in run.events():
                 event = facts.pop("event")
                 if event == "failed":
@@ -189,7 +201,7 @@ def _watch(
                     watch(event, facts)
         code = run.exit_code()
     if failure is not None:
-        raise JobError(failure)
+        raise job_failure(failure)
     if code == 0 and not finished:
         raise JobError(f"the run {directory.path.name} was stopped before it finished; {local.how_to_go_on()}")
     if code:
@@ -201,15 +213,22 @@ def _watch(
 
 @contextlib.contextmanager
 def _able_to_go_on(directory: RunFolder) -> Iterator[None]:
-    """Remove what an earlier process of the run left behind; on Ctrl-C, print the command that continues the run."""
+    """Remove what an earlier process of the run left behind; on Ctrl-C, say what is kept and how to continue."""
     say_all(remove_remains_of(directory))
     try:
         yield
     except KeyboardInterrupt:
         name = directory.path.name
         # The terminal has printed ^C: begin a new line.
-        errors.print(f"\ncontinue the run {name} with: coordinator learn --resume {name}")
+        errors.print(f"\n{_kept(directory)}")
+        errors.print(f"continue the run {name} with: coordinator learn --resume {name}")
         raise click.Abort from None
+
+
+def _kept(directory: RunFolder) -> str:
+    """Say how much of an interrupted run is in its folder: the step of its last snapshot."""
+    facts = facts_of(directory)
+    return f"kept in {directory.path}: step {facts.step or 0:,} of {facts.steps or 0:,}"
 
 
 def _note_failure(directory: RunFolder, log: EventLog, facts: dict[str, Any]) -> None:
@@ -221,7 +240,7 @@ def _note_failure(directory: RunFolder, log: EventLog, facts: dict[str, Any]) ->
         log.note("failed", facts)
 
 
-def _print_result(result: Mapping[str, Any]) -> None:
+def _print_result(result: Mapping[str, Any], figures: Figures) -> None:
     layers = "-".join(str(size) for size in result["layers"])
     print_table(
         ("", ""),
@@ -240,7 +259,7 @@ def _print_result(result: Mapping[str, Any]) -> None:
                 f"{shown(result['steps_per_second'])} steps/s, {shown(result['samples_per_second'])} samples/s, "
                 f"{shown(result['messages_per_second'])} messages/s",
             ),
-            *_quality(result),
+            *figures.result(result),
             ("weights", f"sha256 {result['weights_sha256']}"),
             ("model", result["model_path"]),
             ("run", result["run"]),
@@ -250,20 +269,15 @@ def _print_result(result: Mapping[str, Any]) -> None:
         print_chaos(result)
 
 
-def _quality(result: Mapping[str, Any]) -> list[tuple[str, str]]:
-    if result["test_accuracy"] is None:
-        figures = f"R² {shown(result['test_r2'])}, mean absolute error {shown(result['test_mean_absolute_error'])}"
-        return [("held out", f"{figures}, loss {shown(result['test_loss'])}")]
-    train, test = result["train_accuracy"], result["test_accuracy"]
-    lines = [("accuracy", f"held out {test:.4f}, training {train:.4f} (held-out loss {shown(result['test_loss'])})")]
-    if (balanced := result.get("test_balanced_accuracy")) is not None:
-        lines.append(("balanced accuracy", f"held out {balanced:.4f}"))
-    return lines
-
-
-@click.command()
+@click.command(
+    cls=HelpfulCommand,
+    epilog="""
+    coordinator verify xor --steps 50
+    coordinator verify digits --group-sizes 1,layer
+    """,
+)
 @click.argument("dataset", required=False)
-@settings_options()
+@settings_options([name for name in SETTINGS if name != "group_size"])
 @click.option(
     "--steps", type=click.IntRange(1, 100_000), default=20, show_default=True, help="Number of steps to compare."
 )
@@ -287,8 +301,6 @@ def verify(
     Exit with 0 if no activity, error, weight or bias differs by more than 1e-12 of the largest of its kind, else with 1.
     """
     say_all(remove_remains())
-    if flags.pop("group_size") is not None:
-        raise UserError("verify takes --group-sizes, such as 1,4,layer")
     sizes = [text.strip() for text in group_sizes.split(",")]
     jobs = [Job.from_flags({"dataset": dataset, **flags, "group_size": size}, config) for size in sizes]
     for number, job in enumerate(jobs):

@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 
 import click
 
+from coordinator.cli.helping import help_of_setting
 from coordinator.data.options import TableOptions
 from coordinator.errors import UserError
-from coordinator.settings import LearnSettings, flag_of, resolve_settings
+from coordinator.settings import flag_of, resolve_settings
 from coordinator.storage.run_folder import RunFolder
 from neuron_node.program import endpoints_from_environment
 from neuron_node.transport import Endpoints, check_endpoint
@@ -41,7 +42,7 @@ def settings_options(names: Sequence[str] = SETTINGS) -> Callable[[Command], Com
     def decorate(command: Command) -> Command:
         for name in reversed(names):
             metavar = name.rpartition("_")[2].upper()
-            command = click.option(flag_of(name), name, metavar=metavar, help=_help_of(name))(command)
+            command = click.option(flag_of(name), name, metavar=metavar, help=help_of_setting(name))(command)
         config = click.Path(path_type=Path)
         return click.option(
             "--config",
@@ -53,11 +54,6 @@ def settings_options(names: Sequence[str] = SETTINGS) -> Callable[[Command], Com
     return decorate
 
 
-def _help_of(name: str) -> str:
-    field = LearnSettings.model_fields[name]
-    return f"{field.title}: {field.description}."
-
-
 TABLE_SETTINGS = ("delimiter", "decimal", "encoding", "header", "na", "ignore", "inputs")
 """The settings that override how a table is read."""
 
@@ -65,7 +61,7 @@ TABLE_SETTINGS = ("delimiter", "decimal", "encoding", "header", "na", "ignore", 
 def table_options(command: Command) -> Command:
     """Add the options of `TABLE_SETTINGS` to a command."""
     for name in reversed(TABLE_SETTINGS):
-        command = click.option(flag_of(name), name, metavar=name.upper(), help=_help_of(name))(command)
+        command = click.option(flag_of(name), name, metavar=name.upper(), help=help_of_setting(name))(command)
     return command
 
 

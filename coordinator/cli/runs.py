@@ -8,8 +8,10 @@ from typing import Any
 
 import click
 
+from coordinator.cli.helping import HelpfulCommand
 from coordinator.cli.options import json_option, runs_option
 from coordinator.cli.output import errors, print_json, print_table, say_all, shown
+from coordinator.cli.suggesting import SuggestingGroup
 from coordinator.local.remains import remove_remains, remove_remains_of
 from coordinator.storage.run_check import GOOD, check_run
 from coordinator.storage.run_facts import details_of, facts_of, removable, remove
@@ -27,7 +29,11 @@ FIGURES = (
 """The figures of a finished run in the table; `--json` has all of them."""
 
 
-@click.group(invoke_without_command=True)
+SPARE = ("size", "begun", "layers", "steps", "data set", "step")
+"""The columns of the list of runs that a narrow terminal leaves out, the first one first."""
+
+
+@click.group(cls=SuggestingGroup, invoke_without_command=True)
 @click.option(
     "--check",
     metavar="RUN",
@@ -51,10 +57,10 @@ def runs(context: click.Context, /, check: str | None, runs: Path, as_json: bool
         errors.print(f"there is no run in {runs}")
     else:
         titles = ("run", "data set", "layers", "state", "step", "steps", "accuracy", "begun", "size")
-        print_table(titles, [_row(row._asdict()) for row in rows])
+        print_table(titles, [_row(row._asdict()) for row in rows], spare=SPARE)
 
 
-@runs.command()
+@runs.command(cls=HelpfulCommand, epilog="coordinator runs show flowers")
 @click.argument("name")
 @runs_option
 @json_option
@@ -89,7 +95,7 @@ def show(name: str, runs: Path, as_json: bool) -> None:
             print_table((title, "", ""), [_event(event) for event in facts[key]])
 
 
-@runs.command()
+@runs.command(cls=HelpfulCommand, epilog="coordinator runs rm flowers --yes")
 @click.argument("names", nargs=-1, required=True)
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @runs_option

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 
 import pytest
@@ -111,7 +112,8 @@ def test_an_interrupted_run_leaves_nothing(bench: Bench, number: signal.Signals)
     program.process.send_signal(number)
     assert program.end() == 130
     assert program.said().splitlines()[-1] == "coordinator: interrupted"
-    assert "Traceback" not in program.said() and program.stdout.read_bytes() == b""
+    assert "Traceback" not in program.said()
+    assert json.loads(program.stdout.read_bytes())["error"]["kind"] == "interrupted"
     bench.check_nothing_left()
 
 
@@ -143,16 +145,18 @@ def test_run_whose_parent_is_killed_leaves_nothing(bench: Bench, victim: str) ->
 
 
 def test_a_run_that_diverges_says_where_and_what_to_try(bench: Bench) -> None:
-    """Exit 1 and one line that names neuron and step; nothing is left."""
+    """Exit 3 and one line that names neuron and step, also as JSON; nothing is left."""
     program = bench.learn(
         "xor", "--hidden", "4", "--activation", "relu", "--output-activation", "identity", "--learning-rate", "1000"
     )
-    assert program.end() == 1
+    assert program.end() == 3
     [line] = [line for line in program.said().splitlines() if line.startswith("coordinator: ")]
     for word in ("diverged", "neuron", "step", "learning rate"):
         assert word in line
     assert any(f" {name}" in line for name in ("hidden.", "output.", "input."))
-    assert program.stdout.read_bytes() == b"" and "Traceback" not in program.said()
+    message = line.removeprefix("coordinator: ")
+    error = {"kind": "diverged", "message": message, "exit_code": 3}
+    assert json.loads(program.stdout.read_bytes()) == {"error": error} and "Traceback" not in program.said()
     bench.check_nothing_left()
 
 
