@@ -317,6 +317,13 @@ def resolve_settings(
     Raises:
         UserError: a value is wrong, a key is unknown, or the file cannot be read.
     """
+    return resolve_with_sources(flags, environment, config_file)[0]
+
+
+def resolve_with_sources(
+    flags: Mapping[str, object], environment: Mapping[str, str], config_file: Path | None
+) -> tuple[LearnSettings, dict[str, str]]:
+    """Combine the settings of all places, and return the place of each setting that is not a plain default. Raises `UserError`."""
     given: dict[str, object] = {}
     labels: dict[str, str] = {}
     for source in (_flags(flags), _environment(environment), _config(config_file)):
@@ -328,7 +335,8 @@ def resolve_settings(
         labels |= {name: source.labels[name] for name in new}
     asked = _validated(given, labels)
     defaults = defaults_for(asked.preset, asked.dataset, asked.model_dump(), frozenset(given))
-    return _validated(defaults | given, labels)
+    source = f"preset {asked.preset}" if asked.preset else f"data set {shown(asked.dataset)[1:-1]}"
+    return _validated(defaults | given, labels), {**dict.fromkeys(defaults, source), **labels}
 
 
 def prepare_data(settings: LearnSettings) -> PreparedData:

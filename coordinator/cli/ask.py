@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import io
+import time
 from collections import deque
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
+from coordinator.cli.completing import complete_neuron, complete_run
 from coordinator.cli.helping import HelpfulCommand
 from coordinator.cli.options import broker_options, endpoints, json_option, runs_option
 from coordinator.cli.output import print_json, print_table, results, shown
 from coordinator.client import Client
 from coordinator.data.suggestion import did_you_mean
-from coordinator.errors import UserError
+from coordinator.errors import NobodyAnswers, UserError
 from coordinator.storage.disk import open_regular
 from coordinator.storage.run_folder import RunFolder
 
+WATCH_SECONDS = 1.0
+FOLLOW_SECONDS = 0.2
+"""Seconds between two looks at a log that is followed."""
 STATUS_LINES = (
     ("state", "state"),
     ("data set", "dataset"),
@@ -61,15 +67,39 @@ def ask(runs: Path, where: dict[str, Any], command: str, **arguments: Any) -> di
     coordinator status --run flowers --json
     """,
 )
+@click.option(
+    "--watch",
+    is_flag=True,
+    help="Show the state again each second, until the run ends or Ctrl-C; with --json, one object per line.",
+)
 @broker_options
 @runs_option
 @json_option
-def status(runs: Path, as_json: bool, **where: Any) -> None:
+def status(runs: Path, watch: bool, as_json: bool, **where: Any) -> None:
     """Show the state of the run and its figures so far."""
-    facts = ask(runs, where, "status")
-    if as_json:
-        print_json(facts)
-        return
+    patience = where.pop("patience")
+    with Client(endpoints(runs, **where), patience) as client:
+        asked = False
+        while True:
+            try:
+                facts, _ = client.ask("status")
+            except NobodyAnswers:
+                if asked and where["run_name"] and RunFolder.existing(runs, where["run_name"]).holder() is None:
+                    return
+                raise
+            asked = True
+            if as_json:
+                print_json(facts)
+            else:
+                if watch and results.is_terminal:
+                    click.clear()
+                _print_status(facts)
+            if not watch or facts["state"] in ("stopping", "ended"):
+                return
+            time.sleep(WATCH_SECONDS)
+
+
+def _print_status(facts: Mapping[str, Any]) -> None:
     lines = [
         (label, "-".join(map(str, value)) if isinstance(value := facts[key], list) else shown(value))
         for label, key in STATUS_LINES
@@ -108,7 +138,7 @@ def neurons(runs: Path, as_json: bool, **where: Any) -> None:
     coordinator neuron hidden.0
     """,
 )
-@click.argument("name")
+@click.argument("name", shell_complete=complete_neuron)
 @broker_options
 @runs_option
 @json_option
@@ -144,7 +174,7 @@ def neuron(name: str, runs: Path, as_json: bool, **where: Any) -> None:
     coordinator why output.2 --run flowers
     """,
 )
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=complete_neuron)
 @broker_options
 @runs_option
 @json_option
@@ -175,8 +205,14 @@ def _few(numbers: list[float], most: int = 6) -> str:
     coordinator logs hidden.3 --run flowers --lines 200
     """,
 )
-@click.argument("name", default="coordinator")
-@click.option("--run", "run_name", metavar="NAME", help="The name of the run.  [default: the latest run]")
+@click.argument("name", default="coordinator", shell_complete=complete_neuron)
+@click.option(
+    "--run",
+    "run_name",
+    metavar="NAME",
+    shell_complete=complete_run,
+    help="The name of the run.  [default: the latest run]",
+)
 @click.option(
     "--lines",
     type=click.IntRange(1, 100_000),
@@ -184,8 +220,11 @@ def _few(numbers: list[float], most: int = 6) -> str:
     show_default=True,
     help="Number of lines, counted from the end.",
 )
+@click.option(
+    "--follow", "-f", is_flag=True, help="Print further lines as they are written, until the run ends or Ctrl-C."
+)
 @runs_option
-def logs(name: str, run_name: str | None, lines: int, runs: Path) -> None:
+def logs(name: str, run_name: str | None, lines: int, follow: bool, runs: Path) -> None:
     """Print the log of a program of a local run.
 
     NAME is coordinator (the default), broker, supervisor, node-7 or another node, or the name of a neuron.
@@ -207,11 +246,31 @@ def logs(name: str, run_name: str | None, lines: int, runs: Path) -> None:
     path = directory.logs / f"{program}.log"
     try:
         with io.TextIOWrapper(open_regular(path), encoding="utf-8", errors="replace") as file:
-            last = deque(file, maxlen=lines)
+            for line in deque(file, maxlen=lines):
+                results.print(line.rstrip("\n"))
+            if follow:
+                _follow(file, directory)
+    except BrokenPipeError:
+        raise
     except OSError as fault:
         raise UserError(f"{path} can't be read: {fault.strerror or fault}") from None
-    for line in last:
-        results.print(line.rstrip("\n"))
+
+
+def _follow(file: io.TextIOWrapper, directory: RunFolder) -> None:
+    """Print the lines that are added to a log, until no program uses the run."""
+    begun, running = "", True
+    while running:
+        # Read once more after the end of the run: its last lines may have been written since.
+        running = directory.holder() is not None
+        for line in file:
+            begun += line
+            if begun.endswith("\n"):
+                results.print(begun.rstrip("\n"))
+                begun = ""
+        if running:
+            time.sleep(FOLLOW_SECONDS)
+    if begun:
+        results.print(begun)
 
 
 @click.command(

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from coordinator.cli.completing import complete_dataset
 from coordinator.cli.helping import HelpfulCommand
 from coordinator.cli.options import json_option, settings_options
 from coordinator.cli.output import print_json, results
@@ -26,7 +27,7 @@ SETTINGS_OF_DATA = (
     coordinator data table.csv --delimiter semicolon --target price
     """,
 )
-@click.argument("dataset", metavar="FILE")
+@click.argument("dataset", metavar="FILE", shell_complete=complete_dataset)
 @settings_options(SETTINGS_OF_DATA)
 @json_option
 def data(dataset: str, config: Path | None, as_json: bool, **flags: Any) -> None:

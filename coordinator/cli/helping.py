@@ -18,7 +18,7 @@ COMMON, NETWORK, DATA, PROGRAMS, FAULTS, SERVICE, OUTPUT = (
 GROUPS: dict[str, tuple[str, ...]] = {
     COMMON: (
         "target", "hidden", "epochs", "batch_size", "learning_rate", "seed", "name", "save", "resume", "config", "lines",
-        "model", "steps", "group_sizes", "check",
+        "model", "steps", "group_sizes", "check", "state", "limit", "follow", "watch",
     ),
     NETWORK: ("layers", "activation", "output_activation", "loss", "test_fraction", "scaling", "preset"),
     DATA: ("data", "target_kind", "delimiter", "decimal", "encoding", "header", "na", "ignore", "inputs"),

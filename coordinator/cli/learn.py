@@ -18,12 +18,13 @@ from coordinator.capacity.resources import Needs, check_needs, needs_of_run
 from coordinator.capacity.wiring import check_relayed
 from coordinator.cli.chaos import Extras, RunChaos, check_identical, compared, extras_options, print_chaos
 from coordinator.cli.choices import say_data, say_placement
+from coordinator.cli.completing import complete_dataset, complete_run
 from coordinator.cli.exits import job_failure
 from coordinator.cli.figures import Figures
 from coordinator.cli.helping import HelpfulCommand
-from coordinator.cli.options import SETTINGS, json_option, runs_option, settings_options
+from coordinator.cli.options import SETTINGS, json_option, quiet_option, runs_option, settings_options
 from coordinator.cli.output import errors, print_json, print_table, say_all, shown
-from coordinator.cli.progress import watcher
+from coordinator.cli.progress import JsonLines, watcher
 from coordinator.cli.resume import run_to_resume
 from coordinator.data.sources import exists
 from coordinator.errors import JobError, UserError
@@ -78,12 +79,23 @@ def check_machine(needs: Needs, advice: str = "it fits with") -> None:
     coordinator learn --resume NAME
     """,
 )
-@click.argument("dataset", required=False)
+@click.argument("dataset", required=False, shell_complete=complete_dataset)
 @settings_options()
 @click.option("--save", type=click.Path(path_type=Path), help="Write the trained model to this file (safetensors).")
-@click.option("--resume", metavar="RUN", help="Continue this run from its last snapshot, with its own settings.")
+@click.option(
+    "--resume",
+    metavar="RUN",
+    shell_complete=complete_run,
+    help="Continue this run from its last snapshot, with its own settings.",
+)
 @extras_options
 @runs_option
+@quiet_option
+@click.option(
+    "--json-lines",
+    is_flag=True,
+    help="Print each event of the run as one JSON object per line on stdout, and the result in the last line.",
+)
 @json_option
 def learn(
     dataset: str | None,
@@ -91,6 +103,7 @@ def learn(
     save: Path | None,
     resume: str | None,
     runs: Path,
+    json_lines: bool,
     as_json: bool,
     extras: Extras,
     **flags: Any,
@@ -108,7 +121,12 @@ def learn(
             raise UserError("--compare cannot be used with --resume; it needs a run from the beginning")
         directory, nodes, restored = run_to_resume(runs, resume, dataset, flags)
         if restored:
-            show_result({**directory.read_json("result"), "run": directory.path.name}, directory, save, as_json=as_json)
+            show_result(
+                {**directory.read_json("result"), "run": directory.path.name},
+                directory,
+                save,
+                as_json=as_json or json_lines,
+            )
             return
         config_of_run = directory.config()
         check_relayed(config_of_run.get("wiring", "broker"), relayed=extras.relayed)
@@ -122,14 +140,16 @@ def learn(
         directory = job.create_run(runs)
         say_data(job)
         say_placement(job)
-    result = _learnt(directory, nodes, extras)
+    result = _learnt(directory, nodes, extras, json_lines=json_lines)
     if job and extras.compare:
         errors.print("training again without chaos")
         undisturbed = job.create_run(runs, name=f"{directory.path.name}-undisturbed", numbered=True)
-        result |= compared(result, _learnt(undisturbed, nodes, Extras()))
+        result |= compared(result, _learnt(undisturbed, nodes, Extras(), json_lines=json_lines))
         directory.write_json("result", result)
     result |= _balanced(job, directory)
-    show_result(result, directory, save, as_json=as_json)
+    if json_lines:
+        result = {"event": "result", **result}
+    show_result(result, directory, save, as_json=as_json or json_lines)
     check_identical(result)
 
 
@@ -165,10 +185,10 @@ def _balanced(job: Job | None, directory: RunFolder) -> dict[str, Any]:
     return {"test_balanced_accuracy": balanced_accuracy(model.encoding, activities, job.data.test_targets)}
 
 
-def _learnt(directory: RunFolder, nodes: int, extras: Extras) -> dict[str, Any]:
+def _learnt(directory: RunFolder, nodes: int, extras: Extras, *, json_lines: bool = False) -> dict[str, Any]:
     """Train, with spares and faults, and return the result."""
     chaos = extras.chaos_in(directory)
-    _watch(directory, nodes + extras.spares, chaos=chaos, relayed=extras.relayed)
+    _watch(directory, nodes + extras.spares, chaos=chaos, relayed=extras.relayed, json_lines=json_lines)
     result: dict[str, Any] = directory.read_json("result")
     if chaos:
         result |= chaos.figures()
@@ -177,7 +197,13 @@ def _learnt(directory: RunFolder, nodes: int, extras: Extras) -> dict[str, Any]:
 
 
 def _watch(
-    directory: RunFolder, nodes: int, *, verify: bool = False, chaos: RunChaos | None = None, relayed: bool = False
+    directory: RunFolder,
+    nodes: int,
+    *,
+    verify: bool = False,
+    chaos: RunChaos | None = None,
+    relayed: bool = False,
+    json_lines: bool = False,
 ) -> None:
     """Show the events of a run until it ends. Raises `JobError` with the reason if it failed."""
     failure: str | None = None
@@ -185,7 +211,7 @@ def _watch(
     log = EventLog(directory.path / "events.jsonl")
     local = LocalRun(directory, nodes, verify=verify, relayed=relayed)
     with directory.claimed(), _able_to_go_on(directory), local as run:
-        with watcher(Figures.of_run(directory)) as watch:
+        with JsonLines() if json_lines else watcher(Figures.of_run(directory)) as watch:
             for facts in run.events():
                 event = facts.pop("event")
                 if event == "failed":
@@ -197,7 +223,7 @@ def _watch(
                     directory.write_json("comparison", facts)
                 elif event in NOTED_HERE:
                     log.note(event, facts)
-                if not (chaos and chaos.handle(event, facts, time.monotonic(), run.command)):
+                if not (chaos and chaos.handle(event, facts, time.monotonic(), run.command)) or json_lines:
                     watch(event, facts)
         code = run.exit_code()
     if failure is not None:
@@ -276,13 +302,14 @@ def _print_result(result: Mapping[str, Any], figures: Figures) -> None:
     coordinator verify digits --group-sizes 1,layer
     """,
 )
-@click.argument("dataset", required=False)
+@click.argument("dataset", required=False, shell_complete=complete_dataset)
 @settings_options([name for name in SETTINGS if name != "group_size"])
 @click.option(
     "--steps", type=click.IntRange(1, 100_000), default=20, show_default=True, help="Number of steps to compare."
 )
 @click.option("--group-sizes", default="1,4,layer", show_default=True, help="Group sizes to compare, one run each.")
 @runs_option
+@quiet_option
 @json_option
 @click.pass_context
 def verify(

@@ -47,6 +47,8 @@ COMMANDS = {
     "predict": ("predict", "Predict the rows of a table."),
     "evaluate": ("predict", "Measure how good the network is."),
     "stop": ("ask", "Stop the service and all its nodes in order."),
+    "config": ("config", "Show all settings and where each value comes from."),
+    "completion": ("completing", "Print the script by which a shell completes commands, options and values."),
 }
 """The module of each command, and its line in the help of the group."""
 
@@ -90,7 +92,7 @@ def run(arguments: list[str] | None = None) -> int:
     """Run a command line and return its exit code. Errors of the user or the job are one line, never a traceback."""
     signal.signal(signal.SIGTERM, _terminated)
     prepare_streams()
-    results.written = False
+    results.written = errors.quiet = False
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         # nohup ignores it on purpose.
         signal.signal(signal.SIGHUP, _terminated)
@@ -133,6 +135,7 @@ def _to_nowhere() -> None:
 
 def _said(what: object, error: Exit, as_json: bool) -> int:
     """Print why a command ends, if stderr is open, and return its exit code."""
+    errors.quiet = False
     with contextlib.suppress(OSError, ValueError):
         errors.print(f"coordinator: {what}")
     return _reported(error, str(what), as_json)

@@ -28,6 +28,8 @@ class Stream:
 
     def __init__(self, name: str) -> None:
         self._name = name
+        self.quiet = False
+        """Whether `print` discards its text."""
         self.written = False
         """Whether this command has written to the stream."""
 
@@ -37,6 +39,8 @@ class Stream:
         if stream is None:
             if self._name == "stdout":
                 raise JobError("standard output is closed, so nothing can be printed")
+            return
+        if self.quiet:
             return
         self.written = True
         stream.write("\n".join(printable(line) for line in str(text).split("\n")) + "\n")

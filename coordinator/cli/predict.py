@@ -13,6 +13,7 @@ from typing import Any
 import click
 import numpy as np
 
+from coordinator.cli.completing import complete_dataset
 from coordinator.cli.helping import HelpfulCommand
 from coordinator.cli.options import (
     broker_options,
@@ -148,7 +149,7 @@ def predict(source: str, model: Path | None, runs: Path, form: str | None, **whe
     coordinator evaluate table.csv --model iris.safetensors
     """,
 )
-@click.argument("dataset", required=False)
+@click.argument("dataset", required=False, shell_complete=complete_dataset)
 @click.option("--data", type=click.Path(path_type=Path), help="The file of the data set semeion.")
 @click.option("--target", help="The column of the target: its name, first, last or its number.")
 @model_option

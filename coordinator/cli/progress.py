@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
 from coordinator.cli.figures import Figures
-from coordinator.cli.output import errors, printable, shown
+from coordinator.cli.output import errors, print_json, printable, shown
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -186,6 +186,20 @@ def _escaped(text: str) -> str:
     return text.replace("{", "{{").replace("}", "}}")
 
 
-def watcher(figures: Figures, *, quiet: bool = False) -> PlainLines | ProgressBar:
-    """Return a progress bar if stderr is a terminal, else plain lines."""
-    return ProgressBar(figures) if errors.is_terminal and not quiet else PlainLines(figures)
+class JsonLines:
+    """Prints each event as one JSON object on a line of stdout."""
+
+    def __enter__(self) -> JsonLines:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def __call__(self, event: str, facts: dict[str, Any]) -> None:
+        """Print one event."""
+        print_json({"event": event, **facts})
+
+
+def watcher(figures: Figures) -> PlainLines | ProgressBar:
+    """Return a progress bar if stderr is a terminal, else plain lines, which are not printed if stderr is quiet."""
+    return ProgressBar(figures) if errors.is_terminal and not errors.quiet else PlainLines(figures)

@@ -13,6 +13,7 @@ import click
 from coordinator.capacity.host import other_machines
 from coordinator.capacity.resources import check_needs, needs_of_run
 from coordinator.cli.choices import say_data, say_placement
+from coordinator.cli.completing import complete_dataset
 from coordinator.cli.exits import job_failure
 from coordinator.cli.figures import Figures
 from coordinator.cli.helping import HelpfulCommand
@@ -36,7 +37,7 @@ LARGEST_LOG_BYTES = 8 * 1024 * 1024
     coordinator serve table.csv --broker-in tcp://10.0.0.7:5571 --broker-out tcp://10.0.0.7:5572
     """,
 )
-@click.argument("dataset", required=False)
+@click.argument("dataset", required=False, shell_complete=complete_dataset)
 @settings_options()
 @click.option(
     "--allow-mixed",

@@ -173,3 +173,13 @@ def test_verify_finds_programs_and_textbook_alike(bench: Bench) -> None:
     # A step: 6 biases, 9 weights, an activity and an error of 6 neurons for 4 samples.
     assert all(comparison["numbers"] == 6 * (6 + 9 + 2 * 6 * 4) for comparison in result["comparisons"])
     bench.check_nothing_left()
+
+
+def test_events_are_json_lines(bench: Bench) -> None:
+    """Each event is one JSON object on stdout, the last one is the result; with --quiet, stderr is empty."""
+    program = bench.start("coordinator", "learn", "xor", "--epochs", "3", "--json-lines", "--quiet")
+    assert program.end() == 0 and program.said() == ""
+    events = [json.loads(line) for line in program.stdout.read_text(encoding="utf-8").splitlines()]
+    names = [event["event"] for event in events]
+    assert {"wired", "epoch", "finished"} <= set(names) and names.index("wired") < names.index("epoch")
+    assert names[-1] == "result" and events[-1]["steps"] == 3 and len(events[-1]["weights_sha256"]) == 64

@@ -37,7 +37,7 @@ def test_every_option_is_explained_once(name: str) -> None:
     """Whatever group it is in."""
     command = COMMANDS[name]
     assert isinstance(command, HelpfulCommand)
-    shown = re.findall(r"^  (?:-h, )?(--[a-z-]+)", help_of(command).partition("\nExamples")[0], re.MULTILINE)
+    shown = re.findall(r"^  (?:-\w, )?(--[a-z-]+)", help_of(command).partition("\nExamples")[0], re.MULTILINE)
     options = [option for option in command.params if isinstance(option, click.Option)]
     assert sorted(shown) == sorted(["--help", *(option.opts[0] for option in options)])
     assert all(option.help for option in options)
@@ -50,7 +50,8 @@ def test_examples_are_accepted(name: str) -> None:
     lines = [line.strip() for line in examples if line.strip()]
     assert lines
     for line in lines:
-        words = shlex.split(line[line.index("coordinator ") :])[1:]
+        # Without what belongs to the shell: a pipe before the command, and a bracket or a redirection after it.
+        words = shlex.split(re.split(r"\)| > ", line[line.index("coordinator ") :])[0])[1:]
         assert words[: len(name.split())] == name.split()
         COMMANDS[name].make_context(name, words[len(name.split()) :])
 
