@@ -194,6 +194,11 @@ class Table:
         self.left_out = [
             self._columns[index] for index in self._shown[: len(self._shown) - wraps] if index not in fixed
         ]
+        for index in fixed:
+            # A title in one line, if there is room.
+            wider = max(self._widths[index], len(self._columns[index]))
+            if self._total(fixed) - self._widths[index] + wider + (GAP + LEAST_TEXT if wraps else 0) <= width:
+                self._widths[index] = wider
         self._shown = [*fixed, last] if wraps else fixed
         if wraps:
             rest = width - self._total(fixed) - GAP
