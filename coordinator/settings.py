@@ -335,8 +335,8 @@ def resolve_with_sources(
         labels |= {name: source.labels[name] for name in new}
     asked = _validated(given, labels)
     defaults = defaults_for(asked.preset, asked.dataset, asked.model_dump(), frozenset(given))
-    source = f"preset {asked.preset}" if asked.preset else f"data set {shown(asked.dataset)[1:-1]}"
-    return _validated(defaults | given, labels), {**dict.fromkeys(defaults, source), **labels}
+    chosen_by = f"preset {asked.preset}" if asked.preset else f"data set {shown(asked.dataset)[1:-1]}"
+    return _validated(defaults | given, labels), {**dict.fromkeys(defaults, chosen_by), **labels}
 
 
 def prepare_data(settings: LearnSettings) -> PreparedData:
