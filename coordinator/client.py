@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from coordinator.errors import JobError, UserError
+from coordinator.errors import NobodyAnswers, UserError
 from neuron_node.activations import Array
 from neuron_node.addresses import COORDINATOR, client_address
 from neuron_node.codec import decode, encode
@@ -44,7 +44,7 @@ class Client:
 
         Raises:
             UserError: the coordinator refuses the request.
-            JobError: no reply arrives in time.
+            NobodyAnswers: no reply arrives in time.
         """
         name = secrets.token_bytes(IDENTITY_LENGTH)
         header = Header(NOBODY, 0, 0, name)
@@ -53,14 +53,16 @@ class Client:
         deadline = time.monotonic() + self._patience_seconds
         # When our own probe has come back, a reply will reach us too.
         if self._await(address, encode(Probe(header)), Probe, address, deadline) is None:
-            raise JobError(
+            raise NobodyAnswers(
                 f"no broker answers at {self._endpoints.inward}; start the service, or name it with --run or --broker-in"
             )
         request = Request(header, name, command, json.dumps(arguments), rows)
         reply = self._await(COORDINATOR, encode(request), Reply, address, deadline)
         self._link.unsubscribe(address)
         if not isinstance(reply, Reply):
-            raise JobError(f"no coordinator answers at {self._endpoints.inward} within {self._patience_seconds:g} s")
+            raise NobodyAnswers(
+                f"no coordinator answers at {self._endpoints.inward} within {self._patience_seconds:g} s"
+            )
         facts = json.loads(reply.result)
         if not reply.good:
             raise UserError(facts["error"])

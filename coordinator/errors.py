@@ -2,7 +2,15 @@
 
 from neuron_node.errors import ExmachinaError, InternalError, JobError, PeerError, UserError
 
-__all__ = ["Damaged", "InternalError", "JobError", "PeerError", "UserError"]
+__all__ = ["Damaged", "DivergedError", "InternalError", "JobError", "NobodyAnswers", "PeerError", "UserError"]
+
+
+class DivergedError(JobError):
+    """The numbers of the network became infinite. Exit code 3."""
+
+
+class NobodyAnswers(JobError):
+    """No broker or no coordinator answers in time. Exit code 4."""
 
 
 class Damaged(ExmachinaError):

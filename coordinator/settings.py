@@ -11,18 +11,18 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from coordinator.data.dataset import Dataset
 from coordinator.data.encoding import Encoding, Scaling
-from coordinator.data.limits import shown, shown_path
+from coordinator.data.limits import counted, shown, shown_path
 from coordinator.data.options import TableOptions
 from coordinator.data.prepared import PreparedData, inspect, prepare
 from coordinator.data.report import DataReport
 from coordinator.data.sources import DATASET_NAMES, load_dataset
-from coordinator.data.suggestion import closest
+from coordinator.data.suggestion import closest, did_you_mean
 from coordinator.data.targets import TargetKind
 from coordinator.defaults import (
     ACTIVATION_NAMES,
@@ -47,6 +47,31 @@ ENVIRONMENT_PREFIX = "EXMACHINA_"
 CONFIG_BYTES = 1 << 20
 MOST_NEURONS = 65_536
 MOST_LAYERS = 64
+OTHER_NAMES = {
+    "sigmoid": "logistic",
+    "expit": "logistic",
+    "hyperbolic tangent": "tanh",
+    "rectifier": "relu",
+    "relu6": "relu",
+    "linear": "identity",
+    "none": "identity",
+    "mse": "squared_error",
+    "l2": "squared_error",
+    "quadratic": "squared_error",
+    "mean_squared_error": "squared_error",
+    "bce": "cross_entropy",
+    "log_loss": "cross_entropy",
+    "logloss": "cross_entropy",
+    "binary_crossentropy": "cross_entropy",
+    "crossentropy": "cross_entropy",
+    "categorical_crossentropy": "cross_entropy",
+    "minmax": "range",
+    "zscore": "standard",
+    "standardize": "standard",
+    "classification": "classes",
+    "regression": "numbers",
+}
+"""Names that other programs use, and the words of the settings that mean the same."""
 
 
 def _whole_numbers(value: object) -> object:
@@ -292,6 +317,13 @@ def resolve_settings(
     Raises:
         UserError: a value is wrong, a key is unknown, or the file cannot be read.
     """
+    return resolve_with_sources(flags, environment, config_file)[0]
+
+
+def resolve_with_sources(
+    flags: Mapping[str, object], environment: Mapping[str, str], config_file: Path | None
+) -> tuple[LearnSettings, dict[str, str]]:
+    """Combine the settings of all places, and return the place of each setting that is not a plain default. Raises `UserError`."""
     given: dict[str, object] = {}
     labels: dict[str, str] = {}
     for source in (_flags(flags), _environment(environment), _config(config_file)):
@@ -303,7 +335,8 @@ def resolve_settings(
         labels |= {name: source.labels[name] for name in new}
     asked = _validated(given, labels)
     defaults = defaults_for(asked.preset, asked.dataset, asked.model_dump(), frozenset(given))
-    return _validated(defaults | given, labels)
+    chosen_by = f"preset {asked.preset}" if asked.preset else f"data set {shown(asked.dataset)[1:-1]}"
+    return _validated(defaults | given, labels), {**dict.fromkeys(defaults, chosen_by), **labels}
 
 
 def prepare_data(settings: LearnSettings) -> PreparedData:
@@ -380,11 +413,13 @@ def _layers(settings: LearnSettings, encoding: Encoding) -> tuple[int, ...]:
     right = "-".join(str(size) for size in (encoding.features, *settings.layers[1:-1], encoding.outputs))
     if first != encoding.features:
         raise UserError(
-            f"the first of the layers has {first} neurons, {encoding.dataset} has {encoding.features} inputs; "
+            f"the first of the layers has {counted(first, 'neuron')}, {encoding.dataset} has {counted(encoding.features, 'input')}; "
             f"{right} would fit"
         )
     if last != encoding.outputs:
-        raise UserError(f"the last of the layers has {last} neurons, not {encoding.outputs}; {right} would fit")
+        raise UserError(
+            f"the last of the layers has {counted(last, 'neuron')}, not {encoding.outputs}; {right} would fit"
+        )
     return settings.layers
 
 
@@ -458,4 +493,19 @@ def _validated(values: Mapping[str, object], labels: Mapping[str, str]) -> Learn
     field = LearnSettings.model_fields.get(name)
     if field is None:
         raise UserError(f"{labels.get(name, 'settings')}: {first['msg']}")
-    raise UserError(f"{labels.get(name, name)} must be {field.description}, not {shown(values[name])}")
+    meant = did_you_mean(str(values[name]), choices_of(name), OTHER_NAMES)
+    raise UserError(f"{labels.get(name, name)} must be {field.description}, not {shown(values[name])}{meant}")
+
+
+def choices_of(name: str) -> tuple[str, ...]:
+    """Return the words that a setting may be; empty if it is a number or a free text."""
+    found: list[str] = []
+
+    def collect(annotation: object) -> None:
+        if get_origin(annotation) is Literal:
+            found.extend(str(word) for word in get_args(annotation))
+        for part in get_args(annotation) if get_origin(annotation) is not Literal else ():
+            collect(part)
+
+    collect(LearnSettings.model_fields[name].annotation)
+    return tuple(found)

@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import io
+import time
 from collections import deque
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
+from coordinator.cli.completing import complete_neuron, complete_run
+from coordinator.cli.helping import HelpfulCommand
 from coordinator.cli.options import broker_options, endpoints, json_option, runs_option
 from coordinator.cli.output import print_json, print_table, results, shown
 from coordinator.client import Client
-from coordinator.errors import UserError
+from coordinator.data.suggestion import did_you_mean
+from coordinator.errors import NobodyAnswers, UserError
 from coordinator.storage.disk import open_regular
 from coordinator.storage.run_folder import RunFolder
 
+WATCH_SECONDS = 1.0
+FOLLOW_SECONDS = 0.2
+"""Seconds between two looks at a log that is followed."""
 STATUS_LINES = (
     ("state", "state"),
     ("data set", "dataset"),
@@ -27,8 +35,9 @@ STATUS_LINES = (
     ("step", "step"),
     ("steps", "steps"),
     ("training accuracy", "train_accuracy"),
-    ("held-out accuracy", "test_accuracy"),
-    ("held-out loss", "test_loss"),
+    ("test accuracy", "test_accuracy"),
+    ("test R²", "test_r2"),
+    ("test loss", "test_loss"),
     ("steps/s", "steps_per_second"),
     ("samples/s", "samples_per_second"),
     ("messages", "messages"),
@@ -42,19 +51,55 @@ def ask(runs: Path, where: dict[str, Any], command: str, **arguments: Any) -> di
     """Send one request to the service that the options name. Raises `UserError` and `JobError`."""
     patience = where.pop("patience")
     with Client(endpoints(runs, **where), patience) as client:
-        return client.ask(command, **arguments)[0]
+        try:
+            return client.ask(command, **arguments)[0]
+        except UserError as fault:
+            if "neuron" not in arguments:
+                raise
+            names = [row["neuron"] for row in client.ask("neurons")[0]["neurons"]]
+            raise UserError(f"{fault}{did_you_mean(arguments['neuron'], names)}") from None
 
 
-@click.command()
+@click.command(
+    cls=HelpfulCommand,
+    epilog="""
+    coordinator status
+    coordinator status --run flowers --json
+    """,
+)
+@click.option(
+    "--watch",
+    is_flag=True,
+    help="Show the state again each second, until the run ends or Ctrl-C; with --json, one object per line.",
+)
 @broker_options
 @runs_option
 @json_option
-def status(runs: Path, as_json: bool, **where: Any) -> None:
+def status(runs: Path, watch: bool, as_json: bool, **where: Any) -> None:
     """Show the state of the run and its figures so far."""
-    facts = ask(runs, where, "status")
-    if as_json:
-        print_json(facts)
-        return
+    patience = where.pop("patience")
+    with Client(endpoints(runs, **where), patience) as client:
+        asked = False
+        while True:
+            try:
+                facts, _ = client.ask("status")
+            except NobodyAnswers:
+                if asked and where["run_name"] and RunFolder.existing(runs, where["run_name"]).holder() is None:
+                    return
+                raise
+            asked = True
+            if as_json:
+                print_json(facts)
+            else:
+                if watch and results.is_terminal:
+                    click.clear()
+                _print_status(facts)
+            if not watch or facts["state"] in ("stopping", "ended"):
+                return
+            time.sleep(WATCH_SECONDS)
+
+
+def _print_status(facts: Mapping[str, Any]) -> None:
     lines = [
         (label, "-".join(map(str, value)) if isinstance(value := facts[key], list) else shown(value))
         for label, key in STATUS_LINES
@@ -62,7 +107,12 @@ def status(runs: Path, as_json: bool, **where: Any) -> None:
     print_table(("", ""), [line for line in lines if line[1] != "-"])
 
 
-@click.command()
+@click.command(
+    cls=HelpfulCommand,
+    epilog="""
+    coordinator neurons --run flowers
+    """,
+)
 @broker_options
 @runs_option
 @json_option
@@ -79,11 +129,16 @@ def neurons(runs: Path, as_json: bool, **where: Any) -> None:
         process = None if row["process"] is None else str(row["process"])
         rate = None if row["messages_per_second"] is None else round(row["messages_per_second"])
         rows.append((row["neuron"], row["layer"], row["state"], row["host"], process, rate))
-    print_table(titles, rows)
+    print_table(titles, rows, spare=("messages/s", "layer", "host"))
 
 
-@click.command()
-@click.argument("name")
+@click.command(
+    cls=HelpfulCommand,
+    epilog="""
+    coordinator neuron hidden.0
+    """,
+)
+@click.argument("name", shell_complete=complete_neuron)
 @broker_options
 @runs_option
 @json_option
@@ -112,8 +167,14 @@ def neuron(name: str, runs: Path, as_json: bool, **where: Any) -> None:
             print_table((title, "weight"), [(synapse["neuron"], f"{synapse['weight']:+.6f}") for synapse in facts[key]])
 
 
-@click.command()
-@click.argument("name", required=False)
+@click.command(
+    cls=HelpfulCommand,
+    epilog="""
+    coordinator why
+    coordinator why output.2 --run flowers
+    """,
+)
+@click.argument("name", required=False, shell_complete=complete_neuron)
 @broker_options
 @runs_option
 @json_option
@@ -137,9 +198,21 @@ def _few(numbers: list[float], most: int = 6) -> str:
     return ", ".join(f"{number:.6f}" for number in numbers[:most]) + rest
 
 
-@click.command()
-@click.argument("name", default="coordinator")
-@click.option("--run", "run_name", metavar="NAME", help="The name of the run.  [default: the latest run]")
+@click.command(
+    cls=HelpfulCommand,
+    epilog="""
+    coordinator logs
+    coordinator logs hidden.3 --run flowers --lines 200
+    """,
+)
+@click.argument("name", default="coordinator", shell_complete=complete_neuron)
+@click.option(
+    "--run",
+    "run_name",
+    metavar="NAME",
+    shell_complete=complete_run,
+    help="The name of the run.  [default: the latest run]",
+)
 @click.option(
     "--lines",
     type=click.IntRange(1, 100_000),
@@ -147,8 +220,11 @@ def _few(numbers: list[float], most: int = 6) -> str:
     show_default=True,
     help="Number of lines, counted from the end.",
 )
+@click.option(
+    "--follow", "-f", is_flag=True, help="Print further lines as they are written, until the run ends or Ctrl-C."
+)
 @runs_option
-def logs(name: str, run_name: str | None, lines: int, runs: Path) -> None:
+def logs(name: str, run_name: str | None, lines: int, follow: bool, runs: Path) -> None:
     """Print the log of a program of a local run.
 
     NAME is coordinator (the default), broker, supervisor, node-7 or another node, or the name of a neuron.
@@ -165,20 +241,44 @@ def logs(name: str, run_name: str | None, lines: int, runs: Path) -> None:
             raise UserError(
                 f"{name} runs on host {placement['host']}, see its log there: docker logs {placement['host']}"
             )
-        raise UserError(
-            f"the run {directory.path.name} has no program or neuron {name!r}; it has the programs {', '.join(known[:6])} …"
-        )
+        similar = did_you_mean(name, [*placements, *known]) or f"; it has the programs {', '.join(known[:6])} …"
+        raise UserError(f"the run {directory.path.name} has no program or neuron {name!r}{similar}")
     path = directory.logs / f"{program}.log"
     try:
         with io.TextIOWrapper(open_regular(path), encoding="utf-8", errors="replace") as file:
-            last = deque(file, maxlen=lines)
+            for line in deque(file, maxlen=lines):
+                results.print(line.rstrip("\n"))
+            if follow:
+                _follow(file, directory)
+    except BrokenPipeError:
+        raise
     except OSError as fault:
         raise UserError(f"{path} can't be read: {fault.strerror or fault}") from None
-    for line in last:
-        results.print(line.rstrip("\n"))
 
 
-@click.command()
+def _follow(file: io.TextIOWrapper, directory: RunFolder) -> None:
+    """Print the lines that are added to a log, until no program uses the run."""
+    begun, running = "", True
+    while running:
+        # Read once more after the end of the run: its last lines may have been written since.
+        running = directory.holder() is not None
+        for line in file:
+            begun += line
+            if begun.endswith("\n"):
+                results.print(begun.rstrip("\n"))
+                begun = ""
+        if running:
+            time.sleep(FOLLOW_SECONDS)
+    if begun:
+        results.print(begun)
+
+
+@click.command(
+    cls=HelpfulCommand,
+    epilog="""
+    coordinator stop
+    """,
+)
 @broker_options
 @runs_option
 @json_option

@@ -16,6 +16,7 @@ from coordinator.bench.profiled import STAGES
 from coordinator.capacity.autotune import place
 from coordinator.capacity.host import this_machine
 from coordinator.capacity.wiring import picked_wiring
+from coordinator.cli.helping import HelpfulCommand
 from coordinator.cli.options import json_option
 from coordinator.cli.output import errors, print_json, print_table
 from coordinator.cli.sizes import batch_sizes_of, group_sizes_of, layers_of, nodes_of, parts_of
@@ -26,7 +27,13 @@ USUAL_LAYERS = "64,12,10"
 WIRINGS = ("broker", "direct", "auto")
 
 
-@click.command()
+@click.command(
+    cls=HelpfulCommand,
+    epilog="""
+    coordinator bench digits
+    coordinator bench --layers 64,12,10 --batch-sizes 1,64 --group-sizes 1,layer --picture speed.svg
+    """,
+)
 @click.argument("datasets", metavar="[DATASET]...", nargs=-1)
 @click.option("--layers", multiple=True, help="Sizes of all layers, such as 64,12,10; may be repeated.")
 @click.option("--batch-sizes", default="1,64", show_default=True, help="Samples per step.")

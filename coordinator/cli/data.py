@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from coordinator.cli.completing import complete_dataset
+from coordinator.cli.helping import HelpfulCommand
 from coordinator.cli.options import json_option, settings_options
 from coordinator.cli.output import print_json, results
 from coordinator.settings import inspect_data, resolve_settings
@@ -18,8 +20,14 @@ SETTINGS_OF_DATA = (
 )  # fmt: skip
 
 
-@click.command()
-@click.argument("dataset", metavar="FILE")
+@click.command(
+    cls=HelpfulCommand,
+    epilog="""
+    coordinator data table.csv
+    coordinator data table.csv --delimiter semicolon --target price
+    """,
+)
+@click.argument("dataset", metavar="FILE", shell_complete=complete_dataset)
 @settings_options(SETTINGS_OF_DATA)
 @json_option
 def data(dataset: str, config: Path | None, as_json: bool, **flags: Any) -> None:

@@ -18,9 +18,13 @@ from coordinator.capacity.resources import Needs, check_needs, needs_of_run
 from coordinator.capacity.wiring import check_relayed
 from coordinator.cli.chaos import Extras, RunChaos, check_identical, compared, extras_options, print_chaos
 from coordinator.cli.choices import say_data, say_placement
-from coordinator.cli.options import json_option, runs_option, settings_options
+from coordinator.cli.completing import complete_dataset, complete_run
+from coordinator.cli.exits import job_failure
+from coordinator.cli.figures import Figures
+from coordinator.cli.helping import HelpfulCommand
+from coordinator.cli.options import SETTINGS, json_option, quiet_option, runs_option, settings_options
 from coordinator.cli.output import errors, print_json, print_table, say_all, shown
-from coordinator.cli.progress import watcher
+from coordinator.cli.progress import JsonLines, watcher
 from coordinator.cli.resume import run_to_resume
 from coordinator.data.sources import exists
 from coordinator.errors import JobError, UserError
@@ -32,6 +36,7 @@ from coordinator.scores import balanced_accuracy
 from coordinator.settings import LearnSettings
 from coordinator.storage.disk import write_whole
 from coordinator.storage.model_file import is_model, load_model
+from coordinator.storage.run_facts import facts_of
 from coordinator.storage.run_folder import RunFolder
 from coordinator.storage.run_log import EventLog
 
@@ -65,13 +70,32 @@ def check_machine(needs: Needs, advice: str = "it fits with") -> None:
     check_needs(needs, this_machine(), advice)
 
 
-@click.command()
-@click.argument("dataset", required=False)
+@click.command(
+    cls=HelpfulCommand,
+    epilog="""
+    coordinator learn iris
+    coordinator learn fruit.csv --target fruit --hidden 16,8 --epochs 200
+    coordinator learn digits --group-size layer --save digits.safetensors
+    coordinator learn --resume NAME
+    """,
+)
+@click.argument("dataset", required=False, shell_complete=complete_dataset)
 @settings_options()
 @click.option("--save", type=click.Path(path_type=Path), help="Write the trained model to this file (safetensors).")
-@click.option("--resume", metavar="RUN", help="Continue this run from its last snapshot, with its own settings.")
+@click.option(
+    "--resume",
+    metavar="RUN",
+    shell_complete=complete_run,
+    help="Continue this run from its last snapshot, with its own settings.",
+)
 @extras_options
 @runs_option
+@quiet_option
+@click.option(
+    "--json-lines",
+    is_flag=True,
+    help="Print each event of the run as one JSON object per line on stdout, and the result in the last line.",
+)
 @json_option
 def learn(
     dataset: str | None,
@@ -79,6 +103,7 @@ def learn(
     save: Path | None,
     resume: str | None,
     runs: Path,
+    json_lines: bool,
     as_json: bool,
     extras: Extras,
     **flags: Any,
@@ -96,7 +121,12 @@ def learn(
             raise UserError("--compare cannot be used with --resume; it needs a run from the beginning")
         directory, nodes, restored = run_to_resume(runs, resume, dataset, flags)
         if restored:
-            show_result({**directory.read_json("result"), "run": directory.path.name}, directory, save, as_json=as_json)
+            show_result(
+                {**directory.read_json("result"), "run": directory.path.name},
+                directory,
+                save,
+                as_json=as_json or json_lines,
+            )
             return
         config_of_run = directory.config()
         check_relayed(config_of_run.get("wiring", "broker"), relayed=extras.relayed)
@@ -110,14 +140,16 @@ def learn(
         directory = job.create_run(runs)
         say_data(job)
         say_placement(job)
-    result = _learnt(directory, nodes, extras)
+    result = _learnt(directory, nodes, extras, json_lines=json_lines)
     if job and extras.compare:
         errors.print("training again without chaos")
         undisturbed = job.create_run(runs, name=f"{directory.path.name}-undisturbed", numbered=True)
-        result |= compared(result, _learnt(undisturbed, nodes, Extras()))
+        result |= compared(result, _learnt(undisturbed, nodes, Extras(), json_lines=json_lines))
         directory.write_json("result", result)
     result |= _balanced(job, directory)
-    show_result(result, directory, save, as_json=as_json)
+    if json_lines:
+        result = {"event": "result", **result}
+    show_result(result, directory, save, as_json=as_json or json_lines)
     check_identical(result)
 
 
@@ -135,7 +167,7 @@ def show_result(result: dict[str, Any], directory: RunFolder, save: Path | None,
         if as_json:
             print_json(result)
         else:
-            _print_result(result)
+            _print_result(result, Figures.of_run(directory))
     except BrokenPipeError:
         raise
     except OSError as fault:
@@ -153,10 +185,10 @@ def _balanced(job: Job | None, directory: RunFolder) -> dict[str, Any]:
     return {"test_balanced_accuracy": balanced_accuracy(model.encoding, activities, job.data.test_targets)}
 
 
-def _learnt(directory: RunFolder, nodes: int, extras: Extras) -> dict[str, Any]:
+def _learnt(directory: RunFolder, nodes: int, extras: Extras, *, json_lines: bool = False) -> dict[str, Any]:
     """Train, with spares and faults, and return the result."""
     chaos = extras.chaos_in(directory)
-    _watch(directory, nodes + extras.spares, chaos=chaos, relayed=extras.relayed)
+    _watch(directory, nodes + extras.spares, chaos=chaos, relayed=extras.relayed, json_lines=json_lines)
     result: dict[str, Any] = directory.read_json("result")
     if chaos:
         result |= chaos.figures()
@@ -165,7 +197,13 @@ def _learnt(directory: RunFolder, nodes: int, extras: Extras) -> dict[str, Any]:
 
 
 def _watch(
-    directory: RunFolder, nodes: int, *, verify: bool = False, chaos: RunChaos | None = None, relayed: bool = False
+    directory: RunFolder,
+    nodes: int,
+    *,
+    verify: bool = False,
+    chaos: RunChaos | None = None,
+    relayed: bool = False,
+    json_lines: bool = False,
 ) -> None:
     """Show the events of a run until it ends. Raises `JobError` with the reason if it failed."""
     failure: str | None = None
@@ -173,7 +211,7 @@ def _watch(
     log = EventLog(directory.path / "events.jsonl")
     local = LocalRun(directory, nodes, verify=verify, relayed=relayed)
     with directory.claimed(), _able_to_go_on(directory), local as run:
-        with watcher() as watch:
+        with JsonLines() if json_lines else watcher(Figures.of_run(directory)) as watch:
             for facts in run.events():
                 event = facts.pop("event")
                 if event == "failed":
@@ -185,11 +223,11 @@ def _watch(
                     directory.write_json("comparison", facts)
                 elif event in NOTED_HERE:
                     log.note(event, facts)
-                if not (chaos and chaos.handle(event, facts, time.monotonic(), run.command)):
+                if not (chaos and chaos.handle(event, facts, time.monotonic(), run.command)) or json_lines:
                     watch(event, facts)
         code = run.exit_code()
     if failure is not None:
-        raise JobError(failure)
+        raise job_failure(failure)
     if code == 0 and not finished:
         raise JobError(f"the run {directory.path.name} was stopped before it finished; {local.how_to_go_on()}")
     if code:
@@ -201,15 +239,22 @@ def _watch(
 
 @contextlib.contextmanager
 def _able_to_go_on(directory: RunFolder) -> Iterator[None]:
-    """Remove what an earlier process of the run left behind; on Ctrl-C, print the command that continues the run."""
+    """Remove what an earlier process of the run left behind; on Ctrl-C, say what is kept and how to continue."""
     say_all(remove_remains_of(directory))
     try:
         yield
     except KeyboardInterrupt:
         name = directory.path.name
         # The terminal has printed ^C: begin a new line.
-        errors.print(f"\ncontinue the run {name} with: coordinator learn --resume {name}")
+        errors.print(f"\n{_kept(directory)}")
+        errors.print(f"continue the run {name} with: coordinator learn --resume {name}")
         raise click.Abort from None
+
+
+def _kept(directory: RunFolder) -> str:
+    """Say how much of an interrupted run is in its folder: the step of its last snapshot."""
+    facts = facts_of(directory)
+    return f"kept in {directory.path}: step {facts.step or 0:,} of {facts.steps or 0:,}"
 
 
 def _note_failure(directory: RunFolder, log: EventLog, facts: dict[str, Any]) -> None:
@@ -221,7 +266,7 @@ def _note_failure(directory: RunFolder, log: EventLog, facts: dict[str, Any]) ->
         log.note("failed", facts)
 
 
-def _print_result(result: Mapping[str, Any]) -> None:
+def _print_result(result: Mapping[str, Any], figures: Figures) -> None:
     layers = "-".join(str(size) for size in result["layers"])
     print_table(
         ("", ""),
@@ -240,7 +285,7 @@ def _print_result(result: Mapping[str, Any]) -> None:
                 f"{shown(result['steps_per_second'])} steps/s, {shown(result['samples_per_second'])} samples/s, "
                 f"{shown(result['messages_per_second'])} messages/s",
             ),
-            *_quality(result),
+            *figures.result(result),
             ("weights", f"sha256 {result['weights_sha256']}"),
             ("model", result["model_path"]),
             ("run", result["run"]),
@@ -250,25 +295,21 @@ def _print_result(result: Mapping[str, Any]) -> None:
         print_chaos(result)
 
 
-def _quality(result: Mapping[str, Any]) -> list[tuple[str, str]]:
-    if result["test_accuracy"] is None:
-        figures = f"R² {shown(result['test_r2'])}, mean absolute error {shown(result['test_mean_absolute_error'])}"
-        return [("held out", f"{figures}, loss {shown(result['test_loss'])}")]
-    train, test = result["train_accuracy"], result["test_accuracy"]
-    lines = [("accuracy", f"held out {test:.4f}, training {train:.4f} (held-out loss {shown(result['test_loss'])})")]
-    if (balanced := result.get("test_balanced_accuracy")) is not None:
-        lines.append(("balanced accuracy", f"held out {balanced:.4f}"))
-    return lines
-
-
-@click.command()
-@click.argument("dataset", required=False)
-@settings_options()
+@click.command(
+    cls=HelpfulCommand,
+    epilog="""
+    coordinator verify xor --steps 50
+    coordinator verify digits --group-sizes 1,layer
+    """,
+)
+@click.argument("dataset", required=False, shell_complete=complete_dataset)
+@settings_options([name for name in SETTINGS if name != "group_size"])
 @click.option(
     "--steps", type=click.IntRange(1, 100_000), default=20, show_default=True, help="Number of steps to compare."
 )
 @click.option("--group-sizes", default="1,4,layer", show_default=True, help="Group sizes to compare, one run each.")
 @runs_option
+@quiet_option
 @json_option
 @click.pass_context
 def verify(
@@ -287,8 +328,6 @@ def verify(
     Exit with 0 if no activity, error, weight or bias differs by more than 1e-12 of the largest of its kind, else with 1.
     """
     say_all(remove_remains())
-    if flags.pop("group_size") is not None:
-        raise UserError("verify takes --group-sizes, such as 1,4,layer")
     sizes = [text.strip() for text in group_sizes.split(",")]
     jobs = [Job.from_flags({"dataset": dataset, **flags, "group_size": size}, config) for size in sizes]
     for number, job in enumerate(jobs):

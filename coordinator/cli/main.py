@@ -1,6 +1,6 @@
-"""The command `coordinator` and its exit codes.
+"""The command `coordinator`. Its exit codes are in `exits.py`.
 
-Exit codes: 0 success, 1 the job failed, 2 wrong usage, 130 interrupted. The module of a command is imported when the
+The module of a command is imported when the
 command is given, so that help and short commands do not wait for the imports of other commands.
 """
 
@@ -15,7 +15,9 @@ import sys
 
 import click
 
-from coordinator.cli.output import errors, prepare_streams
+from coordinator.cli.exits import FAILED, INTERRUPTED, USAGE, Exit, error_document, exit_of, wants_json
+from coordinator.cli.output import errors, prepare_streams, print_json, results
+from coordinator.cli.suggesting import SuggestingGroup
 from coordinator.errors import JobError, UserError
 from coordinator.local.processes import limit_of_memory
 from neuron_node import __version__
@@ -45,11 +47,13 @@ COMMANDS = {
     "predict": ("predict", "Predict the rows of a table."),
     "evaluate": ("predict", "Measure how good the network is."),
     "stop": ("ask", "Stop the service and all its nodes in order."),
+    "config": ("config", "Show all settings and where each value comes from."),
+    "completion": ("completing", "Print the script by which a shell completes commands, options and values."),
 }
 """The module of each command, and its line in the help of the group."""
 
 
-class Commands(click.Group):
+class Commands(SuggestingGroup):
     """A group that imports a command when it is needed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002
@@ -88,23 +92,24 @@ def run(arguments: list[str] | None = None) -> int:
     """Run a command line and return its exit code. Errors of the user or the job are one line, never a traceback."""
     signal.signal(signal.SIGTERM, _terminated)
     prepare_streams()
+    results.written = errors.quiet = False
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
         # nohup ignores it on purpose.
         signal.signal(signal.SIGHUP, _terminated)
+    given = sys.argv[1:] if arguments is None else arguments
+    as_json = wants_json(given)
     try:
         code = cli.main(arguments, prog_name="coordinator", standalone_mode=False)
         _flush()
     except click.ClickException as fault:
         fault.show()
-        return 2
-    except UserError as fault:
-        return _said(fault, 2)
-    except JobError as fault:
-        return _said(fault, 1)
+        return _reported(USAGE, fault.format_message(), as_json)
+    except (UserError, JobError) as fault:
+        return _said(fault, exit_of(fault), as_json)
     except MemoryError:
-        return _said(f"there is too little memory{limit_of_memory()}", 1)
+        return _said(f"there is too little memory{limit_of_memory()}", FAILED, as_json)
     except (KeyboardInterrupt, click.Abort):
-        return _said("interrupted", 130)
+        return _said("interrupted", INTERRUPTED, as_json)
     except (BrokenPipeError, SystemExit):
         # The reader of our output has closed the pipe, as `head` does; click turns that error into SystemExit.
         _to_nowhere()
@@ -113,7 +118,7 @@ def run(arguments: list[str] | None = None) -> int:
         # The disk under stdout is full, or there are too few processes or descriptors.
         _to_nowhere()
         where = f"{fault.filename}: " if fault.filename else "cannot write the output or start a program: "
-        return _said(f"{where}{fault.strerror or fault}", 1)
+        return _said(f"{where}{fault.strerror or fault}", FAILED, False)
     return code if isinstance(code, int) else 0
 
 
@@ -128,8 +133,17 @@ def _to_nowhere() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _said(what: object, code: int) -> int:
+def _said(what: object, error: Exit, as_json: bool) -> int:
     """Print why a command ends, if stderr is open, and return its exit code."""
+    errors.quiet = False
     with contextlib.suppress(OSError, ValueError):
         errors.print(f"coordinator: {what}")
-    return code
+    return _reported(error, str(what), as_json)
+
+
+def _reported(error: Exit, message: str, as_json: bool) -> int:
+    """Print an error as JSON if the command asks for JSON and has printed nothing; return the exit code."""
+    if as_json and not results.written:
+        with contextlib.suppress(OSError, ValueError, JobError):
+            print_json(error_document(error, message))
+    return error.code

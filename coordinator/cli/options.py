@@ -9,9 +9,12 @@ from typing import Any, TypeVar
 
 import click
 
+from coordinator.cli.completing import complete_run, complete_setting
+from coordinator.cli.helping import help_of_setting
+from coordinator.cli.output import errors
 from coordinator.data.options import TableOptions
 from coordinator.errors import UserError
-from coordinator.settings import LearnSettings, flag_of, resolve_settings
+from coordinator.settings import flag_of, resolve_settings
 from coordinator.storage.run_folder import RunFolder
 from neuron_node.program import endpoints_from_environment
 from neuron_node.transport import Endpoints, check_endpoint
@@ -26,7 +29,25 @@ SETTINGS = (
 )  # fmt: skip
 """All settings except the data set, which is an argument. `coordinator.settings` checks the values."""
 
+FOUND = Path("exmachina.toml")
+"""The file with settings that is used if no other is named."""
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
+
+
+def _be_quiet(_context: click.Context, _parameter: click.Parameter, quiet: bool) -> None:
+    errors.quiet = errors.quiet or quiet
+
+
+quiet_option = click.option(
+    "--quiet",
+    "-q",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_be_quiet,
+    help="Print only results and errors, no progress and no notes.",
+)
 runs_option = click.option(
     "--runs",
     type=click.Path(path_type=Path),
@@ -41,21 +62,20 @@ def settings_options(names: Sequence[str] = SETTINGS) -> Callable[[Command], Com
     def decorate(command: Command) -> Command:
         for name in reversed(names):
             metavar = name.rpartition("_")[2].upper()
-            command = click.option(flag_of(name), name, metavar=metavar, help=_help_of(name))(command)
+            command = click.option(
+                flag_of(name), name, metavar=metavar, help=help_of_setting(name), shell_complete=complete_setting(name)
+            )(command)
         config = click.Path(path_type=Path)
         return click.option(
             "--config",
             type=config,
             envvar="EXMACHINA_CONFIG",
-            help="A TOML file with settings; options take precedence.",
+            default=lambda: FOUND if FOUND.is_file() else None,
+            help="A TOML file with settings; options and variables take precedence.  "
+            "[default: $EXMACHINA_CONFIG or ./exmachina.toml, if there is one]",
         )(command)
 
     return decorate
-
-
-def _help_of(name: str) -> str:
-    field = LearnSettings.model_fields[name]
-    return f"{field.title}: {field.description}."
 
 
 TABLE_SETTINGS = ("delimiter", "decimal", "encoding", "header", "na", "ignore", "inputs")
@@ -65,7 +85,7 @@ TABLE_SETTINGS = ("delimiter", "decimal", "encoding", "header", "na", "ignore", 
 def table_options(command: Command) -> Command:
     """Add the options of `TABLE_SETTINGS` to a command."""
     for name in reversed(TABLE_SETTINGS):
-        command = click.option(flag_of(name), name, metavar=name.upper(), help=_help_of(name))(command)
+        command = click.option(flag_of(name), name, metavar=name.upper(), help=help_of_setting(name))(command)
     return command
 
 
@@ -98,7 +118,9 @@ def broker_options(command: Command) -> Command:
         show_default=True,
         help="Seconds to wait for an answer.",
     )(command)
-    command = click.option("--run", "run_name", metavar="NAME", help="Name of a local run to query instead.")(command)
+    command = click.option(
+        "--run", "run_name", metavar="NAME", shell_complete=complete_run, help="Name of a local run to query instead."
+    )(command)
     return broker_endpoint_options(command)
 
 

@@ -11,13 +11,20 @@ from coordinator.capacity.host import Host, this_machine
 from coordinator.capacity.resources import Needs, check_needs, check_nodes, lacks, needs_of, suggested_group_size
 from coordinator.capacity.wiring import picked_wiring
 from coordinator.cli.chaos import MOST_SPARES
+from coordinator.cli.helping import HelpfulCommand
 from coordinator.cli.options import json_option
 from coordinator.cli.output import errors, print_json, print_table
 from coordinator.cli.sizes import batch_sizes_of, group_sizes_of, layers_of
 from coordinator.errors import UserError
 
 
-@click.command()
+@click.command(
+    cls=HelpfulCommand,
+    epilog="""
+    coordinator plan --layers 784,128,10
+    coordinator plan --layers 784,128,10 --group-size auto
+    """,
+)
 @click.option("--layers", required=True, help="Sizes of all layers, such as 784,128,10.")
 @click.option("--group-size", default="1", show_default=True, help="Neurons per program, layer or auto.")
 @click.option("--batch-size", default="16", show_default=True, help="Samples per step.")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,8 @@ from typing import Any
 import click
 import numpy as np
 
+from coordinator.cli.completing import complete_dataset
+from coordinator.cli.helping import HelpfulCommand
 from coordinator.cli.options import (
     broker_options,
     endpoints,
@@ -22,22 +25,38 @@ from coordinator.cli.options import (
 )
 from coordinator.cli.output import errors, print_json, print_table
 from coordinator.cli.predictions import FORMATS, Predictions
-from coordinator.client import ROWS_A_REQUEST, Client
+from coordinator.client import NO_ROWS, ROWS_A_REQUEST, Client
 from coordinator.core.training import LOSSES
 from coordinator.data.encoding import Encoding
+from coordinator.data.limits import shown
 from coordinator.data.report import ONE_CLASS
 from coordinator.data.rows import encoded, open_rows, read_labelled
-from coordinator.errors import UserError
+from coordinator.data.sources import DATASET_NAMES, check_exists, exists
+from coordinator.errors import NobodyAnswers, UserError
 from coordinator.inference import InMemoryNetwork
 from coordinator.scores import score
 from coordinator.storage.model_file import load_model
 from neuron_node.activations import Array
+
+NUMBERS = re.compile(r"[-+\d.eE]+([,;\s]+[-+\d.eE]+)*")
+"""A row of numbers in place of a file."""
 
 model_option = click.option(
     "--model",
     type=click.Path(path_type=Path),
     help="A saved model to use instead of a running service; its neurons run in memory.",
 )
+
+
+def check_source(source: str, names: Sequence[str] = ()) -> None:
+    """Check that a file exists before a service is asked. Raises `UserError`."""
+    if source == "-" or exists(Path(source)):
+        return
+    if NUMBERS.fullmatch(source):
+        raise UserError(
+            f"{shown(source)} is no file; to predict a row, send it through a pipe: echo {source} | coordinator predict"
+        )
+    check_exists(Path(source), names)
 
 
 @dataclass(frozen=True)
@@ -61,21 +80,35 @@ def network(model: Path | None, runs: Path, where: dict[str, Any]) -> Iterator[N
     with Client(endpoints(runs, **where), patience) as client:
         facts, _ = client.ask("describe")
 
+        def asked(command: str, rows: Array = NO_ROWS) -> Array:
+            try:
+                return client.ask(command, rows)[1]
+            except NobodyAnswers as fault:
+                # Rows wait until the network is wired, but the coordinator reports its state at any time.
+                status, _ = client.ask("status")
+                raise NobodyAnswers(
+                    f"the network is not ready ({status['state']}): {status['nodes_registered']} of "
+                    f"{status['nodes_needed']} nodes are here; try again, or wait longer with --patience"
+                ) from fault
+
         def through(rows: Array) -> Array:
-            parts = [
-                client.ask("forward", rows[start : start + ROWS_A_REQUEST])[1]
-                for start in range(0, len(rows), ROWS_A_REQUEST)
-            ]
-            return np.concatenate(parts)
+            starts = range(0, len(rows), ROWS_A_REQUEST)
+            return np.concatenate([asked("forward", rows[start : start + ROWS_A_REQUEST]) for start in starts])
 
         def held_out() -> tuple[Array, Array]:
-            _, both = client.ask("held_out")
+            both = asked("held_out")
             return both[:, : both.shape[1] // 2], both[:, both.shape[1] // 2 :]
 
         yield Network(Encoding.from_json(facts["encoding"]), facts["loss"], through, held_out)
 
 
-@click.command()
+@click.command(
+    cls=HelpfulCommand,
+    epilog="""
+    echo 5.1,3.5,1.4,0.2 | coordinator predict
+    coordinator predict table.csv --model iris.safetensors --csv
+    """,
+)
 @click.argument("source", default="-", metavar="[FILE]")
 @model_option
 @table_options
@@ -91,6 +124,7 @@ def predict(source: str, model: Path | None, runs: Path, form: str | None, **whe
     columns are matched by name, otherwise by position.
     """
     options = table_options_of(where)
+    check_source(source)
     if source == "-" and sys.stdin is None:
         raise UserError("standard input is closed; name a file, or pipe rows into it")
     with (
@@ -108,8 +142,14 @@ def predict(source: str, model: Path | None, runs: Path, form: str | None, **whe
             errors.print(f"note: {note}")
 
 
-@click.command()
-@click.argument("dataset", required=False)
+@click.command(
+    cls=HelpfulCommand,
+    epilog="""
+    coordinator evaluate
+    coordinator evaluate table.csv --model iris.safetensors
+    """,
+)
+@click.argument("dataset", required=False, shell_complete=complete_dataset)
 @click.option("--data", type=click.Path(path_type=Path), help="The file of the data set semeion.")
 @click.option("--target", help="The column of the target: its name, first, last or its number.")
 @model_option
@@ -131,6 +171,8 @@ def evaluate(
     The samples are all rows of DATASET (a name or a file), or the held-out samples of the service.
     """
     options = table_options_of(where, target)
+    if dataset is not None and dataset not in DATASET_NAMES:
+        check_source(dataset, DATASET_NAMES)
     notes: tuple[str, ...] = ()
     with network(model, runs, where) as net:
         if dataset is not None:

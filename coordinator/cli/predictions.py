@@ -59,13 +59,20 @@ class TablePrinter:
     def __init__(self, encoding: Encoding) -> None:
         self._encoding = encoding
         self._table: Table | None = None
+        self._in_full = True
 
     def rows(self, first: int, activities: Array) -> None:
         """Print a batch; the first batch determines the widths of the columns."""
         columns, lines = self._lines(first, activities)
         if self._table is None:
             self._table = Table(columns, lines, [index != 1 for index in range(len(columns))])
-            results.print(self._table.heading())
+            if not self._table.fits:
+                # The best classes, or several numbers, are a text that can be wrapped.
+                self._in_full = False
+                columns, lines = self._lines(first, activities)
+                self._table = Table(columns, lines, [index == 0 for index in range(len(columns))])
+            for line in self._table.heading():
+                results.print(line)
         _write("".join(f"{line}\n" for line in self._table.lines(lines)))
 
     def end(self, rows: int) -> None:
@@ -79,7 +86,7 @@ class TablePrinter:
             return ["row", "value"], [(first + index, value) for index, value in enumerate(values)]
         names = encoding.decode_names(activities)
         by_class = encoding.class_activities(activities)
-        if len(encoding.classes) <= MOST_CLASSES_IN_FULL:
+        if len(encoding.classes) <= MOST_CLASSES_IN_FULL and self._in_full:
             full = [
                 (first + index, name, *(f"{value:.4f}" for value in row))
                 for index, (name, row) in enumerate(zip(names, by_class.tolist(), strict=True))
@@ -181,6 +188,7 @@ def _write(text: str, encoding: str | None = None) -> None:
     stream = sys.stdout
     if stream is None:
         raise JobError("standard output is closed, so nothing can be printed")
+    results.written = True
     buffer = getattr(stream, "buffer", None)
     if encoding is not None and buffer is not None:
         stream.flush()

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol
 
-from coordinator.cli.output import errors, printable, shown
+from coordinator.cli.figures import Figures
+from coordinator.cli.output import errors, print_json, printable, shown
 
 if TYPE_CHECKING:
     from rich.progress import TaskID
@@ -18,14 +19,6 @@ class Watcher(Protocol):
 
     def __call__(self, event: str, facts: dict[str, Any]) -> None:
         """Handle one event."""
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{100 * value:.1f} %"
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:,.0f}"
 
 
 def _waiting(facts: dict[str, Any]) -> str:
@@ -49,16 +42,10 @@ def _ended(facts: dict[str, Any]) -> str:
     return f"{facts['program']} (process {facts['process']}) {how} and was started again"
 
 
-def _epoch(facts: dict[str, Any]) -> str:
-    held_out = f"held out: loss {shown(facts['test_loss'])}, accuracy {_percent(facts['test_accuracy'])}"
-    return f"epoch {facts['epoch']}: loss {shown(facts['loss'])}, accuracy {_percent(facts['accuracy'])}; {held_out}"
-
-
 LINES: dict[str, Callable[[dict[str, Any]], str]] = {
     "wired": lambda facts: f"wired: {facts['nodes']} nodes connected in {facts['seconds']:.1f} s",
     "recovery": _recovery,
     "recovered": _recovered,
-    "epoch": _epoch,
     "ended": _ended,
     "stalled": lambda facts: f"a step is stuck: {facts['why']}",
     "regrouped": lambda facts: f"{facts['neuron']} now runs in program {facts['node']}",
@@ -75,19 +62,22 @@ REPEATED = ("unsaved",)
 """Events that repeat while nothing changes: printed once, until another line has been printed."""
 
 
-def line_of(event: str, facts: dict[str, Any]) -> str | None:
+def line_of(event: str, facts: dict[str, Any], figures: Figures) -> str | None:
     """Return the line of an event, or None. Of many epochs, only the first, some, and the last have a line."""
     if event == "epoch" and facts["epochs"] > LINES_OF_EPOCHS:
         every = -(-facts["epochs"] // LINES_OF_EPOCHS)
         if facts["epoch"] % every and facts["epoch"] not in (1, facts["epochs"]):
             return None
+    if event == "epoch":
+        return figures.epoch(facts)
     return LINES[event](facts) if event in LINES else None
 
 
 class PlainLines:
     """Prints one line per important event; the event `waiting` only if asked to, so that a start is not a page long."""
 
-    def __init__(self, say_waiting: bool = False) -> None:
+    def __init__(self, figures: Figures, say_waiting: bool = False) -> None:
+        self._figures = figures
         self._say_waiting = say_waiting
         self._said = ""
 
@@ -101,25 +91,22 @@ class PlainLines:
         """Print one event."""
         if event == "waiting" and self._say_waiting:
             errors.print(_waiting(facts))
-        elif (line := line_of(event, facts)) and not (event in REPEATED and line == self._said):
+        elif (line := line_of(event, facts, self._figures)) and not (event in REPEATED and line == self._said):
             self._said = line
             errors.print(line)
 
 
 class ProgressBar:
-    """One bar over all steps, and lines above it for important events."""
+    """One bar over all steps, and lines above it for important events. A narrow terminal gets fewer figures, none of them cut."""
 
-    def __init__(self) -> None:
-        from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn  # noqa: PLC0415 - slow to import
+    def __init__(self, figures: Figures) -> None:
+        from rich.progress import Progress, TextColumn  # noqa: PLC0415 - slow to import
 
-        columns = "epoch {task.fields[epoch]}", "accuracy {task.fields[accuracy]}", "loss {task.fields[loss]}"
-        rates = "{task.fields[samples]} samples/s", "{task.fields[messages]} messages/s"
+        self._figures = figures
+        self._console = errors.console()
         self._progress = Progress(
             TextColumn("{task.description}"),
-            BarColumn(),
-            *(TextColumn(text) for text in (*columns, *rates)),
-            TimeRemainingColumn(compact=True),
-            console=errors.console(),
+            console=self._console,
             transient=True,
             # Refresh without a thread: the bar changes with the events of the run.
             auto_refresh=False,
@@ -129,9 +116,8 @@ class ProgressBar:
 
     def __enter__(self) -> ProgressBar:
         self._progress.start()
-        self._task = self._progress.add_task(
-            "starting", total=None, epoch="-", accuracy="-", loss="-", samples="-", messages="-"
-        )
+        self._task = self._progress.add_task("starting", total=None)
+        self._show(["starting"])
         return self
 
     def __exit__(
@@ -143,25 +129,77 @@ class ProgressBar:
         """Show one event."""
         assert self._task is not None
         if event == "waiting":
-            self._progress.update(self._task, description=f"{facts['have']} of {facts['need']} nodes")
+            self._show([f"{facts['have']} of {facts['need']} nodes"])
         elif event == "progress":
-            self._progress.update(
-                self._task,
-                description=f"step {facts['step']}",
-                total=facts["steps"],
-                completed=facts["step"],
-                epoch=f"{facts['epoch']}/{facts['epochs']}",
-                accuracy=_percent(facts["accuracy"]),
-                loss=shown(facts["loss"]),
-                samples=_number(facts["samples_per_second"]),
-                messages=_number(facts["messages_per_second"]),
-            )
-        elif (line := line_of(event, facts)) and not (event in REPEATED and line == self._said):
+            self._progress.update(self._task, total=facts["steps"], completed=facts["step"])
+            self._show(figures_of(facts, self._figures))
+        elif (line := line_of(event, facts, self._figures)) and not (event in REPEATED and line == self._said):
             self._said = line
             self._progress.console.print(printable(line))
         self._progress.refresh()
 
+    def _show(self, figures: Sequence[str]) -> None:
+        """Replace the columns: the most important figures that fit, and a bar in the rest of the line."""
+        from rich.progress import BarColumn, ProgressColumn, TextColumn, TimeRemainingColumn  # noqa: PLC0415
+        from rich.table import Column  # noqa: PLC0415
 
-def watcher(*, quiet: bool = False) -> PlainLines | ProgressBar:
-    """Return a progress bar if stderr is a terminal, else plain lines."""
-    return ProgressBar() if errors.is_terminal and not quiet else PlainLines()
+        fitting, rest = figures_that_fit(figures, self._console.width)
+        texts = [TextColumn(text, markup=False, table_column=Column(no_wrap=True)) for text in map(_escaped, fitting)]
+        columns: list[ProgressColumn] = [*texts]
+        if rest >= LEAST_BAR:
+            columns.insert(1, BarColumn(min(rest, MOST_BAR)))
+            if rest >= LEAST_BAR + TIME_LEFT:
+                columns[1] = BarColumn(min(rest - TIME_LEFT, MOST_BAR))
+                columns.append(TimeRemainingColumn(compact=True))
+        self._progress.columns = tuple(columns)
+
+
+LEAST_BAR = 8
+MOST_BAR = 40
+TIME_LEFT = 9
+"""The width of the time that remains, with a blank before it."""
+
+
+def figures_of(facts: Mapping[str, Any], figures: Figures) -> list[str]:
+    """Return the figures of the progress bar, the most important first."""
+    rates = ("samples", "messages")
+    return [
+        f"step {facts['step']:,}/{facts['steps']:,}",
+        f"epoch {facts['epoch']}/{facts['epochs']}",
+        *([figures.running(facts)] if figures.running(facts) else []),
+        f"loss {shown(facts['loss'])}",
+        *(f"{facts[f'{rate}_per_second']:,.0f} {rate}/s" for rate in rates if facts[f"{rate}_per_second"] is not None),
+    ]
+
+
+def figures_that_fit(figures: Sequence[str], width: int) -> tuple[list[str], int]:
+    """Return the first figures that fit a line with a short bar, if any does, and the width that is left for the bar."""
+    for count in range(len(figures), 0, -1):
+        rest = width - sum(len(text) + 1 for text in figures[:count])
+        if rest >= LEAST_BAR or (count == 1 and rest >= -1):
+            return list(figures[:count]), rest
+    return list(figures[:1]), 0
+
+
+def _escaped(text: str) -> str:
+    """Escape braces, which stand for fields of the task."""
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+class JsonLines:
+    """Prints each event as one JSON object on a line of stdout."""
+
+    def __enter__(self) -> JsonLines:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+    def __call__(self, event: str, facts: dict[str, Any]) -> None:
+        """Print one event."""
+        print_json({"event": event, **facts})
+
+
+def watcher(figures: Figures) -> PlainLines | ProgressBar:
+    """Return a progress bar if stderr is a terminal, else plain lines, which are not printed if stderr is quiet."""
+    return ProgressBar(figures) if errors.is_terminal and not errors.quiet else PlainLines(figures)

@@ -48,7 +48,7 @@ def run_to_resume(runs: Path, name: str, dataset: str | None, flags: Mapping[str
 def _restore(directory: RunFolder, config: Mapping[str, Any], result: Mapping[str, Any]) -> None:
     """Restore the model of a run that has finished. Raises `UserError` if it is good, or cannot be restored."""
     name, accuracy, digest = directory.path.name, result.get("test_accuracy"), result.get("weights_sha256")
-    figure = "" if accuracy is None else f" with a held-out accuracy of {accuracy:.4f}"
+    figure = "" if accuracy is None else f" with an accuracy of {accuracy:.4f}"
     fault = fault_of_model(directory, digest)
     if fault is None:
         raise UserError(

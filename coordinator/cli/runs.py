@@ -8,8 +8,11 @@ from typing import Any
 
 import click
 
+from coordinator.cli.completing import complete_run
+from coordinator.cli.helping import HelpfulCommand
 from coordinator.cli.options import json_option, runs_option
 from coordinator.cli.output import errors, print_json, print_table, say_all, shown
+from coordinator.cli.suggesting import SuggestingGroup
 from coordinator.local.remains import remove_remains, remove_remains_of
 from coordinator.storage.run_check import GOOD, check_run
 from coordinator.storage.run_facts import details_of, facts_of, removable, remove
@@ -27,16 +30,36 @@ FIGURES = (
 """The figures of a finished run in the table; `--json` has all of them."""
 
 
-@click.group(invoke_without_command=True)
+STATES = ("running", "answering", "finished", "failed", "interrupted", "damaged", "unfinished")
+SPARE = ("size", "begun", "layers", "steps", "data set", "step")
+"""The columns of the list of runs that a narrow terminal leaves out, the first one first."""
+
+
+@click.group(cls=SuggestingGroup, invoke_without_command=True)
 @click.option(
     "--check",
     metavar="RUN",
     help="Check each file of this run against its checksum; exit with 1 if a file is damaged or missing.",
 )
+@click.option(
+    "--state",
+    type=click.Choice(STATES),
+    multiple=True,
+    help="Only runs in this state; may be repeated.  [default: all]",
+)
+@click.option("--limit", type=click.IntRange(1), help="Only this number of runs, the latest ones.  [default: all]")
 @runs_option
 @json_option
 @click.pass_context
-def runs(context: click.Context, /, check: str | None, runs: Path, as_json: bool) -> None:
+def runs(
+    context: click.Context,
+    /,
+    check: str | None,
+    state: tuple[str, ...],
+    limit: int | None,
+    runs: Path,
+    as_json: bool,
+) -> None:
     """List all runs, the oldest first."""
     if context.invoked_subcommand is not None:
         return
@@ -45,17 +68,20 @@ def runs(context: click.Context, /, check: str | None, runs: Path, as_json: bool
     directories = [*RunFolder.all_in(runs), *RunFolder.unfinished_in(runs)]
     _remove_remains(directories)
     rows = sorted((facts_of(directory) for directory in directories), key=lambda row: (row.begun, row.name))
+    found = bool(rows)
+    rows = [row for row in rows if not state or row.state in state]
+    rows = rows[-limit:] if limit else rows
     if as_json:
         print_json({"runs": [row._asdict() for row in rows]})
     elif not rows:
-        errors.print(f"there is no run in {runs}")
+        errors.print(f"there is no run in {runs}" + (f" in the state {' or '.join(state)}" if found else ""))
     else:
         titles = ("run", "data set", "layers", "state", "step", "steps", "accuracy", "begun", "size")
-        print_table(titles, [_row(row._asdict()) for row in rows])
+        print_table(titles, [_row(row._asdict()) for row in rows], spare=SPARE)
 
 
-@runs.command()
-@click.argument("name")
+@runs.command(cls=HelpfulCommand, epilog="coordinator runs show flowers")
+@click.argument("name", shell_complete=complete_run)
 @runs_option
 @json_option
 def show(name: str, runs: Path, as_json: bool) -> None:
@@ -89,8 +115,8 @@ def show(name: str, runs: Path, as_json: bool) -> None:
             print_table((title, "", ""), [_event(event) for event in facts[key]])
 
 
-@runs.command()
-@click.argument("names", nargs=-1, required=True)
+@runs.command(cls=HelpfulCommand, epilog="coordinator runs rm flowers --yes")
+@click.argument("names", nargs=-1, required=True, shell_complete=complete_run)
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
 @runs_option
 def rm(names: tuple[str, ...], yes: bool, runs: Path) -> None:

@@ -13,10 +13,14 @@ import click
 from coordinator.capacity.host import other_machines
 from coordinator.capacity.resources import check_needs, needs_of_run
 from coordinator.cli.choices import say_data, say_placement
+from coordinator.cli.completing import complete_dataset
+from coordinator.cli.exits import job_failure
+from coordinator.cli.figures import Figures
+from coordinator.cli.helping import HelpfulCommand
 from coordinator.cli.options import broker_endpoint_options, endpoints, runs_option, settings_options
 from coordinator.cli.output import errors
 from coordinator.cli.progress import PlainLines
-from coordinator.errors import JobError, UserError
+from coordinator.errors import UserError
 from coordinator.job import Job
 from coordinator.service import Service
 from coordinator.storage.resumption import config_to_go_on
@@ -26,8 +30,14 @@ from neuron_node.program import LOG_FORMAT, listening_at
 LARGEST_LOG_BYTES = 8 * 1024 * 1024
 
 
-@click.command()
-@click.argument("dataset", required=False)
+@click.command(
+    cls=HelpfulCommand,
+    epilog="""
+    coordinator serve iris --name flowers
+    coordinator serve table.csv --broker-in tcp://10.0.0.7:5571 --broker-out tcp://10.0.0.7:5572
+    """,
+)
+@click.argument("dataset", required=False, shell_complete=complete_dataset)
 @settings_options()
 @click.option(
     "--allow-mixed",
@@ -68,7 +78,7 @@ def serve(
     say_data(job)
     directory = _run_of(job, runs, allow_mixed)
     nodes = needs_of_run(directory.config()).nodes
-    watch = _Watch(directory)
+    watch = _Watch(directory, Figures.of(job.data))
     service = Service(directory, watch, stop_when_finished=False)
     log = RotatingFileHandler(directory.logs / "coordinator.log", maxBytes=LARGEST_LOG_BYTES, backupCount=1)
     log.setFormatter(logging.Formatter(LOG_FORMAT))
@@ -82,7 +92,7 @@ def serve(
     watch.trained = service.plan.trained is not None
     code = service.run(where, listening=listening)
     if watch.failure is not None:
-        raise JobError(watch.failure)
+        raise job_failure(watch.failure)
     context.exit(code)
 
 
@@ -108,24 +118,23 @@ def _run_of(job: Job, runs: Path, mixed: bool) -> RunFolder:
 class _Watch:
     """Prints plain lines, and remembers how the run ended."""
 
-    def __init__(self, directory: RunFolder) -> None:
+    def __init__(self, directory: RunFolder, figures: Figures) -> None:
         self.failure: str | None = None
         self.trained = False
         """Whether the training had finished before this coordinator started."""
         self._directory = directory
-        self._lines = PlainLines(say_waiting=True)
+        self._figures = figures
+        self._lines = PlainLines(figures, say_waiting=True)
 
     def __call__(self, event: str, facts: dict[str, Any]) -> None:
         if event == "failed":
             self.failure = facts["reason"]
         elif event == "finished":
-            _say_trained(facts)
+            self._say_trained(facts)
         self._lines(event, facts)
         if event == "wired" and self.trained and (result := self._directory.result()):
-            _say_trained(result)
+            self._say_trained(result)
 
-
-def _say_trained(result: dict[str, Any]) -> None:
-    accuracy = result["test_accuracy"]
-    figure = f"R² {result['test_r2']:.3f}" if accuracy is None else f"accuracy {100 * accuracy:.1f} %"
-    errors.print(f"trained: {figure} held out, weights sha256 {result['weights_sha256']}; ready for requests")
+    def _say_trained(self, result: dict[str, Any]) -> None:
+        figure = self._figures.trained(result)
+        errors.print(f"trained: {figure}, weights sha256 {result['weights_sha256']}; ready for requests")

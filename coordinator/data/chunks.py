@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, TextIO
 
 from coordinator.data.dialect import COMMENTS
-from coordinator.data.limits import LINE_CHARACTERS, check_size, shown
+from coordinator.data.limits import LINE_CHARACTERS, check_size, counted, shown
 from coordinator.data.opening import Format
 from coordinator.errors import UserError
 
@@ -144,7 +144,7 @@ def chunks_of(reader: Reader, skip: int, table: Records, header: Sequence[str] =
                     continue
                 if len(cells) != width:
                     raise UserError(
-                        f"{place}, line {number}: has {len(cells)} columns where the first line has {width}"
+                        f"{place}, line {number}: has {counted(len(cells), 'column')} where the first line has {width}"
                     )
             if cells[0] == first and cells == names:
                 repeats += 1

@@ -19,7 +19,7 @@ from coordinator.data.chunks import (
     rows_per_chunk,
 )
 from coordinator.data.dialect import SAMPLE_RECORDS, is_header
-from coordinator.data.limits import FILE_BYTES, check_size, shown
+from coordinator.data.limits import FILE_BYTES, check_size, counted, shown
 from coordinator.data.opening import Format
 from coordinator.data.options import TableOptions
 from coordinator.errors import UserError
@@ -191,7 +191,7 @@ def _of_rows(
     width = len(rows[0][1])
     for number, row in rows:
         if len(row) != width:
-            raise UserError(f"{place}, row {number}: has {len(row)} columns where the first row has {width}")
+            raise UserError(f"{place}, row {number}: has {counted(len(row), 'column')} where the first row has {width}")
     first = rows[0][1]
     if header is None:
         header = options.header

@@ -23,6 +23,11 @@ def shown(value: object, longest: int = 40) -> str:
     return repr(text if len(text) <= longest else text[: longest - 3] + "...")
 
 
+def counted(count: int, one: str, many: str | None = None) -> str:
+    """Return a number and its noun, such as `1 column` or `2 columns`."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
 def shown_path(path: object) -> str:
     """Return a path as the user wrote it, unless it would break the one line of an error message."""
     text = str(path)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from coordinator.data.encoding import Encoding
-from coordinator.data.limits import shown
+from coordinator.data.limits import counted, shown
 from coordinator.data.suggestion import closest, listed
 from coordinator.errors import UserError
 
@@ -130,6 +130,6 @@ def _by_position(
     elif at is not None and width == len(source) - 1:
         return Match(tuple(index - (index > at) for index in whole), None, notes)
     raise UserError(
-        f"{place}: has {width} columns, the model takes {count} ({listed(model_names, 4)})"
+        f"{place}: has {counted(width, 'column')}, the model takes {count} ({listed(model_names, 4)})"
         + ("" if len(source) - 1 == count else f", or all {len(source)} of the table that it was trained with")
     )

@@ -6,10 +6,14 @@ is 1. ExMachina reads the same file. Without a file, the set is fetched from Ope
 
 from __future__ import annotations
 
+import contextlib
 import http.client
+import os
+import shutil
 import socket
 import warnings
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +21,7 @@ from numpy.typing import NDArray
 from coordinator.data.cells import parse_number
 from coordinator.data.columns import TextCells
 from coordinator.data.files import read_file
-from coordinator.data.limits import ROWS, decode_text, sha256_of, shown, shown_path
+from coordinator.data.limits import ROWS, counted, decode_text, sha256_of, shown, shown_path
 from coordinator.data.table import Floats, Table, number_columns
 from coordinator.errors import UserError
 
@@ -61,12 +65,21 @@ def fetch_semeion() -> Table:
     """
     from sklearn.datasets import fetch_openml  # noqa: PLC0415
 
+    home = Path(os.environ.get("SCIKIT_LEARN_DATA") or "~/scikit_learn_data").expanduser()
     timeout_before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(FETCH_TIMEOUT_SECONDS)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            bunch = fetch_openml(NAME, version=1, as_frame=False, parser="liac-arff", n_retries=1)
+            # scikit-learn makes its folder before it connects: fetch into another folder, and keep only what has arrived.
+            with TemporaryDirectory(prefix="exmachina-fetch-") as fetched:
+                place = home if (home / "openml").is_dir() else Path(fetched)
+                bunch = fetch_openml(
+                    NAME, version=1, as_frame=False, parser="liac-arff", n_retries=1, data_home=str(place)
+                )
+                if place != home and any(place.iterdir()):
+                    with contextlib.suppress(OSError):
+                        shutil.copytree(place, home, dirs_exist_ok=True)
         inputs = np.ascontiguousarray(bunch.data, dtype=np.float64)
         labels = np.array([int(target) for target in bunch.target], dtype=np.int64) - 1
         if inputs.shape != (len(labels), PIXELS) or not 0 <= labels.min() <= labels.max() < DIGITS:
@@ -83,7 +96,9 @@ def fetch_semeion() -> Table:
 def _row(cells: list[str], place: str) -> Floats:
     """Return the 266 numbers of a line. Raises `UserError` if the line is wrong."""
     if len(cells) != PIXELS + DIGITS:
-        raise UserError(f"{place}: has {len(cells)} columns, {PIXELS} pixels and {DIGITS} for the digit are needed")
+        raise UserError(
+            f"{place}: has {counted(len(cells), 'column')}, {PIXELS} pixels and {DIGITS} for the digit are needed"
+        )
     try:
         values = np.array(cells, dtype=np.float64)
     except ValueError:
@@ -93,7 +108,9 @@ def _row(cells: list[str], place: str) -> Floats:
         raise UserError(f"{place}, column {column}: expected 0 or 1, not {shown(cell)}")
     if values[PIXELS:].sum() != 1.0:
         ones = int(values[PIXELS:].sum())
-        raise UserError(f"{place}: the last {DIGITS} columns hold {ones} ones, exactly one (the digit's) is right")
+        raise UserError(
+            f"{place}: the last {DIGITS} columns hold {counted(ones, 'one')}, exactly one (the digit's) is right"
+        )
     return values
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +17,7 @@ from coordinator.data.opening import Format, format_of, opened, read_sample, unp
 from coordinator.data.options import DEFAULT, TableOptions
 from coordinator.data.semeion import DIGITS, PIXELS, fetch_semeion, read_semeion
 from coordinator.data.semeion import NAME as SEMEION
-from coordinator.data.suggestion import closest
+from coordinator.data.suggestion import closest, did_you_mean
 from coordinator.data.table import Table
 from coordinator.data.tables import read_text_table
 from coordinator.data.targets import TargetKind
@@ -68,7 +70,19 @@ def load_table(
     path = Path(name)
     if not exists(path) and not path.suffix and path.name == name:
         raise UserError(f"no data set {shown(name)}; {closest(name, DATASET_NAMES)} (or the path of a file)")
+    check_exists(path, DATASET_NAMES)
     return _load_file(path, options)
+
+
+def check_exists(path: Path, names: Sequence[str] = ()) -> None:
+    """Raise `UserError` if a file does not exist; a similar name in its folder, or in `names`, is suggested."""
+    if exists(path):
+        return
+    try:
+        beside = [str(path.with_name(name)) for name in os.listdir(path.parent)]  # noqa: PTH208 - of names alone
+    except (OSError, ValueError):
+        beside = []
+    raise UserError(f"{shown_path(path)}: no such file{did_you_mean(str(path), [*beside, *names])}")
 
 
 def exists(path: Path) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from coordinator.data.limits import shown
 
@@ -13,9 +13,26 @@ def listed(names: Sequence[str], most: int) -> str:
     return ", ".join(shown(name)[1:-1] for name in names[:most]) + (", ..." if len(names) > most else "")
 
 
+def match(name: str, known: Iterable[str], other_names: Mapping[str, str] | None = None) -> str | None:
+    """Return the known name that a misspelled name, or a name of another program, probably means; None if there is none."""
+    words = list(known)
+    folded = {word.lower().replace("-", "_"): word for word in reversed(words)}
+    asked = name.strip().lower().replace("-", "_").replace(" ", "_")
+    usual = (other_names or {}).get(asked) or (other_names or {}).get(asked.replace("_", ""))
+    if usual in words:
+        return usual
+    found = difflib.get_close_matches(asked, list(folded), n=1)
+    return folded[found[0]] if found else None
+
+
+def did_you_mean(name: str, known: Iterable[str], other_names: Mapping[str, str] | None = None) -> str:
+    """Return `; did you mean 'x'?`, or nothing, as the end of a message."""
+    found = match(name, known, other_names)
+    return f"; did you mean {shown(found)}?" if found is not None else ""
+
+
 def closest(name: str, known: Sequence[str], most: int = 12) -> str:
     """Return `did you mean 'x'?` if a known name is similar, else the known names, as the end of a sentence."""
-    matches = difflib.get_close_matches(name, known, n=1)
-    if matches:
-        return f"did you mean {shown(matches[0])}?"
+    if found := match(name, known):
+        return f"did you mean {shown(found)}?"
     return f"known are: {listed(known, most)}"

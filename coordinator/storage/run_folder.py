@@ -33,6 +33,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from coordinator.data.prepared import PreparedData
+from coordinator.data.suggestion import did_you_mean
 from coordinator.defaults import NetworkSettings
 from coordinator.errors import UserError
 from coordinator.storage.disk import REAL_DISK, open_regular, read_regular, write_whole
@@ -122,6 +123,8 @@ class RunFolder:
             if note := owner_note(path):
                 raise UserError(f"{path} can't be read: permission denied{note}")
             known = [directory.path.name for directory in cls.all_in(base)]
+            if similar := did_you_mean(name, known):
+                raise UserError(f"no run {name!r} in {base}{similar}")
             names = f"there are {', '.join(known[-5:])}" if known else "there is none"
             raise UserError(f"no run {name!r} in {base}; {names}")
         return cls(path)
@@ -353,7 +356,17 @@ def checksum_of(config: Mapping[str, Any]) -> str:
 def _taken_name(path: Path) -> str:
     if is_without_config(path):
         return f"{path} is a run without its config.json; remove it (coordinator runs rm {path.name}), or take another --name"
-    return f"the run {path} exists already; take another --name, or remove it"
+    directory = RunFolder(path)
+    if not has_config(path):
+        return f"{path} exists already and is no run{owner_note(path)}; take another --name, or remove it"
+    if directory.holder() is None and directory.result() is None:
+        how = "failed" if directory.failure() else "was interrupted"
+        return (
+            f"the run {path} exists already and {how}; continue it with: coordinator learn --resume {path.name}, "
+            "or take another --name"
+        )
+    state = "finished" if directory.holder() is None else "in use"
+    return f"the run {path} exists already and is {state}; take another --name, or remove it with: coordinator runs rm {path.name}"
 
 
 def _holder(file: BinaryIO) -> str:

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import click
 
+from coordinator.cli.exits import EXITS
+from coordinator.cli.helping import WHEN, default_of_setting
 from coordinator.cli.main import cli
 from coordinator.cli.options import SETTINGS
 from coordinator.defaults import DATASETS, PRESETS
@@ -20,17 +22,17 @@ from coordinator.settings import LearnSettings, flag_of, variable_of
 from .tables import MARKED
 
 FOLDER = Path(__file__).parents[2] / "docs" / "reference"
-OPEN = ("hidden", "epochs", "batch_size", "learning_rate", "output_activation", "scaling", "layers")
-"""Settings without a default of their own: their value follows from the data."""
 
 
 def settings() -> str:
     """Every setting: option, variable, purpose, allowed values and default."""
     rows = []
     for name, field in LearnSettings.model_fields.items():
-        default = "from the data" if name in OPEN else f"`{field.default}`" if field.default is not None else "–"
-        rows.append((f"`{flag_of(name)}`", f"`{variable_of(name)}`", f"{field.title}: {field.description}", default))
-    return _table(("option", "variable", "what it sets", "default"), rows)
+        default = default_of_setting(name)
+        default = f"`{default}`" if default == str(field.default) else default
+        what = f"{field.title}: {field.description}. {WHEN.get(name, 'Set it to learn something else')}."
+        rows.append((f"`{flag_of(name)}`", f"`{variable_of(name)}`", what, default))
+    return _table(("option", "variable", "what it sets, and when to change it", "default"), rows)
 
 
 def presets() -> str:
@@ -38,6 +40,12 @@ def presets() -> str:
     names = ("hidden", "epochs", "batch_size", "learning_rate")
     rows = [(f"`{name}`", *(_value(values[key]) for key in names)) for name, values in (DATASETS | PRESETS).items()]
     return _table(("data set or preset", *(f"`{name}`" for name in names)), rows)
+
+
+def exits() -> str:
+    """Every exit code, its kind in JSON, and its meaning."""
+    rows = [(str(code), f"`{kind}`" if code else "–", meaning) for code, kind, meaning in EXITS]
+    return _table(("code", "kind", "meaning"), rows)
 
 
 def commands() -> str:
@@ -48,6 +56,7 @@ def commands() -> str:
 BLOCKS: Mapping[str, tuple[str, Callable[[], str]]] = {
     "settings": ("settings.md", settings),
     "presets": ("settings.md", presets),
+    "exits": ("commands.md", exits),
     "commands": ("commands.md", commands),
 }
 """The page and the content of each block."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import sys
@@ -101,10 +102,11 @@ def test_bad_input_gets_one_line(
 
 
 def test_bad_input_of_the_real_program(bench: Bench) -> None:
-    """The same from outside: one line on stderr, nothing on stdout, nothing left."""
+    """The same from outside: one line on stderr, the error as JSON on stdout, nothing left."""
     program = bench.learn("nothing.csv")
     assert program.end() == 2
-    assert len(program.said().splitlines()) == 1 and program.stdout.read_bytes() == b""
+    assert len(program.said().splitlines()) == 1
+    assert json.loads(program.stdout.read_bytes())["error"]["exit_code"] == 2
     assert not bench.runs.exists()
     bench.check_nothing_left()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 
 import pytest
@@ -111,7 +112,8 @@ def test_an_interrupted_run_leaves_nothing(bench: Bench, number: signal.Signals)
     program.process.send_signal(number)
     assert program.end() == 130
     assert program.said().splitlines()[-1] == "coordinator: interrupted"
-    assert "Traceback" not in program.said() and program.stdout.read_bytes() == b""
+    assert "Traceback" not in program.said()
+    assert json.loads(program.stdout.read_bytes())["error"]["kind"] == "interrupted"
     bench.check_nothing_left()
 
 
@@ -143,16 +145,18 @@ def test_run_whose_parent_is_killed_leaves_nothing(bench: Bench, victim: str) ->
 
 
 def test_a_run_that_diverges_says_where_and_what_to_try(bench: Bench) -> None:
-    """Exit 1 and one line that names neuron and step; nothing is left."""
+    """Exit 3 and one line that names neuron and step, also as JSON; nothing is left."""
     program = bench.learn(
         "xor", "--hidden", "4", "--activation", "relu", "--output-activation", "identity", "--learning-rate", "1000"
     )
-    assert program.end() == 1
+    assert program.end() == 3
     [line] = [line for line in program.said().splitlines() if line.startswith("coordinator: ")]
     for word in ("diverged", "neuron", "step", "learning rate"):
         assert word in line
     assert any(f" {name}" in line for name in ("hidden.", "output.", "input."))
-    assert program.stdout.read_bytes() == b"" and "Traceback" not in program.said()
+    message = line.removeprefix("coordinator: ")
+    error = {"kind": "diverged", "message": message, "exit_code": 3}
+    assert json.loads(program.stdout.read_bytes()) == {"error": error} and "Traceback" not in program.said()
     bench.check_nothing_left()
 
 
@@ -169,3 +173,13 @@ def test_verify_finds_programs_and_textbook_alike(bench: Bench) -> None:
     # A step: 6 biases, 9 weights, an activity and an error of 6 neurons for 4 samples.
     assert all(comparison["numbers"] == 6 * (6 + 9 + 2 * 6 * 4) for comparison in result["comparisons"])
     bench.check_nothing_left()
+
+
+def test_events_are_json_lines(bench: Bench) -> None:
+    """Each event is one JSON object on stdout, the last one is the result; with --quiet, stderr is empty."""
+    program = bench.start("coordinator", "learn", "xor", "--epochs", "3", "--json-lines", "--quiet")
+    assert program.end() == 0 and program.said() == ""
+    events = [json.loads(line) for line in program.stdout.read_text(encoding="utf-8").splitlines()]
+    names = [event["event"] for event in events]
+    assert {"wired", "epoch", "finished"} <= set(names) and names.index("wired") < names.index("epoch")
+    assert names[-1] == "result" and events[-1]["steps"] == 3 and len(events[-1]["weights_sha256"]) == 64

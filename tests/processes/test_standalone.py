@@ -126,10 +126,10 @@ def test_a_node_that_is_killed_is_replaced_by_one_that_comes_later(bench: Bench)
 
 
 def test_question_without_a_broker_fails_with_one_line(bench: Bench) -> None:
-    """Exit 1 and one line: there is nobody."""
+    """Exit 4 and one line: there is nobody."""
     where = ("--broker-in", f"ipc://{bench.sockets}/in", "--broker-out", f"ipc://{bench.sockets}/out")
     program = bench.start("coordinator", "status", *where, "--patience", "0.2")
-    assert program.end() == 1
+    assert program.end() == 4
     [line] = program.said().splitlines()
     assert "no broker answers" in line and line.startswith("coordinator: ")
 

@@ -21,7 +21,16 @@ from coordinator.defaults import (
     NetworkSettings,
 )
 from coordinator.errors import UserError
-from coordinator.settings import LearnSettings, flag_of, prepare_data, resolve_network, resolve_settings, variable_of
+from coordinator.settings import (
+    OTHER_NAMES,
+    LearnSettings,
+    choices_of,
+    flag_of,
+    prepare_data,
+    resolve_network,
+    resolve_settings,
+    variable_of,
+)
 from neuron_node.activations import ACTIVATIONS
 
 
@@ -137,7 +146,7 @@ WRONG = [
     ("learning_rate", "0", "a number above 0 and at most 1000, not '0'"),
     ("learning_rate", "nan", "a number above 0 and at most 1000, not 'nan'"),
     ("learning_rate", "inf", "a number above 0 and at most 1000, not 'inf'"),
-    ("activation", "sigmoid", f"{ACTIVATION_NAMES}, not 'sigmoid'"),
+    ("activation", "sigmoid", f"{ACTIVATION_NAMES}, not 'sigmoid'; did you mean 'logistic'?"),
     ("output_activation", "softmax", f"{ACTIVATION_NAMES}, not 'softmax'"),
     ("loss", "hinge", "squared_error or cross_entropy, not 'hinge'"),
     ("seed", "-1", "a whole number from 0 to 9223372036854775807, not '-1'"),
@@ -343,3 +352,30 @@ def test_every_default_is_a_valid_setting() -> None:
     """What the tables hold passes the model's own bounds."""
     for values in (*DATASETS.values(), *PRESETS.values()):
         LearnSettings.model_validate(values)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "meant"),
+    [
+        ("activation", "sigmoid", "logistic"),
+        ("activation", "ReLU", "relu"),
+        ("output_activation", "linear", "identity"),
+        ("loss", "mse", "squared_error"),
+        ("loss", "MSE", "squared_error"),
+        ("loss", "bce", "cross_entropy"),
+        ("loss", "cross-entropy", "cross_entropy"),
+        ("scaling", "min-max", "range"),
+        ("wiring", "dirct", "direct"),
+        ("target_kind", "regression", "numbers"),
+    ],
+)
+def test_names_of_other_programs_lead_to_ours(name: str, text: str, meant: str) -> None:
+    """A word that is used elsewhere, or misspelled, is answered with the word that is right here."""
+    with pytest.raises(UserError, match=rf"did you mean '{meant}'\?$"):
+        resolve_settings({name: text}, {}, None)
+
+
+def test_every_other_name_leads_to_a_word_of_the_settings() -> None:
+    """A synonym whose word has been renamed would lead nowhere."""
+    words = {word for name in LearnSettings.model_fields for word in choices_of(name)}
+    assert set(OTHER_NAMES.values()) <= words

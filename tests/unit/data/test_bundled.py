@@ -110,6 +110,27 @@ def test_semeion_without_a_file_says_how_to_get_it(monkeypatch: pytest.MonkeyPat
     assert socket.getdefaulttimeout() == before
 
 
+def test_failed_fetch_makes_no_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """scikit-learn makes its folder before it connects; only a set that has arrived is kept there."""
+
+    def fetch(*_: object, data_home: str, **__: object) -> object:
+        (Path(data_home) / "openml").mkdir(parents=True)
+        if fails:
+            raise urllib.error.URLError("no route to host")
+        return type("Bunch", (), {"data": np.eye(2, 256), "target": np.array(["1", "2"], dtype=object)})
+
+    home = tmp_path / "data"
+    monkeypatch.setenv("SCIKIT_LEARN_DATA", str(home))
+    monkeypatch.setattr("sklearn.datasets.fetch_openml", fetch)
+    fails = True
+    with pytest.raises(UserError):
+        load_dataset("semeion")
+    assert not home.exists()
+    fails = False
+    load_dataset("semeion")
+    assert (home / "openml").is_dir()
+
+
 def test_semeion_from_openml_is_the_same_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """OpenML counts the classes from 1: class 1 is the digit 0, as in the file's one-hot columns."""
 

@@ -69,8 +69,8 @@ def test_one_row_is_enough() -> None:
     [
         ("", "standard input: is empty, rows of data are needed"),
         ("1,2,3\n", "standard input: has 3 columns, the model takes 2 (length, width)"),
-        ("1\n", "standard input: has 1 columns, the model takes 2 (length, width)"),
-        ("1,2\n3\n", "standard input, line 2: has 1 columns where the first line has 2"),
+        ("1\n", "standard input: has 1 column, the model takes 2 (length, width)"),
+        ("1,2\n3\n", "standard input, line 2: has 1 column where the first line has 2"),
         ("1,2\n3,x\n", "standard input, line 2, column 2: expected a number, not 'x'"),
         ("length,width\n1,nan\n", "standard input, line 2, column 2 ('width'): is not finite"),
         ("length,widht\n1,2\n", "standard input: has no column 'width'; did you mean 'widht'?"),

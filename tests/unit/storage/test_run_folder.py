@@ -49,6 +49,26 @@ def test_a_name_is_used_once(tmp_path: Path) -> None:
     assert directory.config() == before
 
 
+def test_taken_name_says_what_has_it(tmp_path: Path) -> None:
+    """An interrupted run can be continued, a finished one can be removed, and a folder may be no run at all."""
+
+    def refused() -> str:
+        with pytest.raises(UserError) as caught:
+            RunFolder.create(tmp_path, "mine", "xor")
+        return str(caught.value)
+
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "letter").write_text("x")
+    assert "is no run" in refused()
+    (tmp_path / "mine" / "letter").unlink()
+    directory = prepared(tmp_path, "mine")
+    assert "was interrupted; continue it with: coordinator learn --resume mine" in refused()
+    directory.write_json("failure", {"reason": "diverged"})
+    assert "failed; continue it with" in refused()
+    directory.write_json("result", {"step": 1})
+    assert "is finished" in refused() and "runs rm mine" in refused()
+
+
 def test_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     """It says where, and what would be right."""
     (tmp_path / "file").write_text("x")
