@@ -328,14 +328,13 @@ def _no_free_text(text: TextCells, extra: Collection[str]) -> tuple[int, str] | 
     present = [cell for cell, count in zip(text.texts, counts, strict=True) if count]
     marks = missing_marks(present, extra, numbers=True)
     given = [cell for cell in present if cell not in marks]
-    if (unit := measured_unit(given)) is not None:
+    unit = measured_unit(given)
+    advice = f"take {shown(unit)} out of all cells of the column" if unit is not None else ""
+    if not advice and scaled_units(given):
+        advice = "write all amounts of the column in one unit"
+    if advice:
         row = int(np.argmax(text.codes == text.texts.index(given[0])))
-        return row, f"expected a number, not {shown(given[0])}; take {shown(unit)} out of all cells of the column"
-    if scaled_units(given):
-        row, cell = next(
-            (row, cell) for row, cell in enumerate(map(text.__getitem__, range(len(text)))) if cell not in marks
-        )
-        return row, f"expected a number, not {shown(cell)}; write all amounts of the column in one unit"
+        return row, f"expected a number, not {shown(given[0])}; {advice}"
     styled = {cell for cell in given if parse_styled(cell, ".") is not None or parse_styled(cell, ",") is not None}
     others = [cell for cell in given if cell not in styled]
     total = {cell: int(counts[index]) for index, cell in enumerate(text.texts)}

@@ -35,37 +35,15 @@ from coordinator.data.table import ColumnFacts, Table, TableColumn, TableFacts, 
 from coordinator.errors import UserError
 
 USUAL_TARGETS = ("target", "class", "label")
+"""A column with such a name is the target, if no other is named; otherwise the last column is."""
 KNOWN_TARGETS = ("survived", "outcome", "diagnosis")
 """Targets of tables that many people have; they decide where no usual name does."""
 PROBABLE_TARGETS = frozenset(
-    (
-        *USUAL_TARGETS,
-        *KNOWN_TARGETS,
-        "targets",
-        "labels",
-        "classes",
-        "y",
-        "species",
-        "price",
-        "saleprice",
-        "quality",
-        "response",
-        "result",
-        "output",
-        "churn",
-        "exited",
-        "attrition",
-        "income",
-        "medv",
-        "mpg",
-        "fraud",
-        "is_fraud",
-        "spam",
-        "is_spam",
-    )
-)
+    (*USUAL_TARGETS, *KNOWN_TARGETS, "targets", "labels", "classes", "y", "species", "price", "saleprice", "quality",
+     "response", "result", "output", "churn", "exited", "attrition", "income", "medv", "mpg", "fraud", "is_fraud",
+     "spam", "is_spam")
+)  # fmt: skip
 """Names that make a column the likely target, if the last column has none of them."""
-"""A column with such a name is the target, if no other is named; otherwise the last column is."""
 TOTALS = ("total", "totals", "grand total", "sum", "subtotal", "gesamt", "summe", "average", "mean")
 MOST_TOTALS = 2
 FEW_CLASSES = 20
