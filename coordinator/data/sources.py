@@ -75,8 +75,17 @@ def load_table(
 
 
 def check_exists(path: Path, names: Sequence[str] = ()) -> None:
-    """Raise `UserError` if a file does not exist; a similar name in its folder, or in `names`, is suggested."""
-    if exists(path):
+    """Raise `UserError` if a file does not exist; a similar name in its folder, or in `names`, is suggested.
+
+    Another cause, such as a name that is too long, is left to the reader of the file, which names it.
+    """
+    try:
+        path.stat()
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError):
+        return
+    else:
         return
     try:
         beside = [str(path.with_name(name)) for name in os.listdir(path.parent)]  # noqa: PTH208 - of names alone

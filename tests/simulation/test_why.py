@@ -161,6 +161,7 @@ def test_a_node_that_hangs_is_named_with_where_it_runs() -> None:
     ("kind", "state", "cause"),
     [
         (Register, CoordinatorState.GATHERING, "register"),
+        (Welcome, CoordinatorState.WIRING, "ready"),
         (Grant, CoordinatorState.WIRING, "ready"),
         (Ready, CoordinatorState.WIRING, "ready"),
         (Probe, CoordinatorState.GATHERING, "probe"),
@@ -213,7 +214,7 @@ def trained(network: Censored) -> str:
 
 
 @pytest.mark.parametrize(
-    "kind", [Welcome, Fetch, Heartbeat, NodeStatusRequest, NodeStatus, Stop], ids=lambda kind: kind.__name__
+    "kind", [Fetch, Heartbeat, NodeStatusRequest, NodeStatus, Stop], ids=lambda kind: kind.__name__
 )
 def test_the_other_kinds_block_nothing(kind: type) -> None:
     """The training ends without them, with the same weights."""
