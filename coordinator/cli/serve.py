@@ -18,15 +18,18 @@ from coordinator.cli.exits import job_failure
 from coordinator.cli.figures import Figures
 from coordinator.cli.helping import HelpfulCommand
 from coordinator.cli.options import broker_endpoint_options, endpoints, runs_option, settings_options
-from coordinator.cli.output import errors
+from coordinator.cli.output import errors, shown
 from coordinator.cli.progress import PlainLines
 from coordinator.errors import UserError
 from coordinator.job import Job
 from coordinator.service import Service
 from coordinator.storage.resumption import config_to_go_on
+from coordinator.storage.run_facts import facts_of
 from coordinator.storage.run_folder import RunFolder
 from neuron_node.program import LOG_FORMAT, listening_at
 
+COMMAND_VARIABLE = "EXMACHINA_COMMAND"
+"""The command that users type for `coordinator`, if it runs in a container."""
 LARGEST_LOG_BYTES = 8 * 1024 * 1024
 
 
@@ -112,7 +115,26 @@ def _run_of(job: Job, runs: Path, mixed: bool) -> RunFolder:
                 errors.print(f"group size auto: {size:,}, as in the run {directory.path.name}")
             return directory
     say_placement(job)
+    _say_latest(runs)
     return job.create_run(runs, name=name, mixed_arithmetic=mixed, numbered=True)
+
+
+def _say_latest(runs: Path) -> None:
+    """Say which run was the latest, before another one begins: a setting may have been forgotten."""
+    latest = RunFolder.latest(runs)
+    if latest is None:
+        return
+    try:
+        facts, config = facts_of(latest), latest.config()
+    except UserError:
+        return
+    given = [
+        f"EXMACHINA_{name.upper()}={shown(value)}" for name, value in config["settings"].items() if value is not None
+    ]
+    errors.print(
+        f"this is a new run, not {facts.name} ({facts.state}, step {facts.step or 0:,} of {facts.steps or 0:,}); "
+        + (f"that run continues with {' '.join(given)}" if given else "that run continues without settings")
+    )
 
 
 class _Watch:
@@ -137,4 +159,6 @@ class _Watch:
 
     def _say_trained(self, result: dict[str, Any]) -> None:
         figure = self._figures.trained(result)
-        errors.print(f"trained: {figure}, weights sha256 {result['weights_sha256']}; ready for requests")
+        errors.print(f"trained: {figure}, weights sha256 {result['weights_sha256']}")
+        command = os.environ.get(COMMAND_VARIABLE) or "coordinator"
+        errors.print(f"ready for requests. Type in another terminal: {command} status (or neurons, predict, stop)")
