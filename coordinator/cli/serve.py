@@ -18,7 +18,7 @@ from coordinator.cli.exits import job_failure
 from coordinator.cli.figures import Figures
 from coordinator.cli.helping import HelpfulCommand
 from coordinator.cli.options import broker_endpoint_options, endpoints, runs_option, settings_options
-from coordinator.cli.output import errors, shown
+from coordinator.cli.output import errors
 from coordinator.cli.progress import PlainLines
 from coordinator.errors import UserError
 from coordinator.job import Job
@@ -124,17 +124,17 @@ def _say_latest(runs: Path) -> None:
     latest = RunFolder.latest(runs)
     if latest is None:
         return
-    try:
-        facts, config = facts_of(latest), latest.config()
-    except UserError:
-        return
-    given = [
-        f"EXMACHINA_{name.upper()}={shown(value)}" for name, value in config["settings"].items() if value is not None
-    ]
+    facts = facts_of(latest)
+    what = "damaged" if facts.layers is None else f"{facts.dataset} {'-'.join(map(str, facts.layers))}, {facts.state}"
     errors.print(
-        f"this is a new run, not {facts.name} ({facts.state}, step {facts.step or 0:,} of {facts.steps or 0:,}); "
-        + (f"that run continues with {' '.join(given)}" if given else "that run continues without settings")
+        f"this is a new run with other settings than {facts.name} ({what}); to see its settings: "
+        f"{_command()} runs show {facts.name}"
     )
+
+
+def _command() -> str:
+    """Return what users type for `coordinator`, also if it runs in a container."""
+    return os.environ.get(COMMAND_VARIABLE) or "coordinator"
 
 
 class _Watch:
@@ -160,5 +160,4 @@ class _Watch:
     def _say_trained(self, result: dict[str, Any]) -> None:
         figure = self._figures.trained(result)
         errors.print(f"trained: {figure}, weights sha256 {result['weights_sha256']}")
-        command = os.environ.get(COMMAND_VARIABLE) or "coordinator"
-        errors.print(f"ready for requests. Type in another terminal: {command} status (or neurons, predict, stop)")
+        errors.print(f"ready for requests. Type in another terminal: {_command()} status (or neurons, predict, stop)")
