@@ -21,8 +21,6 @@ from neuron_node.transport import Endpoints, Link
 AGAIN_SECONDS = 0.5
 RECEIVE_TIMEOUT_MS = 20
 NO_ROWS: Array = np.empty((0, 0))
-ROWS_A_REQUEST = 4_096
-"""The largest number of rows that the commands send in one request."""
 
 
 class Client:

@@ -39,6 +39,7 @@ from neuron_node.direct import Listening
 from neuron_node.events import End, Interrupted
 from neuron_node.fingerprint import fingerprint
 from neuron_node.frames import IDENTITY_LENGTH
+from neuron_node.limits import MESSAGE_BYTES
 from neuron_node.program import new_link
 from neuron_node.shell import Shell
 from neuron_node.transport import Endpoints
@@ -154,11 +155,14 @@ class Service:
         endpoints: Endpoints,
         orphaned: Callable[[], bool] = lambda: False,
         listening: Listening | None = None,
+        message_bytes: int = MESSAGE_BYTES,
     ) -> int:
-        """Do the run, and return the exit code. In direct wiring, `listening` is the endpoint for the peers."""
-        link = new_link(
-            endpoints, CoordinatorMachine.tick_interval_ms, self.plan.incarnation, listening if self._direct else None
-        )
+        """Do the run, and return the exit code. In direct wiring, `listening` is the endpoint for the peers.
+
+        `message_bytes` is the size of the largest message that the broker takes.
+        """
+        outlet = listening if self._direct else None
+        link = new_link(endpoints, CoordinatorMachine.tick_interval_ms, self.plan.incarnation, outlet, message_bytes)
         try:
             self._machine = CoordinatorMachine(self.plan, link.endpoint)
             announce_health()

@@ -22,10 +22,12 @@ from coordinator.cli.output import errors
 from coordinator.cli.progress import PlainLines
 from coordinator.errors import UserError
 from coordinator.job import Job
+from coordinator.local.limits import largest_message_bytes
 from coordinator.service import Service
 from coordinator.storage.resumption import config_to_go_on
 from coordinator.storage.run_facts import facts_of
 from coordinator.storage.run_folder import RunFolder
+from neuron_node.limits import MESSAGE_BYTES, checked_message_bytes
 from neuron_node.program import LOG_FORMAT, listening_at
 
 COMMAND_VARIABLE = "EXMACHINA_COMMAND"
@@ -54,6 +56,12 @@ LARGEST_LOG_BYTES = 8 * 1024 * 1024
     help="Endpoint of this program in direct wiring, tcp://HOST:PORT, * for any.  "
     "[default: $EXMACHINA_LISTEN or any local port]",
 )
+@click.option(
+    "--max-message",
+    metavar="BYTES",
+    help="Size of the largest message; the same for broker, coordinator and nodes.  "
+    f"[default: $EXMACHINA_MAX_MESSAGE or {MESSAGE_BYTES}]",
+)
 @runs_option
 @click.pass_context
 def serve(
@@ -65,6 +73,7 @@ def serve(
     broker_in: str | None,
     broker_out: str | None,
     listen: str | None,
+    max_message: str | None,
     runs: Path,
     **flags: Any,
 ) -> None:
@@ -76,10 +85,14 @@ def serve(
     """
     where = endpoints(runs, None, broker_in, broker_out)
     listening = listening_at("--listen", listen or os.environ.get("EXMACHINA_LISTEN") or "tcp://127.0.0.1:*")
+    message_bytes = checked_message_bytes(
+        "--max-message", max_message or os.environ.get("EXMACHINA_MAX_MESSAGE") or str(MESSAGE_BYTES)
+    )
     job = Job.from_flags({"dataset": dataset, **flags}, config, machine=other_machines)
     check_needs(job.needs(), other_machines())
     say_data(job)
     directory = _run_of(job, runs, allow_mixed)
+    _check_messages(directory, message_bytes)
     nodes = needs_of_run(directory.config()).nodes
     watch = _Watch(directory, Figures.of(job.data))
     service = Service(directory, watch, stop_when_finished=False)
@@ -93,10 +106,19 @@ def serve(
         + (f" goes on after step {restart.step:,}" if restart else ""),
     )
     watch.trained = service.plan.trained is not None
-    code = service.run(where, listening=listening)
+    code = service.run(where, listening=listening, message_bytes=message_bytes)
     if watch.failure is not None:
         raise job_failure(watch.failure)
     context.exit(code)
+
+
+def _check_messages(directory: RunFolder, message_bytes: int) -> None:
+    """Raise `UserError` if the messages of the network may be larger than the broker takes."""
+    if (largest := largest_message_bytes(directory.config())) > message_bytes:
+        raise UserError(
+            f"--max-message: a message of this network may have {largest} bytes, {message_bytes} are allowed; start broker, "
+            f"coordinator and nodes with --max-message {largest} or EXMACHINA_MAX_MESSAGE={largest}"
+        )
 
 
 def _run_of(job: Job, runs: Path, mixed: bool) -> RunFolder:
