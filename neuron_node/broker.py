@@ -95,7 +95,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--version", action="version", version=f"neuron-broker {__version__}")
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.WARNING, format=LOG_FORMAT, stream=sys.stderr)
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)
     try:
         return run_broker(
             Endpoints(check_endpoint("--bind-in", options.bind_in), check_endpoint("--bind-out", options.bind_out)),

@@ -48,6 +48,8 @@ TRIM_SECONDS, TRIM_SOON_SECONDS = 4.0, 0.1
 CLOSED_LATELY_SECONDS = 5.0
 TRIM_FROM_BYTES = 8 * 1024 * 1024
 LOG_SECONDS = 5.0
+COUNT_SECONDS = 4.0
+"""The least time between two lines that count the programs: a start of many containers is not silent, and not a page long."""
 
 DOES_NOT_READ = "it does not read its messages"
 FLOODS = "it sends faster than its messages are processed"
@@ -70,6 +72,8 @@ class Connection:
     unread: int = 0
     """The bytes that the peer had not read at the last check."""
     unread_since: float = 0.0
+    socket: int = 0
+    """Which of the bound sockets has accepted it."""
 
     def note(self, waiting: int, unread: int, now: float) -> None:
         """Note the result of a check."""
@@ -119,6 +123,7 @@ class MemoryGuard:
         self._above_since: float | None = None
         self._closed_at = float("-inf")
         self._said: dict[str, float] = {}
+        self._counted, self._counted_at = 0, float("-inf")
         events = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED
         self._monitors = [socket.get_monitor_socket(events) for socket in bound] if self._before else []
         if self._monitors:
@@ -130,21 +135,32 @@ class MemoryGuard:
             with contextlib.suppress(zmq.ContextTerminated):
                 while True:
                     ready = dict(zmq.zmq_poll(awaited, ALERT_MS if self._alert else CALM_MS))
-                    for monitor in self._monitors:
+                    for number, monitor in enumerate(self._monitors):
                         if monitor in ready:
-                            self._note(monitor)
-                    self._check(time.monotonic())
+                            self._note(monitor, number)
+                    self._check(now := time.monotonic())
+                    self._count(now)
         finally:
             for monitor in self._monitors:
                 monitor.close(0)
 
-    def _note(self, monitor: zmq.Socket[bytes]) -> None:
-        """Add or remove a connection."""
+    def _note(self, monitor: zmq.Socket[bytes], socket: int) -> None:
+        """Add or remove a connection of a bound socket."""
         event = parse_monitor_message(monitor.recv_multipart())
         descriptor: int = event["value"]
         self._connections.pop(descriptor, None)
         if event["event"] == zmq.EVENT_ACCEPTED and (inode := _inode(descriptor)):
-            self._connections[descriptor] = Connection(descriptor, inode)
+            self._connections[descriptor] = Connection(descriptor, inode, socket=socket)
+
+    def _count(self, now: float) -> None:
+        """Log the number of connected programs if it has changed. A program has one connection to each socket."""
+        if now - self._counted_at < COUNT_SECONDS:
+            return
+        self._counted_at = now
+        programs = sum(connection.socket == 0 for connection in self._connections.values())
+        if programs != self._counted:
+            self._counted = programs
+            logger.info("connected programs: %d", programs)
 
     def _check(self, now: float) -> None:
         """Check the memory, and the connections if it is high."""
