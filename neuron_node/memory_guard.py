@@ -37,17 +37,22 @@ CALM_MS, ALERT_MS = 5, 1
 CONNECTION_BYTES = 64 * 1024
 """The memory that ZeroMQ uses for a connection without messages."""
 FLOODING_BYTES = 16 * 1024
-FLOODING_LOOKS = 2
-"""A connection that has so many unread bytes in so many successive checks sends faster than the program reads."""
+PRESSURE_KEPT = 0.75
+"""The share of a connection's pressure that is left at the next check; then the bytes are added that this program has not read.
+
+The checks are faster than the reading, so a connection that floods has more pressure than `FLOODING_BYTES` in nearly all of them.
+"""
+RELIEF_SECONDS = 0.03
+"""The time that ZeroMQ gets to free the memory of a closed connection, before the next connection is closed for flooding."""
 SILENT_SECONDS, SILENT_BELOW_SECONDS = 0.25, 4.0
 """A connection that reads nothing for this time does not read: above the limit, and between half of the limit and the limit."""
 UNEXPLAINED_SECONDS = 0.25
 """The time after which the newest connection is closed, if no other reason was found."""
-TRIM_SECONDS, TRIM_SOON_SECONDS = 4.0, 0.1
+TRIM_SECONDS, TRIM_SOON_SECONDS = 4.0, 0.02
 """The time between two returns of free memory to the kernel, and the same after a connection was closed."""
 CLOSED_LATELY_SECONDS = 5.0
 TRIM_FROM_BYTES = 8 * 1024 * 1024
-LOG_SECONDS = 5.0
+LOG_SECONDS = 60.0
 COUNT_SECONDS = 4.0
 """The least time between two lines that count the programs: a start of many containers is not silent, and not a page long."""
 
@@ -65,10 +70,8 @@ class Connection:
     descriptor: int
     inode: int
     """The inode of the socket: another socket may get the same descriptor later."""
-    flooding: int = 0
-    """The number of successive checks that found many bytes which this program had not read."""
-    waiting: int = 0
-    """The bytes that this program had not read at the last check."""
+    pressure: float = 0.0
+    """The bytes that this program had not read at the last checks, with less weight for earlier ones."""
     unread: int = 0
     """The bytes that the peer had not read at the last check."""
     unread_since: float = 0.0
@@ -77,35 +80,35 @@ class Connection:
 
     def note(self, waiting: int, unread: int, now: float) -> None:
         """Note the result of a check."""
-        self.waiting = waiting
-        self.flooding = self.flooding + 1 if waiting >= FLOODING_BYTES else 0
+        self.pressure = PRESSURE_KEPT * self.pressure + waiting
         # More unread bytes, such as a heartbeat's, do not show that the peer reads.
         if unread < self.unread or not self.unread:
             self.unread_since = now
         self.unread = unread
 
     def forget(self, now: float) -> None:
-        """Begin anew, after a time without checks."""
-        self.flooding = self.waiting = self.unread = 0
-        self.unread_since = now
+        """Begin again, after a time without checks."""
+        self.pressure, self.unread, self.unread_since = 0.0, 0, now
 
 
-def offenders(connections: Sequence[Connection], now: float, above_since: float | None) -> list[tuple[Connection, str]]:
+def offenders(
+    connections: Sequence[Connection], now: float, above_since: float | None, closed_at: float
+) -> list[tuple[Connection, str]]:
     """Return the connections to close while the memory is above half of its limit, each with the reason.
 
     `connections` are in the order in which they were accepted. `above_since` is the time when the memory exceeded the limit,
-    or of the last closing after that; None if the memory is below the limit. Of the connections that flood, those with few
-    waiting bytes stay.
+    or None if it is below the limit; `closed_at` is the time of the last closing. Of the connections that flood, those with
+    little pressure stay.
     """
     patience = SILENT_BELOW_SECONDS if above_since is None else SILENT_SECONDS
     silent = [one for one in connections if one.unread and now - one.unread_since >= patience]
     if silent or above_since is None:
         return [(one, DOES_NOT_READ) for one in silent]
-    flooding = [one for one in connections if one.flooding >= FLOODING_LOOKS]
-    if flooding:
-        most = max(one.waiting for one in flooding)
-        return [(one, FLOODS) for one in flooding if 2 * one.waiting >= most]
-    if connections and now - above_since >= UNEXPLAINED_SECONDS:
+    if now - closed_at >= RELIEF_SECONDS:
+        most = max((one.pressure for one in connections), default=0.0)
+        if most >= FLOODING_BYTES:
+            return [(one, FLOODS) for one in connections if one.pressure >= most / 2]
+    if connections and now - max(above_since, closed_at) >= UNEXPLAINED_SECONDS:
         return [(connections[-1], NEWEST)]
     return []
 
@@ -175,20 +178,20 @@ class MemoryGuard:
             self._above_since = None
             return
         connections = list(self._connections.values())
-        for look in range(FLOODING_LOOKS):
-            if look:
-                time.sleep(ALERT_MS / 1000)
-            for connection in connections:
-                connection.note(*_queued(connection.descriptor), now)
+        for connection in connections:
+            connection.note(*_queued(connection.descriptor), now)
         if used <= self._limit:
             self._above_since = None
         elif self._above_since is None:
             self._above_since = now
-        for connection, why in offenders(connections, now, self._above_since):
+        for connection, why in offenders(connections, now, self._above_since, self._closed_at):
             self._close(connection, why, used)
             self._closed_at = now
-            self._above_since = self._above_since and now
-        if not self._connections and self._above_since and now - self._above_since >= UNEXPLAINED_SECONDS:
+        if (
+            not connections
+            and self._above_since
+            and now - max(self._above_since, self._closed_at) >= UNEXPLAINED_SECONDS
+        ):
             # No connection is left that could use the memory: the program itself does.
             self._before += used
             self._say(f"{used >> 20} MB of memory belong to no connection")
