@@ -121,7 +121,9 @@ class MemoryGuard:
         self._limit = memory_bytes
         self._before = own_bytes()
         self._least, self._trimmed_at = self._before, time.monotonic()
-        self._connections: dict[int, Connection] = {}
+        self._connections: dict[tuple[int, int], Connection] = {}
+        """By the number of the bound socket and the descriptor. Each socket reports its events in order, but not among the
+        events of the other: a descriptor may be accepted at one before its end at the other is known."""
         self._alert = False
         self._above_since: float | None = None
         self._closed_at = float("-inf")
@@ -151,9 +153,9 @@ class MemoryGuard:
         """Add or remove a connection of a bound socket."""
         event = parse_monitor_message(monitor.recv_multipart())
         descriptor: int = event["value"]
-        self._connections.pop(descriptor, None)
+        self._connections.pop((socket, descriptor), None)
         if event["event"] == zmq.EVENT_ACCEPTED and (inode := _inode(descriptor)):
-            self._connections[descriptor] = Connection(descriptor, inode, socket=socket)
+            self._connections[socket, descriptor] = Connection(descriptor, inode, socket=socket)
 
     def _count(self, now: float) -> None:
         """Log the number of connected programs if it has changed. A program has one connection to each socket."""
@@ -210,7 +212,7 @@ class MemoryGuard:
 
     def _close(self, connection: Connection, why: str, used: int) -> None:
         """Shut a connection down in the kernel; ZeroMQ then drops the connection, and frees its memory."""
-        self._connections.pop(connection.descriptor, None)
+        self._connections.pop((connection.socket, connection.descriptor), None)
         with contextlib.suppress(OSError), sockets.socket(fileno=os.dup(connection.descriptor)) as peer:
             # Check the copy: the descriptor itself may be closed and used again at any moment.
             if os.fstat(peer.fileno()).st_ino == connection.inode:
