@@ -20,7 +20,7 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -251,9 +251,7 @@ class Stage:
 
     def _check_gone(self, *, sockets: bool) -> None:
         deadline = time.monotonic() + GONE_AFTER_SECONDS
-        while (left := [process.name() for process in self._bench.programs()]) or (
-            sockets and any(self._sockets.iterdir())
-        ):
+        while (left := _names_of(self._bench.programs())) or (sockets and any(self._sockets.iterdir())):
             if time.monotonic() > deadline:
                 raise Failed(f"left: processes {left}, sockets {[str(path) for path in self._sockets.iterdir()]}")
             time.sleep(0.05)
@@ -269,6 +267,15 @@ def _end_of(program: Program) -> int:
         return program.process.wait(HANGS_AFTER_SECONDS)
     except Exception:
         raise Failed(f"it hangs: {program.said()[-2_000:]}") from None
+
+
+def _names_of(processes: Iterable[psutil.Process]) -> list[str]:
+    """Return the names of the processes that still run."""
+    names = []
+    for process in processes:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            names.append(process.name())
+    return names
 
 
 def _go_on(process: psutil.Process) -> None:
