@@ -137,7 +137,8 @@ def _run_of(job: Job, runs: Path, mixed: bool) -> RunFolder:
                 errors.print(f"group size auto: {size:,}, as in the run {directory.path.name}")
             return directory
     say_placement(job)
-    _say_latest(runs)
+    if job.settings.name is None:
+        _say_latest(runs)
     return job.create_run(runs, name=name, mixed_arithmetic=mixed, numbered=True)
 
 
