@@ -1,12 +1,11 @@
-"""A ZeroMQ peer that speaks ZMTP 3.0 by hand, so that it can do what libzmq would not let a program do."""
+"""A ZeroMQ peer that speaks ZMTP 3.0 without libzmq, so that it can break the rules."""
 
 from __future__ import annotations
 
 import os
 import select
 import socket
-from types import TracebackType
-from typing import Self
+from contextlib import ExitStack, closing
 
 GREETING = b"\xff" + bytes(8) + b"\x7f" + b"\x03\x00" + b"NULL".ljust(20, b"\0") + b"\0" + bytes(31)
 MORE, LARGE, COMMAND = 1, 2, 4
@@ -16,7 +15,7 @@ LARGEST_SHORT_BYTES = 255
 
 
 class RawPeer:
-    """One connection to a ZeroMQ socket. As a context manager, it is closed at the end."""
+    """One connection to a ZeroMQ socket."""
 
     def __init__(self, endpoint: str, kind: str) -> None:
         """`kind` is the type of socket that the peer claims to be, such as PUSH."""
@@ -30,14 +29,6 @@ class RawPeer:
         self._await(len(GREETING))
         _, size = self._await(2)
         self._await(size)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, fault: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def close(self) -> None:
         """End the connection."""
@@ -56,7 +47,7 @@ class RawPeer:
         return not self.closed
 
     def is_closed(self) -> bool:
-        """Whether the other side has closed the connection. Reads what has arrived, and answers heartbeats."""
+        """Read the bytes that have arrived, answer heartbeats, and return whether the other side has closed the connection."""
         while not self.closed and select.select([self._socket], [], [], 0)[0]:
             try:
                 read = self._socket.recv(1 << 20)
@@ -77,20 +68,25 @@ class RawPeer:
         return data
 
 
+def connected(peers: ExitStack, endpoint: str, kind: str) -> RawPeer:
+    """Return a peer that is closed with the others in `peers`."""
+    return peers.enter_context(closing(RawPeer(endpoint, kind)))
+
+
 def encoded(body: bytes, *, more: bool = False) -> bytes:
-    """A frame of ZMTP."""
+    """Return a frame of ZMTP."""
     if len(body) > LARGEST_SHORT_BYTES:
         return bytes([LARGE | more]) + len(body).to_bytes(8, "big") + body
     return bytes([more, len(body)]) + body
 
 
 def subscription(topic: bytes) -> bytes:
-    """A frame that subscribes to a topic."""
+    """Return a frame that subscribes to a topic."""
     return encoded(b"\x01" + topic)
 
 
 def resident_bytes(process: int) -> int:
-    """Memory of a process that is its own or shared with others, as the kernel counts it; 0 if the process has ended."""
+    """Return the resident memory of a process, also that which it shares with others; 0 if the process has ended."""
     try:
         with open(f"/proc/{process}/statm", "rb") as file:  # noqa: PTH123 - often
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from neuron_node.addresses import EVERY_NODE, group_address, probe_address
-from tests.processes.attackers import RawPeer, encoded, resident_bytes, subscription
+from tests.processes.attackers import RawPeer, connected, encoded, resident_bytes, subscription
 from tests.processes.programs import Bench, Program, await_that, in_memory_sha256
 
 pytestmark = pytest.mark.processes
@@ -33,65 +33,65 @@ Attack = Callable[[str, str, ExitStack], list[RawPeer]]
 
 
 def message(address: bytes, size: int) -> bytes:
-    """A message of this size, of which no node can use anything."""
+    """Return a message of this size that no node can use."""
     body = os.urandom(size - len(address) - 4)
     return encoded(address + len(body).to_bytes(4, "big") + body)
 
 
 def send_for_long(peer: RawPeer, data: bytes) -> None:
-    """The data again and again, until much is sent, time is over, or the connection is closed."""
+    """Send the data repeatedly, until enough bytes are sent, the time is over, or the connection is closed."""
     deadline, sent = time.monotonic() + ATTACK_AT_MOST_SECONDS, 0
     while sent < SENT_AT_MOST_BYTES and time.monotonic() < deadline and peer.send_raw(data):
         sent += len(data)
 
 
 def one_large_frame(inward: str, _outward: str, peers: ExitStack) -> list[RawPeer]:
-    """60 MB for every node."""
-    peer = peers.enter_context(RawPeer(inward, "PUSH"))
+    """Send 60 MB to every node."""
+    peer = connected(peers, inward, "PUSH")
     peer.send_raw(message(EVERY_NODE, 60_000_000))
     return [peer]
 
 
 def many_subscriptions(_inward: str, outward: str, peers: ExitStack) -> list[RawPeer]:
-    """200,000 different ones."""
-    peer = peers.enter_context(RawPeer(outward, "SUB"))
+    """Subscribe to 200,000 different addresses."""
+    peer = connected(peers, outward, "SUB")
     peer.send_raw(b"".join(subscription(os.urandom(9)) for _ in range(200_000)))
     return [peer]
 
 
 def silent_readers(inward: str, outward: str, peers: ExitStack) -> list[RawPeer]:
-    """Ten, and messages for them, as fast as the broker takes them."""
+    """Connect ten peers that do not read, and send messages to them as fast as the broker accepts them."""
     address = probe_address(b"silent-r")
-    readers = [peers.enter_context(RawPeer(outward, "SUB")) for _ in range(10)]
+    readers = [connected(peers, outward, "SUB") for _ in range(10)]
     for reader in readers:
         reader.send_raw(subscription(address))
-    send_for_long(peers.enter_context(RawPeer(inward, "PUSH")), message(address, 100_000))
+    send_for_long(connected(peers, inward, "PUSH"), message(address, 100_000))
     return []
 
 
 def endless_parts(inward: str, _outward: str, peers: ExitStack) -> list[RawPeer]:
-    """A message that has always another part."""
-    peer = peers.enter_context(RawPeer(inward, "PUSH"))
+    """Send a message without a last part."""
+    peer = connected(peers, inward, "PUSH")
     send_for_long(peer, encoded(bytes(1_000_000), more=True))
     return [peer]
 
 
 def endless_small_parts(inward: str, _outward: str, peers: ExitStack) -> list[RawPeer]:
-    """The same, with parts whose bookkeeping takes more memory than their bytes."""
-    peer = peers.enter_context(RawPeer(inward, "PUSH"))
+    """Send a message without a last part, whose parts are so small that their bookkeeping needs more memory than their bytes."""
+    peer = connected(peers, inward, "PUSH")
     send_for_long(peer, encoded(bytes(10), more=True) * 10_000)
     return [peer]
 
 
 def many_frames(inward: str, _outward: str, peers: ExitStack) -> list[RawPeer]:
-    """For a group, faster than its node can refuse them."""
-    send_for_long(peers.enter_context(RawPeer(inward, "PUSH")), message(group_address(1), 1_000) * 100)
+    """Send frames to a group faster than its node can drop them."""
+    send_for_long(connected(peers, inward, "PUSH"), message(group_address(1), 1_000) * 100)
     return []
 
 
 def frames_of_the_largest_size(inward: str, _outward: str, peers: ExitStack) -> list[RawPeer]:
-    """One million bytes for every node, again and again."""
-    send_for_long(peers.enter_context(RawPeer(inward, "PUSH")), message(EVERY_NODE, 1_000_000))
+    """Send messages of one million bytes to every node."""
+    send_for_long(connected(peers, inward, "PUSH"), message(EVERY_NODE, 1_000_000))
     return []
 
 
@@ -107,7 +107,7 @@ class Meter:
         self.most = 0
 
     def more(self) -> int:
-        """By how much that process has grown which has grown most."""
+        """Return the growth of the process that has grown most."""
         return max(resident_bytes(process) - before for process, before in self._before.items())
 
     def __enter__(self) -> Meter:
@@ -126,7 +126,7 @@ class Meter:
 
 
 def check_bounded(attack: Attack, ends: tuple[str, str], processes: list[int]) -> None:
-    """The memory stays within its bound during an attack and goes back after it, while the attackers stay connected."""
+    """Check that the memory stays within its bound during an attack, and falls after it while the attackers stay connected."""
     with Meter(processes) as meter, ExitStack() as peers:
         cut_off = attack(*ends, peers)
         for peer in cut_off:
@@ -137,7 +137,7 @@ def check_bounded(attack: Attack, ends: tuple[str, str], processes: list[int]) -
 
 @pytest.fixture
 def broker(bench: Bench, request: pytest.FixtureRequest) -> Iterator[tuple[Program, tuple[str, str]]]:
-    """A broker with its endpoints. It still ends as it should after the test."""
+    """Start a broker, and check after the test that it ends with exit code 0."""
     ends = (f"ipc://{bench.sockets}/in", f"ipc://{bench.sockets}/out")
     program = bench.start(
         "neuron_node.broker", "--bind-in", ends[0], "--bind-out", ends[1], *SMALL_NETWORK, *request.param
@@ -153,14 +153,14 @@ def broker(bench: Bench, request: pytest.FixtureRequest) -> Iterator[tuple[Progr
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
 @pytest.mark.parametrize("broker", [(), ("--no-join",)], ids=["joins", "proxy"], indirect=True)
 def test_memory_of_a_broker_is_bounded(broker: tuple[Program, tuple[str, str]], attack: Attack) -> None:
-    """Under each attack, whether it joins frames or not."""
+    """The memory stays within its bound under each attack, whether the broker joins frames or not."""
     program, ends = broker
     check_bounded(attack, ends, [program.process.pid])
 
 
 @pytest.mark.parametrize("broker", [()], indirect=True)
 def test_broker_says_once_for_each_cause_why_it_closed_connections(broker: tuple[Program, tuple[str, str]]) -> None:
-    """Two floods and ten silent readers, and a line for each of the two causes."""
+    """Two floods and ten silent readers cause one line for each of the two causes."""
     program, ends = broker
     for attack in (endless_parts, endless_parts, silent_readers):
         with ExitStack() as peers:
@@ -176,7 +176,7 @@ def test_broker_says_once_for_each_cause_why_it_closed_connections(broker: tuple
 @pytest.mark.slow
 @pytest.mark.parametrize("wiring", ["broker", "direct"])
 def test_training_under_all_attacks_ends_with_the_same_bits(bench: Bench, wiring: str) -> None:
-    """Broker and nodes stay within their bounds, no program is started again, and the weights are those of a run in peace."""
+    """Broker and nodes stay within their bounds, no program is started again, and the weights are those of an undisturbed run."""
     learning = bench.learn("iris", "--epochs", "1200", "--name", "r", "--wiring", wiring, "--group-size", "4")
     learning.await_line("epoch 1")
     inward, outward = json.loads((bench.runs / "r" / "endpoints.json").read_text())

@@ -1,4 +1,4 @@
-"""`serve` says what a user who starts it should know."""
+"""`serve` tells a user about an earlier run."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from coordinator.job import Job
 def test_a_new_run_beside_another_names_that_one(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A forgotten setting begins another run; without an earlier run, nothing is said."""
+    """The line names the earlier run and its state; without an earlier run, there is no line."""
     monkeypatch.setenv("EXMACHINA_COMMAND", "docker compose exec coordinator coordinator")
     _say_latest(tmp_path)
     assert capsys.readouterr().err == ""

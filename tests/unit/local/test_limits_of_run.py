@@ -44,7 +44,7 @@ def config_of(layers: tuple[int, ...], group_size: int, batch: int) -> dict[str,
 
 @pytest.mark.parametrize(("layers", "group_size", "batch"), NETWORKS)
 def test_every_message_of_a_network_fits(layers: tuple[int, ...], group_size: int, batch: int) -> None:
-    """Data frames, a grant of everything to one node, and the largest requests and replies."""
+    """Data frames, a grant of all groups to one node, and the largest requests and replies are within the limit."""
     config = config_of(layers, group_size, batch)
     most = largest_message_bytes(config)
     topology, network = Topology(layers, group_size), settings_of(layers, batch_size=batch)
@@ -70,7 +70,7 @@ def test_every_message_of_a_network_fits(layers: tuple[int, ...], group_size: in
 def test_the_memory_of_the_broker_holds_the_steps_in_flight(
     layers: tuple[int, ...], group_size: int, batch: int
 ) -> None:
-    """Twice, because the broker may copy a message."""
+    """There is room for them twice, because the broker may copy a message."""
     step = load_of(Topology(layers, group_size), Pass(batch)).message_bytes
     assert limits_of_run(config_of(layers, group_size, batch)).memory_bytes >= 2 * AT_ONCE * step
 
@@ -81,7 +81,7 @@ def test_a_huge_network_has_the_largest_limit() -> None:
 
 
 def test_requests_have_a_multiple_of_the_rows_of_a_pass() -> None:
-    """Many narrow rows, few wide ones, and at least those of a pass."""
+    """A request has many narrow rows or few wide ones, and at least the rows of a pass."""
     sizes = [rows_a_request((width, 1)) for width in (1, 64, 784, 5_000, 100_000)]
     assert sizes == [ROWS_A_REQUEST, ROWS_A_REQUEST, 512, ROWS_AT_LEAST, ROWS_AT_LEAST]
     assert all(size % MEASURED_ROWS_AT_ONCE == 0 for size in sizes)

@@ -19,14 +19,14 @@ from neuron_node.limits import (
 
 
 def test_queue_holds_a_number_of_bytes_within_bounds() -> None:
-    """Large messages: few; small ones: many."""
+    """A queue holds few large messages or many small ones."""
     assert queued_messages(QUEUED_BYTES // 100) == 100
     assert queued_messages(MAX_FRAME_BYTES) == QUEUED_AT_LEAST
     assert queued_messages(10) == QUEUED_AT_MOST
 
 
 def test_memory_has_room_for_two_messages_and_for_all_in_flight() -> None:
-    """And never less than a least size."""
+    """A small network has the smallest limit."""
     assert limits_for(1_000_000) == (1_000_000, MEMORY_AT_LEAST_BYTES)
     assert limits_for(MEMORY_AT_LEAST_BYTES).memory_bytes == 2 * MEMORY_AT_LEAST_BYTES
     assert limits_for(1_000_000, 10 * MEMORY_AT_LEAST_BYTES).memory_bytes == 10 * MEMORY_AT_LEAST_BYTES
@@ -45,6 +45,6 @@ def test_wrong_size_of_a_message_is_refused_in_one_line(value: str) -> None:
 
 
 def test_right_size_of_a_message_is_taken() -> None:
-    """The bounds too."""
+    """A size within the range is accepted, also at its ends."""
     for size in (MESSAGE_AT_LEAST_BYTES, 20_000_000, MAX_FRAME_BYTES):
         assert checked_message_bytes("--max-message", str(size)) == size

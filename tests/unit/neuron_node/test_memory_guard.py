@@ -38,20 +38,20 @@ def closed(
 
 
 def test_connections_that_do_not_read_are_closed_first() -> None:
-    """All of them, before a connection that floods and before the newest."""
+    """All silent connections are closed before one that floods and before the newest."""
     peers = (connection(1, unread=1), connection(2, pressure=FLOODING_BYTES), connection(3, unread=9), connection(4))
     assert closed(*peers, now=LONG) == [(1, DOES_NOT_READ), (3, DOES_NOT_READ)]
 
 
 def test_below_the_limit_only_those_are_closed_that_read_nothing_for_long() -> None:
-    """Not a flood, and not the newest."""
+    """Below the limit, neither a connection that floods nor the newest is closed."""
     peers = (connection(1, unread=1), connection(2, unread=1, since=1.0), connection(3, pressure=FLOODING_BYTES))
     assert closed(*peers, now=SILENT_BELOW_SECONDS, above_since=None) == [(1, DOES_NOT_READ)]
     assert closed(*peers, now=SILENT_BELOW_SECONDS - 0.5, above_since=None) == []
 
 
 def test_a_connection_that_has_read_lately_stays() -> None:
-    """Unread bytes are no reason until nothing was read for a while."""
+    """A connection with unread bytes stays until its peer has read nothing for a while."""
     assert closed(connection(1, unread=1, since=1.0), now=1.0 + SILENT_SECONDS / 2, above_since=1.0) == []
 
 
@@ -68,14 +68,14 @@ def test_of_the_connections_that_flood_those_with_the_most_pressure_are_closed()
 
 
 def test_after_a_closing_the_memory_gets_time_to_fall() -> None:
-    """No other connection is closed for flooding at once, for its memory may be in the figure no longer."""
+    """The next connection is not closed for flooding at once: the first one may have used all the memory."""
     one = connection(1, pressure=FLOODING_BYTES)
     assert closed(one, now=1.0, closed_at=1.0 - RELIEF_SECONDS / 2) == []
     assert closed(one, now=1.0, closed_at=1.0 - 2 * RELIEF_SECONDS) == [(1, FLOODS)]
 
 
 def test_without_another_reason_the_newest_connection_is_closed_after_a_while() -> None:
-    """One at a time, so that the memory can fall in between."""
+    """The newest connections are closed one at a time, so that the memory can fall in between."""
     peers = (connection(5), connection(3), connection(4))
     assert closed(*peers, now=UNEXPLAINED_SECONDS / 2) == []
     assert closed(*peers, now=UNEXPLAINED_SECONDS) == [(4, NEWEST)]
@@ -84,7 +84,7 @@ def test_without_another_reason_the_newest_connection_is_closed_after_a_while() 
 
 
 def test_pressure_remembers_the_last_checks() -> None:
-    """One check that finds a flood counts in the next ones too; small messages never add up to a flood."""
+    """A check that finds a flood affects the next checks too; small messages never add up to a flood."""
     one, small = connection(1), connection(2)
     one.note(2 * FLOODING_BYTES, 0, 0.0)
     one.note(0, 0, 0.0)
