@@ -14,14 +14,14 @@ import threading
 from pathlib import Path
 
 from neuron_node import __version__
+from neuron_node.console import MESSAGE_VARIABLE, log_to_stderr, stated_message_bytes
 from neuron_node.errors import UserError
-from neuron_node.limits import DEFAULT_LIMITS, MESSAGE_BYTES, Limits, checked_message_bytes, limits_for
+from neuron_node.limits import DEFAULT_LIMITS, MESSAGE_BYTES, Limits, limits_for
 from neuron_node.memory_guard import MemoryGuard
 from neuron_node.transport import PUB, PULL, Endpoints, bound_socket, check_endpoint, new_context, proxy, relay
 
 DEFAULT_BIND = Endpoints("tcp://127.0.0.1:5571", "tcp://127.0.0.1:5572")
 DESCRIPTORS = 4_096
-LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
 
 def run_broker(
@@ -89,18 +89,18 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument(
         "--max-message",
-        default=os.environ.get("EXMACHINA_MAX_MESSAGE") or str(MESSAGE_BYTES),
         metavar="BYTES",
-        help="size of the largest message; a connection that sends a larger one is closed (default %(default)s)",
+        help="size of the largest message; a connection that sends a larger one is closed "
+        f"(default ${MESSAGE_VARIABLE} or {MESSAGE_BYTES})",
     )
     parser.add_argument("--version", action="version", version=f"neuron-broker {__version__}")
     options = parser.parse_args(arguments)
-    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)
+    log_to_stderr(logging.INFO)
     try:
         return run_broker(
             Endpoints(check_endpoint("--bind-in", options.bind_in), check_endpoint("--bind-out", options.bind_out)),
             joins=not options.no_join,
-            limits=limits_for(checked_message_bytes("--max-message", options.max_message)),
+            limits=limits_for(stated_message_bytes(options.max_message)),
         )
     except UserError as fault:
         print(f"neuron-broker: {fault}", file=sys.stderr)

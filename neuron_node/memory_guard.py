@@ -11,6 +11,8 @@ of the whole program. Above the limit it closes, in this order, until the memory
 Messages do not pass through the guard. It shuts a connection down in the kernel, and ZeroMQ then frees the memory. A program
 whose connection was closed connects again and proves its links again. This takes time, and changes no number.
 
+Because the guard knows all connections, it also logs how many programs are connected.
+
 The guard works on Linux. Other systems do not state the memory in /proc, and the guard is off.
 """
 

@@ -12,12 +12,13 @@ from collections.abc import Callable
 
 from neuron_node import __version__
 from neuron_node.activations import quiet
+from neuron_node.console import MESSAGE_VARIABLE, log_to_stderr, stated_message_bytes
 from neuron_node.direct import DirectLink, Listening, check_listening
 from neuron_node.errors import UserError
 from neuron_node.fingerprint import fingerprint
 from neuron_node.frames import IDENTITY_LENGTH
 from neuron_node.identity import BEGIN_AGAIN, NodeIdentity
-from neuron_node.limits import MESSAGE_BYTES, checked_message_bytes
+from neuron_node.limits import MESSAGE_BYTES
 from neuron_node.node import TICK_MS, Node
 from neuron_node.protocol import NOBODY
 from neuron_node.shell import Shell
@@ -25,7 +26,6 @@ from neuron_node.transport import DEFAULT_ENDPOINTS, Endpoints, Link, check_endp
 
 DESCRIPTORS_OF_A_LISTENER = 1_024
 """The number of open files of a program with an outlet, if the size of its network is unknown."""
-LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
 
 def run_node(
@@ -132,22 +132,19 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument(
         "--max-message",
-        default=os.environ.get("EXMACHINA_MAX_MESSAGE") or str(MESSAGE_BYTES),
         metavar="BYTES",
-        help="size of the largest message; the same as that of the broker (default %(default)s)",
+        help=f"size of the largest message; the same as that of the broker (default ${MESSAGE_VARIABLE} or {MESSAGE_BYTES})",
     )
     parser.add_argument("--verbose", action="store_true", help="log every change of state")
     parser.add_argument("--version", action="version", version=f"neuron-node {__version__}")
     options = parser.parse_args(arguments)
-    logging.basicConfig(
-        level=logging.INFO if options.verbose else logging.WARNING, format=LOG_FORMAT, stream=sys.stderr
-    )
+    log_to_stderr(logging.INFO if options.verbose else logging.WARNING)
     try:
         endpoints = Endpoints(
             check_endpoint("--broker-in", options.broker_in), check_endpoint("--broker-out", options.broker_out)
         )
         listening = listening_at("--listen", options.listen)
-        message_bytes = checked_message_bytes("--max-message", options.max_message)
+        message_bytes = stated_message_bytes(options.max_message)
         return run_node(endpoints, fingerprint(), options.name[:255], listening=listening, message_bytes=message_bytes)
     except UserError as fault:
         print(f"neuron-node: {fault}", file=sys.stderr)

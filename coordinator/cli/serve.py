@@ -27,8 +27,9 @@ from coordinator.service import Service
 from coordinator.storage.resumption import config_to_go_on
 from coordinator.storage.run_facts import facts_of
 from coordinator.storage.run_folder import RunFolder
-from neuron_node.limits import MESSAGE_BYTES, checked_message_bytes
-from neuron_node.program import LOG_FORMAT, listening_at
+from neuron_node.console import LOG_FORMAT, MESSAGE_VARIABLE, stated_message_bytes
+from neuron_node.limits import MESSAGE_BYTES
+from neuron_node.program import listening_at
 
 COMMAND_VARIABLE = "EXMACHINA_COMMAND"
 """The command that users type for `coordinator`, if it runs in a container."""
@@ -60,7 +61,7 @@ LARGEST_LOG_BYTES = 8 * 1024 * 1024
     "--max-message",
     metavar="BYTES",
     help="Size of the largest message; the same for broker, coordinator and nodes.  "
-    f"[default: $EXMACHINA_MAX_MESSAGE or {MESSAGE_BYTES}]",
+    f"[default: ${MESSAGE_VARIABLE} or {MESSAGE_BYTES}]",
 )
 @runs_option
 @click.pass_context
@@ -85,9 +86,7 @@ def serve(
     """
     where = endpoints(runs, None, broker_in, broker_out)
     listening = listening_at("--listen", listen or os.environ.get("EXMACHINA_LISTEN") or "tcp://127.0.0.1:*")
-    message_bytes = checked_message_bytes(
-        "--max-message", max_message or os.environ.get("EXMACHINA_MAX_MESSAGE") or str(MESSAGE_BYTES)
-    )
+    message_bytes = stated_message_bytes(max_message)
     job = Job.from_flags({"dataset": dataset, **flags}, config, machine=other_machines)
     check_needs(job.needs(), other_machines())
     say_data(job)
@@ -117,7 +116,7 @@ def _check_messages(directory: RunFolder, message_bytes: int) -> None:
     if (largest := largest_message_bytes(directory.config())) > message_bytes:
         raise UserError(
             f"--max-message: a message of this network may have {largest} bytes, {message_bytes} are allowed; start broker, "
-            f"coordinator and nodes with --max-message {largest} or EXMACHINA_MAX_MESSAGE={largest}"
+            f"coordinator and nodes with --max-message {largest} or {MESSAGE_VARIABLE}={largest}"
         )
 
 

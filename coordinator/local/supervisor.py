@@ -48,11 +48,12 @@ from coordinator.service import Service
 from coordinator.storage.run_folder import RunFolder
 from coordinator.verify.watching import watch_steps
 from neuron_node.broker import run_broker
+from neuron_node.console import LOG_FORMAT
 from neuron_node.direct import Listening
 from neuron_node.errors import JobError, UserError
 from neuron_node.fingerprint import fingerprint
 from neuron_node.limits import Limits
-from neuron_node.program import LOG_FORMAT, run_node
+from neuron_node.program import run_node
 from neuron_node.protocol import NOBODY
 from neuron_node.transport import Endpoints
 

@@ -25,7 +25,7 @@ WORLD = {
 """Modules through which a program meets sockets, clocks, files, processes or chance."""
 
 SHELL = {
-    "__init__", "__main__", "broker", "direct", "fingerprint", "memory", "memory_guard", "program", "shell", "transport",
+    "__init__", "__main__", "broker", "console", "direct", "fingerprint", "memory", "memory_guard", "program", "shell", "transport",
 }  # fmt: skip
 """The modules of neuron_node that know sockets, clocks, processes or the platform. All others are machines, or data of machines."""
 PURE = [
