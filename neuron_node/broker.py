@@ -35,10 +35,11 @@ def run_broker(endpoints: Endpoints, descriptors: int = DESCRIPTORS, *, joins: b
     ends = {signal.SIGTERM, signal.SIGINT}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ends)
     context = new_context(descriptors)
-    sockets = []
+    sockets, bound = [], []
     try:
-        sockets.append(bound_socket(context, PULL, endpoints.inward))
-        sockets.append(bound_socket(context, PUB, endpoints.outward))
+        for kind, endpoint in ((PULL, endpoints.inward), (PUB, endpoints.outward)):
+            sockets.append(bound_socket(context, kind, endpoint))
+            bound.append(endpoint)
         # The thread owns the sockets from here on, and closes them when the context ends.
         threading.Thread(target=relay if joins else proxy, args=tuple(sockets)).start()
         sockets.clear()
@@ -48,7 +49,8 @@ def run_broker(endpoints: Endpoints, descriptors: int = DESCRIPTORS, *, joins: b
         for socket in sockets:
             socket.close(0)
         context.term()
-        for endpoint in endpoints:
+        # Keep the paths that this broker could not bind: they belong to another program.
+        for endpoint in bound:
             if endpoint.startswith("ipc://"):
                 Path(endpoint.removeprefix("ipc://")).unlink(missing_ok=True)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from coordinator.client import ROWS_A_REQUEST, Client
+from coordinator.client import Client, rows_a_request
 from coordinator.core import trainer
 from coordinator.errors import JobError
 from coordinator.local import supervisor
@@ -25,7 +25,6 @@ from coordinator.local.supervisor import Order, Supervisor, main
 from coordinator.service import Observer, Service
 from coordinator.storage.run_folder import RunFolder
 from neuron_node.activations import Array
-from neuron_node.transport import Endpoints
 
 PATIENCE_SECONDS = 300.0
 FIRST_PASSES = 8
@@ -68,9 +67,9 @@ def await_trained(events: Iterator[dict[str, Any]]) -> float:
     raise JobError("the network ended before it answered requests; see its logs")
 
 
-def passes_per_second(endpoints: Endpoints, rows: Array, batch_size: int, seconds: float) -> float:
+def passes_per_second(door: str, rows: Array, batch_size: int, seconds: float) -> float:
     """Return the forward passes per second, including the time to send rows (rows, inputs) and to receive answers."""
-    with Client(endpoints, PATIENCE_SECONDS) as client:
+    with Client(door, PATIENCE_SECONDS) as client:
 
         def ask(passes: int) -> float:
             wanted = np.resize(rows, (passes * batch_size, rows.shape[1]))
@@ -79,7 +78,7 @@ def passes_per_second(endpoints: Endpoints, rows: Array, batch_size: int, second
             return time.perf_counter() - begun
 
         # Choose the size of a request from the duration of the first ones: it must not take much longer than `seconds`.
-        most = max(1, ROWS_A_REQUEST // batch_size)
+        most = max(1, rows_a_request(rows.shape[1]) // batch_size)
         passes = min(FIRST_PASSES, most)
         ask(passes)
         took = ask(passes)

@@ -14,10 +14,10 @@ import click
 import numpy as np
 
 from coordinator.cli.completing import complete_dataset
+from coordinator.cli.finding import find_door
 from coordinator.cli.helping import HelpfulCommand
 from coordinator.cli.options import (
-    broker_options,
-    endpoints,
+    door_options,
     json_option,
     runs_option,
     table_options,
@@ -25,7 +25,7 @@ from coordinator.cli.options import (
 )
 from coordinator.cli.output import errors, print_json, print_table
 from coordinator.cli.predictions import FORMATS, Predictions
-from coordinator.client import NO_ROWS, ROWS_A_REQUEST, Client
+from coordinator.client import NO_ROWS, Client, rows_a_request
 from coordinator.core.training import LOSSES
 from coordinator.data.encoding import Encoding
 from coordinator.data.limits import shown
@@ -77,7 +77,7 @@ def network(model: Path | None, runs: Path, where: dict[str, Any]) -> Iterator[N
         saved = load_model(model)
         yield Network(saved.encoding, saved.network.loss, InMemoryNetwork(saved).forward, None)
         return
-    with Client(endpoints(runs, **where), patience) as client:
+    with Client(find_door(runs, **where), patience) as client:
         facts, _ = client.ask("describe")
 
         def asked(command: str, rows: Array = NO_ROWS) -> Array:
@@ -92,8 +92,8 @@ def network(model: Path | None, runs: Path, where: dict[str, Any]) -> Iterator[N
                 ) from fault
 
         def through(rows: Array) -> Array:
-            starts = range(0, len(rows), ROWS_A_REQUEST)
-            return np.concatenate([asked("forward", rows[start : start + ROWS_A_REQUEST]) for start in starts])
+            most = rows_a_request(rows.shape[1])
+            return np.concatenate([asked("forward", rows[start : start + most]) for start in range(0, len(rows), most)])
 
         def held_out() -> tuple[Array, Array]:
             both = asked("held_out")
@@ -112,7 +112,7 @@ def network(model: Path | None, runs: Path, where: dict[str, Any]) -> Iterator[N
 @click.argument("source", default="-", metavar="[FILE]")
 @model_option
 @table_options
-@broker_options
+@door_options
 @runs_option
 @click.option("--csv", "form", flag_value="csv", help="Print a table as CSV in UTF-8, with one line per row.")
 @click.option("--json", "form", flag_value="json", help="Print one JSON object on stdout, all else on stderr.")
@@ -154,7 +154,7 @@ def predict(source: str, model: Path | None, runs: Path, form: str | None, **whe
 @click.option("--target", help="The column of the target: its name, first, last or its number.")
 @model_option
 @table_options
-@broker_options
+@door_options
 @runs_option
 @json_option
 def evaluate(

@@ -71,6 +71,7 @@ class Order:
 
     run: str
     endpoints: tuple[str, str]
+    door: str
     nodes: int
     events: int
     launcher: int
@@ -295,7 +296,7 @@ class Supervisor:
             try:
                 inspect = watch_steps if self.order.verify else None
                 service = Service(self._directory, observe, stop_when_finished=True, inspect=inspect)
-                return service.run(self._endpoints, orphaned, self._listening)
+                return service.run(self._endpoints, [self.order.door], orphaned, self._listening)
             except (UserError, JobError) as fault:
                 observe("failed", {"reason": str(fault)})
                 return 2 if isinstance(fault, UserError) else 1

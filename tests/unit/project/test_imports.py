@@ -193,7 +193,7 @@ def test_msgpack_is_imported_in_one_file() -> None:
 
 def test_zmq_is_imported_in_the_wiring_alone() -> None:
     """Machines, shells and command line know an interface, and no socket."""
-    assert importers_of("zmq") == {"neuron_node/direct.py", "neuron_node/transport.py"}
+    assert importers_of("zmq") == {"coordinator/front_door.py", "neuron_node/direct.py", "neuron_node/transport.py"}
 
 
 @cache
