@@ -50,6 +50,7 @@ class Claim:
         """Return the reason of another coordinator. Raises `Stale` if it rejects another probe than ours."""
         if not self.pending or message.header.pass_number != crc32(self._frame):
             raise Stale("a rejection of another coordinator")
+        self.pending = False
         return message.reason
 
     def poll(self) -> bool:
