@@ -20,15 +20,6 @@ from neuron_node.protocol import NOBODY, Header, Reject, Reply, Request
 AGAIN_SECONDS = 0.5
 RECEIVE_TIMEOUT_MS = 100
 NO_ROWS: Array = np.empty((0, 0))
-ROWS_A_REQUEST = 4_096
-"""The largest number of rows that the commands send in one request."""
-NUMBERS_A_REQUEST = REQUEST_BYTES_AT_MOST // 16
-"""The largest number of numbers in one request: half of what its bytes allow."""
-
-
-def rows_a_request(columns: int) -> int:
-    """Return the number of rows of this many numbers that the commands send in one request."""
-    return max(1, min(ROWS_A_REQUEST, NUMBERS_A_REQUEST // max(1, columns)))
 
 
 class Client:

@@ -23,20 +23,20 @@ from zmq.utils.monitor import parse_monitor_message
 
 from coordinator.core.access import Access
 from coordinator.core.events import Answer, Asked
-from coordinator.core.queries import NO_ROWS
+from coordinator.core.queries import ANSWER_BYTES_AT_MOST, NO_ROWS
 from neuron_node.codec import decode, encode
 from neuron_node.errors import Malformed, PeerError, Unexpected, UserError, WrongVersion
 from neuron_node.frames import PROTOCOL_VERSION
 from neuron_node.protocol import NOBODY, Header, Reject, Reply, Request
 from neuron_node.transport import LINGER_MS, RECONNECT_INTERVAL_MS, bind, check_endpoint, new_context, set_bounds
 
-REQUEST_BYTES_AT_MOST = 16 * 1024 * 1024
+REQUEST_BYTES_AT_MOST = 64 * 1024 * 1024
 """libzmq ends the connection of a client that sends a longer frame."""
 OPEN_A_CLIENT = 16
 """The largest number of requests of a client that wait for their answers."""
 REQUESTS_AT_ONCE = 8
 """The largest number of requests that the coordinator takes between two messages of the network."""
-QUEUED_REQUESTS = 64
+QUEUED_REQUESTS = 16
 QUEUED_ANSWERS = 16
 QUEUED_PUBLICATIONS = 256
 PUBLICATION_BYTES_AT_MOST = 64 * 1024
@@ -114,10 +114,9 @@ class FrontDoor:
             (self.requests, QUEUED_REQUESTS, QUEUED_ANSWERS, REQUEST_BYTES_AT_MOST),
             (self.publisher, QUEUED_REQUESTS, QUEUED_PUBLICATIONS, SUBSCRIPTION_BYTES_AT_MOST),
         ):
-            set_bounds(socket)
+            set_bounds(socket, most_bytes)
             socket.setsockopt(zmq.RCVHWM, received)
             socket.setsockopt(zmq.SNDHWM, sent)
-            socket.setsockopt(zmq.MAXMSGSIZE, most_bytes)
         # A client that connects again under its routing id takes its place.
         self.requests.setsockopt(zmq.ROUTER_HANDOVER, 1)
         secured = False
@@ -314,7 +313,7 @@ class Visit:
         self._context.term()
 
     def _connect(self, socket: zmq.Socket[bytes], endpoint: str) -> None:
-        set_bounds(socket)
+        set_bounds(socket, ANSWER_BYTES_AT_MOST + REQUEST_BYTES_AT_MOST)
         socket.setsockopt(zmq.SNDHWM, OPEN_A_CLIENT)
         socket.setsockopt(zmq.RCVHWM, QUEUED_PUBLICATIONS)
         socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_INTERVAL_MS)

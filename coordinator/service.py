@@ -44,9 +44,10 @@ from neuron_node.direct import Listening
 from neuron_node.events import End, Interrupted
 from neuron_node.fingerprint import fingerprint
 from neuron_node.frames import IDENTITY_LENGTH
+from neuron_node.limits import MESSAGE_BYTES
 from neuron_node.program import new_link
 from neuron_node.shell import Shell
-from neuron_node.transport import Endpoints
+from neuron_node.transport import Endpoints, Link
 
 Observer = Callable[[str, dict[str, Any]], None]
 """Receives the name of each event and its facts as plain JSON data."""
@@ -166,26 +167,25 @@ class Service:
         doors: Sequence[str],
         orphaned: Callable[[], bool] = lambda: False,
         listening: Listening | None = None,
+        message_bytes: int = MESSAGE_BYTES,
         secure: Secure | None = None,
     ) -> int:
         """Do the run, and return the exit code.
 
         `doors` are the endpoints of the front door, and `secure` prepares those for TCP. In direct wiring, `listening` is the
-        endpoint for the peers.
+        endpoint for the peers. `message_bytes` is the size of the largest message that the broker takes.
 
         Raises:
             UserError: an endpoint can't be bound, or the program at the broker's endpoint is no broker.
         """
         with contextlib.closing(FrontDoor(doors, secure)) as door:
             self._door = door
-            return self._run(endpoints, orphaned, listening, door)
+            outlet = listening if self._direct else None
+            tick_ms = CoordinatorMachine.tick_interval_ms
+            link = new_link(endpoints, tick_ms, self.plan.incarnation, outlet, message_bytes)
+            return self._run(link, orphaned, door)
 
-    def _run(
-        self, endpoints: Endpoints, orphaned: Callable[[], bool], listening: Listening | None, door: FrontDoor
-    ) -> int:
-        link = new_link(
-            endpoints, CoordinatorMachine.tick_interval_ms, self.plan.incarnation, listening if self._direct else None
-        )
+    def _run(self, link: Link, orphaned: Callable[[], bool], door: FrontDoor) -> int:
         try:
             self._machine = CoordinatorMachine(self.plan, link.endpoint)
             link.watch(door.sockets)

@@ -6,6 +6,7 @@ If the broker dies and restarts, the programs connect again and prove their link
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import signal
 import sys
@@ -14,13 +15,18 @@ from pathlib import Path
 
 from neuron_node import __version__
 from neuron_node.errors import UserError
+from neuron_node.limits import DEFAULT_LIMITS, MESSAGE_BYTES, Limits, checked_message_bytes, limits_for
+from neuron_node.memory_guard import MemoryGuard
 from neuron_node.transport import PUB, PULL, Endpoints, bound_socket, check_endpoint, new_context, proxy, relay
 
 DEFAULT_BIND = Endpoints("tcp://127.0.0.1:5571", "tcp://127.0.0.1:5572")
 DESCRIPTORS = 4_096
+LOG_FORMAT = "%(asctime)s %(levelname)s %(message)s"
 
 
-def run_broker(endpoints: Endpoints, descriptors: int = DESCRIPTORS, *, joins: bool = True) -> int:
+def run_broker(
+    endpoints: Endpoints, descriptors: int = DESCRIPTORS, *, joins: bool = True, limits: Limits = DEFAULT_LIMITS
+) -> int:
     """Forward messages until SIGTERM or SIGINT, then remove the socket files; return the exit code.
 
     With `joins`, the frames for one address are joined, so a receiver wakes up once for many frames: see `transport.relay`.
@@ -38,8 +44,9 @@ def run_broker(endpoints: Endpoints, descriptors: int = DESCRIPTORS, *, joins: b
     sockets, bound = [], []
     try:
         for kind, endpoint in ((PULL, endpoints.inward), (PUB, endpoints.outward)):
-            sockets.append(bound_socket(context, kind, endpoint))
+            sockets.append(bound_socket(context, kind, endpoint, limits.message_bytes))
             bound.append(endpoint)
+        MemoryGuard(sockets, limits.memory_bytes)
         # The thread owns the sockets from here on, and closes them when the context ends.
         threading.Thread(target=relay if joins else proxy, args=tuple(sockets)).start()
         sockets.clear()
@@ -82,12 +89,20 @@ def main(arguments: list[str] | None = None) -> int:
         action="store_true",
         help="forward every message unchanged, instead of joining the frames for one address; faster below 64 programs",
     )
+    parser.add_argument(
+        "--max-message",
+        default=os.environ.get("EXMACHINA_MAX_MESSAGE") or str(MESSAGE_BYTES),
+        metavar="BYTES",
+        help="size of the largest message; a connection that sends a larger one is closed (default %(default)s)",
+    )
     parser.add_argument("--version", action="version", version=f"neuron-broker {__version__}")
     options = parser.parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format=LOG_FORMAT, stream=sys.stderr)
     try:
         return run_broker(
             Endpoints(check_endpoint("--bind-in", options.bind_in), check_endpoint("--bind-out", options.bind_out)),
             joins=not options.no_join,
+            limits=limits_for(checked_message_bytes("--max-message", options.max_message)),
         )
     except UserError as fault:
         print(f"neuron-broker: {fault}", file=sys.stderr)

@@ -18,6 +18,7 @@ import zmq
 from neuron_node.addresses import DATA_LETTERS
 from neuron_node.codec import encode
 from neuron_node.errors import UserError
+from neuron_node.frames import MAX_FRAME_BYTES
 from neuron_node.protocol import NOBODY, Echo, Header
 from neuron_node.transport import LINGER_MS, LONGEST_IPC_PATH, SENT_BY_REFERENCE_BYTES, Endpoints, Link, bound_socket
 
@@ -58,8 +59,15 @@ def check_listening(name: str, endpoint: str) -> str:
 class DirectLink(Link):
     """A link with an outlet. Peers connect to `endpoint`."""
 
-    def __init__(self, endpoints: Endpoints, receive_timeout_ms: int, incarnation: bytes, listening: Listening) -> None:
-        super().__init__(endpoints, receive_timeout_ms, listening.descriptors)
+    def __init__(
+        self,
+        endpoints: Endpoints,
+        receive_timeout_ms: int,
+        incarnation: bytes,
+        listening: Listening,
+        message_bytes: int = MAX_FRAME_BYTES,
+    ) -> None:
+        super().__init__(endpoints, receive_timeout_ms, listening.descriptors, message_bytes)
         self._echo: bytes = encode(Echo(Header(NOBODY, 0, 0, incarnation)))
         try:
             self._outlet, self.endpoint = _outlet(self._context, listening.endpoint, incarnation)

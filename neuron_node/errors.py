@@ -26,7 +26,7 @@ class Malformed(PeerError):
 
 
 class Oversized(PeerError):
-    """The frame is larger than the protocol allows."""
+    """The frame is larger than the protocol allows, or larger than any data frame for the receiver's groups."""
 
     reason = "oversized"
 

@@ -36,7 +36,7 @@ import numpy as np
 from neuron_node.activations import Array, all_finite
 from neuron_node.addresses import ADDRESS_LENGTH, COORDINATOR, group_address, stage_address
 from neuron_node.codec import encode
-from neuron_node.errors import Duplicate, Stale, Unexpected, WrongShape
+from neuron_node.errors import Duplicate, Oversized, Stale, Unexpected, WrongShape
 from neuron_node.events import Send
 from neuron_node.frames import (
     HEAD,
@@ -152,6 +152,7 @@ class Group:
         "_incarnation",
         "_is_input",
         "_is_output",
+        "_largest_frame",
         "_last_fired",
         "_last_replied",
         "_layouts",
@@ -228,6 +229,9 @@ class Group:
         self._signals, self._errors = _incoming(role, header.run, header.generation)
         self._slots = {head: (False, slot) for head, slot in self._signals.slots.items()}
         self._slots |= {head: (True, slot) for head, slot in self._errors.slots.items()}
+        columns = max(slot.columns for direction in (self._signals, self._errors) for slot in direction.slots.values())
+        self._largest_frame = NUMBERS_BEGIN + NUMBER_BYTES * MAX_BATCH * columns
+        """The largest data frame that the group can use, for any batch."""
         self._rows = 0
         self._layouts = (self._signals.layout(1), self._errors.layout(1))
         """The layouts of signals and errors for passes with `_rows` rows."""
@@ -321,6 +325,8 @@ class Group:
         return True
 
     def _receive_frame(self, frame: bytes) -> None:
+        if len(frame) > self._largest_frame:
+            raise Oversized(f"{len(frame)} bytes")
         place = self._slots.get(frame[HEAD])
         if place is None or len(frame) < NUMBERS_BEGIN:
             data = parse(frame)

@@ -386,7 +386,7 @@ class Node:
 
     def _enter(self, state: NodeState, next_in_ms: float) -> None:
         if state is not self.state:
-            self._log(logging.INFO, f"{self.state.value} → {state.value}" + self._hosted())
+            self._log(logging.INFO, f"{self.born.name}: {self.state.value} → {state.value}" + self._hosted())
         self.state = state
         if state is NodeState.ENDED:
             self.hosting.rest()

@@ -17,6 +17,7 @@ from neuron_node.errors import UserError
 from neuron_node.fingerprint import fingerprint
 from neuron_node.frames import IDENTITY_LENGTH
 from neuron_node.identity import BEGIN_AGAIN, NodeIdentity
+from neuron_node.limits import MESSAGE_BYTES, checked_message_bytes
 from neuron_node.node import TICK_MS, Node
 from neuron_node.protocol import NOBODY
 from neuron_node.shell import Shell
@@ -34,13 +35,14 @@ def run_node(
     orphaned: Callable[[], bool] = lambda: False,
     listening: Listening | None = None,
     run: bytes = NOBODY,
+    message_bytes: int = MESSAGE_BYTES,
 ) -> int:
     """Run a node until it is stopped; return the exit code. A superseded node begins again as a spare.
 
     `arithmetic` is the fingerprint; `orphaned` says whether the program that started this one has ended. A supervisor names
-    the run.
+    the run. `message_bytes` is the size of the largest message.
     """
-    while (code := _live(endpoints, arithmetic, name, orphaned, listening, run)) == BEGIN_AGAIN:
+    while (code := _live(endpoints, arithmetic, name, orphaned, listening, run, message_bytes)) == BEGIN_AGAIN:
         pass
     return code
 
@@ -52,9 +54,10 @@ def _live(
     orphaned: Callable[[], bool],
     listening: Listening | None,
     run: bytes,
+    message_bytes: int,
 ) -> int:
     host, incarnation = socket.gethostname()[:64], secrets.token_bytes(IDENTITY_LENGTH)
-    link = new_link(endpoints, TICK_MS, incarnation, listening)
+    link = new_link(endpoints, TICK_MS, incarnation, listening, message_bytes)
     born = NodeIdentity(
         incarnation=incarnation,
         name=name or f"{host}:{os.getpid()}",
@@ -73,15 +76,21 @@ def _live(
         link.close()
 
 
-def new_link(endpoints: Endpoints, receive_timeout_ms: int, incarnation: bytes, listening: Listening | None) -> Link:
+def new_link(
+    endpoints: Endpoints,
+    receive_timeout_ms: int,
+    incarnation: bytes,
+    listening: Listening | None,
+    message_bytes: int = MESSAGE_BYTES,
+) -> Link:
     """Return a link to the broker, with an outlet for peers if `listening` is given.
 
     Raises:
         UserError: the outlet's endpoint can't be bound, or too few files may be open.
     """
     if listening is None:
-        return Link(endpoints, receive_timeout_ms)
-    return DirectLink(endpoints, receive_timeout_ms, incarnation, listening)
+        return Link(endpoints, receive_timeout_ms, message_bytes=message_bytes)
+    return DirectLink(endpoints, receive_timeout_ms, incarnation, listening, message_bytes)
 
 
 def listening_at(name: str, endpoint: str) -> Listening | None:
@@ -121,6 +130,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument(
         "--name", default="", help="a name that stays the same after a restart (default: host and process)"
     )
+    parser.add_argument(
+        "--max-message",
+        default=os.environ.get("EXMACHINA_MAX_MESSAGE") or str(MESSAGE_BYTES),
+        metavar="BYTES",
+        help="size of the largest message; the same as that of the broker (default %(default)s)",
+    )
     parser.add_argument("--verbose", action="store_true", help="log every change of state")
     parser.add_argument("--version", action="version", version=f"neuron-node {__version__}")
     options = parser.parse_args(arguments)
@@ -132,7 +147,8 @@ def main(arguments: list[str] | None = None) -> int:
             check_endpoint("--broker-in", options.broker_in), check_endpoint("--broker-out", options.broker_out)
         )
         listening = listening_at("--listen", options.listen)
-        return run_node(endpoints, fingerprint(), options.name[:255], listening=listening)
+        message_bytes = checked_message_bytes("--max-message", options.max_message)
+        return run_node(endpoints, fingerprint(), options.name[:255], listening=listening, message_bytes=message_bytes)
     except UserError as fault:
         print(f"neuron-node: {fault}", file=sys.stderr)
         return 2

@@ -24,6 +24,7 @@ from neuron_node.events import (
     Unsubscribe,
 )
 from neuron_node.machine import BusyMachine
+from neuron_node.memory import MemoryReturn
 from neuron_node.transport import Link
 
 logger = logging.getLogger("exmachina")
@@ -51,6 +52,7 @@ class Shell:
         self._perform_other = perform
         self._orphaned = orphaned
         self._poll = poll
+        self._memory = MemoryReturn()
         self._interrupted = 0
         self._code: int | None = None
 
@@ -97,6 +99,7 @@ class Shell:
                 logger.warning("a connection broke; connecting again")
             self._link.renew()
             self._handle(LinkLost())
+        self._memory.check(_now_ms())
         self._handle(Tick())
         return True
 

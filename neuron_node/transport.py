@@ -6,6 +6,7 @@ A message is one ZeroMQ frame: an address and frames of this protocol. This file
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import resource
 import socket as sockets
@@ -21,9 +22,18 @@ from zmq.utils.monitor import parse_monitor_message
 from neuron_node.addresses import ADDRESS_LENGTH
 from neuron_node.errors import InternalError, UserError
 from neuron_node.frames import MAX_FRAME_BYTES, frames_in
+from neuron_node.limits import JOINED_AT_MOST_BYTES, queued_messages
 
 QUEUED_MESSAGES = 100_000
-"""The high-water mark. A step has at most two messages per synapse under way, far fewer than this for one program."""
+"""The high-water mark for sending. A step has at most two messages per synapse under way, far fewer than this for one program.
+
+Above this mark, a PUB socket loses messages. So it is not derived from bytes, as the mark for receiving is.
+"""
+SUBSCRIPTION_AT_MOST_BYTES = 256
+"""The largest frame of a subscriber, in the handshake too."""
+QUEUED_SUBSCRIPTIONS = 1_000
+GATHERED_BYTES = 8 * 1024 * 1024
+"""The bytes after which a program handles the messages that it has received, although others are missing."""
 SEND_TIMEOUT_MS = 1_000
 SENT_BY_REFERENCE_BYTES = 256 * 1024
 """From this size on, copying a message takes longer than the bookkeeping of ZeroMQ for a reference."""
@@ -33,8 +43,8 @@ GATHER_MS = 20
 """The same after a silence: the message may be another one than the wanted messages."""
 LOOKS = 3
 """How often the relay polls for further messages before it sends."""
-JOINED_AT_MOST_BYTES = 1024 * 1024
-"""The number of bytes after which the relay stops receiving, and sends."""
+IDLE_MS = 50
+"""The longest time in which the relay does not process subscriptions and the ends of connections."""
 LINGER_MS = 500
 HEARTBEAT_INTERVAL_MS = 2_000
 HEARTBEAT_TIMEOUT_MS = 6_000
@@ -45,6 +55,8 @@ LONGEST_IPC_PATH = 107
 FOREIGN_AFTER_SECONDS = 5.0
 """After so long, a program that has refused every connection of ours is no broker."""
 BREAKS_AT_LEAST = 5
+
+logger = logging.getLogger("exmachina")
 
 
 class Endpoints(NamedTuple):
@@ -89,10 +101,18 @@ def new_context(descriptors: int = DESCRIPTORS_A_PROGRAM) -> zmq.Context[zmq.Soc
     return zmq.Context()
 
 
-def bound_socket(context: zmq.Context[zmq.Socket[bytes]], kind: int, endpoint: str) -> zmq.Socket[bytes]:
-    """Return a socket bound to the endpoint. Raises `UserError` if the endpoint can't be bound."""
+def bound_socket(
+    context: zmq.Context[zmq.Socket[bytes]], kind: int, endpoint: str, message_bytes: int = MAX_FRAME_BYTES
+) -> zmq.Socket[bytes]:
+    """Return a socket bound to the endpoint. Raises `UserError` if the endpoint can't be bound.
+
+    A PULL socket receives messages up to `message_bytes`. Any other socket receives only subscriptions.
+    """
     socket = context.socket(kind)
-    set_bounds(socket)
+    set_bounds(socket, message_bytes)
+    if kind != PULL:
+        socket.setsockopt(zmq.MAXMSGSIZE, SUBSCRIPTION_AT_MOST_BYTES)
+        socket.setsockopt(zmq.RCVHWM, QUEUED_SUBSCRIPTIONS)
     try:
         bind(socket, endpoint)
     except UserError:
@@ -156,9 +176,16 @@ def relay(inward: zmq.Socket[bytes], outward: zmq.Socket[bytes]) -> None:
     """
     receive = cast("Callable[[int], bytes]", super(zmq.Socket, inward).recv)
     send = cast("Callable[[bytes], object]", super(zmq.Socket, outward).send)
+    inward.setsockopt(zmq.RCVTIMEO, IDLE_MS)
+    # A poll processes subscriptions and the ends of connections. Other than getsockopt, it lets other threads run meanwhile.
+    outwards = [(outward, zmq.POLLIN)]
     with contextlib.suppress(zmq.ContextTerminated):
         while True:
-            message = receive(0)
+            try:
+                message = receive(0)
+            except zmq.Again:
+                zmq.zmq_poll(outwards, 0)
+                continue
             bins, taken, looks = {message[:ADDRESS_LENGTH]: [message]}, len(message), 0
             while looks < LOOKS and taken < JOINED_AT_MOST_BYTES:
                 try:
@@ -174,8 +201,8 @@ def relay(inward: zmq.Socket[bytes], outward: zmq.Socket[bytes]) -> None:
                     looks += 1
                     if looks < LOOKS:
                         os.sched_yield()
-            # Process new subscriptions now; otherwise they may take effect a millisecond later.
-            outward.getsockopt(zmq.EVENTS)
+            # Otherwise new subscriptions may take effect a millisecond later.
+            zmq.zmq_poll(outwards, 0)
             for frames in bins.values():
                 send(frames[0] if len(frames) == 1 else b"".join(frames))
     inward.close(0)
@@ -191,9 +218,18 @@ class Link:
     endpoint = ""
     """The endpoint of the outlet for direct wiring: this link has none."""
 
-    def __init__(self, endpoints: Endpoints, receive_timeout_ms: int, descriptors: int = DESCRIPTORS_A_PROGRAM) -> None:
+    def __init__(
+        self,
+        endpoints: Endpoints,
+        receive_timeout_ms: int,
+        descriptors: int = DESCRIPTORS_A_PROGRAM,
+        message_bytes: int = MAX_FRAME_BYTES,
+    ) -> None:
+        """`message_bytes` is the size of the largest message of the network."""
         self.endpoints = endpoints
         self.lost_sends = 0
+        self._message_bytes = message_bytes
+        self._largest_refused = 0
         self._context = new_context(descriptors)
         self._receive_timeout_ms = receive_timeout_ms
         self._silent = True
@@ -209,14 +245,30 @@ class Link:
     def send(self, frame: bytes) -> bool:
         """Give a message to ZeroMQ; return False if the broker accepted none for a second.
 
-        True does not prove that the message arrives. Only the results of a step prove it.
+        Also return False if the message is larger than the broker takes: the broker would close the connection. True does not
+        prove that the message arrives. Only the results of a step prove it.
         """
+        copied = len(frame) < SENT_BY_REFERENCE_BYTES
+        if not copied and len(frame) > self._message_bytes:
+            self._refuse(len(frame))
+            return False
         try:
-            self._send(frame, 0, len(frame) < SENT_BY_REFERENCE_BYTES)
+            self._send(frame, 0, copied)
         except zmq.Again:
             self.lost_sends += 1
             return False
         return True
+
+    def _refuse(self, size: int) -> None:
+        self.lost_sends += 1
+        if size > self._largest_refused:
+            self._largest_refused = size
+            logger.error(
+                "a message of %d bytes is not sent, because at most %d are allowed: start broker, coordinator and nodes with "
+                "a larger --max-message",
+                size,
+                self._message_bytes,
+            )
 
     def subscribe(self, address: bytes) -> None:
         """Subscribe to an address. The broker knows the subscription only after a later probe has returned."""
@@ -261,7 +313,7 @@ class Link:
             self._sub.setsockopt(zmq.RCVTIMEO, self._receive_timeout_ms)
 
     def receive_many(self, wanted: int) -> list[bytes]:
-        """Return messages with `wanted` frames in all; fewer if no message arrives for `HURRY_MS`. 0: any message.
+        """Return messages with `wanted` frames in all (0: any message); fewer if none arrives for `HURRY_MS`, or if they are large.
 
         An unexpected message, such as a request, must not wait long for the wanted ones. So after a silence, the method waits
         for the first message up to the receive timeout, and then at most `GATHER_MS` for each further message.
@@ -269,12 +321,13 @@ class Link:
         if self._watched and self._idle(wanted):
             return []
         messages: list[bytes] = []
-        silent, receive, wanted = self._silent, self._receive, wanted or 1
+        silent, receive, room, wanted = self._silent, self._receive, GATHERED_BYTES, wanted or 1
         try:
-            while wanted > 0:
+            while wanted > 0 and room > 0:
                 message = receive()
                 messages.append(message)
                 wanted -= frames_in(message)
+                room -= len(message)
                 if silent and len(messages) == 1:
                     self._sub.setsockopt(zmq.RCVTIMEO, self._gather_ms)
         except zmq.Again:
@@ -343,7 +396,8 @@ class Link:
         self._sub = self._context.socket(zmq.SUB)
         self._monitors = []
         for socket, endpoint in ((self._push, self.endpoints.inward), (self._sub, self.endpoints.outward)):
-            set_bounds(socket)
+            # The relay may have joined frames to a message.
+            set_bounds(socket, self._message_bytes + JOINED_AT_MOST_BYTES)
             socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_INTERVAL_MS)
             socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_INTERVAL_AT_MOST_MS)
             self._monitors.append(socket.get_monitor_socket(zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_SUCCEEDED))
@@ -363,12 +417,12 @@ class Link:
             socket.close(linger_ms)
 
 
-def set_bounds(socket: zmq.Socket[bytes]) -> None:
+def set_bounds(socket: zmq.Socket[bytes], message_bytes: int) -> None:
     """Set the bounds and timeouts that all sockets have."""
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.SNDHWM, QUEUED_MESSAGES)
-    socket.setsockopt(zmq.RCVHWM, QUEUED_MESSAGES)
-    socket.setsockopt(zmq.MAXMSGSIZE, MAX_FRAME_BYTES)
+    socket.setsockopt(zmq.RCVHWM, queued_messages(message_bytes))
+    socket.setsockopt(zmq.MAXMSGSIZE, message_bytes)
     socket.setsockopt(zmq.HANDSHAKE_IVL, 10_000)
     socket.setsockopt(zmq.HEARTBEAT_IVL, HEARTBEAT_INTERVAL_MS)
     socket.setsockopt(zmq.HEARTBEAT_TIMEOUT, HEARTBEAT_TIMEOUT_MS)

@@ -16,12 +16,13 @@ from typing import Any
 
 import numpy as np
 
-from coordinator.client import Client, rows_a_request
+from coordinator.client import Client
 from coordinator.core import trainer
 from coordinator.errors import JobError
 from coordinator.local import supervisor
 from coordinator.local.launcher import LocalRun
 from coordinator.local.supervisor import Order, Supervisor, main
+from coordinator.requests import rows_a_request
 from coordinator.service import Observer, Service
 from coordinator.storage.run_folder import RunFolder
 from neuron_node.activations import Array
@@ -78,7 +79,7 @@ def passes_per_second(door: str, rows: Array, batch_size: int, seconds: float) -
             return time.perf_counter() - begun
 
         # Choose the size of a request from the duration of the first ones: it must not take much longer than `seconds`.
-        most = max(1, rows_a_request(rows.shape[1]) // batch_size)
+        most = max(1, rows_a_request(client.ask("describe")[0]["layers"]) // batch_size)
         passes = min(FIRST_PASSES, most)
         ask(passes)
         took = ask(passes)

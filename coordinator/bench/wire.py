@@ -34,7 +34,8 @@ from coordinator.topology import Topology
 from neuron_node.broker import run_broker
 from neuron_node.direct import Listening
 from neuron_node.errors import JobError, UserError
-from neuron_node.frames import IDENTITY_LENGTH
+from neuron_node.frames import IDENTITY_LENGTH, MAX_FRAME_BYTES
+from neuron_node.limits import limits_for
 from neuron_node.role import OUTSIDE
 from neuron_node.transport import Endpoints
 
@@ -206,7 +207,7 @@ class Wire:
     def _run_broker(self) -> int:
         # The kernel may signal the death of a parent with several threads more than once; the cleanup must not be interrupted.
         signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTIONS)
-        code = run_broker(self._endpoints, self._descriptors, joins=False)
+        code = run_broker(self._endpoints, self._descriptors, joins=False, limits=limits_for(MAX_FRAME_BYTES))
         # The parent may have been killed before it could remove them.
         self._remove_sockets()
         return code

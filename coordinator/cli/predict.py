@@ -25,7 +25,7 @@ from coordinator.cli.options import (
 )
 from coordinator.cli.output import errors, print_json, print_table
 from coordinator.cli.predictions import FORMATS, Predictions
-from coordinator.client import NO_ROWS, Client, rows_a_request
+from coordinator.client import NO_ROWS, Client
 from coordinator.core.training import LOSSES
 from coordinator.data.encoding import Encoding
 from coordinator.data.limits import shown
@@ -34,6 +34,7 @@ from coordinator.data.rows import encoded, open_rows, read_labelled
 from coordinator.data.sources import DATASET_NAMES, check_exists, exists
 from coordinator.errors import NobodyAnswers, UserError
 from coordinator.inference import InMemoryNetwork
+from coordinator.requests import rows_a_request
 from coordinator.scores import score
 from coordinator.storage.model_file import load_model
 from neuron_node.activations import Array
@@ -80,9 +81,11 @@ def network(model: Path | None, runs: Path, where: dict[str, Any]) -> Iterator[N
     with Client(find_door(runs, **where), patience) as client:
         facts, _ = client.ask("describe")
 
-        def asked(command: str, rows: Array = NO_ROWS) -> Array:
+        rows_at_once = rows_a_request(facts["layers"])
+
+        def asked(command: str, rows: Array = NO_ROWS, **arguments: Any) -> Array:
             try:
-                return client.ask(command, rows)[1]
+                return client.ask(command, rows, **arguments)[1]
             except NobodyAnswers as fault:
                 # Rows wait until the network is wired, but the coordinator reports its state at any time.
                 status, _ = client.ask("status")
@@ -92,11 +95,14 @@ def network(model: Path | None, runs: Path, where: dict[str, Any]) -> Iterator[N
                 ) from fault
 
         def through(rows: Array) -> Array:
-            most = rows_a_request(rows.shape[1])
-            return np.concatenate([asked("forward", rows[start : start + most]) for start in range(0, len(rows), most)])
+            starts = range(0, len(rows), rows_at_once)
+            return np.concatenate([asked("forward", rows[start : start + rows_at_once]) for start in starts])
 
         def held_out() -> tuple[Array, Array]:
-            both = asked("held_out")
+            parts = [asked("held_out", first=0)]
+            while len(parts[-1]) == rows_at_once:
+                parts.append(asked("held_out", first=sum(map(len, parts))))
+            both = np.concatenate(parts)
             return both[:, : both.shape[1] // 2], both[:, both.shape[1] // 2 :]
 
         yield Network(Encoding.from_json(facts["encoding"]), facts["loss"], through, held_out)

@@ -23,7 +23,19 @@ class Watcher(Protocol):
 
 def _waiting(facts: dict[str, Any]) -> str:
     missing = facts["need"] - facts["have"]
-    return f"waiting for nodes: {facts['have']} of {facts['need']} are here; start {missing} more"
+    return f"waiting for nodes: {facts['have']} of {facts['need']} are here; {missing} more are needed"
+
+
+def _wiring(facts: dict[str, Any]) -> str:
+    return f"wiring: {facts['ready']} of {facts['nodes']} nodes have proved their links"
+
+
+WAITING: dict[str, Callable[[dict[str, Any]], str]] = {
+    "no_broker": lambda _facts: "waiting for the broker: it has not answered yet",
+    "waiting": _waiting,
+    "wiring": _wiring,
+}
+"""The line of each event that says what the start of a network waits for."""
 
 
 def _recovery(facts: dict[str, Any]) -> str:
@@ -74,7 +86,7 @@ def line_of(event: str, facts: dict[str, Any], figures: Figures) -> str | None:
 
 
 class PlainLines:
-    """Prints one line per important event; the event `waiting` only if asked to, so that a start is not a page long."""
+    """Prints one line per important event; what a start waits for only if asked to, so that a start is not a page long."""
 
     def __init__(self, figures: Figures, say_waiting: bool = False) -> None:
         self._figures = figures
@@ -89,8 +101,9 @@ class PlainLines:
 
     def __call__(self, event: str, facts: dict[str, Any]) -> None:
         """Print one event."""
-        if event == "waiting" and self._say_waiting:
-            errors.print(_waiting(facts))
+        if event in WAITING:
+            if self._say_waiting:
+                errors.print(WAITING[event](facts))
         elif (line := line_of(event, facts, self._figures)) and not (event in REPEATED and line == self._said):
             self._said = line
             errors.print(line)
@@ -130,6 +143,8 @@ class ProgressBar:
         assert self._task is not None
         if event == "waiting":
             self._show([f"{facts['have']} of {facts['need']} nodes"])
+        elif event == "wiring":
+            self._show([f"{facts['ready']} of {facts['nodes']} nodes wired"])
         elif event == "progress":
             self._progress.update(self._task, total=facts["steps"], completed=facts["step"])
             self._show(figures_of(facts, self._figures))

@@ -23,12 +23,17 @@ from coordinator.cli.progress import PlainLines
 from coordinator.errors import UserError
 from coordinator.front_door import check_door
 from coordinator.job import Job
+from coordinator.local.limits import largest_message_bytes
 from coordinator.local.remains import local_door, remove_remains
 from coordinator.service import Service
 from coordinator.storage.resumption import config_to_go_on
+from coordinator.storage.run_facts import facts_of
 from coordinator.storage.run_folder import RunFolder
+from neuron_node.limits import MESSAGE_BYTES, checked_message_bytes
 from neuron_node.program import LOG_FORMAT, listening_at
 
+COMMAND_VARIABLE = "EXMACHINA_COMMAND"
+"""The command that users type for `coordinator`, if it runs in a container."""
 LARGEST_LOG_BYTES = 8 * 1024 * 1024
 
 
@@ -59,6 +64,12 @@ LARGEST_LOG_BYTES = 8 * 1024 * 1024
     help="Endpoint of this program in direct wiring, tcp://HOST:PORT, * for any.  "
     "[default: $EXMACHINA_LISTEN or any local port]",
 )
+@click.option(
+    "--max-message",
+    metavar="BYTES",
+    help="Size of the largest message; the same for broker, coordinator and nodes.  "
+    f"[default: $EXMACHINA_MAX_MESSAGE or {MESSAGE_BYTES}]",
+)
 @runs_option
 @click.pass_context
 def serve(
@@ -71,6 +82,7 @@ def serve(
     broker_out: str | None,
     bind_door: str | None,
     listen: str | None,
+    max_message: str | None,
     runs: Path,
     **flags: Any,
 ) -> None:
@@ -85,11 +97,15 @@ def serve(
     bind_door = bind_door or os.environ.get("EXMACHINA_BIND_DOOR")
     doors = [check_door("--bind-door", bind_door)] if bind_door else []
     listening = listening_at("--listen", listen or os.environ.get("EXMACHINA_LISTEN") or "tcp://127.0.0.1:*")
+    message_bytes = checked_message_bytes(
+        "--max-message", max_message or os.environ.get("EXMACHINA_MAX_MESSAGE") or str(MESSAGE_BYTES)
+    )
     job = Job.from_flags({"dataset": dataset, **flags}, config, machine=other_machines)
     check_needs(job.needs(), other_machines())
     say_data(job)
     before = {directory.path for directory in RunFolder.all_in(runs)}
     directory = _run_of(job, runs, allow_mixed)
+    _check_messages(directory, message_bytes)
     nodes = needs_of_run(directory.config()).nodes
     watch = _Watch(directory, Figures.of(job.data))
     service = Service(directory, watch, stop_when_finished=False, claims_broker=True)
@@ -105,7 +121,7 @@ def serve(
     watch.trained = service.plan.trained is not None
     try:
         with local_door(directory, where) as door:
-            code = service.run(where, [door, *doors], listening=listening)
+            code = service.run(where, [door, *doors], listening=listening, message_bytes=message_bytes)
         if watch.refusal is not None:
             raise UserError(f"{watch.refusal}; stop it first, or start a broker for this run")
     except UserError:
@@ -115,6 +131,15 @@ def serve(
     if watch.failure is not None:
         raise job_failure(watch.failure)
     context.exit(code)
+
+
+def _check_messages(directory: RunFolder, message_bytes: int) -> None:
+    """Raise `UserError` if the messages of the network may be larger than the broker takes."""
+    if (largest := largest_message_bytes(directory.config())) > message_bytes:
+        raise UserError(
+            f"--max-message: a message of this network may have {largest} bytes, {message_bytes} are allowed; start broker, "
+            f"coordinator and nodes with --max-message {largest} or EXMACHINA_MAX_MESSAGE={largest}"
+        )
 
 
 def _run_of(job: Job, runs: Path, mixed: bool) -> RunFolder:
@@ -133,7 +158,26 @@ def _run_of(job: Job, runs: Path, mixed: bool) -> RunFolder:
                 errors.print(f"group size auto: {size:,}, as in the run {directory.path.name}")
             return directory
     say_placement(job)
+    _say_latest(runs)
     return job.create_run(runs, name=name, mixed_arithmetic=mixed, numbered=True)
+
+
+def _say_latest(runs: Path) -> None:
+    """Say which run was the latest, before another one begins: a setting may have been forgotten."""
+    latest = RunFolder.latest(runs)
+    if latest is None:
+        return
+    facts = facts_of(latest)
+    what = "damaged" if facts.layers is None else f"{facts.dataset} {'-'.join(map(str, facts.layers))}, {facts.state}"
+    errors.print(
+        f"this is a new run with other settings than {facts.name} ({what}); to see its settings: "
+        f"{_command()} runs show {facts.name}"
+    )
+
+
+def _command() -> str:
+    """Return what users type for `coordinator`, also if it runs in a container."""
+    return os.environ.get(COMMAND_VARIABLE) or "coordinator"
 
 
 class _Watch:
@@ -162,4 +206,5 @@ class _Watch:
 
     def _say_trained(self, result: dict[str, Any]) -> None:
         figure = self._figures.trained(result)
-        errors.print(f"trained: {figure}, weights sha256 {result['weights_sha256']}; ready for requests")
+        errors.print(f"trained: {figure}, weights sha256 {result['weights_sha256']}")
+        errors.print(f"ready for requests. Type in another terminal: {_command()} status (or neurons, predict, stop)")

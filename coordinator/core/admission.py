@@ -93,10 +93,10 @@ class Admission:
         welcome = Welcome(Header(plan.run, 0, run.control_check, plan.incarnation), plan.heartbeat_interval_ms)
         run.outbox.send(node_address(header.incarnation), welcome)
         if earlier and earlier.groups:
-            return Recover(f"{earlier.name} ended and came back")
+            return Recover(f"{run.shown(earlier)} ended and came back")
         if member.groups and (header.run, header.generation) == (plan.run, run.outbox.generation):
             # It hosted groups in this generation and no longer does. A registration of an earlier generation was delayed.
-            return Recover(f"{member.name} has lost its groups")
+            return Recover(f"{run.shown(member)} has lost its groups")
         return None
 
     def reject(self, incarnation: bytes, reason: str) -> None:

@@ -111,11 +111,18 @@ class Assignment:
             run.outbox.report("regrouped", neuron=run.topology.groups[group].names[0], node=member.name)
         return True
 
-    def report_missing_nodes(self) -> None:
-        """Report how many nodes are missing, once per number, and only while no further node registers."""
-        if self._since_ms is not None and self._run.now_ms - self._since_ms >= UNCHANGED_MS:
+    def report_missing_nodes(self, *, again: bool) -> bool:
+        """Report how many nodes are missing, and return whether it did.
+
+        It reports a number when no further node has registered for a while, and any number if `again` is true.
+        """
+        unchanged = self._since_ms is not None and self._run.now_ms - self._since_ms >= UNCHANGED_MS
+        if not unchanged and not again:
+            return False
+        if unchanged:
             self._since_ms = None
-            self._run.outbox.report("waiting", have=self._have, need=self.nodes_needed)
+        self._run.outbox.report("waiting", have=len(self._run.membership.members), need=self.nodes_needed)
+        return True
 
     def grant(self, snapshot: Snapshot | None) -> None:
         """Grant every node that is not ready its groups, as of the snapshot."""

@@ -94,7 +94,9 @@ class FailureDetector:
                 if member.incarnation in self._doubted:
                     # A program with the member's name may register now.
                     self._run.outbox.send(EVERY_NODE, Reregister(self._run.outbox.header()))
-                return Dead((member,), f"{member.name} has not answered for {(now_ms - since_ms) / 1000:.1f} s")
+                return Dead(
+                    (member,), f"{self._run.shown(member)} has not answered for {(now_ms - since_ms) / 1000:.1f} s"
+                )
             self.ask(member)
         return None
 
@@ -129,5 +131,6 @@ class FailureDetector:
             return None
         # All in one verdict: a recovery for each of them would keep every other node busy.
         seconds = (run.now_ms - min(member.received_ms for member in silent)) / 1000
-        who = f"{silent[0].name} and {len(silent) - 1} more were" if len(silent) > 1 else f"{silent[0].name} was"
+        first = run.shown(silent[0])
+        who = f"{first} and {len(silent) - 1} more were" if len(silent) > 1 else f"{first} was"
         return Dead(silent, f"{who} not heard for {seconds:.1f} s")

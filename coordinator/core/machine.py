@@ -89,7 +89,8 @@ class CoordinatorMachine:
 
     def start(self, now_ms: float) -> list[Any]:
         """Return the first actions of a life."""
-        self.run_stats.started_ms = now_ms
+        self.run.now_ms = self.run_stats.started_ms = now_ms
+        self._timers.start_reported()
         self._begin_generation()
         return self.handle(LinkLost(), now_ms)
 
@@ -285,7 +286,7 @@ class CoordinatorMachine:
         self.failure_detector.receive_status(member, message)
         hosted = sorted(wait.group for wait in message.waits)
         if member.ready and message.header.generation == self.outbox.generation and hosted != member.groups:
-            self.apply(Recover(f"{member.name} has lost its groups"))
+            self.apply(Recover(f"{self.run.shown(member)} has lost its groups"))
             return
         self._answer_questions()
 
@@ -327,7 +328,7 @@ class CoordinatorMachine:
     def _node_stopped(self, message: Stopped) -> None:
         member = self.membership.members[message.header.incarnation]
         member.count(message.traffic, self.run.now_ms)
-        self.apply(Dead((member,), f"{member.name} was stopped"))
+        self.apply(Dead((member,), f"{self.run.shown(member)} was stopped"))
 
     def _asked(self, request: Request, access: Access) -> None:
         if self.state is CoordinatorState.ENDED:
@@ -477,6 +478,8 @@ class CoordinatorMachine:
             self.claim.send()
         if self.claim.poll():
             self.connectivity.call_nodes()
+        if self.connectivity.proof.pending and self._timers.poll_start_report():
+            self.outbox.report("no_broker")
         # While its own connection is not proved, the coordinator knows nothing about the nodes.
         if not self.connectivity.proof.pending and self.state in PERIODIC:
             PERIODIC[self.state](self, due.control)
@@ -485,7 +488,8 @@ class CoordinatorMachine:
     def _tick_gathering(self, control_due: bool) -> None:
         self.apply(self.failure_detector.poll([]))
         self.apply(self.failure_detector.poll_silent())
-        self.assignment.report_missing_nodes()
+        if self.assignment.report_missing_nodes(again=self._timers.poll_start_report()):
+            self._timers.start_reported()
         if control_due:
             self.assignment.persist()
 
@@ -494,8 +498,11 @@ class CoordinatorMachine:
             self._grant()
         unready = self.connectivity.unready()
         if unready and self.failure_detector.wiring_timed_out():
-            self.apply(Dead((unready[0],), f"{unready[0].name} does not get its links proved"))
+            self.apply(Dead((unready[0],), f"{self.run.shown(unready[0])} does not get its links proved"))
             return
+        if self._timers.poll_start_report():
+            hosting = len(self.membership.hosting())
+            self.outbox.report("wiring", nodes=hosting, ready=hosting - len(unready))
         self.apply(self.failure_detector.poll(unready))
         self.apply(self.failure_detector.poll_silent())
 

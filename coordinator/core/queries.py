@@ -23,16 +23,17 @@ from coordinator.core.state_collector import StateCollector
 from coordinator.core.trainer import Trainer
 from coordinator.core.verdicts import StopRun, Verdict
 from coordinator.core.wait_graph import Chain, WaitGraph
+from coordinator.requests import rows_a_request
 from neuron_node.activations import Array
 from neuron_node.errors import UserError
 from neuron_node.protocol import LATEST_STEP, GroupState, Reply, Request
 
 OPEN_AT_MOST = 64
-ANSWERS_KEPT = {Access.VIEWER: (256, 32 * 1024 * 1024), Access.OPERATOR: (4_096, 4 * 1024 * 1024)}
+ANSWERS_KEPT = {Access.VIEWER: (256, 64 * 1024 * 1024), Access.OPERATOR: (4_096, 4 * 1024 * 1024)}
 """The number of stored answers, and their bytes. Answers to commands have a store of their own: many requests that only read
 must not displace them, because a command whose answer is forgotten would be carried out a second time.
 """
-ANSWER_BYTES_AT_MOST = 16 * 1024 * 1024
+ANSWER_BYTES_AT_MOST = 64 * 1024 * 1024
 NO_ROWS: Array = np.empty((0, 0))
 
 
@@ -177,13 +178,20 @@ class Queries:
         )
 
     def _held_out(self, message: Request) -> None:
-        targets = self._run.plan.data.test_targets
+        """Answer with the held-out samples from `first` on: as many as a reply may have, without `first` all of them."""
+        data, first = self._run.plan.data, _arguments(message).get("first")
+        if first is not None and (type(first) is not int or not 0 <= first <= len(data.test_inputs)):
+            raise UserError(f"first must be a whole number from 0 to {len(data.test_inputs)}, not {first!r}")
+        some = slice(0, None) if first is None else slice(first, first + rows_a_request(self._run.topology.layers))
+        inputs, targets = data.test_inputs[some], data.test_targets[some]
+        if first is not None and not len(inputs):
+            self._answer(message.id, {}, np.empty((0, 2 * targets.shape[1])))
+            return
 
         def done(activities: Array) -> None:
             self._answer(message.id, {}, np.concatenate([activities, targets], axis=1))
 
-        held_out = self._run.plan.data.test_inputs
-        self._trainer.forward(held_out, done, lambda reason: self._refuse(message.id, reason))
+        self._trainer.forward(inputs, done, lambda reason: self._refuse(message.id, reason))
 
     def _stop(self, message: Request) -> StopRun:
         self._answer(message.id, {"state": "stopping"})

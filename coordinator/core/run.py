@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from coordinator.core.membership import Membership
+from coordinator.core.membership import Member, Membership
 from coordinator.core.outbox import Outbox
 from coordinator.core.run_plan import RunPlan
 from coordinator.core.state import RUNNING, CoordinatorState
@@ -49,6 +49,14 @@ class Run:
     def running(self) -> bool:
         """Whether every group has a node and passes may be in flight."""
         return self.state in RUNNING
+
+    def shown(self, member: Member) -> str:
+        """Return the name of a node for people: after its neurons, if it hosts any, as they know those."""
+        names = [name for group in sorted(member.groups) for name in self.topology.groups[group].names]
+        if not names:
+            return member.name
+        neurons = names[0] if len(names) == 1 else f"{names[0]} … {names[-1]}"
+        return f"{neurons} ({member.name})"
 
     @property
     def recoveries(self) -> int:

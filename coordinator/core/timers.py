@@ -17,6 +17,8 @@ STOPPING_MS_A_NODE = 20
 """Among hundreds of nodes, some have just reconnected and receive only the next repetition."""
 CLOCK_JUMP_MS = 3_000
 REPORT_INTERVAL_MS = 200
+START_REPORT_INTERVAL_MS = 5_000
+"""A user who waits for the network to start reads a line at least this often."""
 STALLS_IN_A_ROW = 3
 
 
@@ -38,6 +40,7 @@ class Timers:
         self._run = run
         self._control_due_ms = 0.0
         self._report_due_ms = 0.0
+        self._start_report_due_ms = 0.0
         self._probe_due_ms = 0.0
         self._ticked_ms: float | None = None
         self._stop_by_ms = float("inf")
@@ -76,3 +79,14 @@ class Timers:
         if due:
             self._report_due_ms = self._run.now_ms + REPORT_INTERVAL_MS
         return due
+
+    def poll_start_report(self) -> bool:
+        """Whether a report of what the start of the network waits for is due; restart its timer."""
+        due = self._run.now_ms >= self._start_report_due_ms
+        if due:
+            self.start_reported()
+        return due
+
+    def start_reported(self) -> None:
+        """Restart the timer of the reports of the start."""
+        self._start_report_due_ms = self._run.now_ms + START_REPORT_INTERVAL_MS

@@ -20,6 +20,7 @@ from typing import Any, Self
 from coordinator.defaults import Wiring
 from coordinator.errors import JobError, UserError
 from coordinator.local.descriptors import most_descriptors
+from coordinator.local.limits import limits_of_run
 from coordinator.local.remains import DOOR, PREFIX, SocketFolder, make_socket_folder, write_endpoints
 from coordinator.local.restarts import STOPPED_AT_MOST_SECONDS
 from coordinator.local.supervisor import ENDING, Order
@@ -95,6 +96,7 @@ class LocalRun:
             relayed=self._relayed,
             outlets=f"ipc://{folder}/*" if self._directory.config().get("wiring") == "direct" else "",
             descriptors=most_descriptors(self._nodes, relayed=self._relayed),
+            limits=limits_of_run(self._directory.config()),
         )
         try:
             with open_regular(self.log("supervisor"), os.O_WRONLY | os.O_CREAT | os.O_APPEND) as log:

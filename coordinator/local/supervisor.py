@@ -51,6 +51,7 @@ from neuron_node.broker import run_broker
 from neuron_node.direct import Listening
 from neuron_node.errors import JobError, UserError
 from neuron_node.fingerprint import fingerprint
+from neuron_node.limits import Limits
 from neuron_node.program import LOG_FORMAT, run_node
 from neuron_node.protocol import NOBODY
 from neuron_node.transport import Endpoints
@@ -79,6 +80,7 @@ class Order:
     relayed: bool
     outlets: str
     descriptors: int
+    limits: Limits
 
     def to_json(self) -> str:
         """Encode as one line."""
@@ -88,7 +90,7 @@ class Order:
     def from_json(cls, line: str) -> Order:
         """Decode the result of `to_json`."""
         fields = json.loads(line)
-        return cls(**{**fields, "endpoints": tuple(fields["endpoints"])})
+        return cls(**{**fields, "endpoints": tuple(fields["endpoints"]), "limits": Limits(*fields["limits"])})
 
 
 class Supervisor:
@@ -282,7 +284,7 @@ class Supervisor:
     def _broker(self, _orphaned: Callable[[], bool]) -> int:
         # Keep the folder of the sockets: if a signal has ended this broker, the next one needs it.
         joins = self.order.nodes >= JOINED_FROM_PROGRAMS
-        return run_broker(self._endpoints, self.order.descriptors, joins=joins)
+        return run_broker(self._endpoints, self.order.descriptors, joins=joins, limits=self.order.limits)
 
     def _coordinator(self, orphaned: Callable[[], bool]) -> int:
         with os.fdopen(self.order.events, "w", buffering=1) as events:
@@ -296,7 +298,8 @@ class Supervisor:
             try:
                 inspect = watch_steps if self.order.verify else None
                 service = Service(self._directory, observe, stop_when_finished=True, inspect=inspect)
-                return service.run(self._endpoints, [self.order.door], orphaned, self._listening)
+                doors, most = [self.order.door], self.order.limits.message_bytes
+                return service.run(self._endpoints, doors, orphaned, self._listening, most)
             except (UserError, JobError) as fault:
                 observe("failed", {"reason": str(fault)})
                 return 2 if isinstance(fault, UserError) else 1
@@ -306,7 +309,8 @@ class Supervisor:
 
     def _node(self, name: str) -> Callable[[Callable[[], bool]], int]:
         endpoints = relayed(self._endpoints, name) if self._orders else self._endpoints
-        return lambda orphaned: run_node(endpoints, self._arithmetic, name, orphaned, self._listening, self._run)
+        size = self.order.limits.message_bytes
+        return lambda orphaned: run_node(endpoints, self._arithmetic, name, orphaned, self._listening, self._run, size)
 
     def _relay(self, orphaned: Callable[[], bool]) -> int:
         assert self._orders is not None

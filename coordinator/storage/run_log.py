@@ -153,11 +153,13 @@ class EventLog:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._begun = False
+        self._last: tuple[str, dict[str, Any]] | None = None
 
     def note(self, event: str, facts: dict[str, Any]) -> None:
-        """Write one event."""
-        if event in NOT_LOGGED:
+        """Write one event, unless it repeats the one before: a program that waits says so again and again."""
+        if event in NOT_LOGGED or (event, facts) == self._last:
             return
+        self._last = (event, facts)
         line = json.dumps({"time": time.strftime("%Y-%m-%dT%H:%M:%S%z"), "event": event, **facts})
         checked = f'{line[:-1]}{CHECK_BEGINS}{_check_of(line)}"}}\n'
         try:

@@ -146,7 +146,7 @@ def test_network_with_too_few_neurons_waits_and_learns_when_more_come(projects: 
     project.config.joinpath("network.toml").write_text(settings, encoding="utf-8")
     up = project.start("up", "--no-build", stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
-        assert "start 2 more" in project.line_with(up, "4 of 6 are here")
+        assert "2 more are needed" in project.line_with(up, "4 of 6 are here")
         project.must("up", "--detach", "--no-build", "--no-recreate", "--scale", "neuron=6")
         status = project.await_status(state="idle")
         assert (status["layers"], status["epochs"]) == ([2, 6, 4], 2)

@@ -29,9 +29,9 @@ LOOK_AGAIN_SECONDS = 0.01
 CHECKOUT = Path(__file__).resolve().parents[2]
 
 
-def await_that(condition: Callable[[], T], what: str) -> T:
+def await_that(condition: Callable[[], T], what: str, at_most_seconds: float = AT_MOST_SECONDS) -> T:
     """Wait until something holds, and what it gave. Fails, with what was waited for, when it never does."""
-    deadline = time.monotonic() + AT_MOST_SECONDS
+    deadline = time.monotonic() + at_most_seconds
     while not (value := condition()):
         assert time.monotonic() < deadline, f"waited in vain for {what}"
         time.sleep(LOOK_AGAIN_SECONDS)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from neuron_node import transport
+from neuron_node.frames import framed
 from neuron_node.transport import PUB, PULL, Endpoints, Link, bound_socket, new_context
 
 ADDRESS = b"A" + bytes(8)
@@ -87,3 +89,30 @@ def test_a_large_frame_arrives_as_it_was_sent(wire: Wire) -> None:
         body = bytes(range(256)) * (size // 256 + 1)
         assert wire.link.send(ADDRESS + body)
         assert wire.inward.recv() == ADDRESS + body
+
+
+def test_large_frames_are_handled_before_all_are_there(wire: Wire, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A program holds a limited number of bytes, although it waits for more frames."""
+    monkeypatch.setattr(transport, "GATHERED_BYTES", 1_000)
+    for _ in range(3):
+        wire.outward.send(ADDRESS + framed(bytes(500)))
+    assert [len(wire.link.receive_many(3)) for _ in range(2)] == [2, 1]
+
+
+def test_a_message_that_the_broker_would_not_take_is_not_sent(
+    tmp_path_factory: pytest.TempPathFactory, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The link says so once, and stays connected: a smaller message arrives."""
+    folder = tmp_path_factory.mktemp("l")
+    context, most = new_context(), 1_000_000
+    endpoints = Endpoints(f"ipc://{folder}/in", f"ipc://{folder}/out")
+    inward = bound_socket(context, PULL, endpoints.inward, most)
+    link = Link(endpoints, TIMEOUT_MS, message_bytes=most)
+    assert [link.send(bytes(most + 1)) for _ in range(2)] == [False, False]
+    assert link.send(bytes(most)) and len(inward.recv()) == most
+    assert not link.broken() and link.lost_sends == 2
+    [line] = caplog.messages
+    assert f"a message of {most + 1} bytes is not sent" in line and "--max-message" in line
+    link.close()
+    inward.close(0)
+    context.term()

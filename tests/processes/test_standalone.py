@@ -79,6 +79,7 @@ def test_a_service_waits_trains_answers_and_stops(bench: Bench) -> None:
     """From too few nodes to a trained network that predicts, and to a clean end of all programs."""
     network = Network(bench)
     network.start_nodes(4)
+    await_that(lambda: "connected programs: " in network.broker.said(), "the number of programs")
     line = network.service.await_line("waiting for nodes: 4 of 6")
     assert "2 more" in line
     status = network.ask("status")

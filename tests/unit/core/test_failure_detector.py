@@ -73,7 +73,7 @@ def test_member_that_does_not_answer_is_lost() -> None:
     assert again >= 3
     actions = handle(machine, Tick(), 310.0 + LEAST_ANSWER_MS)
     [facts] = reports(actions, "recovery")
-    assert facts["reason"].startswith("node-2 has not answered for ") and machine.outbox.generation == 2
+    assert facts["reason"].startswith("input.1 (node-2) has not answered for ") and machine.outbox.generation == 2
     assert life(2) in machine.membership.gone
 
 
@@ -124,7 +124,9 @@ def test_a_node_that_never_gets_ready_is_lost() -> None:
         now_ms += 50.0
         tell(machine, NodeStatus(by(machine, 4, 0), "wiring", ()), now_ms)
         actions = handle(machine, Tick(), now_ms)
-    assert [facts["reason"] for facts in reports(actions, "recovery")] == ["node-4 does not get its links proved"]
+    assert [facts["reason"] for facts in reports(actions, "recovery")] == [
+        "input.0 (node-4) does not get its links proved"
+    ]
 
 
 def snapshot(machine: CoordinatorMachine) -> None:

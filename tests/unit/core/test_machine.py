@@ -181,17 +181,32 @@ def test_the_own_probe_is_repeated_sooner_than_other_control() -> None:
 
 
 def test_too_few_nodes_are_reported_with_what_is_needed() -> None:
-    """Once, when nothing has changed for a while, and again when the number has."""
+    """When nothing has changed for a while, and again every five seconds and when the number has changed."""
     machine = linked(PLAN)
     said = []
     for now_ms in range(0, 20_000, 50):
-        if now_ms == 10_000:
+        if now_ms == 12_000:
             register(machine, 1, now_ms=now_ms)
-        if now_ms > 10_000:
+        if now_ms > 12_000:
             tell(machine, Heartbeat(by(machine, 1), "spare", NO_TRAFFIC), now_ms)
-        said += reports(machine.handle(Tick(), now_ms), "waiting")
-    assert said == [{"have": 0, "need": 3}, {"have": 1, "need": 3}]
+        said += [(now_ms, facts["have"]) for facts in reports(machine.handle(Tick(), now_ms), "waiting")]
+    assert said == [(1_000, 0), (6_000, 0), (11_000, 0), (13_000, 1), (18_000, 1)]
     assert machine.state is CoordinatorState.GATHERING
+
+
+def test_a_start_says_every_five_seconds_what_it_waits_for() -> None:
+    """First for the broker; then, with every node there, for the proof of their links."""
+    machine = CoordinatorMachine(PLAN)
+    actions = machine.start(0.0)
+    for now_ms in range(50, 12_000, 50):
+        actions += machine.handle(Tick(), now_ms)
+    assert len(reports(actions, "no_broker")) == 2
+    machine = linked(PLAN)
+    for number in (1, 2, 3):
+        register(machine, number)
+    ready(machine, 2)
+    said = [reports(machine.handle(Tick(), now_ms), "wiring") for now_ms in (1_000.0, 5_000.0)]
+    assert said == [[], [{"nodes": 3, "ready": 1}]]
 
 
 def test_so_many_nodes_are_needed_as_were_asked_for() -> None:

@@ -93,7 +93,7 @@ def test_a_node_that_is_not_heard_is_lost() -> None:
     assert machine.outbox.generation == 1
     actions = handle(machine, Tick(), 10_250.0)
     assert machine.outbox.generation == 2
-    assert [facts["reason"] for facts in reports(actions, "recovery")] == ["node-2 was not heard for 10.2 s"]
+    assert [facts["reason"] for facts in reports(actions, "recovery")] == ["input.1 (node-2) was not heard for 10.2 s"]
     assert {place.role.names for place in grants(actions)[life(4)].placements} == {("input.1",)}
 
 

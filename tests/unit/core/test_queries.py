@@ -300,3 +300,16 @@ def test_rows_that_overflow_are_refused_and_end_nothing(finished: bool) -> None:
     assert scenario.machine.finished["weights_sha256"] == weights_sha256(
         trained(replace(plan, stop_when_finished=True))
     )
+
+
+def test_the_held_out_samples_come_in_parts_of_a_limited_size() -> None:
+    """From `first` on: the parts together are all samples, and after the last one there are none."""
+    _, ask = running(plan_of(settings_of((2, 1), epochs=50), xor_data()))
+    _, whole = ask("held_out")
+    _, part = ask("held_out", first=1)
+    # Training goes on in between, so only the targets are the same.
+    assert part.shape == (3, 2) and part[:, 1].tolist() == whole[1:, 1].tolist()
+    facts, rest = ask("held_out", first=4)
+    assert facts == {} and rest.shape == (0, 2)
+    for wrong in (5, -1, "1", True):
+        assert "first must be a whole number from 0 to 4" in ask("held_out", first=wrong)[0]["error"]

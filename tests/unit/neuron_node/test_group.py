@@ -15,14 +15,15 @@ from hypothesis import strategies as st
 
 from neuron_node import group as group_module
 from neuron_node.activations import Array, quiet
-from neuron_node.addresses import COORDINATOR, group_address, stage_address
+from neuron_node.addresses import ADDRESS_LENGTH, COORDINATOR, group_address, stage_address
 from neuron_node.codec import encode
 from neuron_node.errors import Duplicate, Stale
 from neuron_node.events import Send
-from neuron_node.frames import LENGTH_BYTES, NUMBERS_BEGIN, DataFrame, DataKind, Mode, framed, split
+from neuron_node.frames import LENGTH_BYTES, NUMBER_BYTES, NUMBERS_BEGIN, DataFrame, DataKind, Mode, framed, split
 from neuron_node.group import WANTED_AT_MOST, Group
 from neuron_node.protocol import Diverged, Message, NodeStatusRequest, Placement, Stage, state_of
 from neuron_node.role import OUTSIDE, Block, Role, Sender
+from neuron_node.schema import MAX_BATCH
 from tests.networks import numbers, plan_of, settings_of, trained, weights_sha256
 from tests.roles import (
     NODE_LIFE,
@@ -846,3 +847,13 @@ def test_a_question_is_told_where_the_group_stands() -> None:
     receive(group, message_of(frames_to_input(4)[1]))
     assert group.waits(4) == (1, Stage.LISTENING, (OUTSIDE,))
     assert group.waits(1) == group.waits(3) == (1, Stage.DONE, ())
+
+
+def test_a_frame_larger_than_any_of_the_role_is_not_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Known senders or not: its length alone is the reason."""
+    group = two_and_two()
+    monkeypatch.setattr("neuron_node.group.parse", lambda _frame: pytest.fail("decoded"))
+    message = signal_to(3, 1, matrix((0.5,)))
+    for body in (message[ADDRESS_LENGTH + LENGTH_BYTES :], b"no data frame"):
+        large = framed(body + bytes(NUMBER_BYTES * MAX_BATCH * 4))
+        assert reasons(group, message[:ADDRESS_LENGTH] + large) == ["oversized"]

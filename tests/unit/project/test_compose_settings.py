@@ -9,7 +9,13 @@ from coordinator.settings import LearnSettings, variable_of
 
 CHECKOUT = Path(__file__).resolve().parents[3]
 SETTINGS = {variable_of(name) for name in LearnSettings.model_fields}
-OF_THE_CONTAINERS = {"EXMACHINA_CONFIG", "EXMACHINA_CONFIG_FOLDER", "EXMACHINA_PORT", "EXMACHINA_PORT_EVENTS"}
+OF_THE_CONTAINERS = {
+    "EXMACHINA_CONFIG",
+    "EXMACHINA_CONFIG_FOLDER",
+    "EXMACHINA_MAX_MESSAGE",
+    "EXMACHINA_PORT",
+    "EXMACHINA_PORT_EVENTS",
+}
 
 
 def test_compose_hands_on_every_setting() -> None:
