@@ -171,11 +171,9 @@ def test_socket_of_a_killed_broker_is_taken_over(bench: Bench) -> None:
     await_that((bench.sockets / "out").exists, "a broker that listens")
     first.process.kill()
     first.end()
-    inode = (bench.sockets / "out").stat().st_ino
-    second = bench.start("neuron_node.broker", *bind)
-    await_that(
-        lambda: (bench.sockets / "out").exists() and (bench.sockets / "out").stat().st_ino != inode, "a new socket"
-    )
+    listening = bench.folder / "listening"
+    second = bench.start("neuron_node.broker", *bind, environment={"EXMACHINA_HEALTH_FILE": str(listening)})
+    await_that(lambda: listening.exists() or second.process.poll() is not None, "a broker that listens")
     second.process.send_signal(signal.SIGTERM)
     assert second.end() == 0, second.said()
     bench.check_nothing_left()
