@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from coordinator.core.events import GenerationPersisted, Persist, Persisted, PersistGeneration
+from coordinator.core.events import Answer, GenerationPersisted, Persist, Persisted, PersistGeneration
 from coordinator.core.machine import CoordinatorMachine
 from coordinator.core.run_plan import RunPlan
 from neuron_node.activations import quiet
@@ -21,6 +21,7 @@ from neuron_node.frames import IDENTITY_LENGTH
 from neuron_node.identity import NodeIdentity
 from neuron_node.machine import Machine
 from neuron_node.node import Node
+from neuron_node.protocol import Reply
 
 TICK_MS = 125.0
 QUIET_TICKS_AT_MOST = 2_000
@@ -33,6 +34,8 @@ class MemoryNetwork:
         """`choose` gets the number of machines for which a message waits, and picks the one that receives its next message."""
         self.now_ms = 0.0
         self.actions: list[Any] = []
+        self.answers: dict[bytes, Reply] = {}
+        """The answers of the coordinators, by request."""
         self._choose = choose
         self._machines: list[Machine] = []
         self._subscribers: dict[bytes, list[int]] = {}
@@ -54,6 +57,10 @@ class MemoryNetwork:
     def subscribe(self, address: bytes, receive: Callable[[bytes], None]) -> None:
         """Call `receive` with every message to an address."""
         self.add(_Subscriber(address, receive))
+
+    def give(self, number: int, event: Any) -> None:
+        """Let a machine handle an event that is no message."""
+        self._handle(number, event)
 
     def run_until(self, condition: Callable[[], bool]) -> None:
         """Deliver messages until the condition holds; when none waits, advance the time.
@@ -102,6 +109,8 @@ class MemoryNetwork:
                     self._handle(number, Persisted(snapshot.step))
                 case PersistGeneration(generation):
                     self._handle(number, GenerationPersisted(generation))
+                case Answer(request_id, reply):
+                    self.answers[request_id] = reply
                 case _:
                     self.actions.append(action)
 

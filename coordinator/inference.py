@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections import deque
 
 import numpy as np
 
-from coordinator.core.events import Snapshot
-from coordinator.core.queries import ANSWERS_KEPT
+from coordinator.core.access import Access
+from coordinator.core.events import Asked, Snapshot
 from coordinator.core.run_plan import RunPlan
 from coordinator.core.state import CoordinatorState
 from coordinator.core.trainer import MEASURED_ROWS_AT_ONCE
@@ -19,11 +18,12 @@ from coordinator.in_memory import network_of
 from coordinator.storage.model_file import Model
 from coordinator.topology import Topology
 from neuron_node.activations import Array
-from neuron_node.addresses import COORDINATOR, client_address
-from neuron_node.codec import decode, encode
 from neuron_node.fingerprint import fingerprint
-from neuron_node.frames import IDENTITY_LENGTH, split
-from neuron_node.protocol import NOBODY, Header, Reply, Request
+from neuron_node.frames import IDENTITY_LENGTH
+from neuron_node.protocol import NOBODY, Header, Request
+
+COORDINATOR = 0
+"""The number of the coordinator in its network: it starts first."""
 
 
 class InMemoryNetwork:
@@ -46,11 +46,7 @@ class InMemoryNetwork:
         self._outputs = model.network.layers[-1]
         self._network, coordinator = network_of(plan)
         self._network.run_until(lambda: coordinator.state is CoordinatorState.IDLE)
-        # The coordinator answers a client again from memory. Reuse a client only when its answer is forgotten.
-        self._replies: list[bytes] = []
-        self._clients = deque(number.to_bytes(IDENTITY_LENGTH, "big") for number in range(ANSWERS_KEPT + 1))
-        for client in self._clients:
-            self._network.subscribe(client_address(client), self._replies.append)
+        self._asked = 0
 
     def forward(self, rows: Array) -> Array:
         """Return the activities of the outputs (rows, outputs) for scaled rows (rows, inputs).
@@ -64,13 +60,12 @@ class InMemoryNetwork:
 
     def _ask(self, rows: Array) -> Array:
         """Send the coordinator a request for one pass, as a client does, and return the answer. Raises `UserError`."""
-        client = self._clients[0]
-        self._clients.rotate(-1)
-        request = Request(Header(NOBODY, 0, 0, client), client, "forward", "{}", rows)
-        self._network.send(COORDINATOR + encode(request))
-        self._network.run_until(lambda: bool(self._replies))
-        [reply] = [decode(frame) for frame in split(self._replies.pop())]
-        assert isinstance(reply, Reply)
+        self._asked += 1
+        request_id = self._asked.to_bytes(IDENTITY_LENGTH, "big")
+        request = Request(Header(NOBODY, 0, 0, NOBODY), request_id, "forward", "{}", rows)
+        self._network.give(COORDINATOR, Asked(request, Access.VIEWER))
+        self._network.run_until(lambda: request_id in self._network.answers)
+        reply = self._network.answers.pop(request_id)
         if not reply.good:
             raise UserError(json.loads(reply.result)["error"])
         return reply.rows

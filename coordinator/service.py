@@ -5,13 +5,17 @@ It imports neither scikit-learn nor click, so that it starts fast.
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import os
 import secrets
-from collections.abc import Callable
+import socket
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from coordinator.core.events import (
+    Answer,
     Inspected,
     Persist,
     Persisted,
@@ -26,6 +30,7 @@ from coordinator.core.state import CoordinatorState
 from coordinator.data.prepared import PreparedData
 from coordinator.defaults import NetworkSettings
 from coordinator.errors import JobError, UserError
+from coordinator.front_door import FrontDoor, Secure
 from coordinator.storage.disk import is_read_only
 from coordinator.storage.model_file import Model, save_model
 from coordinator.storage.restoration import fault_of_model
@@ -42,7 +47,7 @@ from neuron_node.frames import IDENTITY_LENGTH
 from neuron_node.limits import MESSAGE_BYTES
 from neuron_node.program import new_link
 from neuron_node.shell import Shell
-from neuron_node.transport import Endpoints
+from neuron_node.transport import Endpoints, Link
 
 Observer = Callable[[str, dict[str, Any]], None]
 """Receives the name of each event and its facts as plain JSON data."""
@@ -66,8 +71,8 @@ class LeavesNodes:
 
     @property
     def wanted(self) -> int:
-        """The number of frames that the machine waits for."""
-        return self._machine.wanted
+        """The number of frames that the machine waits for; 0 if no pass is in flight."""
+        return self._machine.wanted if self._machine.busy else 0
 
     @property
     def has_deferred_work(self) -> bool:
@@ -90,9 +95,12 @@ class Service:
         observe: Observer,
         *,
         stop_when_finished: bool,
+        claims_broker: bool = False,
         inspect: Callable[[RunPlan], Callable[[Inspected], dict[str, Any] | None]] | None = None,
     ) -> None:
-        """`inspect` makes a function from the plan. It receives all groups after every step, and its results are reported."""
+        """With `claims_broker`, the coordinator ends if another one works at the broker.
+
+        `inspect` makes a function from the plan. It receives all groups after every step, and its results are reported."""
         config = config_to_go_on(directory)
         directory.lock()
         directory.forget("failure")
@@ -100,6 +108,7 @@ class Service:
         self._observe = observe
         self._stays = not stop_when_finished
         self._machine: CoordinatorMachine
+        self._door: FrontDoor | None = None
         self._direct = config["wiring"] == "direct"
         self._store = RunStore(directory.path, directory.identity(config))
         self._events = EventLog(directory.path / "events.jsonl")
@@ -119,6 +128,8 @@ class Service:
             mixed_arithmetic=config["mixed_arithmetic"],
             inspect_every_step=inspect is not None,
             stop_when_finished=stop_when_finished,
+            claims_broker=claims_broker,
+            label=f"the coordinator of the run {directory.path.name} (process {os.getpid()} on {socket.gethostname()})",
             model_path=str(directory.model),
         )
         self.plan = self._where_it_stood(plan.in_proportion())
@@ -153,27 +164,44 @@ class Service:
     def run(
         self,
         endpoints: Endpoints,
+        doors: Sequence[str],
         orphaned: Callable[[], bool] = lambda: False,
         listening: Listening | None = None,
         message_bytes: int = MESSAGE_BYTES,
+        secure: Secure | None = None,
     ) -> int:
-        """Do the run, and return the exit code. In direct wiring, `listening` is the endpoint for the peers.
+        """Do the run, and return the exit code.
 
-        `message_bytes` is the size of the largest message that the broker takes.
+        `doors` are the endpoints of the front door, and `secure` prepares those for TCP. In direct wiring, `listening` is the
+        endpoint for the peers. `message_bytes` is the size of the largest message that the broker takes.
+
+        Raises:
+            UserError: an endpoint can't be bound, or the program at the broker's endpoint is no broker.
         """
-        outlet = listening if self._direct else None
-        link = new_link(endpoints, CoordinatorMachine.tick_interval_ms, self.plan.incarnation, outlet, message_bytes)
+        with contextlib.closing(FrontDoor(doors, secure)) as door:
+            self._door = door
+            outlet = listening if self._direct else None
+            tick_ms = CoordinatorMachine.tick_interval_ms
+            link = new_link(endpoints, tick_ms, self.plan.incarnation, outlet, message_bytes)
+            return self._run(link, orphaned, door)
+
+    def _run(self, link: Link, orphaned: Callable[[], bool], door: FrontDoor) -> int:
         try:
             self._machine = CoordinatorMachine(self.plan, link.endpoint)
+            link.watch(door.sockets)
             announce_health()
+            machine = LeavesNodes(self._machine)
             with quiet():
-                return Shell(LeavesNodes(self._machine), link, perform=self._perform, orphaned=orphaned).run()
+                return Shell(machine, link, perform=self._perform, orphaned=orphaned, poll=door.poll).run()
         finally:
             link.close()
             self._directory.unlock()
 
     def _perform(self, action: Any) -> list[Any]:
         match action:
+            case Answer():
+                assert self._door is not None, "requests come through the front door"
+                self._door.answer(action)
             case Report(event, facts):
                 self._report(event, facts)
             case Persist():
@@ -223,6 +251,8 @@ class Service:
             case "failed":
                 self._write("failure", facts)
         self._events.note(event, facts)
+        if self._door is not None:
+            self._door.publish_event(event, facts)
         self._observe(event, facts)
 
     def _write(self, name: str, value: dict[str, Any]) -> None:

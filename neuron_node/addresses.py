@@ -7,9 +7,8 @@
 | G | a group's number | the node that hosts the group | signals and targets for this group only |
 | N | a node's incarnation | that node | control messages from the coordinator |
 | N | zeros | every node | the request to register, from a coordinator that restarted |
-| C | zeros | the coordinator | registrations, states, answers, requests |
+| C | zeros | the coordinator | registrations, states, answers |
 | P | a fresh name | a program that proves its links | the program's own probe, and the echoes of peers |
-| R | a client's name | a command-line client | replies to its requests |
 """
 
 from __future__ import annotations
@@ -42,8 +41,3 @@ def node_address(incarnation: bytes) -> bytes:
 def probe_address(name: bytes) -> bytes:
     """Return the address at which a program receives its own probe."""
     return b"P" + name
-
-
-def client_address(name: bytes) -> bytes:
-    """Return the address for replies to a command-line client."""
-    return b"R" + name

@@ -41,10 +41,11 @@ def run_broker(
     ends = {signal.SIGTERM, signal.SIGINT}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ends)
     context = new_context(descriptors)
-    sockets = []
+    sockets, bound = [], []
     try:
-        sockets.append(bound_socket(context, PULL, endpoints.inward, limits.message_bytes))
-        sockets.append(bound_socket(context, PUB, endpoints.outward))
+        for kind, endpoint in ((PULL, endpoints.inward), (PUB, endpoints.outward)):
+            sockets.append(bound_socket(context, kind, endpoint, limits.message_bytes))
+            bound.append(endpoint)
         MemoryGuard(sockets, limits.memory_bytes)
         # The thread owns the sockets from here on, and closes them when the context ends.
         threading.Thread(target=relay if joins else proxy, args=tuple(sockets)).start()
@@ -55,7 +56,8 @@ def run_broker(
         for socket in sockets:
             socket.close(0)
         context.term()
-        for endpoint in endpoints:
+        # Keep the paths that this broker could not bind: they belong to another program.
+        for endpoint in bound:
             if endpoint.startswith("ipc://"):
                 Path(endpoint.removeprefix("ipc://")).unlink(missing_ok=True)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -14,7 +14,6 @@ from collections.abc import Callable
 from typing import NamedTuple, cast
 
 import zmq
-from zmq.utils.monitor import parse_monitor_message
 
 from neuron_node.addresses import DATA_LETTERS
 from neuron_node.codec import encode
@@ -91,9 +90,7 @@ class DirectLink(Link):
         working, self._working = self._working, False
         # A program that has just sent data frames receives some soon: polling the outlet too would take longer.
         if self._peers and not working and not self._wait():
-            if not self._silent:
-                self._silent = True
-                self._sub.setsockopt(zmq.RCVTIMEO, self._receive_timeout_ms)
+            self._become_silent()
             return []
         return super().receive_many(most)
 
@@ -117,11 +114,7 @@ class DirectLink(Link):
 
     def broken(self) -> bool:
         """Return whether a connection has broken, except those to peers that were disconnected on purpose."""
-        push, sub = self._monitors
-        while sub.poll(0):
-            if parse_monitor_message(sub.recv_multipart())["endpoint"].decode() not in self._left:
-                return True
-        return bool(push.poll(0))
+        return self._has_broken(self._left)
 
     def close(self) -> None:
         """Close the sockets; messages that are not sent within half a second are dropped."""
@@ -136,7 +129,7 @@ class DirectLink(Link):
 
     def _wait(self) -> bool:
         """Wait for a message up to the receive timeout; return whether one has arrived."""
-        awaited = [(self._sub, zmq.POLLIN), (self._outlet, zmq.POLLIN)]
+        awaited = [(self._sub, zmq.POLLIN), (self._outlet, zmq.POLLIN), *self._watched]
         while True:
             ready = dict(zmq.zmq_poll(awaited, self._receive_timeout_ms))
             if self._outlet in ready:
@@ -145,6 +138,8 @@ class DirectLink(Link):
                 return False
             if self._sub in ready:
                 return True
+            if ready.keys() - {self._outlet}:
+                return False
 
     def _answer(self) -> None:
         """Send an echo for every new subscription to a probe's address: the outlet knows the earlier subscriptions by now."""

@@ -24,7 +24,7 @@ class BusyMachine(Machine, Protocol):
 
     @property
     def wanted(self) -> int:
-        """The number of frames to wait for before the next `receive`."""
+        """The number of frames to wait for before the next `receive`; 0 if no message is expected soon."""
 
     @property
     def has_deferred_work(self) -> bool:

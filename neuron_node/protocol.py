@@ -170,7 +170,7 @@ class Welcome(NamedTuple):
 
 
 class Reject(NamedTuple):
-    """Coordinator → node: refuses the node, with the reason. The node logs the reason and ends.
+    """Coordinator → node, or coordinator → coordinator: refuses the receiver, which logs the reason and ends.
 
     The header's pass is the CRC-32 of the refused frame: a node obeys only the rejection of its own registration.
     """
@@ -288,7 +288,10 @@ class Stopped(NamedTuple):
 
 
 class Probe(NamedTuple):
-    """Program → itself: when this message returns, the broker knows all earlier subscriptions."""
+    """Program → itself: when this message returns, the broker knows all earlier subscriptions.
+
+    Coordinator → coordinators: asks whether another coordinator works at the broker, which then answers with `Reject`.
+    """
 
     header: Header
 
@@ -302,14 +305,17 @@ class Echo(NamedTuple):
     header: Header
 
 
-# Command line ↔ coordinator.
+# Client ↔ coordinator, through the front door.
 
 
 class Request(NamedTuple):
-    """Client → coordinator: a command with JSON arguments, and rows of numbers for commands that need them."""
+    """Client → coordinator: a command with JSON arguments, and rows of numbers for commands that need them.
+
+    A repeated request has the same id, and gets the same reply.
+    """
 
     header: Header
-    client: Identity
+    id: Identity
     command: Annotated[str, Text(32)]
     arguments: Annotated[str, Text(65_536)]
     rows: Annotated[Array, Matrix(MAX_BATCH, MAX_GROUP)]

@@ -40,15 +40,18 @@ class Shell:
         *,
         perform: Callable[[Any], list[Event]] | None = None,
         orphaned: Callable[[], bool] = lambda: False,
+        poll: Callable[[], Sequence[Any]] | None = None,
     ) -> None:
         """`perform` performs actions other than messages, and may return events.
 
-        `orphaned` returns whether the program that started this one has ended; it is called at every tick.
+        `orphaned` returns whether the program that started this one has ended; it is called at every tick. `poll` returns
+        further events, and does not wait; it is called after every wake-up.
         """
         self._machine = machine
         self._link = link
         self._perform_other = perform
         self._orphaned = orphaned
+        self._poll = poll
         self._memory = MemoryReturn()
         self._interrupted = 0
         self._code: int | None = None
@@ -62,6 +65,7 @@ class Shell:
         tick_due_ms = _now_ms() + self._machine.tick_interval_ms
         # Look these names up once. The loop runs at every wake-up, mostly with cold caches, so it must be short.
         machine, receive, take, send = self._machine, self._link.receive_many, self._machine.receive, self._link.send
+        poll = self._poll
         while self._code is None:
             messages = receive(machine.wanted)
             now_ms = _now_ms()
@@ -73,6 +77,9 @@ class Shell:
                         self._perform([action])
                 while machine.has_deferred_work:
                     self._perform(machine.run_deferred(now_ms))
+            if poll is not None:
+                for event in poll():
+                    self._handle(event)
             if self._interrupted:
                 self._interrupt()
             if now_ms >= tick_due_ms:
@@ -88,7 +95,8 @@ class Shell:
             logger.error("the program that started this one has ended")
             return False
         if self._link.broken():
-            logger.warning("a connection broke; connecting again")
+            if self._link.accepted:
+                logger.warning("a connection broke; connecting again")
             self._link.renew()
             self._handle(LinkLost())
         self._memory.check(_now_ms())

@@ -1,4 +1,4 @@
-"""ZeroMQ sockets: one PUSH to the broker and one SUB from it. Only this file and `direct.py` import zmq.
+"""ZeroMQ sockets: one PUSH to the broker and one SUB from it. Besides this file, only `direct.py` and the front door import zmq.
 
 A message is one ZeroMQ frame: an address and frames of this protocol. This file sets every bound and timeout of a socket.
 """
@@ -9,10 +9,15 @@ import contextlib
 import logging
 import os
 import resource
-from collections.abc import Callable
+import socket as sockets
+import stat
+import time
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
 from typing import NamedTuple, cast
 
 import zmq
+from zmq.utils.monitor import parse_monitor_message
 
 from neuron_node.addresses import ADDRESS_LENGTH
 from neuron_node.errors import InternalError, UserError
@@ -47,6 +52,9 @@ RECONNECT_INTERVAL_MS = 50
 RECONNECT_INTERVAL_AT_MOST_MS = 2_000
 DESCRIPTORS_A_PROGRAM = 64
 LONGEST_IPC_PATH = 107
+FOREIGN_AFTER_SECONDS = 5.0
+"""After so long, a program that has refused every connection of ours is no broker."""
+BREAKS_AT_LEAST = 5
 
 logger = logging.getLogger("exmachina")
 
@@ -101,18 +109,55 @@ def bound_socket(
     A PULL socket receives messages up to `message_bytes`. Any other socket receives only subscriptions.
     """
     socket = context.socket(kind)
-    _set_bounds(socket, message_bytes)
+    set_bounds(socket, message_bytes)
     if kind != PULL:
         socket.setsockopt(zmq.MAXMSGSIZE, SUBSCRIPTION_AT_MOST_BYTES)
         socket.setsockopt(zmq.RCVHWM, QUEUED_SUBSCRIPTIONS)
     try:
+        bind(socket, endpoint)
+    except UserError:
+        socket.close(0)
+        raise
+    return socket
+
+
+def bind(socket: zmq.Socket[bytes], endpoint: str) -> None:
+    """Bind a socket. Raises `UserError` if the endpoint can't be bound."""
+    if endpoint.startswith("ipc://"):
+        _check_ipc_path(Path(endpoint.removeprefix("ipc://")))
+    try:
         socket.bind(endpoint)
     except zmq.ZMQError as fault:
-        socket.close(0)
         raise UserError(
             f"can't listen on {endpoint}: {fault.strerror or fault}; is another program using it?"
         ) from None
-    return socket
+
+
+def _check_ipc_path(path: Path) -> None:
+    """Raise `UserError` if libzmq would remove a file that is no socket, or the socket of a program that lives."""
+    try:
+        mode = path.lstat().st_mode
+    except OSError:
+        # It does not exist, or its folder can't be read, as the bind will report.
+        return
+    if not stat.S_ISSOCK(mode):
+        raise UserError(
+            f"can't listen on ipc://{path}: a file that is no socket has this path; remove it, or choose another"
+        )
+    with sockets.socket(sockets.AF_UNIX, sockets.SOCK_STREAM) as probe:
+        # Do not wait for a program that accepts no connection at the moment: its queue being full, it lives.
+        probe.setblocking(False)
+        try:
+            probe.connect(str(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            # A dead program left the socket.
+            return
+        except OSError as fault:
+            if not isinstance(fault, BlockingIOError):
+                return
+    raise UserError(
+        f"can't listen on ipc://{path}: another program listens there already; end it, or choose another path"
+    )
 
 
 def proxy(inward: zmq.Socket[bytes], outward: zmq.Socket[bytes]) -> None:
@@ -190,6 +235,11 @@ class Link:
         self._silent = True
         self._hurry_ms = min(HURRY_MS, receive_timeout_ms)
         self._gather_ms = min(GATHER_MS, receive_timeout_ms)
+        self._watched: list[tuple[zmq.Socket[bytes], int]] = []
+        self._succeeded: set[str] = set()
+        """The endpoints at which a handshake has ever succeeded."""
+        self._breaks = 0
+        self._first_break = 0.0
         self._connect()
 
     def send(self, frame: bytes) -> bool:
@@ -243,14 +293,35 @@ class Link:
         except zmq.Again:
             return None
 
+    def watch(self, others: Sequence[zmq.Socket[bytes]]) -> None:
+        """Let `receive_many` return as soon as one socket of `others` can be read, if no message is expected soon."""
+        self._watched = [(socket, zmq.POLLIN) for socket in others]
+
+    def _idle(self, wanted: int) -> bool:
+        """If no message is expected soon, wait for one, or for a watched socket; return whether there is no message."""
+        if not self._watched or (wanted and not self._silent):
+            return False
+        ready = zmq.zmq_poll([(self._sub, zmq.POLLIN), *self._watched], self._receive_timeout_ms)
+        if any(socket is self._sub for socket, _ in ready):
+            return False
+        self._become_silent()
+        return True
+
+    def _become_silent(self) -> None:
+        if not self._silent:
+            self._silent = True
+            self._sub.setsockopt(zmq.RCVTIMEO, self._receive_timeout_ms)
+
     def receive_many(self, wanted: int) -> list[bytes]:
-        """Return messages with `wanted` frames in all; fewer if no message arrives for `HURRY_MS`, or if they are large.
+        """Return messages with `wanted` frames in all (0: any message); fewer if none arrives for `HURRY_MS`, or if they are large.
 
         An unexpected message, such as a request, must not wait long for the wanted ones. So after a silence, the method waits
         for the first message up to the receive timeout, and then at most `GATHER_MS` for each further message.
         """
+        if self._watched and self._idle(wanted):
+            return []
         messages: list[bytes] = []
-        silent, receive, room = self._silent, self._receive, GATHERED_BYTES
+        silent, receive, room, wanted = self._silent, self._receive, GATHERED_BYTES, wanted or 1
         try:
             while wanted > 0 and room > 0:
                 message = receive()
@@ -264,9 +335,8 @@ class Link:
         if messages and silent:
             self._silent = False
             self._sub.setsockopt(zmq.RCVTIMEO, self._hurry_ms)
-        elif not messages and not silent:
-            self._silent = True
-            self._sub.setsockopt(zmq.RCVTIMEO, self._receive_timeout_ms)
+        elif not messages:
+            self._become_silent()
         return messages
 
     def wait_at_most(self, milliseconds: int) -> None:
@@ -276,9 +346,40 @@ class Link:
             if self._silent:
                 self._sub.setsockopt(zmq.RCVTIMEO, milliseconds)
 
+    @property
+    def accepted(self) -> bool:
+        """Whether a program has ever accepted a connection of ours."""
+        return bool(self._succeeded)
+
     def broken(self) -> bool:
-        """Return whether a connection has broken."""
-        return any(monitor.poll(0) for monitor in self._monitors)
+        """Return whether a connection has broken.
+
+        Raises:
+            UserError: the program at the endpoint has refused every connection, as only a foreign program does.
+        """
+        return self._has_broken()
+
+    def _has_broken(self, left: Collection[str] = ()) -> bool:
+        """Read what has happened to the sockets; return whether a connection broke, except those to the endpoints `left`."""
+        broken = False
+        for monitor in self._monitors:
+            while monitor.poll(0):
+                happened = parse_monitor_message(monitor.recv_multipart())
+                endpoint = happened["endpoint"].decode()
+                if happened["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+                    self._succeeded.add(endpoint)
+                elif endpoint not in left:
+                    broken = True
+                    self._refuse_foreign(endpoint)
+        return broken
+
+    def _refuse_foreign(self, endpoint: str) -> None:
+        if endpoint in self._succeeded or endpoint not in self.endpoints:
+            return
+        self._first_break = self._first_break or time.monotonic()
+        self._breaks += 1
+        if self._breaks >= BREAKS_AT_LEAST and time.monotonic() - self._first_break >= FOREIGN_AFTER_SECONDS:
+            raise UserError(f"the program at {endpoint} is no broker of a network: it refuses every connection")
 
     def renew(self) -> None:
         """Replace both sockets. A reconnected SUB sends its subscriptions in any order, so a probe on it would prove nothing."""
@@ -296,10 +397,10 @@ class Link:
         self._monitors = []
         for socket, endpoint in ((self._push, self.endpoints.inward), (self._sub, self.endpoints.outward)):
             # The relay may have joined frames to a message.
-            _set_bounds(socket, self._message_bytes + JOINED_AT_MOST_BYTES)
+            set_bounds(socket, self._message_bytes + JOINED_AT_MOST_BYTES)
             socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_INTERVAL_MS)
             socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_INTERVAL_AT_MOST_MS)
-            self._monitors.append(socket.get_monitor_socket(zmq.EVENT_DISCONNECTED))
+            self._monitors.append(socket.get_monitor_socket(zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_SUCCEEDED))
             socket.connect(endpoint)
         # Call the C methods directly: pyzmq's wrappers do work that these kinds of sockets don't need.
         self._send = cast("Callable[[bytes, int, bool], object]", super(zmq.Socket, self._push).send)
@@ -316,7 +417,8 @@ class Link:
             socket.close(linger_ms)
 
 
-def _set_bounds(socket: zmq.Socket[bytes], message_bytes: int) -> None:
+def set_bounds(socket: zmq.Socket[bytes], message_bytes: int) -> None:
+    """Set the bounds and timeouts that all sockets have."""
     socket.setsockopt(zmq.LINGER, 0)
     socket.setsockopt(zmq.SNDHWM, QUEUED_MESSAGES)
     socket.setsockopt(zmq.RCVHWM, queued_messages(message_bytes))

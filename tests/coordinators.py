@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from coordinator.core.events import GenerationPersisted, PersistGeneration, Report
+from coordinator.core.access import Access
+from coordinator.core.events import Answer, Asked, GenerationPersisted, PersistGeneration, Report
 from coordinator.core.machine import CoordinatorMachine
 from coordinator.core.run_plan import RunPlan
 from coordinator.core.state import CoordinatorState
@@ -16,7 +17,19 @@ from neuron_node.addresses import COORDINATOR, stage_address
 from neuron_node.codec import encode
 from neuron_node.events import Interrupted, Received, Tick
 from neuron_node.frames import DataFrame, DataKind, Mode
-from neuron_node.protocol import NOBODY, Grant, Header, Heartbeat, Message, Probe, Ready, Register, Request, Traffic
+from neuron_node.protocol import (
+    NOBODY,
+    Grant,
+    Header,
+    Heartbeat,
+    Message,
+    Probe,
+    Ready,
+    Register,
+    Reply,
+    Request,
+    Traffic,
+)
 from neuron_node.role import OUTSIDE
 from tests.networks import FINGERPRINT, RUN, plan_of, settings_of, xor_data
 from tests.roles import NO_ROWS, data, encoded, sent
@@ -99,10 +112,21 @@ def wired(plan: RunPlan) -> tuple[CoordinatorMachine, list[Any]]:
 
 
 def request(
-    machine: CoordinatorMachine, command: str, arguments: str = "{}", client: bytes = b"a client", rows: Any = NO_ROWS
+    machine: CoordinatorMachine,
+    command: str,
+    arguments: str = "{}",
+    request_id: bytes = b"a client",
+    rows: Any = NO_ROWS,
+    access: Access = Access.OPERATOR,
 ) -> list[Any]:
     """Send the request of a client."""
-    return tell(machine, Request(Header(NOBODY, 0, 0, client), client, command, arguments, rows))
+    asked = Asked(Request(Header(NOBODY, 0, 0, NOBODY), request_id, command, arguments, rows), access)
+    return handle(machine, asked)
+
+
+def answers(actions: list[Any], request_id: bytes = b"a client") -> list[Reply]:
+    """Return the answers to a request among the actions."""
+    return [action.reply for action in actions if isinstance(action, Answer) and action.request_id == request_id]
 
 
 def grants(actions: list[Any]) -> dict[bytes, Grant]:

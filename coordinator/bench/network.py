@@ -26,7 +26,6 @@ from coordinator.local.launcher import LocalRun
 from coordinator.settings import LearnSettings
 from coordinator.storage.run_folder import RunFolder
 from neuron_node.activations import Array
-from neuron_node.transport import Endpoints
 
 SAMPLES_AT_MOST_BYTES = 64 * 1024 * 1024
 BATCHES = 500
@@ -94,8 +93,8 @@ def _measure_prediction(order: Order) -> Measured:
     rows = made_samples(order.layers, order.batch_size)[0]
     with made_run(order, steps=1) as (directory, nodes), PredictingRun(directory, nodes) as run:
         starting = await_trained(run.events())
-        endpoints = Endpoints(*directory.read_json("endpoints"))
-        speed = passes_per_second(endpoints, rows, order.batch_size, order.seconds)
+        door = directory.read_json("endpoints")["door"]
+        speed = passes_per_second(door, rows, order.batch_size, order.seconds)
         return Measured(speed, starting, memory_megabytes_per_node(directory))
 
 

@@ -26,7 +26,6 @@ from coordinator.requests import rows_a_request
 from coordinator.service import Observer, Service
 from coordinator.storage.run_folder import RunFolder
 from neuron_node.activations import Array
-from neuron_node.transport import Endpoints
 
 PATIENCE_SECONDS = 300.0
 FIRST_PASSES = 8
@@ -69,9 +68,9 @@ def await_trained(events: Iterator[dict[str, Any]]) -> float:
     raise JobError("the network ended before it answered requests; see its logs")
 
 
-def passes_per_second(endpoints: Endpoints, rows: Array, batch_size: int, seconds: float) -> float:
+def passes_per_second(door: str, rows: Array, batch_size: int, seconds: float) -> float:
     """Return the forward passes per second, including the time to send rows (rows, inputs) and to receive answers."""
-    with Client(endpoints, PATIENCE_SECONDS) as client:
+    with Client(door, PATIENCE_SECONDS) as client:
 
         def ask(passes: int) -> float:
             wanted = np.resize(rows, (passes * batch_size, rows.shape[1]))

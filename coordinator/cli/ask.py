@@ -12,8 +12,9 @@ from typing import Any
 import click
 
 from coordinator.cli.completing import complete_neuron, complete_run
+from coordinator.cli.finding import find_door
 from coordinator.cli.helping import HelpfulCommand
-from coordinator.cli.options import broker_options, endpoints, json_option, runs_option
+from coordinator.cli.options import door_options, json_option, runs_option
 from coordinator.cli.output import print_json, print_table, results, shown
 from coordinator.client import Client
 from coordinator.data.suggestion import did_you_mean
@@ -22,6 +23,8 @@ from coordinator.storage.disk import open_regular
 from coordinator.storage.run_folder import RunFolder
 
 WATCH_SECONDS = 1.0
+CHANGES = ("state", "finished", "failed", "recovery", "recovered")
+"""The events after which `status --watch` shows the state at once."""
 FOLLOW_SECONDS = 0.2
 """Seconds between two looks at a log that is followed."""
 STATUS_LINES = (
@@ -50,7 +53,7 @@ STATUS_LINES = (
 def ask(runs: Path, where: dict[str, Any], command: str, **arguments: Any) -> dict[str, Any]:
     """Send one request to the service that the options name. Raises `UserError` and `JobError`."""
     patience = where.pop("patience")
-    with Client(endpoints(runs, **where), patience) as client:
+    with Client(find_door(runs, **where), patience) as client:
         try:
             return client.ask(command, **arguments)[0]
         except UserError as fault:
@@ -72,14 +75,16 @@ def ask(runs: Path, where: dict[str, Any], command: str, **arguments: Any) -> di
     is_flag=True,
     help="Show the state again each second, until the run ends or Ctrl-C; with --json, one object per line.",
 )
-@broker_options
+@door_options
 @runs_option
 @json_option
 def status(runs: Path, watch: bool, as_json: bool, **where: Any) -> None:
     """Show the state of the run and its figures so far."""
     patience = where.pop("patience")
-    with Client(endpoints(runs, **where), patience) as client:
+    with Client(find_door(runs, **where), patience) as client:
         asked = False
+        if watch:
+            client.watch_events()
         while True:
             try:
                 facts, _ = client.ask("status")
@@ -96,7 +101,15 @@ def status(runs: Path, watch: bool, as_json: bool, **where: Any) -> None:
                 _print_status(facts)
             if not watch or facts["state"] in ("stopping", "ended"):
                 return
-            time.sleep(WATCH_SECONDS)
+            _await_news(client)
+
+
+def _await_news(client: Client) -> None:
+    """Wait until the state of the run changes, at most one interval."""
+    until = time.monotonic() + WATCH_SECONDS
+    while (left := until - time.monotonic()) > 0:
+        if client.next_event(left) in CHANGES:
+            return
 
 
 def _print_status(facts: Mapping[str, Any]) -> None:
@@ -113,7 +126,7 @@ def _print_status(facts: Mapping[str, Any]) -> None:
     coordinator neurons --run flowers
     """,
 )
-@broker_options
+@door_options
 @runs_option
 @json_option
 def neurons(runs: Path, as_json: bool, **where: Any) -> None:
@@ -139,7 +152,7 @@ def neurons(runs: Path, as_json: bool, **where: Any) -> None:
     """,
 )
 @click.argument("name", shell_complete=complete_neuron)
-@broker_options
+@door_options
 @runs_option
 @json_option
 def neuron(name: str, runs: Path, as_json: bool, **where: Any) -> None:
@@ -175,7 +188,7 @@ def neuron(name: str, runs: Path, as_json: bool, **where: Any) -> None:
     """,
 )
 @click.argument("name", required=False, shell_complete=complete_neuron)
-@broker_options
+@door_options
 @runs_option
 @json_option
 def why(name: str | None, runs: Path, as_json: bool, **where: Any) -> None:
@@ -279,7 +292,7 @@ def _follow(file: io.TextIOWrapper, directory: RunFolder) -> None:
     coordinator stop
     """,
 )
-@broker_options
+@door_options
 @runs_option
 @json_option
 def stop(runs: Path, as_json: bool, **where: Any) -> None:

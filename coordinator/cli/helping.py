@@ -24,10 +24,10 @@ GROUPS: dict[str, tuple[str, ...]] = {
     DATA: ("data", "target_kind", "delimiter", "decimal", "encoding", "header", "na", "ignore", "inputs"),
     PROGRAMS: (
         "group_size", "nodes", "wiring", "microbatches", "snapshot_interval_steps", "regroup_after_seconds", "spares",
-        "allow_mixed", "listen",
+        "allow_mixed", "broker_in", "broker_out", "bind_door", "listen",
     ),
     FAULTS: ("chaos", "chaos_seed", "chaos_overlap", "compare"),
-    SERVICE: ("run_name", "broker_in", "broker_out", "patience"),
+    SERVICE: ("run_name", "door", "patience"),
     OUTPUT: ("runs", "form", "as_json", "json_lines", "quiet", "yes", "help"),
 }  # fmt: skip
 """The groups of options, by the names of their parameters. Other options come first."""

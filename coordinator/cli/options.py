@@ -13,9 +13,7 @@ from coordinator.cli.completing import complete_run, complete_setting
 from coordinator.cli.helping import help_of_setting
 from coordinator.cli.output import errors
 from coordinator.data.options import TableOptions
-from coordinator.errors import UserError
 from coordinator.settings import flag_of, resolve_settings
-from coordinator.storage.run_folder import RunFolder
 from neuron_node.program import endpoints_from_environment
 from neuron_node.transport import Endpoints, check_endpoint
 
@@ -109,7 +107,7 @@ def broker_endpoint_options(command: Command) -> Command:
     )(command)
 
 
-def broker_options(command: Command) -> Command:
+def door_options(command: Command) -> Command:
     """Add the options that locate a running service to a command."""
     command = click.option(
         "--patience",
@@ -119,36 +117,23 @@ def broker_options(command: Command) -> Command:
         help="Seconds to wait for an answer.",
     )(command)
     command = click.option(
-        "--run", "run_name", metavar="NAME", shell_complete=complete_run, help="Name of a local run to query instead."
+        "--door",
+        metavar="ENDPOINT",
+        help="Front door of a coordinator on another host or in a container.  [default: $EXMACHINA_DOOR, else that of the run]",
     )(command)
-    return broker_endpoint_options(command)
+    return click.option(
+        "--run",
+        "run_name",
+        metavar="NAME",
+        shell_complete=complete_run,
+        help="Name of a local run.  [default: the only run that is live]",
+    )(command)
 
 
-def endpoints(runs: Path, run_name: str | None, broker_in: str | None, broker_out: str | None) -> Endpoints:
-    """Find the broker: of the local run, else from the options, else from the environment. Raises `UserError`."""
-    if run_name:
-        directory = RunFolder.existing(runs, run_name)
-        if directory.holder() is None:
-            raise UserError(_over(directory))
-        stored = directory.read_json("endpoints")
-        if not (
-            isinstance(stored, list) and len(stored) == 2 and all(isinstance(endpoint, str) for endpoint in stored)
-        ):
-            raise UserError(f"the run {run_name} does not say where its broker listens")
-        return Endpoints(*stored)
+def broker_endpoints(broker_in: str | None, broker_out: str | None) -> Endpoints:
+    """Return the broker's endpoints from the options, else from the environment. Raises `UserError`."""
     default = endpoints_from_environment()
     return Endpoints(
         check_endpoint("--broker-in", broker_in or default.inward),
         check_endpoint("--broker-out", broker_out or default.outward),
-    )
-
-
-def _over(directory: RunFolder) -> str:
-    """Say how to use a run that no program uses."""
-    name = directory.path.name
-    if directory.result() is None:
-        why = f"failed ({failure})" if (failure := directory.failure()) else "was interrupted"
-        return f"the run {name} {why}; continue it with: coordinator learn --resume {name}"
-    return (
-        f"the run {name} has ended; its network is in {directory.model} (predict --model), its figures in result.json"
     )

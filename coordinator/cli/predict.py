@@ -14,10 +14,10 @@ import click
 import numpy as np
 
 from coordinator.cli.completing import complete_dataset
+from coordinator.cli.finding import find_door
 from coordinator.cli.helping import HelpfulCommand
 from coordinator.cli.options import (
-    broker_options,
-    endpoints,
+    door_options,
     json_option,
     runs_option,
     table_options,
@@ -78,7 +78,7 @@ def network(model: Path | None, runs: Path, where: dict[str, Any]) -> Iterator[N
         saved = load_model(model)
         yield Network(saved.encoding, saved.network.loss, InMemoryNetwork(saved).forward, None)
         return
-    with Client(endpoints(runs, **where), patience) as client:
+    with Client(find_door(runs, **where), patience) as client:
         facts, _ = client.ask("describe")
 
         rows_at_once = rows_a_request(facts["layers"])
@@ -118,7 +118,7 @@ def network(model: Path | None, runs: Path, where: dict[str, Any]) -> Iterator[N
 @click.argument("source", default="-", metavar="[FILE]")
 @model_option
 @table_options
-@broker_options
+@door_options
 @runs_option
 @click.option("--csv", "form", flag_value="csv", help="Print a table as CSV in UTF-8, with one line per row.")
 @click.option("--json", "form", flag_value="json", help="Print one JSON object on stdout, all else on stderr.")
@@ -160,7 +160,7 @@ def predict(source: str, model: Path | None, runs: Path, form: str | None, **whe
 @click.option("--target", help="The column of the target: its name, first, last or its number.")
 @model_option
 @table_options
-@broker_options
+@door_options
 @runs_option
 @json_option
 def evaluate(

@@ -17,12 +17,14 @@ from coordinator.cli.completing import complete_dataset
 from coordinator.cli.exits import job_failure
 from coordinator.cli.figures import Figures
 from coordinator.cli.helping import HelpfulCommand
-from coordinator.cli.options import broker_endpoint_options, endpoints, runs_option, settings_options
-from coordinator.cli.output import errors
+from coordinator.cli.options import broker_endpoint_options, broker_endpoints, runs_option, settings_options
+from coordinator.cli.output import errors, say_all
 from coordinator.cli.progress import PlainLines
 from coordinator.errors import UserError
+from coordinator.front_door import check_door
 from coordinator.job import Job
 from coordinator.local.limits import largest_message_bytes
+from coordinator.local.remains import local_door, remove_remains
 from coordinator.service import Service
 from coordinator.storage.resumption import config_to_go_on
 from coordinator.storage.run_facts import facts_of
@@ -52,6 +54,12 @@ LARGEST_LOG_BYTES = 8 * 1024 * 1024
 )
 @broker_endpoint_options
 @click.option(
+    "--bind-door",
+    metavar="ENDPOINT",
+    help="Where users of other hosts reach this program; the next port publishes events.  "
+    "[default: $EXMACHINA_BIND_DOOR, else only users of this host]",
+)
+@click.option(
     "--listen",
     metavar="ENDPOINT",
     help="Endpoint of this program in direct wiring, tcp://HOST:PORT, * for any.  "
@@ -73,6 +81,7 @@ def serve(
     allow_mixed: bool,
     broker_in: str | None,
     broker_out: str | None,
+    bind_door: str | None,
     listen: str | None,
     max_message: str | None,
     runs: Path,
@@ -84,17 +93,21 @@ def serve(
     the same name (by default, the name of the data set), settings and data continues from its last snapshot. SIGTERM and
     Ctrl-C stop only the coordinator, and the nodes wait for the next one. `coordinator stop` stops the nodes too.
     """
-    where = endpoints(runs, None, broker_in, broker_out)
+    say_all(remove_remains())
+    where = broker_endpoints(broker_in, broker_out)
+    bind_door = bind_door or os.environ.get("EXMACHINA_BIND_DOOR")
+    doors = [check_door("--bind-door", bind_door)] if bind_door else []
     listening = listening_at("--listen", listen or os.environ.get("EXMACHINA_LISTEN") or "tcp://127.0.0.1:*")
     message_bytes = stated_message_bytes(max_message)
     job = Job.from_flags({"dataset": dataset, **flags}, config, machine=other_machines)
     check_needs(job.needs(), other_machines())
     say_data(job)
+    before = {directory.path for directory in RunFolder.all_in(runs)}
     directory = _run_of(job, runs, allow_mixed)
     _check_messages(directory, message_bytes)
     nodes = needs_of_run(directory.config()).nodes
     watch = _Watch(directory, Figures.of(job.data))
-    service = Service(directory, watch, stop_when_finished=False)
+    service = Service(directory, watch, stop_when_finished=False, claims_broker=True)
     log = RotatingFileHandler(directory.logs / "coordinator.log", maxBytes=LARGEST_LOG_BYTES, backupCount=1)
     log.setFormatter(logging.Formatter(LOG_FORMAT))
     logging.getLogger("exmachina").addHandler(log)
@@ -105,7 +118,15 @@ def serve(
         + (f" goes on after step {restart.step:,}" if restart else ""),
     )
     watch.trained = service.plan.trained is not None
-    code = service.run(where, listening=listening, message_bytes=message_bytes)
+    try:
+        with local_door(directory, where) as door:
+            code = service.run(where, [door, *doors], listening=listening, message_bytes=message_bytes)
+        if watch.refusal is not None:
+            raise UserError(f"{watch.refusal}; stop it first, or start a broker for this run")
+    except UserError:
+        if directory.path not in before:
+            directory.discard()
+        raise
     if watch.failure is not None:
         raise job_failure(watch.failure)
     context.exit(code)
@@ -164,6 +185,8 @@ class _Watch:
 
     def __init__(self, directory: RunFolder, figures: Figures) -> None:
         self.failure: str | None = None
+        self.refusal: str | None = None
+        """The reason of another coordinator at the broker."""
         self.trained = False
         """Whether the training had finished before this coordinator started."""
         self._directory = directory
@@ -173,6 +196,8 @@ class _Watch:
     def __call__(self, event: str, facts: dict[str, Any]) -> None:
         if event == "failed":
             self.failure = facts["reason"]
+        elif event == "refused":
+            self.refusal = facts["reason"]
         elif event == "finished":
             self._say_trained(facts)
         self._lines(event, facts)

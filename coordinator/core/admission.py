@@ -16,7 +16,6 @@ from neuron_node.protocol import (
     Probe,
     Register,
     Reject,
-    Request,
     Reregister,
     Stopped,
     Superseded,
@@ -33,12 +32,12 @@ class Admission:
     def check(self, message: Message) -> None:
         """Raise `PeerError` for a message of another run or generation, or of a node that is no member.
 
-        Registrations, requests, the coordinator's own probe and its echoes belong to no generation.
+        Registrations, the coordinator's own probe and its echoes belong to no generation.
         """
         run, header = self._run, message.header
         if isinstance(message, Probe) and header.run != run.plan.run:
             raise Stale("a probe of another run")
-        if isinstance(message, Request | Probe | Echo):
+        if isinstance(message, Probe | Echo):
             return
         if header.incarnation in run.membership.gone:
             run.outbox.send(node_address(header.incarnation), Superseded(run.outbox.header(run.control_check)))

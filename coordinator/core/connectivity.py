@@ -6,6 +6,7 @@ the coordinator connects to the hosts of input and output groups. Through the br
 
 from __future__ import annotations
 
+from coordinator.core.claim import Claim
 from coordinator.core.membership import Member
 from coordinator.core.run import Run
 from neuron_node.addresses import COORDINATOR, EVERY_NODE, stage_address
@@ -19,7 +20,8 @@ from neuron_node.role import OUTSIDE
 class Connectivity:
     """Connects, and proves that messages arrive."""
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, claim: Claim) -> None:
+        self.claim = claim
         self.proof = LinkProbe(run.plan.incarnation, run.outbox.header)
         self._run = run
         self._called = False
@@ -79,9 +81,13 @@ class Connectivity:
         outbox = self._run.outbox
         outbox.act_all(self.proof.returned(message))
         if not self._called:
-            # Nodes of an earlier life of the coordinator would not send anything before their next heartbeat.
             self._called = True
-            outbox.send(EVERY_NODE, Reregister(outbox.header()))
+            self.call_nodes()
+
+    def call_nodes(self) -> None:
+        """Tell all nodes to register: nodes of an earlier life of the coordinator are silent until their next heartbeat."""
+        if not self.claim.pending:
+            self._run.outbox.send(EVERY_NODE, Reregister(self._run.outbox.header()))
 
     def receive_echo(self, address: bytes, message: Echo) -> None:
         """Receive a peer's echo of our probe. Raises `Stale`."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from coordinator.core.access import Access
 from coordinator.core.training import Progress
-from neuron_node.protocol import GroupState, State
+from neuron_node.protocol import GroupState, Reply, Request, State
 
 
 class Report(NamedTuple):
@@ -76,3 +77,17 @@ class Inspected(NamedTuple):
 
     step: int
     states: Mapping[int, GroupState]
+
+
+class Asked(NamedTuple):
+    """A request arrived at the front door. `access` says what its sender may do."""
+
+    request: Request
+    access: Access
+
+
+class Answer(NamedTuple):
+    """Answer the request with this id."""
+
+    request_id: bytes
+    reply: Reply

@@ -18,10 +18,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from zlib import crc32
 
+from coordinator.core.access import Access
 from coordinator.core.admission import Admission
 from coordinator.core.assignment import Assignment
+from coordinator.core.claim import Claim
 from coordinator.core.connectivity import Connectivity
-from coordinator.core.events import GenerationPersisted, Persisted, PersistFailed
+from coordinator.core.events import Asked, GenerationPersisted, Persisted, PersistFailed
 from coordinator.core.failure_detector import FailureDetector
 from coordinator.core.queries import Queries
 from coordinator.core.recovery_stats import RecoveryStats
@@ -33,7 +35,7 @@ from coordinator.core.timers import STALLS_IN_A_ROW, TICK_MS, Timers
 from coordinator.core.trainer import Trainer
 from coordinator.core.verdicts import Dead, Recover, StopRun, Verdict
 from coordinator.core.wait_graph import WaitGraph
-from neuron_node.addresses import ADDRESS_LENGTH, node_address, stage_address
+from neuron_node.addresses import ADDRESS_LENGTH, COORDINATOR, node_address, stage_address
 from neuron_node.codec import decode
 from neuron_node.errors import InternalError, PeerError, Stale, Unexpected, WrongVersion
 from neuron_node.events import End, Interrupted, LinkLost, Received, Tick
@@ -50,6 +52,7 @@ from neuron_node.protocol import (
     Probe,
     Ready,
     Register,
+    Reject,
     Request,
     SnapshotMissing,
     Stop,
@@ -73,7 +76,8 @@ class CoordinatorMachine:
         self.exit_code = 0
         self.recovery_stats = RecoveryStats()
         self.trainer = Trainer(run)
-        self.connectivity = Connectivity(run)
+        self.claim = Claim(run)
+        self.connectivity = Connectivity(run, self.claim)
         self.assignment = Assignment(run, self.connectivity, self.trainer.in_flight)
         self.failure_detector = FailureDetector(run, self.trainer.in_flight, self.assignment, self.recovery_stats)
         self.wait_graph = WaitGraph(run, self.connectivity, self.assignment, self.trainer, self.failure_detector)
@@ -102,6 +106,8 @@ class CoordinatorMachine:
                 self._tick()
             case LinkLost():
                 self._link_lost()
+            case Asked(request, access):
+                self._asked(request, access)
             case Persisted(step):
                 self.run.unsaved = None
                 self.trainer.persisted(step)
@@ -168,6 +174,11 @@ class CoordinatorMachine:
         return self.trainer.in_flight.wanted
 
     @property
+    def busy(self) -> bool:
+        """Whether passes are in flight, so that messages will arrive soon."""
+        return bool(self.trainer.in_flight.flights)
+
+    @property
     def has_deferred_work(self) -> bool:
         """Whether `run_deferred` has something to do once the last actions are performed."""
         return self.trainer.has_deferred_work
@@ -216,6 +227,11 @@ class CoordinatorMachine:
         self.run.control_check = crc32(frame)
         try:
             message = decode(frame)
+            if self._is_of_coordinators(message):
+                self._receive_coordinator(message)
+                return
+            if self.claim.pending and not isinstance(message, Probe):
+                raise Stale("another coordinator may work at the broker")
             self._admission.check(message)
             transition = TRANSITIONS.get((self.state, type(message)))
             if transition is None:
@@ -228,6 +244,21 @@ class CoordinatorMachine:
                     fault.sender, f"it speaks protocol version {fault.version}, this run {PROTOCOL_VERSION}"
                 )
             self.outbox.act_all(self.drops.note(fault, frame))
+
+    def _is_of_coordinators(self, message: Message) -> bool:
+        """Whether a message is one of those by which coordinators share a broker."""
+        return isinstance(message, Reject) or (isinstance(message, Probe) and self._address == COORDINATOR)
+
+    def _receive_coordinator(self, message: Message) -> None:
+        if self.state is CoordinatorState.ENDED:
+            raise Unexpected(f"{type(message).__name__} while {self.state.value}")
+        if isinstance(message, Probe):
+            self.claim.receive(message)
+        elif isinstance(message, Reject) and message.header.incarnation != self.run.plan.incarnation:
+            # Another coordinator works at the broker: end, and leave its nodes alone.
+            self.outbox.report("refused", reason=self.claim.receive_rejection(message))
+            self._enter(CoordinatorState.ENDED)
+            self.outbox.act(End(2))
 
     def _register(self, message: Register) -> None:
         objection = self._admission.objection(message)
@@ -299,13 +330,16 @@ class CoordinatorMachine:
         member.count(message.traffic, self.run.now_ms)
         self.apply(Dead((member,), f"{self.run.shown(member)} was stopped"))
 
-    def _request(self, message: Request) -> None:
-        self.apply(self.queries.receive(message))
+    def _asked(self, request: Request, access: Access) -> None:
+        if self.state is CoordinatorState.ENDED:
+            return
+        self.apply(self.queries.receive(request, access))
         self._answer_questions()
 
     def _probed(self, message: Probe) -> None:
         self.connectivity.receive_probe(message)
         self.failure_detector.restart()
+        self.claim.send()
         self._continue_if_proved()
 
     def _echoed(self, message: Echo) -> None:
@@ -316,11 +350,11 @@ class CoordinatorMachine:
         raise Stale(f"a late {type(message).__name__}")
 
     def _answer_questions(self) -> None:
-        for client, chain in self.wait_graph.poll():
-            if client is None:
+        for request_id, chain in self.wait_graph.poll():
+            if request_id is None:
                 self.outbox.report("stalled", why=" → ".join(chain.sentences))
             else:
-                self.queries.receive_chain(client, chain)
+                self.queries.receive_chain(request_id, chain)
 
     # States.
 
@@ -441,6 +475,9 @@ class CoordinatorMachine:
             self.failure_detector.restart()
         if due.probe:
             self.connectivity.probe_again()
+            self.claim.send()
+        if self.claim.poll():
+            self.connectivity.call_nodes()
         if self.connectivity.proof.pending and self._timers.poll_start_report():
             self.outbox.report("no_broker")
         # While its own connection is not proved, the coordinator knows nothing about the nodes.
@@ -516,7 +553,6 @@ TRANSITIONS: dict[tuple[CoordinatorState, type], Callable[[CoordinatorMachine, A
     **{(state, GroupState): CoordinatorMachine._group_state for state in RUNNING},
     **{(state, Diverged): CoordinatorMachine._diverged for state in RUNNING},
     **{(state, Stopped): CoordinatorMachine._node_stopped for state in ALIVE},
-    **{(state, Request): CoordinatorMachine._request for state in ALIVE},
     **{(state, Probe): CoordinatorMachine._probed for state in ALIVE},
     **{(state, Echo): CoordinatorMachine._echoed for state in OPEN},
     **{

@@ -1,16 +1,21 @@
-"""Requests of clients to a running coordinator. A repeated request gets the same answer."""
+"""Requests of clients to a running coordinator. A repeated request gets the same answer, and is not carried out twice.
+
+`COMMANDS`, at the end, lists all commands, and says who may send each.
+"""
 
 from __future__ import annotations
 
 import json
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from coordinator.core.access import Access
+from coordinator.core.answers import Answers, size_of
 from coordinator.core.assignment import Assignment
+from coordinator.core.events import Answer
 from coordinator.core.membership import Member
 from coordinator.core.run import Run
 from coordinator.core.run_stats import RunStats
@@ -20,12 +25,15 @@ from coordinator.core.verdicts import StopRun, Verdict
 from coordinator.core.wait_graph import Chain, WaitGraph
 from coordinator.requests import rows_a_request
 from neuron_node.activations import Array
-from neuron_node.addresses import client_address
 from neuron_node.errors import UserError
 from neuron_node.protocol import LATEST_STEP, GroupState, Reply, Request
 
-ANSWERS_KEPT = 32
 OPEN_AT_MOST = 64
+ANSWERS_KEPT = {Access.VIEWER: (256, 64 * 1024 * 1024), Access.OPERATOR: (4_096, 4 * 1024 * 1024)}
+"""The number of stored answers, and their bytes. Answers to commands have a store of their own: many requests that only read
+must not displace them, because a command whose answer is forgotten would be carried out a second time.
+"""
+ANSWER_BYTES_AT_MOST = 64 * 1024 * 1024
 NO_ROWS: Array = np.empty((0, 0))
 
 
@@ -33,7 +41,7 @@ NO_ROWS: Array = np.empty((0, 0))
 class View:
     """A client that waits for the states of a neuron's group and of all groups that send to it."""
 
-    client: bytes
+    request_id: bytes
     neuron: str
     collector: StateCollector
 
@@ -49,28 +57,33 @@ class Queries:
         self._assignment = assignment
         self._run_stats = run_stats
         self._wait_graph = wait_graph
-        self._open: set[bytes] = set()
-        self._answers: OrderedDict[bytes, Reply] = OrderedDict()
+        self._answers = {access: Answers(*bounds) for access, bounds in ANSWERS_KEPT.items()}
+        self._open: dict[bytes, Access] = {}
+        """The store for the answer of each open request."""
         self._views: list[View] = []
 
-    def receive(self, message: Request) -> Verdict | None:
+    def receive(self, message: Request, access: Access) -> Verdict | None:
         """Answer a request now, or when the network has answered; return what the request demands of the run."""
-        client = message.client
-        if client in self._answers:
-            self._run.outbox.send(client_address(client), self._answers[client])
-            return None
-        if client in self._open:
-            return None
         command = COMMANDS.get(message.command)
+        needed = command.who if command and command.who <= access else Access.VIEWER
+        if stored := self._answers[needed].get(message.id):
+            self._run.outbox.act(Answer(message.id, stored))
+            return None
+        if message.id in self._open:
+            return None
         try:
             if command is None:
                 raise UserError(f"the coordinator knows no command {message.command!r}; it knows {', '.join(COMMANDS)}")
+            if command.who > access:
+                raise UserError(
+                    f"{message.command} is for operators; a viewer may send {', '.join(commands_of(access))}"
+                )
             if len(self._open) >= OPEN_AT_MOST:
                 raise UserError(f"{OPEN_AT_MOST} requests are open already; try again when some are answered")
-            self._open.add(client)
-            return command(self, message)
+            self._open[message.id] = needed
+            return command.carry_out(self, message)
         except UserError as fault:
-            self._refuse(client, str(fault))
+            self._refuse(message.id, str(fault))
             return None
 
     def receive_state(self, message: GroupState) -> None:
@@ -78,11 +91,11 @@ class Queries:
         for view in list(self._views):
             if view.collector.receive(message):
                 self._views.remove(view)
-                self._answer(view.client, self._describe_neuron(view))
+                self._answer(view.request_id, self._describe_neuron(view))
 
-    def receive_chain(self, client: bytes, chain: Chain) -> None:
+    def receive_chain(self, request_id: bytes, chain: Chain) -> None:
         """Answer a client that has asked why the run waits."""
-        self._answer(client, {"why": list(chain.sentences), "blocked_by": chain.blocked_by})
+        self._answer(request_id, {"why": list(chain.sentences), "blocked_by": chain.blocked_by})
 
     def fetch_again(self) -> None:
         """Request the missing states again."""
@@ -98,23 +111,23 @@ class Queries:
         outbox = self._run.outbox
         outbox.act_all(view.collector.fetch(outbox.header(), self._run.membership.addresses()))
 
-    def _answer(self, client: bytes, result: dict[str, Any], rows: Array = NO_ROWS, *, good: bool = True) -> None:
+    def _answer(self, request_id: bytes, result: dict[str, Any], rows: Array = NO_ROWS, *, good: bool = True) -> None:
         reply = Reply(self._run.outbox.header(), good, json.dumps(result), rows)
-        self._open.discard(client)
-        self._answers[client] = reply
-        while len(self._answers) > ANSWERS_KEPT:
-            self._answers.popitem(last=False)
-        self._run.outbox.send(client_address(client), reply)
+        if (size := size_of(reply)) > ANSWER_BYTES_AT_MOST:
+            line = f"the answer would have {size:,} bytes, and may have {ANSWER_BYTES_AT_MOST:,}; ask for less"
+            reply = Reply(self._run.outbox.header(), False, json.dumps({"error": line}), NO_ROWS)
+        self._answers[self._open.pop(request_id, Access.VIEWER)].add(request_id, reply)
+        self._run.outbox.act(Answer(request_id, reply))
 
-    def _refuse(self, client: bytes, reason: str) -> None:
-        self._answer(client, {"error": reason}, good=False)
+    def _refuse(self, request_id: bytes, reason: str) -> None:
+        self._answer(request_id, {"error": reason}, good=False)
 
     def _status(self, message: Request) -> None:
         run, stats = self._run, self._run_stats
         facts = {**run.finished, **stats.counts()} if run.finished else stats.summary()
         waiting = {"nodes_registered": len(run.membership.members), "nodes_needed": self._assignment.nodes_needed}
         dropped = {"dropped": dict(run.drops.counts)}
-        self._answer(message.client, {"state": run.state.value, **facts, **waiting, **dropped, "failure": run.failure})
+        self._answer(message.id, {"state": run.state.value, **facts, **waiting, **dropped, "failure": run.failure})
 
     def _neurons(self, message: Request) -> None:
         run = self._run
@@ -124,20 +137,20 @@ class Queries:
             for group in run.topology.groups.values()
             for name in group.names
         ]
-        self._answer(message.client, {"neurons": rows})
+        self._answer(message.id, {"neurons": rows})
 
     def _neuron(self, message: Request) -> None:
         topology = self._run.topology
         name = str(_arguments(message).get("neuron"))
         group = self._group_of(name)
         wanted = {group, *topology.senders[group]}
-        view = View(message.client, name, StateCollector(topology, LATEST_STEP, wanted))
+        view = View(message.id, name, StateCollector(topology, LATEST_STEP, wanted))
         self._views.append(view)
         self._fetch(view)
 
     def _why(self, message: Request) -> None:
         name = _arguments(message).get("neuron")
-        self._wait_graph.ask(None if name is None else self._group_of(name), message.client)
+        self._wait_graph.ask(None if name is None else self._group_of(name), message.id)
 
     def _group_of(self, name: object) -> int:
         group_of = self._run.topology.group_of
@@ -152,17 +165,16 @@ class Queries:
     def _describe(self, message: Request) -> None:
         plan, topology = self._run.plan, self._run.topology
         encoding = plan.data.encoding.to_json()
-        self._answer(message.client, {"encoding": encoding, "layers": list(topology.layers), "loss": plan.network.loss})
+        self._answer(message.id, {"encoding": encoding, "layers": list(topology.layers), "loss": plan.network.loss})
 
     def _forward(self, message: Request) -> None:
         inputs = self._run.topology.layers[0]
         if message.rows.ndim != 2 or message.rows.shape[1] != inputs or not len(message.rows):
             raise UserError(f"rows of {message.rows.shape[1]} numbers for {inputs} input neurons")
-        client = message.client
         self._trainer.forward(
             message.rows,
-            lambda activities: self._answer(client, {}, activities),
-            lambda reason: self._refuse(client, reason),
+            lambda activities: self._answer(message.id, {}, activities),
+            lambda reason: self._refuse(message.id, reason),
         )
 
     def _held_out(self, message: Request) -> None:
@@ -173,16 +185,16 @@ class Queries:
         some = slice(0, None) if first is None else slice(first, first + rows_a_request(self._run.topology.layers))
         inputs, targets = data.test_inputs[some], data.test_targets[some]
         if first is not None and not len(inputs):
-            self._answer(message.client, {}, np.empty((0, 2 * targets.shape[1])))
+            self._answer(message.id, {}, np.empty((0, 2 * targets.shape[1])))
             return
 
         def done(activities: Array) -> None:
-            self._answer(message.client, {}, np.concatenate([activities, targets], axis=1))
+            self._answer(message.id, {}, np.concatenate([activities, targets], axis=1))
 
-        self._trainer.forward(inputs, done, lambda reason: self._refuse(message.client, reason))
+        self._trainer.forward(inputs, done, lambda reason: self._refuse(message.id, reason))
 
     def _stop(self, message: Request) -> StopRun:
-        self._answer(message.client, {"state": "stopping"})
+        self._answer(message.id, {"state": "stopping"})
         return StopRun(0)
 
     def _describe_neuron(self, view: View) -> dict[str, Any]:
@@ -239,13 +251,26 @@ def describe_host(neuron: str, layer: int, host: Member | None) -> dict[str, Any
     }
 
 
-COMMANDS: dict[str, Callable[[Queries, Request], Verdict | None]] = {
-    "status": Queries._status,
-    "neurons": Queries._neurons,
-    "neuron": Queries._neuron,
-    "describe": Queries._describe,
-    "forward": Queries._forward,
-    "held_out": Queries._held_out,
-    "why": Queries._why,
-    "stop": Queries._stop,
+class Command(NamedTuple):
+    """A command: the method that carries it out, and who may send it."""
+
+    carry_out: Callable[[Queries, Request], Verdict | None]
+    who: Access
+
+
+COMMANDS: dict[str, Command] = {
+    "status": Command(Queries._status, Access.VIEWER),
+    "neurons": Command(Queries._neurons, Access.VIEWER),
+    "neuron": Command(Queries._neuron, Access.VIEWER),
+    "describe": Command(Queries._describe, Access.VIEWER),
+    "forward": Command(Queries._forward, Access.VIEWER),
+    "held_out": Command(Queries._held_out, Access.VIEWER),
+    "why": Command(Queries._why, Access.VIEWER),
+    "stop": Command(Queries._stop, Access.OPERATOR),
 }
+"""A command that changes the run, or ends it, is for operators."""
+
+
+def commands_of(access: Access) -> list[str]:
+    """Return the names of the commands that a sender may use."""
+    return [name for name, command in COMMANDS.items() if command.who <= access]

@@ -74,6 +74,10 @@ class RunPlan:
     mixed_arithmetic: bool = False
     inspect_every_step: bool = False
     stop_when_finished: bool = True
+    claims_broker: bool = False
+    """Whether nodes are taken only when no other coordinator at the broker has objected: see `claim.py`."""
+    label: str = ""
+    """The name of the run, its process and host, for another coordinator at the broker."""
     model_path: str | None = None
     """Where the shell saves the trained network. The machine only reports it."""
     generation: int = 0

@@ -32,15 +32,15 @@ class Question(NamedTuple):
     """A question why a group waits, or with None the run."""
 
     group: int | None
-    client: bytes | None
-    """The client that asked; None if the coordinator reports a stall."""
+    request_id: bytes | None
+    """The request that asked; None if the coordinator reports a stall."""
     since_ms: float
 
 
 class Answer(NamedTuple):
     """The answer to a question."""
 
-    client: bytes | None
+    request_id: bytes | None
     chain: Chain
 
 
@@ -63,9 +63,9 @@ class WaitGraph:
         self._questions: list[Question] = []
         self._reported_stall: tuple[int, int] = (0, 0)
 
-    def ask(self, group: int | None, client: bytes | None) -> None:
+    def ask(self, group: int | None, request_id: bytes | None) -> None:
         """Ask every node that hosts a group; `poll` returns the answer."""
-        self._questions.append(Question(group, client, self._run.now_ms))
+        self._questions.append(Question(group, request_id, self._run.now_ms))
         for member in self._run.membership.hosting():
             self._failure_detector.ask(member)
 
@@ -87,7 +87,7 @@ class WaitGraph:
             answered = all(member.answered_ms >= question.since_ms for member in hosting)
             if answered or now_ms - question.since_ms >= ANSWERS_WITHIN_MS:
                 self._questions.remove(question)
-                answers.append(Answer(question.client, self._chain(question.group)))
+                answers.append(Answer(question.request_id, self._chain(question.group)))
         return answers
 
     def _chain(self, group: int | None) -> Chain:

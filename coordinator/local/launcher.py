@@ -21,13 +21,13 @@ from coordinator.defaults import Wiring
 from coordinator.errors import JobError, UserError
 from coordinator.local.descriptors import most_descriptors
 from coordinator.local.limits import limits_of_run
-from coordinator.local.remains import PREFIX, SocketFolder, make_socket_folder
+from coordinator.local.remains import DOOR, PREFIX, SocketFolder, make_socket_folder, write_endpoints
 from coordinator.local.restarts import STOPPED_AT_MOST_SECONDS
 from coordinator.local.supervisor import ENDING, Order
 from coordinator.storage.disk import open_regular
 from coordinator.storage.run_folder import RunFolder
 from neuron_node.frames import IDENTITY_LENGTH
-from neuron_node.transport import LONGEST_IPC_PATH
+from neuron_node.transport import LONGEST_IPC_PATH, Endpoints
 
 STOPPING_AT_MOST_SECONDS = 20.0
 LOOK_AT_SUPERVISOR_SECONDS = 1.0
@@ -36,10 +36,10 @@ LARGEST_LAST_WORDS_BYTES = 4_096
 
 def check_sockets(nodes: int, wiring: Wiring, *, relayed: bool) -> None:
     """Raise `UserError` if the paths of the sockets of a run would be too long."""
-    sockets = f"{tempfile.gettempdir()}/{PREFIX}XXXXXXXX/out"
-    sockets += f"-{nodes}" if relayed else ""
+    sockets = f"{tempfile.gettempdir()}/{PREFIX}XXXXXXXX/{DOOR}.pub"
+    sockets = sockets.removesuffix(f"{DOOR}.pub") + f"out-{nodes}" if relayed else sockets
     if wiring == "direct":
-        sockets = sockets.removesuffix("out") + "0" * 2 * IDENTITY_LENGTH
+        sockets = sockets.rpartition("/")[0] + "/" + "0" * 2 * IDENTITY_LENGTH
     if len(sockets.encode()) > LONGEST_IPC_PATH:
         raise UserError(
             f"TMPDIR: {sockets!r} is too long a path for a socket (at most {LONGEST_IPC_PATH} bytes); set a shorter one"
@@ -82,12 +82,13 @@ class LocalRun:
     def _begin(self) -> None:
         self._sockets = make_socket_folder(self._directory.path)
         folder = self._sockets.path
-        endpoints = (f"ipc://{folder}/in", f"ipc://{folder}/out")
-        self._directory.write_json("endpoints", endpoints)
+        endpoints, door = Endpoints(f"ipc://{folder}/in", f"ipc://{folder}/out"), f"ipc://{folder}/{DOOR}"
+        write_endpoints(self._directory, endpoints, door)
         self._events, theirs = os.pipe()
         order = Order(
             run=str(self._directory.path.resolve()),
             endpoints=endpoints,
+            door=door,
             nodes=self._nodes,
             events=theirs,
             launcher=os.getpid(),

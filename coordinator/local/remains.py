@@ -2,6 +2,7 @@
 
     $TMPDIR/exmachina-XXXXXXXX/owner    names the run; locked while a program of the run lives
     $TMPDIR/exmachina-XXXXXXXX/in, out  the sockets of the broker; other sockets are beside them
+    $TMPDIR/exmachina-XXXXXXXX/door     the front door, and door.pub for its published messages
 
 The kernel releases the lock when the last program ends. So a folder that is not locked belongs to a dead run.
 """
@@ -15,16 +16,20 @@ import shutil
 import stat
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from coordinator.errors import UserError
+from coordinator.errors import JobError, UserError
+from coordinator.front_door import check_door
 from coordinator.storage.disk import open_regular
 from coordinator.storage.run_folder import RunFolder
+from neuron_node.transport import Endpoints
 
 PREFIX = "exmachina-"
 OWNER = "owner"
 NEW_OWNER = ".owner.new"
+DOOR = "door"
 LONGEST_PATH_BYTES = 4_096
 UNOWNED_AT_LEAST_SECONDS = 60.0
 """A folder without an owner that is younger than this is still being made."""
@@ -52,6 +57,34 @@ def make_socket_folder(run: Path) -> SocketFolder:
     return SocketFolder(path, lock)
 
 
+def write_endpoints(directory: RunFolder, broker: Endpoints, door: str) -> None:
+    """Write where the broker and the front door of a run listen. Raises `OSError`."""
+    directory.write_json("endpoints", {"broker": list(broker), "door": door})
+
+
+@contextlib.contextmanager
+def local_door(directory: RunFolder, broker: Endpoints) -> Iterator[str]:
+    """Make a folder for the front door of a coordinator without supervisor, and remove it in the end; give the endpoint.
+
+    Raises:
+        JobError: the folder can't be made.
+        UserError: its path is too long for a socket.
+    """
+    try:
+        folder = make_socket_folder(directory.path)
+    except OSError as fault:
+        raise JobError(f"the front door can't be made in {tempfile.gettempdir()}: {fault.strerror or fault}") from None
+    try:
+        door = check_door("TMPDIR", f"ipc://{folder.path}/{DOOR}")
+        write_endpoints(directory, broker, door)
+        yield door
+    finally:
+        shutil.rmtree(folder.path, ignore_errors=True)
+        os.close(folder.lock)
+        with contextlib.suppress(OSError):
+            directory.forget("endpoints")
+
+
 def remove_remains() -> list[str]:
     """Remove the socket folders of all dead runs of this user; return one line for each."""
     said = []
@@ -70,17 +103,18 @@ def remove_remains_of(directory: RunFolder) -> list[str]:
         said.append(f"removed temporary files of the run {directory.path.name}, which was killed")
     try:
         endpoints = directory.read_json("endpoints")
-        inward = str(endpoints[0])
+        # Before version 0.3, the file was a list with the endpoints of the broker.
+        socket = str(endpoints["door"] if isinstance(endpoints, dict) else endpoints[0])
     except (UserError, LookupError, TypeError):
-        inward = ""
-    path = Path(inward.removeprefix("ipc://")).parent
+        socket = ""
+    path = Path(socket.removeprefix("ipc://")).parent
     if path.parent == Path(tempfile.gettempdir()) and path.name.startswith(PREFIX):
         # A folder without an owner was made by version 0.1.
         if (_dead_run(path) is not None or not (path / OWNER).exists()) and _removed(path):
             said.append(f"removed the sockets of the run {directory.path.name}, which was killed: {path}")
         if not path.exists():
             directory.forget("endpoints")
-    elif inward:
+    elif socket:
         directory.forget("endpoints")
     return said
 

@@ -73,6 +73,7 @@ class Order:
 
     run: str
     endpoints: tuple[str, str]
+    door: str
     nodes: int
     events: int
     launcher: int
@@ -298,7 +299,8 @@ class Supervisor:
             try:
                 inspect = watch_steps if self.order.verify else None
                 service = Service(self._directory, observe, stop_when_finished=True, inspect=inspect)
-                return service.run(self._endpoints, orphaned, self._listening, self.order.limits.message_bytes)
+                doors, most = [self.order.door], self.order.limits.message_bytes
+                return service.run(self._endpoints, doors, orphaned, self._listening, most)
             except (UserError, JobError) as fault:
                 observe("failed", {"reason": str(fault)})
                 return 2 if isinstance(fault, UserError) else 1

@@ -7,7 +7,7 @@ runs/NAME/generation.0, .1   the generation, in two copies
 runs/NAME/metrics.csv        one row per step
 runs/NAME/events.jsonl       the events, one per line
 runs/NAME/placements.json    which node hosted which neuron, last
-runs/NAME/endpoints.json     where its broker listens, while it runs
+runs/NAME/endpoints.json     where its broker and its front door listen, while it runs
 runs/NAME/model.safetensors  the trained network
 runs/NAME/result.json        the figures of `learn --json`
 runs/NAME/failure.json       the reason, if the run failed

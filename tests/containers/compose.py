@@ -40,8 +40,8 @@ class Project:
         self._grace_seconds = round(patience * GRACE_SECONDS)
         # Port 0: the engine takes a free one. The container's user has to be able to read the folder.
         values = {
-            "EXMACHINA_PORT_IN": "0",
-            "EXMACHINA_PORT_OUT": "0",
+            "EXMACHINA_PORT": "0",
+            "EXMACHINA_PORT_EVENTS": "0",
             "EXMACHINA_CONFIG_FOLDER": str(folder),
             **settings,
         }
@@ -133,9 +133,9 @@ class Project:
         )
         return list(json.loads(done.stdout))
 
-    def endpoint(self, port: int) -> str:
-        """Where on this machine the broker's port is."""
-        return f"tcp://{self.must('port', 'broker', str(port)).strip()}"
+    def door(self) -> str:
+        """Where on this machine the front door is."""
+        return f"tcp://{self.must('port', 'coordinator', '5573').strip()}"
 
     def down(self) -> None:
         """Stop everything and remove it, volumes too."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -54,11 +53,9 @@ def test_running_network_predicts_rows_from_standard_input(network: Project) -> 
 
 
 def test_status_from_the_host_equals_status_inside(network: Project) -> None:
-    """`coordinator status` outside the containers, through the published ports, gives the same account."""
-    endpoints = {"EXMACHINA_BROKER_IN": network.endpoint(5571), "EXMACHINA_BROKER_OUT": network.endpoint(5572)}
+    """`coordinator status` outside the containers, through the published front door, gives the same account."""
     done = subprocess.run(
-        [sys.executable, "-m", "coordinator", "status", "--json"],
-        env={**os.environ, **endpoints},
+        [sys.executable, "-m", "coordinator", "status", "--json", "--door", network.door()],
         capture_output=True,
         text=True,
         timeout=60,
@@ -95,7 +92,7 @@ def test_processes_in_containers_have_no_capabilities_and_cannot_write(network: 
     assert "Read-only file system" in refused.stderr
 
 
-def test_only_the_broker_has_ports_and_only_on_loopback(network: Project) -> None:
+def test_only_the_front_door_has_ports_and_only_on_loopback(network: Project) -> None:
     """Nothing listens on another address of the host than 127.0.0.1."""
     addresses = {
         (service_of(container), binding["HostIp"])
@@ -103,7 +100,7 @@ def test_only_the_broker_has_ports_and_only_on_loopback(network: Project) -> Non
         for bindings in container["NetworkSettings"]["Ports"].values()
         for binding in bindings or ()
     }
-    assert addresses == {("broker", "127.0.0.1")}
+    assert addresses == {("coordinator", "127.0.0.1")}
 
 
 def test_health_checks_are_no_programs_of_ours(network: Project) -> None:

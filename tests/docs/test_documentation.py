@@ -43,7 +43,7 @@ ELSEWHERE = {
     "docker compose exec coordinator coordinator neurons": CONTAINERS + "test_every_neuron_has_a_container_of_its_own",
     "docker compose exec -T coordinator coordinator predict < rows.csv": CONTAINERS
     + "test_running_network_predicts_rows_from_standard_input",
-    "coordinator status": CONTAINERS + "test_status_from_the_host_equals_status_inside",
+    "coordinator status --door tcp://127.0.0.1:5573": CONTAINERS + "test_status_from_the_host_equals_status_inside",
     "NEURONS=15 EXMACHINA_DATASET=iris docker compose up": CONTAINERS + "test_a_network_of_containers_learns",
     "NEURONS=13 EXMACHINA_DATASET=/config/fruit.csv docker compose up": CONTAINERS
     + "test_network_with_too_few_neurons_waits_and_learns_when_more_come",

@@ -24,7 +24,6 @@ import psutil
 
 from coordinator.bench.network import made_samples
 from coordinator.client import Client
-from neuron_node.transport import Endpoints
 from tests.containers.compose import Project
 from tests.containers.disturbing import host_of, kill, service_of
 
@@ -84,7 +83,7 @@ def _ended_by_themselves(project: Project) -> int:
     What `down` finds still running it stops all at once: five hundred did not end within 5 s, and of as many kills at a time
     the engine lost one.
     """
-    with Client(_endpoints(project), ASK_SECONDS) as client:
+    with Client(project.door(), ASK_SECONDS) as client:
         client.ask("stop")
     neurons = [container["Id"] for container in project.containers() if service_of(container) == "neuron"]
     with contextlib.suppress(subprocess.TimeoutExpired):
@@ -107,7 +106,7 @@ def _started(project: Project, figure: Figure) -> None:
 
 
 def _trained_and_killed(project: Project, figure: Figure, seconds: float) -> None:
-    with Client(_endpoints(project), ASK_SECONDS) as client:
+    with Client(project.door(), ASK_SECONDS) as client:
         figure["steps_per_second"] = _steps_per_second(client, seconds)
         victim = host_of(project, "hidden.0")
         before = client.ask("status")[0]["recoveries"]
@@ -121,10 +120,6 @@ def _trained_and_killed(project: Project, figure: Figure, seconds: float) -> Non
     lines = project.must("logs", "--no-log-prefix", "coordinator").splitlines()
     # Compose puts control characters before a line.
     figure["trouble"] = [line[line.index(sign) :] for line in lines for sign in TROUBLE if sign in line]
-
-
-def _endpoints(project: Project) -> Endpoints:
-    return Endpoints(project.endpoint(5571), project.endpoint(5572))
 
 
 def _logged(project: Project, texts: list[str]) -> str:

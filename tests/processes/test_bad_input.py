@@ -66,7 +66,7 @@ BAD: dict[str, tuple[list[str], str]] = {
     "an unknown command": (["explode"], "explode"),
     "a model that is none": (["predict", "--model", "model", "good.csv"], "model"),
     "a model that is not there": (["evaluate", "--model", "no-model", "iris"], "no-model"),
-    "an endpoint that is none": (["status", "--broker-in", "5571"], "tcp://"),
+    "an endpoint that is none": (["status", "--door", "5573"], "tcp://"),
     "a run that is not there": (["status", "--run", "nothing"], "nothing"),
     "a verification of no steps": (["verify", "xor", "--steps", "0"], "--steps"),
     "a verification of an unknown group size": (["verify", "xor", "--group-sizes", "1,many"], "group"),

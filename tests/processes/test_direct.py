@@ -80,7 +80,7 @@ def test_nodes_of_one_s_own_listen_over_tcp(bench: Bench) -> None:
     assert json.loads((bench.run_folder() / "result.json").read_text())["weights_sha256"] == in_memory_sha256(
         bench.run_folder()
     )
-    bench.start("coordinator", "stop", *where).end()
+    bench.start("coordinator", "stop").end()
     assert {node.end() for node in nodes} == {0}
 
 

@@ -29,7 +29,7 @@ class Service:
         return self.bench.start("coordinator", "serve", *(arguments or SETTINGS), *self.where)
 
     def ask(self, *command: str) -> Program:
-        return self.bench.start("coordinator", *command, *self.where, "--patience", "60", "--json")
+        return self.bench.start("coordinator", *command, "--patience", "60", "--json")
 
     def await_snapshots(self, name: str = "xor") -> None:
         folder = self.bench.runs / name / "snapshots"

@@ -72,7 +72,7 @@ class Network:
             self.nodes.append(self.bench.start("neuron_node", *self.where, "--name", f"n-{len(self.nodes) + 1}"))
 
     def ask(self, *command: str) -> dict[str, Any]:
-        return self.bench.start("coordinator", *command, *self.where, "--patience", "60", "--json").result()
+        return self.bench.start("coordinator", *command, "--patience", "60", "--json").result()
 
 
 def test_a_service_waits_trains_answers_and_stops(bench: Bench) -> None:
@@ -100,9 +100,9 @@ def test_a_service_waits_trains_answers_and_stops(bench: Bench) -> None:
     offline = bench.start("coordinator", "predict", "--model", model, str(rows), "--json").result()
     assert through_service == offline
     rows.write_text("0,0\n0,1.7e308\n", encoding="utf-8")
-    refused = bench.start("coordinator", "predict", *network.where, str(rows))
+    refused = bench.start("coordinator", "predict", str(rows))
     assert refused.end() == 2 and len(refused.said().splitlines()) == 1 and "too large" in refused.said()
-    bench.start("coordinator", "stop", *network.where).end()
+    bench.start("coordinator", "stop").end()
     ends = {program.end() for program in (network.service, *network.nodes)}
     assert ends == {0}, [program.said() for program in (network.service, *network.nodes)]
     network.broker.process.send_signal(signal.SIGTERM)
@@ -126,13 +126,12 @@ def test_a_node_that_is_killed_is_replaced_by_one_that_comes_later(bench: Bench)
     assert json.loads((folder / "result.json").read_text())["weights_sha256"] == in_memory_sha256(folder)
 
 
-def test_question_without_a_broker_fails_with_one_line(bench: Bench) -> None:
+def test_question_without_a_coordinator_fails_with_one_line(bench: Bench) -> None:
     """Exit 4 and one line: there is nobody."""
-    where = ("--broker-in", f"ipc://{bench.sockets}/in", "--broker-out", f"ipc://{bench.sockets}/out")
-    program = bench.start("coordinator", "status", *where, "--patience", "0.2")
+    program = bench.start("coordinator", "status", "--door", f"ipc://{bench.sockets}/door", "--patience", "0.2")
     assert program.end() == 4
     [line] = program.said().splitlines()
-    assert "no broker answers" in line and line.startswith("coordinator: ")
+    assert "no coordinator answers" in line and line.startswith("coordinator: ")
 
 
 @pytest.mark.parametrize("_attempt", [0, *(pytest.param(more, marks=pytest.mark.slow) for more in (1, 2))])

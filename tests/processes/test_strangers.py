@@ -51,5 +51,5 @@ def test_a_node_that_does_not_fit_is_refused_on_both_sides(bench: Bench, source:
     assert any("refused node" in line and ours in line for line in log.splitlines()), log
     assert json.loads((folder / "result.json").read_text())["weights_sha256"] == in_memory_sha256(folder)
     assert "Traceback" not in stranger.said() + service.said() + log
-    bench.start("coordinator", "stop", *where).end()
+    bench.start("coordinator", "stop").end()
     assert {node.end() for node in nodes} == {0}

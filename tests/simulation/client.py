@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from coordinator.core.events import Answer
 from coordinator.core.queries import NO_ROWS
 from neuron_node.activations import Array
-from neuron_node.addresses import COORDINATOR, client_address
-from neuron_node.codec import decode, encode
-from neuron_node.errors import PeerError
-from neuron_node.events import Received, Send, Subscribe, Tick, Unsubscribe
-from neuron_node.frames import IDENTITY_LENGTH, split
-from neuron_node.protocol import NOBODY, Header, Reply, Request
+from neuron_node.frames import IDENTITY_LENGTH
+from neuron_node.protocol import NOBODY, Header, Request
 from tests.simulation.dice import Dice
 
 COMMANDS = ("status", "neuron", "forward", "neurons", "held_out", "describe", "forward", "neuron", "why", "nonsense")
@@ -30,6 +27,12 @@ def client_rows(features: int) -> Array:
 def absurd_rows(features: int) -> Array:
     """A row that no network can take."""
     return np.resize(np.array([1.79e308, -1.79e308]), (1, features))
+
+
+class Ask(NamedTuple):
+    """Send a request to the front door."""
+
+    request: Request
 
 
 class Client:
@@ -56,38 +59,26 @@ class Client:
         return self._ask()
 
     def handle(self, event: Any, now_ms: float) -> Sequence[Any]:
-        """Ask again, or ask the next thing."""
-        if isinstance(event, Received):
-            return self.receive([event.message], now_ms)
-        if not isinstance(event, Tick):
-            return [Subscribe(client_address(self._name)), self._request()]
+        """Receive an answer, ask again, or ask the next thing."""
+        if isinstance(event, Answer):
+            self._receive(event)
+            return []
         if self._command:
             return [self._request()]
         self._rest -= 1
         return self._ask() if self._rest < 0 else []
 
     def receive(self, messages: Sequence[bytes], now_ms: float) -> Sequence[Any]:
-        """Answers."""
-        ours = client_address(self._name)
-        return [
-            action
-            for message in messages
-            if message.startswith(ours)
-            for frame in split(message)
-            for action in self._receive(frame)
-        ]
+        """Messages of the broker do not come here."""
+        raise AssertionError("a client is not connected to the broker")
 
-    def _receive(self, frame: bytes) -> Sequence[Any]:
-        try:
-            reply = decode(frame)
-        except PeerError:
-            return []
-        if not isinstance(reply, Reply) or not self._command:
-            return []
+    def _receive(self, answer: Answer) -> None:
+        if not self._command or answer.request_id != self._name:
+            return
+        reply = answer.reply
         values = reply.rows if self._command in ("forward", "held_out") and reply.good else json.loads(reply.result)
         self.answers.append((self._command, reply.good, values))
         self._command, self._rest = "", self._dice.below(8)
-        return [Unsubscribe(client_address(self._name))]
 
     def _ask(self) -> Sequence[Any]:
         self._asked += 1
@@ -95,13 +86,12 @@ class Client:
         self._command = "stop" if self.stops else self._dice.pick(COMMANDS)
         if self._command == "forward" and self.absurd and self._dice.falls(0.5):
             self._command = ABSURD
-        return [Subscribe(client_address(self._name)), self._request()]
+        return [self._request()]
 
-    def _request(self) -> Send:
+    def _request(self) -> Ask:
         rows = self._rows.get(self._command, NO_ROWS)
         arguments = json.dumps(
             {"neuron": self._dice.pick(("input.0", "output.0"))} if self._command == "neuron" else {}
         )
-        header = Header(NOBODY, 0, 0, self._name)
         command = "forward" if self._command == ABSURD else self._command
-        return Send(COORDINATOR + encode(Request(header, self._name, command, arguments, rows)))
+        return Ask(Request(Header(NOBODY, 0, 0, NOBODY), self._name, command, arguments, rows))

@@ -15,7 +15,7 @@ from tests.simulation.plants import PLANTS
 from tests.simulation.reached import reached
 from tests.simulation.run_seed import run_seed
 
-SEEDS, ALL_SEEDS = 200, 1_000
+SEEDS, ALL_SEEDS = 200, 1_260
 TRACED = (1, 2, 3, 5, 8, 13)
 
 

@@ -9,12 +9,12 @@ from dataclasses import replace
 
 import pytest
 
+from coordinator.core.access import Access
+from coordinator.core.events import Asked
 from coordinator.core.machine import CoordinatorMachine
 from coordinator.core.state import CoordinatorState
 from coordinator.core.wait_graph import Chain
 from coordinator.in_memory import MemoryNetwork
-from neuron_node.addresses import COORDINATOR, client_address
-from neuron_node.codec import encode
 from neuron_node.frames import DataFrame, DataKind
 from neuron_node.identity import NodeIdentity
 from neuron_node.node import Node
@@ -31,7 +31,6 @@ from neuron_node.protocol import (
     Probe,
     Ready,
     Register,
-    Reply,
     Request,
     Stop,
     Stopped,
@@ -84,15 +83,18 @@ class Censored(MemoryNetwork):
         """Ask as a client, and wait for the answer."""
         self.questions += 1
         client = f"why-{self.questions:04}".encode()
-        replies: list[bytes] = []
-        self.subscribe(client_address(client), replies.append)
         arguments = json.dumps({} if neuron is None else {"neuron": neuron})
-        self.send(COORDINATOR + encode(Request(Header(NOBODY, 0, 0, client), client, "why", arguments, NO_ROWS)))
-        self.run_until(lambda: bool(replies))
-        [reply] = frames_of(replies[0])
-        assert isinstance(reply, Reply) and reply.good
+        self.ask(client, arguments)
+        self.run_until(lambda: client in self.answers)
+        reply = self.answers[client]
+        assert reply.good
         answer = json.loads(reply.result)
         return Chain(tuple(answer["why"]), answer["blocked_by"])
+
+    def ask(self, request_id: bytes, arguments: str) -> None:
+        """Send a request to the coordinator, which starts first."""
+        request = Request(Header(NOBODY, 0, 0, NOBODY), request_id, "why", arguments, NO_ROWS)
+        self.give(0, Asked(request, Access.VIEWER))
 
     def waits(self, milliseconds: float) -> None:
         """Let time pass."""
@@ -240,16 +242,9 @@ def test_a_run_in_which_nothing_is_blocked_says_so() -> None:
 def test_a_person_asks_by_a_request() -> None:
     """The answer has the sentences and the kind of the cause; a neuron that is not there is a line that says so."""
     network = in_mid_training(data(DataKind.OUTPUT))
-    answers: dict[bytes, Reply] = {}
-
-    def heard(message: bytes) -> None:
-        [reply] = frames_of(message)
-        assert isinstance(reply, Reply)
-        answers[message[1:9]] = reply
-
+    answers = network.answers
     for client, arguments in ((b"client-1", '{"neuron": "output.0"}'), (b"client-2", '{"neuron": "hidden.9"}')):
-        network.subscribe(client_address(client), heard)
-        network.send(COORDINATOR + encode(Request(Header(NOBODY, 0, 0, client), client, "why", arguments, NO_ROWS)))
+        network.ask(client, arguments)
     network.reach(lambda: len(answers) == 2)
     good, bad = json.loads(answers[b"client-1"].result), json.loads(answers[b"client-2"].result)
     assert good["blocked_by"] == "lost result" and good["why"][1].startswith("output.0 has sent all it has to")

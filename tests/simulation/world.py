@@ -9,7 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from coordinator.core.events import Persist, PersistGeneration, Report
+from coordinator.core.access import Access
+from coordinator.core.events import Answer, Asked, Persist, PersistGeneration, Report
 from coordinator.core.machine import CoordinatorMachine
 from coordinator.core.run_plan import RunPlan
 from coordinator.core.state import CoordinatorState
@@ -20,9 +21,9 @@ from neuron_node.events import Connect, Disconnect, End, Send, Subscribe, Unsubs
 from neuron_node.frames import IDENTITY_LENGTH
 from neuron_node.identity import BEGIN_AGAIN, NodeIdentity
 from neuron_node.node import Node
-from neuron_node.protocol import NOBODY
+from neuron_node.protocol import NOBODY, Reply, Request
 from neuron_node.role import OUTSIDE
-from tests.simulation.client import Client
+from tests.simulation.client import Ask, Client
 from tests.simulation.dice import Dice
 from tests.simulation.disk import Killed, SimulatedDisk
 from tests.simulation.invariants import Violation, Watch
@@ -47,6 +48,8 @@ class World(Network):
         self.nodes: dict[str, Life] = {}
         """The present life of every program that a supervisor keeps."""
         self.client: Client | None = None
+        self.answers: dict[bytes, Reply] = {}
+        """What the coordinator has answered, by request."""
         self.restarts = True
         """Whether the dead come back; otherwise others, who were not there before, take their places."""
         self.supervised = True
@@ -90,10 +93,37 @@ class World(Network):
                 stops = action.event == "state" and action.facts["state"] == CoordinatorState.STOPPING.value
                 self.run_ends = self.run_ends or stops or action.event == "failed"
                 self.watch.reported(life, action.event, action.facts)
+            elif kind is Ask:
+                self._through_door(functools.partial(self._ask, action.request))
+            elif kind is Answer:
+                self.answers[action.request_id] = action.reply
+                self._through_door(functools.partial(self._answer, action))
             elif kind is Persist or kind is PersistGeneration:
                 self._persist(life, action)
                 if not life.alive:
                     return
+
+    def _through_door(self, arrive: Callable[[], None]) -> None:
+        """A request or an answer is on its way. It is lost if the connection breaks, and then the client asks again."""
+        if self._random() < self.conditions.lost:
+            self.counts["request or answer lost"] += 1
+            return
+        self.later(self.conditions.latency_ms + self.conditions.jitter_ms * self._random(), arrive)
+
+    def _ask(self, request: Request) -> None:
+        if self.coordinator is not None:
+            self._come(self.coordinator, Asked(request, Access.OPERATOR))
+
+    def _answer(self, answer: Answer) -> None:
+        for life in self.lives:
+            if life.machine is self.client:
+                self._come(life, answer)
+
+    def _come(self, life: Life, event: Any) -> None:
+        if life.alive and life.paused:
+            life.waiting.append(event)
+        elif life.alive:
+            self.give(life, event)
 
     def _persist(self, life: Life, action: Any) -> None:
         assert life.store is not None

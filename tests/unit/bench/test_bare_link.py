@@ -19,7 +19,7 @@ from coordinator.core.machine import CoordinatorMachine
 from coordinator.core.traffic import Message, Pass, messages_of
 from coordinator.in_memory import MemoryNetwork
 from coordinator.topology import Topology
-from neuron_node.addresses import ADDRESS_LENGTH, DATA_LETTERS, client_address
+from neuron_node.addresses import ADDRESS_LENGTH, DATA_LETTERS, node_address
 from neuron_node.codec import encode
 from neuron_node.direct import Listening
 from neuron_node.errors import JobError
@@ -253,7 +253,7 @@ def test_steps_go_round_without_the_broker(place: Place) -> None:
     What each program sends through the broker afterwards comes after what it would have sent before.
     """
     parts = parts_of(Topology((5, 3, 2), 2), PassShape(4))
-    spy, spied = place.link(), client_address(b"the  spy")
+    spy, spied = place.link(), node_address(b"the  spy")
     everything = tuple({address for part in parts.values() for address in part.subscriptions})
     spy.prove(replace(parts[OUTSIDE], subscriptions=(*everything, spied)), b"the  spy")
     links = {number: place.direct_link(number) for number in parts}
@@ -277,7 +277,7 @@ def test_steps_go_round_without_the_broker(place: Place) -> None:
 @pytest.mark.parametrize("size", [100, HEARD_BY_REFERENCE_BYTES, SENT_BY_REFERENCE_BYTES])
 def test_messages_sent_repeatedly_are_received(place: Place, size: int, count: int) -> None:
     """So many messages each time, the same bytes as their frames, however large, with and without a copy."""
-    one = PassShape(1).message(client_address(b"a   name"), size // 8)
+    one = PassShape(1).message(node_address(b"a   name"), size // 8)
     link = place.link()
     link.prove(Part((one.address,), (), 0, (one,), count, ()), b"a   name")
     send, hear = link.sending([one] * count), link.hearing(count, one.size)

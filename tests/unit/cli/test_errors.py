@@ -57,7 +57,7 @@ def test_row_in_place_of_a_file_is_explained(terminal: Terminal) -> None:
         (["data", "nothing.csv", "--json"], "usage", 2),
         (["runs", "--json", "--nonsense"], "usage", 2),
         (
-            ["status", "--json", "--patience", "0.1", "--broker-in", "ipc://in", "--broker-out", "ipc://out"],
+            ["status", "--json", "--patience", "0.1", "--door", "ipc://door"],
             "nobody_answered",
             4,
         ),

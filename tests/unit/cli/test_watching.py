@@ -29,7 +29,7 @@ def made(name: str) -> RunFolder:
 
 
 def test_status_is_shown_until_the_run_stops(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One JSON object per line, the last one with the state in which it ended."""
+    """One JSON object per line, the last one with the state in which it ended. A change of state is shown at once."""
     states = iter(["training", "training", "stopping", "ended"])
 
     class Client:
@@ -41,12 +41,18 @@ def test_status_is_shown_until_the_run_stops(terminal: Terminal, monkeypatch: py
         def ask(self, command: str) -> tuple[dict[str, Any], None]:
             return {"state": next(states)}, None
 
-    pauses: list[float] = []
+        def watch_events(self) -> None: ...
+        def next_event(self, seconds: float) -> str | None:
+            waits.append(seconds)
+            return events.pop(0)
+
+    events = ["progress", "state", "state"]
+    waits: list[float] = []
     monkeypatch.setattr(ask, "Client", Client)
-    monkeypatch.setattr("coordinator.cli.ask.time.sleep", pauses.append)
+    monkeypatch.setattr(ask, "find_door", lambda *_, **__: "ipc://door")
     said = terminal.type("status", "--watch", "--json")
     assert [json.loads(line)["state"] for line in said.out.splitlines()] == ["training", "training", "stopping"]
-    assert pauses == [ask.WATCH_SECONDS] * 2
+    assert events == [] and len(waits) == 3 and all(0 < wait <= ask.WATCH_SECONDS for wait in waits)
 
 
 def test_log_is_followed_to_the_end_of_the_run(terminal: Terminal, monkeypatch: pytest.MonkeyPatch) -> None:

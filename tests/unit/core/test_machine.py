@@ -15,7 +15,7 @@ from neuron_node.addresses import COORDINATOR, node_address, stage_address
 from neuron_node.codec import encode
 from neuron_node.events import End, Log, Received, Send, Subscribe, Tick, Unsubscribe
 from neuron_node.frames import PROTOCOL_VERSION, DataFrame, DataKind, framed
-from neuron_node.protocol import Echo, Heartbeat, Message, Probe, Register, Reject, Request, Reregister, Welcome
+from neuron_node.protocol import Echo, Heartbeat, Message, Probe, Register, Reject, Reregister, Welcome
 from neuron_node.role import OUTSIDE
 from tests.coordinators import (
     NO_TRAFFIC,
@@ -69,8 +69,8 @@ def test_every_message_in_every_state_is_obeyed_or_counted(
 @pytest.mark.parametrize("state", CoordinatorState, ids=lambda state: state.value)
 @pytest.mark.parametrize("message", control_of_every_kind(life(99)), ids=name_of)
 def test_a_stranger_is_asked_who_it_is(state: CoordinatorState, message: Message) -> None:
-    """Whatever it says, but for a registration, a request, a probe or its echo: nothing comes of it but the question."""
-    if isinstance(message, Register | Request | Probe | Echo):
+    """Whatever it says, but for a registration, a probe, its echo or a rejection: nothing comes of it but the question."""
+    if isinstance(message, Register | Reject | Probe | Echo):
         return
     machine = in_state(state)
     actions = tell(machine, message)

@@ -11,14 +11,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from coordinator.core.access import Access
+from coordinator.core.events import Answer, Asked
 from coordinator.core.run_plan import RunPlan
-from neuron_node.addresses import COORDINATOR, client_address
-from neuron_node.codec import encode
-from neuron_node.events import Tick
+from neuron_node.codec import decode
+from neuron_node.events import Send, Tick
 from neuron_node.frames import DataFrame, DataKind, Mode
-from neuron_node.protocol import NOBODY, Fetch, GroupState, Header, Reply, Request, Stop, state_of
+from neuron_node.protocol import NOBODY, Fetch, GroupState, Header, Request, Stop, state_of
 from tests.coordinators import (
     NO_TRAFFIC,
+    answers,
     by,
     finish_step,
     linked,
@@ -39,19 +41,10 @@ from tests.networks import (
     weights_sha256,
     xor_data,
 )
-from tests.roles import frames_of, matrix, messages, sent
+from tests.roles import matrix, messages
 from tests.simulation.scenario import Scenario
 
 PLAN = plan_of(settings_of((2, 1)), xor_data())
-CLIENT = b"a client"
-
-
-def answers(actions: list[Any], client: bytes = CLIENT) -> list[Reply]:
-    return [
-        message
-        for address, message in sent(actions)
-        if isinstance(message, Reply) and address == client_address(client)
-    ]
 
 
 def answer(actions: list[Any]) -> dict[str, Any]:
@@ -78,19 +71,17 @@ def running(plan: RunPlan, *, finished: bool = False) -> tuple[Scenario, Ask]:
     scenario.run(lambda: scenario.steps_done >= 3 and (scenario.trainer.done or not finished))
 
     def ask(command: str, rows: Any = None, **arguments: Any) -> tuple[dict[str, Any], np.ndarray]:
-        client = len(replies).to_bytes(8, "big")
-        heard: list[bytes] = []
-        replies.append(heard)
-        scenario.hear(client_address(client), heard.append)
+        request_id = next(numbers).to_bytes(8, "big")
         given = np.empty((0, 0)) if rows is None else rows
-        message = Request(Header(NOBODY, 0, 0, client), client, command, json.dumps(arguments), given)
-        scenario.inject(COORDINATOR + encode(message))
-        scenario.run(lambda: bool(heard))
-        [reply] = [frame for message in heard for frame in frames_of(message)]
-        assert isinstance(reply, Reply) and reply.good == ("error" not in json.loads(reply.result))
+        message = Request(Header(NOBODY, 0, 0, NOBODY), request_id, command, json.dumps(arguments), given)
+        assert scenario.coordinator is not None
+        scenario.give(scenario.coordinator, Asked(message, Access.VIEWER))
+        scenario.run(lambda: request_id in scenario.answers)
+        reply = scenario.answers[request_id]
+        assert reply.good == ("error" not in json.loads(reply.result))
         return json.loads(reply.result), reply.rows
 
-    replies: list[list[bytes]] = []
+    numbers = itertools.count()
     return scenario, ask
 
 
@@ -148,7 +139,7 @@ def test_there_is_an_end_to_open_requests() -> None:
     for number in range(64):
         assert (
             answers(
-                request(machine, "forward", client=number.to_bytes(8, "big"), rows=matrix((0.0, 1.0))),
+                request(machine, "forward", request_id=number.to_bytes(8, "big"), rows=matrix((0.0, 1.0))),
                 number.to_bytes(8, "big"),
             )
             == []
@@ -280,8 +271,9 @@ def test_questions_do_not_change_what_is_learned() -> None:
 def test_a_stop_is_answered_before_it_is_done() -> None:
     """The reply leaves before the nodes are told."""
     machine, _ = wired(PLAN)
-    kinds = [type(message) for message in messages(request(machine, "stop"))]
-    assert kinds == [Reply, Stop, Stop, Stop]
+    actions = [action for action in request(machine, "stop") if isinstance(action, Answer | Send)]
+    assert isinstance(actions[0], Answer)
+    assert [type(decode(action.message[9:])) for action in actions[1:] if isinstance(action, Send)] == [Stop] * 3
     assert machine.state.value == "stopping"
 
 

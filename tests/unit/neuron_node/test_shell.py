@@ -29,6 +29,8 @@ class Silence:
     def wait_at_most(self, milliseconds: int) -> None:
         self.wait_ms = milliseconds
 
+    accepted = True
+
     def broken(self) -> bool:
         return False
 

@@ -195,7 +195,8 @@ def test_msgpack_is_imported_in_one_file() -> None:
 
 def test_zmq_is_imported_in_the_wiring_alone() -> None:
     """Machines, shells and command line know an interface, and no socket."""
-    assert importers_of("zmq") == {f"neuron_node/{name}.py" for name in ("direct", "memory_guard", "transport")}
+    ours = {f"neuron_node/{name}.py" for name in ("direct", "memory_guard", "transport")}
+    assert importers_of("zmq") == {"coordinator/front_door.py", *ours}
 
 
 @cache

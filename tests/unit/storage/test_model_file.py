@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save, save_file
 
+from coordinator.core.access import Access
 from coordinator.core.queries import ANSWERS_KEPT
 from coordinator.errors import UserError
 from coordinator.inference import InMemoryNetwork, forward
@@ -89,7 +90,7 @@ def test_any_number_of_rows_is_predicted(rows: int) -> None:
 def test_network_in_memory_answers_each_batch_anew() -> None:
     """More batches than the coordinator remembers answers for: each gets its own prediction."""
     model = model_of()
-    batches = np.linspace(-3.0, 3.0, 2 * (2 * ANSWERS_KEPT + 3)).reshape(-1, 1, 2)
+    batches = np.linspace(-3.0, 3.0, 2 * (ANSWERS_KEPT[Access.VIEWER][0] + 3)).reshape(-1, 1, 2)
     network = InMemoryNetwork(model)
     answers = np.concatenate([network.forward(batch) for batch in batches])
     assert len(np.unique(answers)) == len(batches)
