@@ -24,6 +24,7 @@ from coordinator.data.report import DataReport
 from coordinator.data.sources import DATASET_NAMES, load_dataset
 from coordinator.data.suggestion import closest, did_you_mean
 from coordinator.data.targets import TargetKind
+from coordinator.data.toys import MOST_NOISE
 from coordinator.defaults import (
     ACTIVATION_NAMES,
     CAREFUL_LEARNING_RATE,
@@ -178,6 +179,14 @@ class LearnSettings(BaseModel):
     )
     inputs: Names | None = Field(
         title="The only columns to use as inputs", default=None, description="names or numbers such as length,width"
+    )
+    noise: Real | None = Field(
+        title="Noise of a toy data set: the standard deviation by which each point is moved",
+        default=None,
+        ge=0.0,
+        le=MOST_NOISE,
+        allow_inf_nan=False,
+        description=f"a number from 0 to {MOST_NOISE}",
     )
     hidden: Sizes | None = Field(
         title="Hidden layers",
@@ -362,7 +371,12 @@ def inspect_data(settings: LearnSettings) -> DataReport:
 def load(settings: LearnSettings) -> Dataset:
     """Load the data set of these settings. Raises `UserError`."""
     return load_dataset(
-        settings.dataset, data=settings.data, target_kind=settings.target_kind, options=settings.table_options
+        settings.dataset,
+        data=settings.data,
+        target_kind=settings.target_kind,
+        options=settings.table_options,
+        noise=settings.noise,
+        seed=settings.seed,
     )
 
 

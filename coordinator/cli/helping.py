@@ -21,7 +21,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "model", "steps", "group_sizes", "check", "state", "limit", "follow", "watch",
     ),
     NETWORK: ("layers", "activation", "output_activation", "loss", "test_fraction", "scaling", "preset"),
-    DATA: ("data", "target_kind", "delimiter", "decimal", "encoding", "header", "na", "ignore", "inputs"),
+    DATA: ("data", "target_kind", "delimiter", "decimal", "encoding", "header", "na", "ignore", "inputs", "noise"),
     PROGRAMS: (
         "group_size", "nodes", "wiring", "microbatches", "snapshot_interval_steps", "regroup_after_seconds", "spares",
         "allow_mixed", "listen",
@@ -43,6 +43,7 @@ WHEN: dict[str, str] = {
     "na": "Set it if a number or a word stands for a missing value",
     "ignore": "Leave out columns that name rows, or that give the target away",
     "inputs": "Set it if only a few of many columns are to be used",
+    "noise": "Set it to make circle, spiral, gauss or xor harder to learn; xor then has 200 rows",
     "hidden": "Use more or larger layers if the loss stays high, smaller ones for speed",
     "layers": "Set it to state the whole network; the first and last sizes must fit the data",
     "epochs": "Raise it if the loss still falls at the end",
@@ -70,7 +71,7 @@ AS_FOUND = ("delimiter", "decimal", "encoding", "header")
 """Settings whose default is found in the file."""
 OTHER_DEFAULTS = {
     "data": "fetched", "na": "the usual marks", "ignore": "none", "inputs": "all columns", "nodes": "one per group",
-    "preset": "none", "name": "date and data set",
+    "preset": "none", "name": "date and data set", "noise": "none",
 }  # fmt: skip
 
 

@@ -162,6 +162,7 @@ WRONG = [
     ("microbatches", "65", "a whole number from 1 to 64, not '65'"),
     ("nodes", "0", "a whole number from 1 to the number of groups, not '0'"),
     ("nodes", "all", "a whole number from 1 to the number of groups, not 'all'"),
+    ("noise", "0.6", "a number from 0 to 0.5, not '0.6'"),
     ("test_fraction", "1", "a number from 0 to 0.9, not '1'"),
     ("scaling", "log", "standard, range or none, not 'log'"),
     ("preset", "seed", "exmachina, not 'seed'"),
