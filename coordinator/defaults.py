@@ -69,6 +69,8 @@ LEAST_HIDDEN, MOST_HIDDEN = 8, 32
 BATCH_SIZES = ((1_000, 8), (10_000, 16), (100_000, 64))
 """Pairs (number of training samples, batch size): the first pair with enough samples decides."""
 LARGEST_BATCH = 256
+HISTORY_BYTES = 64_000_000
+"""The default size of a run's history."""
 
 
 @dataclass(frozen=True)

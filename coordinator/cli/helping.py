@@ -23,8 +23,8 @@ GROUPS: dict[str, tuple[str, ...]] = {
     NETWORK: ("layers", "activation", "output_activation", "loss", "test_fraction", "scaling", "preset"),
     DATA: ("data", "target_kind", "delimiter", "decimal", "encoding", "header", "na", "ignore", "inputs", "noise"),
     PROGRAMS: (
-        "group_size", "nodes", "wiring", "microbatches", "snapshot_interval_steps", "regroup_after_seconds", "spares",
-        "allow_mixed", "listen",
+        "group_size", "nodes", "wiring", "microbatches", "snapshot_interval_steps", "history", "regroup_after_seconds",
+        "spares", "allow_mixed", "listen",
     ),
     FAULTS: ("chaos", "chaos_seed", "chaos_overlap", "compare"),
     SERVICE: ("run_name", "broker_in", "broker_out", "patience"),
@@ -61,6 +61,7 @@ WHEN: dict[str, str] = {
     "scaling": "Set none if the inputs are scaled already",
     "preset": "Use it to compare with ExMachina",
     "snapshot_interval_steps": "Lower it if a failure may cost less time, raise it if the disk is slow",
+    "history": "Raise it to keep more snapshots of a large network, 0 keeps only the last two",
     "regroup_after_seconds": "Raise it if lost nodes come back slowly, 0 moves their groups at once",
     "name": "Set it to find the run again",
 }
@@ -71,7 +72,7 @@ AS_FOUND = ("delimiter", "decimal", "encoding", "header")
 """Settings whose default is found in the file."""
 OTHER_DEFAULTS = {
     "data": "fetched", "na": "the usual marks", "ignore": "none", "inputs": "all columns", "nodes": "one per group",
-    "preset": "none", "name": "date and data set", "noise": "none",
+    "preset": "none", "name": "date and data set", "noise": "none", "history": "64MB",
 }  # fmt: skip
 
 

@@ -164,6 +164,7 @@ WRONG = [
     ("nodes", "all", "a whole number from 1 to the number of groups, not 'all'"),
     ("noise", "0.6", "a number from 0 to 0.5, not '0.6'"),
     ("test_fraction", "1", "a number from 0 to 0.9, not '1'"),
+    ("history", "much", "a size such as 64MB, at most 1TB, or 0 for none, not 'much'"),
     ("scaling", "log", "standard, range or none, not 'log'"),
     ("preset", "seed", "exmachina, not 'seed'"),
     ("snapshot_interval_steps", "0", "a whole number from 1 to 1,000,000, or auto, not '0'"),
