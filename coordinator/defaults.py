@@ -37,9 +37,15 @@ DATASETS: dict[str, dict[str, Any]] = {
     "wine": {"hidden": (8,), "epochs": 10, "batch_size": 8, "learning_rate": 3.0},
     "breast_cancer": {"hidden": (8,), "epochs": 10, "batch_size": 8, "learning_rate": 1.0},
     "xor": {"hidden": (3,), "epochs": 500, "batch_size": 4, "learning_rate": 12.0, "test_fraction": 0.0},
+    "circle": {"hidden": (4,), "epochs": 60, "batch_size": 8, "learning_rate": 6.0},
+    "spiral": {"hidden": (16,), "epochs": 200, "batch_size": 8, "learning_rate": 12.0},
+    "gauss": {"hidden": (2,), "epochs": 10, "batch_size": 8, "learning_rate": 6.0},
     "semeion": {"hidden": (8,), "epochs": 10, "batch_size": 16, "learning_rate": 3.0},
 }
 """The default settings of each data set that has a name."""
+
+NOISY_XOR: dict[str, Any] = {"hidden": (4,), "epochs": 30, "batch_size": 8, "learning_rate": 6.0}
+"""The default settings of xor with noise, which has 200 rows."""
 
 LEARNING_RATES: dict[tuple[str, str, str], float] = {
     ("logistic", "squared_error", "logistic"): 3.0,
@@ -63,6 +69,8 @@ LEAST_HIDDEN, MOST_HIDDEN = 8, 32
 BATCH_SIZES = ((1_000, 8), (10_000, 16), (100_000, 64))
 """Pairs (number of training samples, batch size): the first pair with enough samples decides."""
 LARGEST_BATCH = 256
+HISTORY_BYTES = 64_000_000
+"""The default size of a run's history."""
 
 
 @dataclass(frozen=True)
@@ -177,9 +185,9 @@ def defaults_for(
     a person gave another activation or loss, the learning rate is left out.
     """
     if preset is not None:
-        defaults = {**_only(DATASETS.get(dataset, {}), "test_fraction"), **PRESETS[preset]}
+        defaults = {**_only(_of(dataset, asked), "test_fraction"), **PRESETS[preset]}
     else:
-        defaults = dict(DATASETS.get(dataset, {}))
+        defaults = dict(_of(dataset, asked))
         for name, usual in (("activation", "logistic"), ("loss", "squared_error"), ("output_activation", None)):
             if name in given and asked[name] != defaults.get(name, usual):
                 defaults.pop("learning_rate", None)
@@ -191,6 +199,11 @@ def defaults_for(
 def default_batch_size(samples: int) -> int:
     """Return the batch size for a file with this number of training samples."""
     return next((size for most, size in BATCH_SIZES if samples <= most), LARGEST_BATCH)
+
+
+def _of(dataset: str, asked: Mapping[str, object]) -> dict[str, Any]:
+    noisy_xor = dataset == "xor" and asked.get("noise") is not None
+    return NOISY_XOR if noisy_xor else DATASETS.get(dataset, {})
 
 
 def _only(values: dict[str, Any], name: str) -> dict[str, Any]:

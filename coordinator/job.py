@@ -15,7 +15,7 @@ from coordinator.capacity.host import Host, this_machine
 from coordinator.capacity.resources import Needs, check_nodes, needs_of
 from coordinator.capacity.wiring import picked_wiring
 from coordinator.data.prepared import PreparedData
-from coordinator.defaults import NetworkSettings, Wiring
+from coordinator.defaults import HISTORY_BYTES, NetworkSettings, Wiring
 from coordinator.errors import UserError
 from coordinator.schedule import Schedule
 from coordinator.settings import LearnSettings, prepare_data, resolve_network, resolve_settings
@@ -166,5 +166,7 @@ class Job:
 
 def _comparable(config: Mapping[str, Any]) -> Any:
     """Return a config as JSON would give it back, without the name of the run and settings that are None."""
-    settings = {key: value for key, value in config["settings"].items() if key != "name" and value is not None}
+    # Runs of earlier versions have no setting for the history.
+    given = {"history": HISTORY_BYTES, **config["settings"]}
+    settings = {key: value for key, value in given.items() if key != "name" and value is not None}
     return json.loads(json.dumps({**config, "settings": settings}, sort_keys=True, default=str))

@@ -32,6 +32,7 @@ from coordinator.defaults import NetworkSettings
 from coordinator.errors import JobError, UserError
 from coordinator.front_door import FrontDoor, Secure
 from coordinator.storage.disk import is_read_only
+from coordinator.storage.history import history_of
 from coordinator.storage.model_file import Model, save_model
 from coordinator.storage.restoration import fault_of_model
 from coordinator.storage.resumption import config_to_go_on
@@ -110,7 +111,7 @@ class Service:
         self._machine: CoordinatorMachine
         self._door: FrontDoor | None = None
         self._direct = config["wiring"] == "direct"
-        self._store = RunStore(directory.path, directory.identity(config))
+        self._store = RunStore(directory.path, directory.identity(config), history=history_of(directory, config))
         self._events = EventLog(directory.path / "events.jsonl")
         plan = RunPlan(
             run=bytes.fromhex(config["run"]),

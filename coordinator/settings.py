@@ -7,6 +7,7 @@ the preset, and the defaults of the data set. The error for a wrong value is one
 from __future__ import annotations
 
 import math
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,9 +25,11 @@ from coordinator.data.report import DataReport
 from coordinator.data.sources import DATASET_NAMES, load_dataset
 from coordinator.data.suggestion import closest, did_you_mean
 from coordinator.data.targets import TargetKind
+from coordinator.data.toys import MOST_NOISE
 from coordinator.defaults import (
     ACTIVATION_NAMES,
     CAREFUL_LEARNING_RATE,
+    HISTORY_BYTES,
     LEARNING_RATES,
     LEAST_HIDDEN,
     MOST_EPOCHS,
@@ -47,6 +50,8 @@ ENVIRONMENT_PREFIX = "EXMACHINA_"
 CONFIG_BYTES = 1 << 20
 MOST_NEURONS = 65_536
 MOST_LAYERS = 64
+SIZE = re.compile(r"(\d{1,15}) ?(B|kB|MB|GB|TB)?", re.IGNORECASE)
+UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 OTHER_NAMES = {
     "sigmoid": "logistic",
     "expit": "logistic",
@@ -110,6 +115,14 @@ def _not_bool(value: object) -> object:
     if isinstance(value, bool):
         raise ValueError("a truth value is not a number")
     return value
+
+
+def _size(value: object) -> object:
+    """Replace a size such as 64MB by its number of bytes."""
+    if not isinstance(value, str):
+        return _not_bool(value)
+    match = SIZE.fullmatch(value.strip())
+    return value if match is None else int(match[1]) * UNITS[(match[2] or "B").upper()]
 
 
 Neurons = Annotated[int, BeforeValidator(_not_bool), Field(ge=1, le=MOST_NEURONS)]
@@ -178,6 +191,14 @@ class LearnSettings(BaseModel):
     )
     inputs: Names | None = Field(
         title="The only columns to use as inputs", default=None, description="names or numbers such as length,width"
+    )
+    noise: Real | None = Field(
+        title="Noise of a toy data set: the standard deviation by which each point is moved",
+        default=None,
+        ge=0.0,
+        le=MOST_NOISE,
+        allow_inf_nan=False,
+        description=f"a number from 0 to {MOST_NOISE}",
     )
     hidden: Sizes | None = Field(
         title="Hidden layers",
@@ -254,6 +275,13 @@ class LearnSettings(BaseModel):
     )
     snapshot_interval_steps: Annotated[Interval | Literal["auto"], BeforeValidator(_not_bool)] = Field(
         title="Steps between snapshots", default="auto", description="a whole number from 1 to 1,000,000, or auto"
+    )
+    history: Annotated[int, BeforeValidator(_size)] = Field(
+        title="Disk space for older snapshots of the network",
+        default=HISTORY_BYTES,
+        ge=0,
+        le=10**12,
+        description="a size such as 64MB, at most 1TB, or 0 for none",
     )
     regroup_after_seconds: Real = Field(
         title="Seconds until the group of a lost node moves to another node",
@@ -362,7 +390,12 @@ def inspect_data(settings: LearnSettings) -> DataReport:
 def load(settings: LearnSettings) -> Dataset:
     """Load the data set of these settings. Raises `UserError`."""
     return load_dataset(
-        settings.dataset, data=settings.data, target_kind=settings.target_kind, options=settings.table_options
+        settings.dataset,
+        data=settings.data,
+        target_kind=settings.target_kind,
+        options=settings.table_options,
+        noise=settings.noise,
+        seed=settings.seed,
     )
 
 

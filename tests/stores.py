@@ -72,6 +72,10 @@ class FailingDisk(RealDisk):
         self._call()
         return super().read(path, most)
 
+    def size(self, path: Path) -> int:
+        self._call()
+        return super().size(path)
+
     def write(self, path: Path, content: bytes) -> None:
         self._half(super().write, path, content)
 
@@ -155,6 +159,9 @@ class ForgetfulDisk:
         if path not in self._names:
             raise FileNotFoundError(errno.ENOENT, "no such file", str(path))
         return self._names[path].content[:most]
+
+    def size(self, path: Path) -> int:
+        return len(self.read(path, 1 << 62))
 
     def write(self, path: Path, content: bytes) -> None:
         self._call()

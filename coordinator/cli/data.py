@@ -15,7 +15,7 @@ from coordinator.cli.output import print_json, results
 from coordinator.settings import inspect_data, resolve_settings
 
 SETTINGS_OF_DATA = (
-    "data", "target", "target_kind", "delimiter", "decimal", "encoding", "header", "na", "ignore", "inputs", "seed",
+    "data", "target", "target_kind", "delimiter", "decimal", "encoding", "header", "na", "ignore", "inputs", "noise", "seed",
     "test_fraction", "scaling",
 )  # fmt: skip
 

@@ -21,10 +21,10 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "model", "steps", "group_sizes", "check", "state", "limit", "follow", "watch",
     ),
     NETWORK: ("layers", "activation", "output_activation", "loss", "test_fraction", "scaling", "preset"),
-    DATA: ("data", "target_kind", "delimiter", "decimal", "encoding", "header", "na", "ignore", "inputs"),
+    DATA: ("data", "target_kind", "delimiter", "decimal", "encoding", "header", "na", "ignore", "inputs", "noise"),
     PROGRAMS: (
-        "group_size", "nodes", "wiring", "microbatches", "snapshot_interval_steps", "regroup_after_seconds", "spares",
-        "allow_mixed", "broker_in", "broker_out", "bind_door", "listen",
+        "group_size", "nodes", "wiring", "microbatches", "snapshot_interval_steps", "history", "regroup_after_seconds",
+        "spares", "allow_mixed", "broker_in", "broker_out", "bind_door", "listen",
     ),
     FAULTS: ("chaos", "chaos_seed", "chaos_overlap", "compare"),
     SERVICE: ("run_name", "door", "patience"),
@@ -43,6 +43,7 @@ WHEN: dict[str, str] = {
     "na": "Set it if a number or a word stands for a missing value",
     "ignore": "Leave out columns that name rows, or that give the target away",
     "inputs": "Set it if only a few of many columns are to be used",
+    "noise": "Set it to make circle, spiral, gauss or xor harder to learn; xor then has 200 rows",
     "hidden": "Use more or larger layers if the loss stays high, smaller ones for speed",
     "layers": "Set it to state the whole network; the first and last sizes must fit the data",
     "epochs": "Raise it if the loss still falls at the end",
@@ -60,6 +61,7 @@ WHEN: dict[str, str] = {
     "scaling": "Set none if the inputs are scaled already",
     "preset": "Use it to compare with ExMachina",
     "snapshot_interval_steps": "Lower it if a failure may cost less time, raise it if the disk is slow",
+    "history": "Raise it to keep more snapshots of a large network, 0 keeps only the last two",
     "regroup_after_seconds": "Raise it if lost nodes come back slowly, 0 moves their groups at once",
     "name": "Set it to find the run again",
 }
@@ -70,7 +72,7 @@ AS_FOUND = ("delimiter", "decimal", "encoding", "header")
 """Settings whose default is found in the file."""
 OTHER_DEFAULTS = {
     "data": "fetched", "na": "the usual marks", "ignore": "none", "inputs": "all columns", "nodes": "one per group",
-    "preset": "none", "name": "date and data set",
+    "preset": "none", "name": "date and data set", "noise": "none", "history": "64MB",
 }  # fmt: skip
 
 

@@ -110,8 +110,8 @@ def learn(
 ) -> None:
     """Train a network on this machine, with one process per group (by default, one per neuron).
 
-    DATASET is digits (the default), iris, wine, breast_cancer, xor, semeion, or the path of a file: a table (CSV,
-    Parquet, JSON, ARFF, svmlight) or arrays (NPZ, NPY).
+    DATASET is digits (the default), iris, wine, breast_cancer, xor, circle, spiral, gauss, semeion, or the path of a
+    file: a table (CSV, Parquet, JSON, ARFF, svmlight) or arrays (NPZ, NPY).
     """
     check_save(save)
     say_all(remove_remains())

@@ -20,10 +20,10 @@ from neuron_node.transport import Endpoints, check_endpoint
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 SETTINGS = (
-    "data", "target", "target_kind", "delimiter", "decimal", "encoding", "header", "na", "ignore", "inputs",
+    "data", "target", "target_kind", "delimiter", "decimal", "encoding", "header", "na", "ignore", "inputs", "noise",
     "hidden", "layers", "epochs", "batch_size", "learning_rate", "activation",
     "output_activation", "loss", "seed", "group_size", "wiring", "microbatches", "nodes", "test_fraction", "scaling",
-    "preset", "snapshot_interval_steps", "regroup_after_seconds", "name",
+    "preset", "snapshot_interval_steps", "history", "regroup_after_seconds", "name",
 )  # fmt: skip
 """All settings except the data set, which is an argument. `coordinator.settings` checks the values."""
 

@@ -32,6 +32,7 @@ from coordinator.data.limits import shown
 from coordinator.data.report import ONE_CLASS
 from coordinator.data.rows import encoded, open_rows, read_labelled
 from coordinator.data.sources import DATASET_NAMES, check_exists, exists
+from coordinator.data.toys import MOST_NOISE
 from coordinator.errors import NobodyAnswers, UserError
 from coordinator.inference import InMemoryNetwork
 from coordinator.requests import rows_a_request
@@ -158,6 +159,14 @@ def predict(source: str, model: Path | None, runs: Path, form: str | None, **whe
 @click.argument("dataset", required=False, shell_complete=complete_dataset)
 @click.option("--data", type=click.Path(path_type=Path), help="The file of the data set semeion.")
 @click.option("--target", help="The column of the target: its name, first, last or its number.")
+@click.option("--noise", type=float, help=f"The noise of a toy data set, from 0 to {MOST_NOISE}.  [default: none]")
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**63 - 1),
+    default=0,
+    show_default=True,
+    help="The seed of a toy data set; another one than in the training makes new points.",
+)
 @model_option
 @table_options
 @door_options
@@ -167,6 +176,8 @@ def evaluate(
     dataset: str | None,
     data: Path | None,
     target: str | None,
+    noise: float | None,
+    seed: int,
     model: Path | None,
     runs: Path,
     as_json: bool,
@@ -177,12 +188,14 @@ def evaluate(
     The samples are all rows of DATASET (a name or a file), or the held-out samples of the service.
     """
     options = table_options_of(where, target)
+    if noise is not None and dataset is None:
+        raise UserError("--noise goes with a toy data set; name it: evaluate circle --noise 0.1")
     if dataset is not None and dataset not in DATASET_NAMES:
         check_source(dataset, DATASET_NAMES)
     notes: tuple[str, ...] = ()
     with network(model, runs, where) as net:
         if dataset is not None:
-            rows = read_labelled(dataset, net.encoding, data=data, options=options)
+            rows = read_labelled(dataset, net.encoding, data=data, options=options, noise=noise, seed=seed)
             activities, targets, notes = net.forward(rows.inputs), rows.targets, rows.notes
         elif net.held_out is None:
             raise UserError(

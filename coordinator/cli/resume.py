@@ -78,7 +78,10 @@ def _check_same_data(name: str, config: Mapping[str, Any], dataset: str | None, 
     asked = dataset or settings.get("dataset", "")
     known = {key: value for key, value in settings.items() if key in LearnSettings.model_fields}
     options = DEFAULT if asked in DATASET_NAMES else LearnSettings.model_validate(known).table_options
-    table = load_table(asked, data=Path(data) if data is not None else None, options=options)
+    noise = settings.get("noise") if asked == settings.get("dataset") else None
+    table = load_table(
+        asked, data=Path(data) if data is not None else None, options=options, noise=noise, seed=settings.get("seed", 0)
+    )
     if table.sha256 != config["data_sha256"]:
         raise UserError(
             f"{data or asked} is not the data that the run {name} was started with (another SHA-256); "

@@ -108,7 +108,7 @@ def show(name: str, runs: Path, as_json: bool) -> None:
         ],
     )
     if facts["snapshots"]:
-        rows = [(row["step"], _size(row["size_bytes"]), _whole(row["whole"])) for row in facts["snapshots"]]
+        rows = [(row["step"], shown_size(row["size_bytes"]), _whole(row["whole"])) for row in facts["snapshots"]]
         print_table(("snapshot after step", "size", "whole"), rows)
     for title, key in (("recoveries", "recoveries"), ("last events", "events")):
         if facts[key]:
@@ -168,11 +168,12 @@ def _row(facts: dict[str, Any]) -> tuple[Any, ...]:
         *(facts[key] for key in ("state", "step", "steps")),
         accuracy,
         begun,
-        _size(facts["size_bytes"]),
+        shown_size(facts["size_bytes"]),
     )
 
 
-def _size(size_bytes: int) -> str:
+def shown_size(size_bytes: int) -> str:
+    """Return a number of bytes in kB or MB."""
     return f"{size_bytes / 1e3:,.1f} kB" if size_bytes < 1e6 else f"{size_bytes / 1e6:,.1f} MB"
 
 

@@ -182,6 +182,8 @@ def read_labelled(
     data: Path | None = None,
     target: str | None = None,
     options: TableOptions = DEFAULT,
+    noise: float | None = None,
+    seed: int = 0,
 ) -> LabelledRows:
     """Return rows with targets, from all that `load_dataset` reads, as the model with this encoding takes them.
 
@@ -194,14 +196,14 @@ def read_labelled(
         options = TableOptions(**{**vars(options), "target": target})
     path = Path(name)
     kind: Format | None = None
-    if data is None and name not in DATASET_NAMES and exists(path):
+    if data is None and noise is None and name not in DATASET_NAMES and exists(path):
         kind = format_of_file(path)
         if kind not in ("npz", "npy", "svmlight"):
             return _labelled_text(path, encoding, options)
     if kind == "svmlight":
         table = read_svmlight(path, len(encoding.table_columns), _first_index(encoding))
     else:
-        table = load_table(name, data=data, options=options)
+        table = load_table(name, data=data, options=options, noise=noise, seed=seed)
     table, own = _own_test_rows(table)
     inputs, notes = _arranged(table.inputs, _own_names(table), encoding, table.place)
     notes = (*own, *notes)

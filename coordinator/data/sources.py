@@ -21,9 +21,12 @@ from coordinator.data.suggestion import closest, did_you_mean
 from coordinator.data.table import Table
 from coordinator.data.tables import read_text_table
 from coordinator.data.targets import TargetKind
+from coordinator.data.toys import MAKERS, MOST_NOISE, make_toy
 from coordinator.errors import UserError
 
-DATASET_NAMES = (*LOADERS, SEMEION)
+DATASET_NAMES = (*LOADERS, *(name for name in MAKERS if name not in LOADERS), SEMEION)
+TOYS = tuple(sorted(MAKERS))
+"""The data sets that take noise."""
 
 
 def load_dataset(
@@ -33,6 +36,8 @@ def load_dataset(
     target: str | None = None,
     target_kind: TargetKind = "auto",
     options: TableOptions = DEFAULT,
+    noise: float | None = None,
+    seed: int = 0,
 ) -> Dataset:
     """Load the data set called `name`: one of `DATASET_NAMES`, or the path of a file.
 
@@ -42,15 +47,25 @@ def load_dataset(
         target: the target's column or array, unless `options` name one.
         target_kind: the kind of the targets of a file; `auto` uses the rule in `targets.py`.
         options: the user's overrides for reading the table.
+        noise: the noise of a toy data set; None is 0, and with `xor` the table of four rows.
+        seed: the seed of a toy data set; other data sets do not depend on it.
 
     Raises:
         UserError: the data set or file does not exist, or cannot be used for training.
     """
-    return dataset_from(load_table(name, data=data, target=target, options=options), target_kind)
+    return dataset_from(
+        load_table(name, data=data, target=target, options=options, noise=noise, seed=seed), target_kind
+    )
 
 
 def load_table(
-    name: str, *, data: Path | None = None, target: str | None = None, options: TableOptions = DEFAULT
+    name: str,
+    *,
+    data: Path | None = None,
+    target: str | None = None,
+    options: TableOptions = DEFAULT,
+    noise: float | None = None,
+    seed: int = 0,
 ) -> Table:
     """Load a data set as `load_dataset` does, but do not decide whether the targets are classes or numbers.
 
@@ -61,10 +76,16 @@ def load_table(
         options = replace(options, target=target)
     if data is not None and name != SEMEION:
         raise UserError(f"--data goes with semeion only; to learn from a file, name it in place of {shown(name)}")
+    if noise is not None and name not in MAKERS:
+        raise UserError(f"--noise goes with {', '.join(TOYS[:-1])} and {TOYS[-1]} only, not with {shown(name)}")
+    if noise is not None and not 0.0 <= noise <= MOST_NOISE:
+        raise UserError(f"--noise must be a number from 0 to {MOST_NOISE}, not {noise}")
     if name in DATASET_NAMES:
         _check_no_options(name, options)
     if name == SEMEION:
         return fetch_semeion() if data is None else read_semeion(data)
+    if name in MAKERS and (noise is not None or name not in LOADERS):
+        return make_toy(name, seed=seed, noise=noise or 0.0)
     if name in LOADERS:
         return LOADERS[name]()
     path = Path(name)

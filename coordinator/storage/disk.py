@@ -19,6 +19,9 @@ class Disk(Protocol):
     def read(self, path: Path, most: int) -> bytes:
         """Return the first `most` bytes of a file."""
 
+    def size(self, path: Path) -> int:
+        """Return the size of a file in bytes."""
+
     def write(self, path: Path, content: bytes) -> None:
         """Replace the content of a file."""
 
@@ -50,6 +53,10 @@ class RealDisk:
     def read(self, path: Path, most: int) -> bytes:
         """Return the first `most` bytes of a file."""
         return read_regular(path, most)
+
+    def size(self, path: Path) -> int:
+        """Return the size of a file in bytes."""
+        return path.stat().st_size
 
     def write(self, path: Path, content: bytes) -> None:
         """Replace the content of a file."""

@@ -13,6 +13,7 @@ from coordinator.defaults import NetworkSettings
 from coordinator.errors import Damaged, UserError
 from coordinator.storage.disk import REAL_DISK, read_regular
 from coordinator.storage.generation_record import GenerationRecord
+from coordinator.storage.history import FOLDER, NAME, history_of
 from coordinator.storage.restoration import fault_of_model
 from coordinator.storage.resumption import checked_config
 from coordinator.storage.run_folder import RunFolder
@@ -24,6 +25,7 @@ from coordinator.topology import Topology
 AS_WRITTEN, DAMAGED, MISSING, UNKNOWN, NOT_COVERED = "as written", "damaged", "missing", "not a run's", "not covered"
 GOOD = (AS_WRITTEN, NOT_COVERED)
 SNAPSHOT = re.compile(r"snapshots/step-(\d{9,18})\.snapshot")
+IN_HISTORY = re.compile(rf"{FOLDER}/({NAME.pattern})")
 HALF_WRITTEN = re.compile(r"(?:snapshots/)?\.[^/]*\.new")
 
 
@@ -97,14 +99,15 @@ class _Check:
         if match := SNAPSHOT.fullmatch(name):
             saved = self._snapshots[int(match[1])]
             return Finding(name, DAMAGED, saved) if isinstance(saved, str) else Finding(name, AS_WRITTEN)
+        if match := IN_HISTORY.fullmatch(name):
+            fault = self._config_fault if self._config is None else self._history_fault(self._config, match[1])
+            return Finding(name, DAMAGED, fault) if fault else Finding(name, AS_WRITTEN)
         if HALF_WRITTEN.fullmatch(name):
             return Finding(name, NOT_COVERED, "a temporary file of a killed program; no program reads it")
         if name in LOCKS:
             return Finding(name, NOT_COVERED, "a lock")
-        if name.startswith("logs/") or name in ("endpoints.json", "metrics.csv.damaged"):
-            return Finding(name, NOT_COVERED, "for people" if name.startswith("logs/") else "no program relies on it")
-        if name.startswith("profiles/"):
-            return Finding(name, NOT_COVERED, "for people")
+        if name.startswith(("logs/", "profiles/")) or name in ("endpoints.json", "metrics.csv.damaged"):
+            return Finding(name, NOT_COVERED, "for people" if "/" in name else "no program relies on it")
         check = CHECKS.get(name)
         if check is None:
             return Finding(name, UNKNOWN, "no run writes a file of this name")
@@ -180,6 +183,9 @@ class _Check:
             return str(fault.strerror or fault)
         except Damaged as fault:
             return str(fault)
+
+    def _history_fault(self, config: dict[str, Any], name: str) -> str | None:
+        return history_of(self._directory, config).check(name, self._topology(config))
 
     @staticmethod
     def _topology(config: dict[str, Any]) -> Topology:

@@ -17,6 +17,7 @@ from coordinator.core.events import (
 from coordinator.errors import Damaged
 from coordinator.storage.disk import REAL_DISK, Disk
 from coordinator.storage.generation_record import GenerationRecord
+from coordinator.storage.history import History
 from coordinator.storage.run_log import MetricsFile
 from coordinator.storage.snapshots import Saved, SnapshotStore
 from coordinator.topology import Topology
@@ -37,11 +38,12 @@ class Standing(NamedTuple):
 class RunStore:
     """Carries out `Persist` and `PersistGeneration` of the coordinator machine, and loads the state of earlier processes."""
 
-    def __init__(self, folder: Path, identity: str, disk: Disk = REAL_DISK) -> None:
+    def __init__(self, folder: Path, identity: str, disk: Disk = REAL_DISK, history: History | None = None) -> None:
+        """Without a `history`, only the last two snapshots are kept."""
         self.metrics = MetricsFile(folder / "metrics.csv", disk)
         self._folder = folder
         self._record = GenerationRecord(folder, disk)
-        self._snapshots = SnapshotStore(folder, identity, disk)
+        self._snapshots = SnapshotStore(folder, identity, disk, history.take if history else None)
         self._durable_step = 0
         self._half_done = False
         self.damage: list[str] = []

@@ -14,7 +14,7 @@ import hashlib
 import json
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -37,6 +37,10 @@ DIGEST_LENGTH = 32
 KEPT = 2
 HALF_WRITTEN = re.compile(r"\.step-\d{9,18}\.snapshot\.new")
 LARGEST_SNAPSHOT_BYTES = 16 * 1024**3
+LARGEST_HEADER_BYTES = 256 * 1024**2
+
+LetGo = Callable[[Path, int, Sequence[Epoch]], None]
+"""Receives the file and the step of a snapshot, and the metrics of all epochs so far."""
 
 logger = logging.getLogger("exmachina")
 
@@ -52,8 +56,12 @@ class Saved(NamedTuple):
 class SnapshotStore:
     """The snapshots of one run."""
 
-    def __init__(self, folder: Path, identity: str, disk: Disk) -> None:
-        """`identity` stands for run, network, data and arithmetic. Snapshots with another identity are not loaded."""
+    def __init__(self, folder: Path, identity: str, disk: Disk, let_go: LetGo | None = None) -> None:
+        """`identity` stands for run, network, data and arithmetic. Snapshots with another identity are not loaded.
+
+        `let_go` receives each snapshot that is no longer one of the last two, instead of its removal.
+        """
+        self._let_go = let_go
         self._folder = folder / "snapshots"
         self._identity = identity
         self._disk = disk
@@ -67,8 +75,13 @@ class SnapshotStore:
             self._path(snapshot.step), encode_snapshot(snapshot, generation, self._identity, metrics), self._disk
         )
         names = self._disk.names(self._folder)
+        for old in steps_in(names)[:-KEPT]:
+            if self._let_go is None:
+                self._disk.remove(self._path(old))
+            else:
+                self._let_go(self._path(old), old, snapshot.progress.epochs)
         # Remove the temporary files of killed processes too.
-        for name in [*(self._path(old).name for old in _steps(names)[:-KEPT]), *filter(HALF_WRITTEN.fullmatch, names)]:
+        for name in filter(HALF_WRITTEN.fullmatch, names):
             self._disk.remove(self._folder / name)
 
     def latest(self, topology: Topology, damaged: Callable[[str], None] = lambda _line: None) -> Saved | None:
@@ -111,7 +124,7 @@ class SnapshotStore:
 
     def steps(self) -> list[int]:
         """Return the steps that have a file, damaged or not, in order."""
-        return _steps(self._disk.names(self._folder))
+        return steps_in(self._disk.names(self._folder))
 
     def _make_durable(self, step: int) -> None:
         """Sync the folder: the process that wrote a snapshot may have ended just before it did so."""
@@ -123,7 +136,8 @@ class SnapshotStore:
         return self._folder / f"step-{step:09d}.snapshot"
 
 
-def _steps(names: Iterable[str]) -> list[int]:
+def steps_in(names: Iterable[str]) -> list[int]:
+    """Return the steps of the snapshots among the names of a folder, in order."""
     found = (re.fullmatch(r"step-(\d{9,18})\.snapshot", name) for name in names)
     return sorted(int(match[1]) for match in found if match)
 
@@ -179,6 +193,20 @@ def decode_snapshot(content: bytes, identity: str, topology: Topology) -> Saved:
         if digests.get(str(number)) != _digest(number, step, state):
             raise Damaged(f"the state of {group.names[0]} is another's")
     return Saved(Snapshot(step, states, progress), generation, metrics)
+
+
+def epochs_in(disk: Disk, path: Path) -> tuple[Epoch, ...]:
+    """Return the metrics of all epochs from the header of a snapshot, without its numbers. Raises `OSError` and `Damaged`."""
+    start = len(MAGIC) + DIGEST_LENGTH + 8
+    content = disk.read(path, start)
+    length = int.from_bytes(content[start - 8 :], "little")
+    if content[: len(MAGIC)] != MAGIC or len(content) < start or length > LARGEST_HEADER_BYTES:
+        raise Damaged("it is no snapshot")
+    try:
+        header = json.loads(disk.read(path, start + length)[start:])
+        return _progress(json.loads(header["__metadata__"]["progress"])).epochs
+    except (ValueError, KeyError, TypeError, RecursionError) as fault:
+        raise Damaged(f"{type(fault).__name__}: {fault}") from None
 
 
 def _reason(fault: Exception) -> str:

@@ -58,6 +58,10 @@ class SimulatedDisk:
             raise FileNotFoundError(errno.ENOENT, "no such file", str(path))
         return content.now[:most]
 
+    def size(self, path: Path) -> int:
+        """The size of a file."""
+        return len(self.read(path, 1 << 62))
+
     def write(self, path: Path, new: bytes) -> None:
         """Put content into a file, in place of what it held."""
         names = self._names(path)
@@ -96,9 +100,9 @@ class SimulatedDisk:
     def rename(self, path: Path, target: Path) -> None:
         """Give a file another name, in place of the file that had it."""
         self._call()
-        names = self._names(path)
-        names[target.name] = names.pop(path.name)
-        self._note(path.parent)
+        self._names(target)[target.name] = self._names(path).pop(path.name)
+        for folder in {path.parent, target.parent}:
+            self._note(folder)
 
     def remove(self, path: Path) -> None:
         """Remove a file, if it is there."""

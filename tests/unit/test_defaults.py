@@ -67,6 +67,9 @@ def learn(settings: LearnSettings, prepared: PreparedData) -> float:
         ("wine", (13, 8, 3), 0.94, range(5)),
         ("breast_cancer", (30, 8, 2), 0.955, range(5)),
         ("xor", (2, 3, 1), 1.0, range(10)),
+        ("circle", (2, 4, 1), 0.9, range(3)),
+        ("gauss", (2, 2, 1), 0.95, range(3)),
+        ("spiral", (2, 16, 1), 0.8, range(2)),
     ],
 )
 def test_the_defaults_learn(name: str, layers: tuple[int, ...], least: float, seeds: range) -> None:
