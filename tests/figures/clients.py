@@ -86,7 +86,7 @@ def _training(runs: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     assert process.stderr is not None
     try:
         for line in process.stderr:
-            if line.startswith("epoch 2"):
+            if line.startswith("wired"):
                 break
         yield process, json.loads(Path(runs, "measured", "endpoints.json").read_text(encoding="utf-8"))["door"]
     finally:
