@@ -90,7 +90,7 @@ class CoordinatorMachine:
     def start(self, now_ms: float) -> list[Any]:
         """Return the first actions of a life."""
         self.run.now_ms = self.run_stats.started_ms = now_ms
-        self._timers.start_reported()
+        self._timers.start()
         self._begin_generation()
         return self.handle(LinkLost(), now_ms)
 
