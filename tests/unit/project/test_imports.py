@@ -24,7 +24,7 @@ WORLD = {
 }  # fmt: skip
 """Modules through which a program meets sockets, clocks, files, processes or chance."""
 
-SHELL = {"__init__", "__main__", "broker", "direct", "fingerprint", "program", "shell", "transport"}
+SHELL = {"__init__", "__main__", "broker", "curve", "direct", "fingerprint", "keys", "program", "shell", "transport"}
 """The modules of neuron_node that know sockets, clocks, processes or the platform. All others are machines, or data of machines."""
 PURE = [
     *(path for path in sorted((CHECKOUT / "neuron_node").glob("*.py")) if path.stem not in SHELL),
@@ -48,7 +48,8 @@ for folder, below in {
     "local": ("storage", "verify"),
     "capacity": ("local",),
     "bench": ("capacity",),
-    "cli": ("bench",),
+    "security": (),
+    "cli": ("bench", "security"),
 }.items():
     MAY_REACH[f"coordinator.{folder}"] = {f"coordinator.{name}" for name in below}.union(
         *(MAY_REACH[f"coordinator.{name}"] for name in below)
@@ -193,7 +194,7 @@ def test_msgpack_is_imported_in_one_file() -> None:
 
 def test_zmq_is_imported_in_the_wiring_alone() -> None:
     """Machines, shells and command line know an interface, and no socket."""
-    assert importers_of("zmq") == {"neuron_node/direct.py", "neuron_node/transport.py"}
+    assert importers_of("zmq") == {"neuron_node/curve.py", "neuron_node/direct.py", "neuron_node/transport.py"}
 
 
 @cache
