@@ -28,7 +28,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     ),
     FAULTS: ("chaos", "chaos_seed", "chaos_overlap", "compare"),
     SERVICE: ("run_name", "door", "patience"),
-    OUTPUT: ("runs", "form", "as_json", "json_lines", "quiet", "yes", "help"),
+    OUTPUT: ("runs", "folder", "form", "as_json", "json_lines", "quiet", "yes", "help"),
 }  # fmt: skip
 """The groups of options, by the names of their parameters. Other options come first."""
 

@@ -49,6 +49,7 @@ COMMANDS = {
     "evaluate": ("predict", "Measure how good the network is."),
     "stop": ("ask", "Stop the service and all its nodes in order."),
     "config": ("config", "Show all settings and where each value comes from."),
+    "keys": ("keys", "Create, list, revoke and replace the keys of a network."),
     "completion": ("completing", "Print the script by which a shell completes commands, options and values."),
 }
 """The module of each command, and its line in the help of the group."""

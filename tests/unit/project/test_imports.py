@@ -25,7 +25,8 @@ WORLD = {
 """Modules through which a program meets sockets, clocks, files, processes or chance."""
 
 SHELL = {
-    "__init__", "__main__", "broker", "console", "direct", "fingerprint", "memory", "memory_guard", "program", "shell", "transport",
+    "__init__", "__main__", "broker", "console", "curve", "direct", "fingerprint", "keys", "memory", "memory_guard", "program",
+    "shell", "transport",
 }  # fmt: skip
 """The modules of neuron_node that know sockets, clocks, processes or the platform. All others are machines, or data of machines."""
 PURE = [
@@ -50,7 +51,8 @@ for folder, below in {
     "local": ("storage", "verify"),
     "capacity": ("local",),
     "bench": ("capacity",),
-    "cli": ("bench",),
+    "security": (),
+    "cli": ("bench", "security"),
 }.items():
     MAY_REACH[f"coordinator.{folder}"] = {f"coordinator.{name}" for name in below}.union(
         *(MAY_REACH[f"coordinator.{name}"] for name in below)
@@ -195,7 +197,7 @@ def test_msgpack_is_imported_in_one_file() -> None:
 
 def test_zmq_is_imported_in_the_wiring_alone() -> None:
     """Machines, shells and command line know an interface, and no socket."""
-    ours = {f"neuron_node/{name}.py" for name in ("direct", "memory_guard", "transport")}
+    ours = {f"neuron_node/{name}.py" for name in ("curve", "direct", "memory_guard", "transport")}
     assert importers_of("zmq") == {"coordinator/front_door.py", *ours}
 
 

@@ -1,0 +1,1 @@
+"""Creates, lists, revokes and replaces the keys of a network."""
