@@ -41,6 +41,7 @@ from neuron_node.fingerprint import fingerprint
 from neuron_node.frames import IDENTITY_LENGTH
 from neuron_node.program import new_link
 from neuron_node.shell import Shell
+from neuron_node.signing import Sign
 from neuron_node.transport import Endpoints
 
 Observer = Callable[[str, dict[str, Any]], None]
@@ -154,13 +155,17 @@ class Service:
         endpoints: Endpoints,
         orphaned: Callable[[], bool] = lambda: False,
         listening: Listening | None = None,
+        sign: Sign | None = None,
     ) -> int:
-        """Do the run, and return the exit code. In direct wiring, `listening` is the endpoint for the peers."""
+        """Do the run, and return the exit code. In direct wiring, `listening` is the endpoint for the peers.
+
+        `sign` signs the messages to nodes. Without it, only nodes without a key obey this coordinator.
+        """
         link = new_link(
             endpoints, CoordinatorMachine.tick_interval_ms, self.plan.incarnation, listening if self._direct else None
         )
         try:
-            self._machine = CoordinatorMachine(self.plan, link.endpoint)
+            self._machine = CoordinatorMachine(self.plan, link.endpoint, sign)
             announce_health()
             with quiet():
                 return Shell(LeavesNodes(self._machine), link, perform=self._perform, orphaned=orphaned).run()

@@ -60,6 +60,7 @@ from neuron_node.protocol import (
     Traffic,
     Welcome,
 )
+from neuron_node.signing import NODES, Verify, opened
 
 TICK_MS = 250
 TICKS_A_HEARTBEAT = 4
@@ -79,9 +80,10 @@ JOINED_FROM = 4
 class Node:
     """A node: `handle` takes an event and the time in milliseconds, and returns the actions to perform."""
 
-    def __init__(self, born: NodeIdentity, broker: str = "") -> None:
-        """`broker` tells people which broker the node uses."""
+    def __init__(self, born: NodeIdentity, broker: str = "", verify: Verify | None = None) -> None:
+        """`broker` tells people which broker the node uses. With `verify`, the node obeys only signed control messages."""
         self.born = born
+        self._verify = verify
         self._broker = broker
         self._seeking_since_ms: float | None = None
         self._say_wait_ms = float(SAY_WAITING_MS)
@@ -189,6 +191,8 @@ class Node:
         if self.ended:
             return
         try:
+            if self._verify is not None and self._address.startswith(NODES):
+                frame = opened(self._address, frame, self._verify)
             message = decode(frame)
             check(message, self._address, self._standing())
             transition = TRANSITIONS.get((self.state, type(message)))

@@ -20,6 +20,7 @@ from neuron_node.identity import BEGIN_AGAIN, NodeIdentity
 from neuron_node.node import TICK_MS, Node
 from neuron_node.protocol import NOBODY
 from neuron_node.shell import Shell
+from neuron_node.signing import Verify
 from neuron_node.transport import DEFAULT_ENDPOINTS, Endpoints, Link, check_endpoint
 
 DESCRIPTORS_OF_A_LISTENER = 1_024
@@ -34,13 +35,14 @@ def run_node(
     orphaned: Callable[[], bool] = lambda: False,
     listening: Listening | None = None,
     run: bytes = NOBODY,
+    verify: Verify | None = None,
 ) -> int:
     """Run a node until it is stopped; return the exit code. A superseded node begins again as a spare.
 
     `arithmetic` is the fingerprint; `orphaned` says whether the program that started this one has ended. A supervisor names
-    the run.
+    the run. With `verify`, the node obeys only control messages that the coordinator has signed.
     """
-    while (code := _live(endpoints, arithmetic, name, orphaned, listening, run)) == BEGIN_AGAIN:
+    while (code := _live(endpoints, arithmetic, name, orphaned, listening, run, verify)) == BEGIN_AGAIN:
         pass
     return code
 
@@ -52,6 +54,7 @@ def _live(
     orphaned: Callable[[], bool],
     listening: Listening | None,
     run: bytes,
+    verify: Verify | None,
 ) -> int:
     host, incarnation = socket.gethostname()[:64], secrets.token_bytes(IDENTITY_LENGTH)
     link = new_link(endpoints, TICK_MS, incarnation, listening)
@@ -68,7 +71,7 @@ def _live(
     try:
         with quiet():
             broker = f" at {endpoints.inward} and {endpoints.outward}"
-            return Shell(Node(born, broker), link, orphaned=orphaned).run()
+            return Shell(Node(born, broker, verify), link, orphaned=orphaned).run()
     finally:
         link.close()
 
