@@ -73,6 +73,8 @@ SAY_WAITING_MS = 5_000
 SAY_WAITING_AT_MOST_MS = 600_000
 STANDSTILL_MS = 2_000
 """A node with groups obeys the call of another run if its own run does not answer for this time."""
+COORDINATORS_KEPT = 16
+"""A node ignores repeated calls of the last coordinators that it has obeyed."""
 JOINED_FROM = 4
 """From this number of messages on, the node joins their frames before it handles them, as a relay does."""
 
@@ -96,6 +98,7 @@ class Node:
         self.drops = DropCounter()
         self.hosting = HostedGroups(born.incarnation, self._state_sent)
         self._coordinator = NOBODY
+        self._obeyed: dict[bytes, None] = {}
         self._heartbeat_interval_ms = 1_000
         self._register_wait_ms = REGISTER_AGAIN_MS
         self.registration = 0
@@ -265,6 +268,9 @@ class Node:
 
     def _begin_run(self, header: Header) -> None:
         self._coordinator = header.incarnation
+        self._obeyed[header.incarnation] = None
+        if len(self._obeyed) > COORDINATORS_KEPT:
+            del self._obeyed[next(iter(self._obeyed))]
         if header.run != self.run:
             self.run, self.generation = header.run, 0
             self.hosting.begin_run()
@@ -421,7 +427,8 @@ class Node:
 
     def _standing(self) -> Standing:
         where = (self.born.incarnation, self._coordinator, self.run, self.generation, bool(self.hosting.groups))
-        return Standing(*where, self.registration, self.state is NodeState.SEEKING, self.born.run != NOBODY)
+        bound = self.born.run != NOBODY
+        return Standing(*where, self.registration, self.state is NodeState.SEEKING, bound, self._obeyed)
 
     def _traffic(self) -> Traffic:
         return Traffic(self.sent, self.received, self.drops.counts.total())

@@ -90,6 +90,8 @@ class CoordinatorMachine:
     def start(self, now_ms: float) -> list[Any]:
         """Return the first actions of a life."""
         self.run_stats.started_ms = now_ms
+        self.run.now_ms = now_ms
+        self._timers.start()
         self._begin_generation()
         return self.handle(LinkLost(), now_ms)
 
