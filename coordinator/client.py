@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 
 from coordinator.errors import NobodyAnswers, UserError
-from coordinator.front_door import EVENTS, REQUEST_BYTES_AT_MOST, Secure, Visit
+from coordinator.front_door import EVENTS, REQUEST_BYTES_AT_MOST, Visit
 from neuron_node.activations import Array
 from neuron_node.codec import decode, encode
 from neuron_node.errors import PeerError
 from neuron_node.frames import IDENTITY_LENGTH
 from neuron_node.protocol import NOBODY, Header, Reject, Reply, Request
+from neuron_node.transport import Secure
 
 AGAIN_SECONDS = 0.5
 RECEIVE_TIMEOUT_MS = 100
@@ -73,10 +74,16 @@ class Client:
             frames = self._visit.receive(RECEIVE_TIMEOUT_MS)
             if frames is not None and (reply := _reply(request_id, frames)):
                 return reply
+            if self._visit.is_refused():
+                raise UserError(
+                    f"the coordinator at {self._visit.endpoint} refuses the key of this program: it is unknown or revoked there, "
+                    "or is not that of an operator or a viewer"
+                )
         where = self._visit.endpoint
         if self._visit.is_foreign():
             raise UserError(
-                f"the program at {where} is no coordinator; name the front door of one with --door or --run"
+                f"the program at {where} is no coordinator, or it has other keys; name a front door with --door or --run, and "
+                "keys with --keys"
             )
         raise NobodyAnswers(f"no coordinator answers at {where} within {self._patience_seconds:g} s")
 

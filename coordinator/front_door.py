@@ -13,6 +13,7 @@ import contextlib
 import json
 import logging
 import resource
+import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -27,8 +28,20 @@ from coordinator.core.queries import ANSWER_BYTES_AT_MOST, NO_ROWS
 from neuron_node.codec import decode, encode
 from neuron_node.errors import Malformed, PeerError, Unexpected, UserError, WrongVersion
 from neuron_node.frames import PROTOCOL_VERSION
+from neuron_node.keys import OPERATOR, VIEWER
 from neuron_node.protocol import NOBODY, Header, Reject, Reply, Request
-from neuron_node.transport import LINGER_MS, RECONNECT_INTERVAL_MS, bind, check_endpoint, new_context, set_bounds
+from neuron_node.security import OwnKeys
+from neuron_node.transport import (
+    LINGER_MS,
+    RECONNECT_INTERVAL_MS,
+    Secure,
+    bind,
+    check_endpoint,
+    is_tcp,
+    new_context,
+    set_bounds,
+)
+from neuron_node.zap import ZapHandler
 
 REQUEST_BYTES_AT_MOST = 64 * 1024 * 1024
 """libzmq ends the connection of a client that sends a longer frame."""
@@ -47,9 +60,6 @@ IPC_COLONS = 3
 DESCRIPTORS = 512
 EVENTS = b"event."
 """The first bytes of the topics of events; the name of the event follows."""
-
-Secure = Callable[["zmq.Socket[bytes]"], None]
-"""Sets the options of a socket that listens on TCP, before it is bound."""
 
 logger = logging.getLogger("exmachina")
 
@@ -74,26 +84,29 @@ def check_door(name: str, endpoint: str) -> str:
 
 
 def access_of(user: str) -> Access | None:
-    """Return the access of a user as the ZAP handler names it: `operator` or `viewer`, and perhaps a name. None: no user."""
-    return {"operator": Access.OPERATOR, "viewer": Access.VIEWER}.get(user.partition(" ")[0])
+    """Return the access of a user as the ZAP handler names it, `role:name`. None: the role may not send requests."""
+    return {OPERATOR: Access.OPERATOR, VIEWER: Access.VIEWER}.get(user.partition(":")[0])
 
 
 class FrontDoor:
     """The sockets of a front door. They have a context, and so a thread, of their own: users do not delay neurons."""
 
-    def __init__(self, endpoints: Sequence[str], secure: Secure | None = None) -> None:
-        """Listen at all `endpoints`. `secure` prepares the sockets for TCP; ipc sockets have the protection of their folder.
+    def __init__(self, endpoints: Sequence[str], keys: OwnKeys | None = None) -> None:
+        """Listen at all `endpoints`. Over TCP, the holders of `keys` get in; ipc sockets have the protection of their folder.
 
         Raises:
-            UserError: an endpoint can't be bound.
+            UserError: an endpoint can't be bound, or the keys can't be read.
         """
         self.endpoints = tuple(sorted(endpoints, key=lambda endpoint: not endpoint.startswith("ipc://")))
         self.dropped: Counter[str] = Counter()
         """The requests that were dropped, by reason."""
         self.topics: set[bytes] = set()
         """The topics with subscribers."""
-        self._secured = secure is not None
+        self._secured = keys is not None
+        self._dismissing = threading.Event()
+        """Set when all connections over TCP must be closed."""
         self._bound: list[str] = []
+        self._unbound: list[tuple[zmq.Socket[bytes], str]] = []
         self._open: dict[bytes, bytes] = {}
         """The client of each request that waits for its answer."""
         self._context = new_context(_descriptors())
@@ -104,7 +117,9 @@ class FrontDoor:
             cast("Callable[[int], int]", super(zmq.Socket, socket).get) for socket in self.sockets
         )
         try:
-            self._bind(secure)
+            if keys:
+                ZapHandler(self._context, keys.folder, (OPERATOR, VIEWER), self._dismissing.set, self.sockets)
+            self._bind(keys.server() if keys else None)
         except BaseException:
             self.close()
             raise
@@ -121,7 +136,7 @@ class FrontDoor:
         self.requests.setsockopt(zmq.ROUTER_HANDOVER, 1)
         secured = False
         for endpoint in self.endpoints:
-            if secure and not secured and not endpoint.startswith("ipc://"):
+            if secure and not secured and is_tcp(endpoint):
                 # libzmq copies the options at the bind, so the ipc endpoints before this one stay as they are.
                 secure(self.requests)
                 secure(self.publisher)
@@ -137,6 +152,10 @@ class FrontDoor:
 
     def poll(self) -> list[Asked]:
         """Return the requests that have arrived, a few at a time. Does not wait."""
+        if self._dismissing.is_set():
+            self._dismiss()
+        if self._unbound:
+            self._bind_again()
         if self._publisher_state(zmq.EVENTS) & zmq.POLLIN:
             self._read_notices()
         if not self._requests_state(zmq.EVENTS) & zmq.POLLIN:
@@ -155,6 +174,27 @@ class FrontDoor:
                 if request is not None:
                     asked.append(request)
         return asked
+
+    def _dismiss(self) -> None:
+        """Close all connections over TCP. Only clients with a valid key connect again."""
+        self._dismissing.clear()
+        for endpoint in filter(is_tcp, self.endpoints):
+            for socket, own in ((self.requests, endpoint), (self.publisher, published(endpoint))):
+                # libzmq closes the connections of an endpoint with the endpoint.
+                socket.unbind(own)
+                self._unbound.append((socket, own))
+
+    def _bind_again(self) -> None:
+        """Listen again at the endpoints that `_dismiss` has closed. libzmq closes them a moment later, so this may take several calls."""
+        still = []
+        for socket, endpoint in self._unbound:
+            try:
+                socket.bind(endpoint)
+            except zmq.ZMQError as fault:
+                if fault.errno != zmq.EADDRINUSE:
+                    raise
+                still.append((socket, endpoint))
+        self._unbound = still
 
     def answer(self, answer: Answer) -> None:
         """Send an answer to the client that asked last for it; drop the answer if the client is gone, or does not read."""
@@ -269,6 +309,7 @@ class Visit:
         self._connect(self._requests, self.endpoint)
         self._attempts = 0
         self._succeeded = False
+        self._refused = False
 
     def send(self, frame: bytes) -> None:
         """Send a request; drop it if the front door accepts none at the moment."""
@@ -283,11 +324,20 @@ class Visit:
 
     def is_foreign(self) -> bool:
         """Whether the program at the endpoint has accepted a connection, but does not speak as a front door does."""
+        self._read_events()
+        return bool(self._attempts) and not self._succeeded
+
+    def is_refused(self) -> bool:
+        """Whether the front door has refused the key of this program."""
+        self._read_events()
+        return self._refused
+
+    def _read_events(self) -> None:
         while self._monitor.poll(0):
             event = parse_monitor_message(self._monitor.recv_multipart())["event"]
             self._succeeded = self._succeeded or event == zmq.EVENT_HANDSHAKE_SUCCEEDED
             self._attempts += event == zmq.EVENT_CONNECTED
-        return bool(self._attempts) and not self._succeeded
+            self._refused = self._refused or event == zmq.EVENT_HANDSHAKE_FAILED_AUTH
 
     def subscribe(self, topic: bytes) -> None:
         """Subscribe to published messages."""
@@ -317,12 +367,12 @@ class Visit:
         socket.setsockopt(zmq.SNDHWM, OPEN_A_CLIENT)
         socket.setsockopt(zmq.RCVHWM, QUEUED_PUBLICATIONS)
         socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_INTERVAL_MS)
-        if self._secure and not endpoint.startswith("ipc://"):
+        if self._secure and is_tcp(endpoint):
             self._secure(socket)
         socket.connect(endpoint)
 
 
-_OF_A_CONNECTION = zmq.EVENT_CONNECTED | zmq.EVENT_HANDSHAKE_SUCCEEDED
+_OF_A_CONNECTION = zmq.EVENT_CONNECTED | zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_HANDSHAKE_FAILED_AUTH
 
 
 def _reachable(endpoint: str) -> str:

@@ -30,7 +30,7 @@ from coordinator.core.state import CoordinatorState
 from coordinator.data.prepared import PreparedData
 from coordinator.defaults import NetworkSettings
 from coordinator.errors import JobError, UserError
-from coordinator.front_door import FrontDoor, Secure
+from coordinator.front_door import FrontDoor
 from coordinator.storage.disk import is_read_only
 from coordinator.storage.history import history_of
 from coordinator.storage.model_file import Model, save_model
@@ -47,6 +47,7 @@ from neuron_node.fingerprint import fingerprint
 from neuron_node.frames import IDENTITY_LENGTH
 from neuron_node.limits import MESSAGE_BYTES
 from neuron_node.program import new_link
+from neuron_node.security import OwnKeys
 from neuron_node.shell import Shell
 from neuron_node.signing import Sign
 from neuron_node.transport import Endpoints, Link
@@ -170,24 +171,23 @@ class Service:
         orphaned: Callable[[], bool] = lambda: False,
         listening: Listening | None = None,
         message_bytes: int = MESSAGE_BYTES,
-        secure: Secure | None = None,
-        sign: Sign | None = None,
+        keys: OwnKeys | None = None,
     ) -> int:
         """Do the run, and return the exit code.
 
-        `doors` are the endpoints of the front door, and `secure` prepares those for TCP. In direct wiring, `listening` is the
-        endpoint for the peers. `message_bytes` is the size of the largest message that the broker takes. `sign` signs
-        the messages to nodes; without it, only nodes without a key obey this coordinator.
+        `doors` are the endpoints of the front door. In direct wiring, `listening` is the endpoint for the peers. `message_bytes`
+        is the size of the largest message that the broker takes. With `keys`, connections over TCP are encrypted, and messages
+        to nodes are signed; without them, only nodes without keys obey this coordinator.
 
         Raises:
             UserError: an endpoint can't be bound, or the program at the broker's endpoint is no broker.
         """
-        with contextlib.closing(FrontDoor(doors, secure)) as door:
+        with contextlib.closing(FrontDoor(doors, keys)) as door:
             self._door = door
             outlet = listening if self._direct else None
             tick_ms = CoordinatorMachine.tick_interval_ms
-            link = new_link(endpoints, tick_ms, self.plan.incarnation, outlet, message_bytes)
-            return self._run(link, orphaned, door, sign)
+            link = new_link(endpoints, tick_ms, self.plan.incarnation, outlet, message_bytes, keys)
+            return self._run(link, orphaned, door, _signer_of(keys) if keys else None)
 
     def _run(self, link: Link, orphaned: Callable[[], bool], door: FrontDoor, sign: Sign | None) -> int:
         try:
@@ -273,3 +273,10 @@ class Service:
             for group in member.groups
             for name in self._machine.topology.groups[group].names
         }
+
+
+def _signer_of(keys: OwnKeys) -> Sign:
+    """Return the function that signs the messages to nodes."""
+    from neuron_node.ed25519 import signer  # noqa: PLC0415 - only programs with keys need the memory
+
+    return signer(keys.own.sign_secret)

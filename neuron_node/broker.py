@@ -14,18 +14,26 @@ import threading
 from pathlib import Path
 
 from neuron_node import __version__
-from neuron_node.console import MESSAGE_VARIABLE, log_to_stderr, stated_message_bytes
+from neuron_node.console import MESSAGE_VARIABLE, add_key_options, log_to_stderr, stated_message_bytes
 from neuron_node.errors import UserError
+from neuron_node.keys import BROKER, COORDINATOR, NODE
 from neuron_node.limits import DEFAULT_LIMITS, MESSAGE_BYTES, Limits, limits_for
 from neuron_node.memory_guard import MemoryGuard
+from neuron_node.security import OwnKeys, own_keys
 from neuron_node.transport import PUB, PULL, Endpoints, bound_socket, check_endpoint, new_context, proxy, relay
+from neuron_node.zap import ZapHandler
 
 DEFAULT_BIND = Endpoints("tcp://127.0.0.1:5571", "tcp://127.0.0.1:5572")
 DESCRIPTORS = 4_096
 
 
 def run_broker(
-    endpoints: Endpoints, descriptors: int = DESCRIPTORS, *, joins: bool = True, limits: Limits = DEFAULT_LIMITS
+    endpoints: Endpoints,
+    descriptors: int = DESCRIPTORS,
+    *,
+    joins: bool = True,
+    limits: Limits = DEFAULT_LIMITS,
+    keys: OwnKeys | None = None,
 ) -> int:
     """Forward messages until SIGTERM or SIGINT, then remove the socket files; return the exit code.
 
@@ -35,18 +43,29 @@ def run_broker(
     The relay runs in a thread; the main thread blocks both signals and waits for them. A signal handler could miss a signal,
     because Python runs handlers only between calls of the relay.
 
+    With `keys`, only the coordinator and nodes with a valid key may connect over TCP, and the connections are encrypted.
+
     Raises:
-        UserError: an endpoint is in use or can't be bound.
+        UserError: an endpoint is in use or can't be bound, or the keys can't be read.
     """
     ends = {signal.SIGTERM, signal.SIGINT}
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ends)
     context = new_context(descriptors)
     sockets, bound = [], []
+    guards: list[MemoryGuard] = []
+
+    def dismiss() -> None:
+        for guard in guards:
+            guard.close_all()
+
     try:
+        if keys:
+            ZapHandler(context, keys.folder, (COORDINATOR, NODE), dismiss)
         for kind, endpoint in ((PULL, endpoints.inward), (PUB, endpoints.outward)):
-            sockets.append(bound_socket(context, kind, endpoint, limits.message_bytes))
+            secure = keys.server() if keys else None
+            sockets.append(bound_socket(context, kind, endpoint, limits.message_bytes, secure))
             bound.append(endpoint)
-        MemoryGuard(sockets, limits.memory_bytes)
+        guards.append(MemoryGuard(sockets, limits.memory_bytes))
         # The thread owns the sockets from here on, and closes them when the context ends.
         threading.Thread(target=relay if joins else proxy, args=tuple(sockets)).start()
         sockets.clear()
@@ -95,14 +114,19 @@ def main(arguments: list[str] | None = None) -> int:
         help="size of the largest message; a connection that sends a larger one is closed "
         f"(default ${MESSAGE_VARIABLE} or {MESSAGE_BYTES})",
     )
+    add_key_options(parser)
     parser.add_argument("--version", action="version", version=f"neuron-broker {__version__}")
     options = parser.parse_args(arguments)
     log_to_stderr(logging.INFO)
     try:
+        endpoints = Endpoints(
+            check_endpoint("--bind-in", options.bind_in), check_endpoint("--bind-out", options.bind_out)
+        )
         return run_broker(
-            Endpoints(check_endpoint("--bind-in", options.bind_in), check_endpoint("--bind-out", options.bind_out)),
+            endpoints,
             joins=not options.no_join,
             limits=limits_for(stated_message_bytes(options.max_message)),
+            keys=own_keys([BROKER], options.keys, insecure=options.insecure, listens=endpoints),
         )
     except UserError as fault:
         print(f"neuron-broker: {fault}", file=sys.stderr)

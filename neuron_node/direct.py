@@ -19,11 +19,24 @@ from neuron_node.addresses import DATA_LETTERS
 from neuron_node.codec import encode
 from neuron_node.errors import UserError
 from neuron_node.frames import MAX_FRAME_BYTES
+from neuron_node.keys import BROKER, COORDINATOR, NODE, check_name
 from neuron_node.protocol import NOBODY, Echo, Header
-from neuron_node.transport import LINGER_MS, LONGEST_IPC_PATH, SENT_BY_REFERENCE_BYTES, Endpoints, Link, bound_socket
+from neuron_node.security import OwnKeys
+from neuron_node.transport import (
+    LINGER_MS,
+    LONGEST_IPC_PATH,
+    SENT_BY_REFERENCE_BYTES,
+    Endpoints,
+    Link,
+    bound_socket,
+    is_tcp,
+)
+from neuron_node.zap import ZapHandler
 
 PROBE = b"\x01P"
 """The first bytes of the notification about a new subscription to a probe's address."""
+KEY_MARK = "#"
+"""Separates the endpoint of an outlet from the name of its key. Peers look the public key up in their own folder."""
 DESCRIPTORS_A_PEER = 2
 """Open files per peer: one connection in each direction."""
 
@@ -66,11 +79,19 @@ class DirectLink(Link):
         incarnation: bytes,
         listening: Listening,
         message_bytes: int = MAX_FRAME_BYTES,
+        keys: OwnKeys | None = None,
     ) -> None:
-        super().__init__(endpoints, receive_timeout_ms, listening.descriptors, message_bytes)
+        """With `keys`, connections over TCP are encrypted, and only nodes and the coordinator connect to the outlet.
+
+        Raises:
+            UserError: the outlet's endpoint can't be bound, or the keys can't be read.
+        """
+        self._keys = keys
+        secure = keys.client_of(BROKER) if keys else None
+        super().__init__(endpoints, receive_timeout_ms, listening.descriptors, message_bytes, secure)
         self._echo: bytes = encode(Echo(Header(NOBODY, 0, 0, incarnation)))
         try:
-            self._outlet, self.endpoint = _outlet(self._context, listening.endpoint, incarnation)
+            self._outlet, self.endpoint = _outlet(self._context, listening.endpoint, incarnation, keys)
         except UserError:
             super().close()
             raise
@@ -97,18 +118,22 @@ class DirectLink(Link):
     def connect(self, endpoint: str) -> None:
         """Connect to a peer's outlet. If this fails, it logs a warning; the peer's echo then stays missing."""
         self._peers.add(endpoint)
-        self._left.discard(endpoint)
+        self._left.discard(endpoint.partition(KEY_MARK)[0])
+        where, _, key = endpoint.partition(KEY_MARK)
         try:
-            self._sub.connect(endpoint)
-        except zmq.ZMQError as fault:
-            logger.warning("can't connect to %s: %s", endpoint, fault.strerror or fault)
+            if self._keys and is_tcp(where):
+                # libzmq copies the options at each connect.
+                self._keys.client_of(check_name(key))(self._sub)
+            self._sub.connect(where)
+        except (zmq.ZMQError, UserError) as fault:
+            logger.warning("can't connect to %s: %s", endpoint, fault)
 
     def disconnect(self, endpoint: str) -> None:
         """Disconnect from a peer's outlet."""
         self._peers.discard(endpoint)
-        self._left.add(endpoint)
+        self._left.add(endpoint.partition(KEY_MARK)[0])
         try:
-            self._sub.disconnect(endpoint)
+            self._sub.disconnect(endpoint.partition(KEY_MARK)[0])
         except zmq.ZMQError as fault:
             logger.warning("can't disconnect from %s: %s", endpoint, fault.strerror or fault)
 
@@ -153,7 +178,7 @@ class DirectLink(Link):
 
 
 def _outlet(
-    context: zmq.Context[zmq.Socket[bytes]], endpoint: str, incarnation: bytes
+    context: zmq.Context[zmq.Socket[bytes]], endpoint: str, incarnation: bytes, keys: OwnKeys | None
 ) -> tuple[zmq.Socket[bytes], str]:
     """Return an outlet, and the endpoint that peers connect to. Raises `UserError` if the endpoint can't be bound."""
     transport, _, rest = endpoint.partition("://")
@@ -162,9 +187,13 @@ def _outlet(
         return bound_socket(context, zmq.XPUB, endpoint), endpoint
     host, _, port = rest.rpartition(":")
     interface = "127.0.0.1" if host == "localhost" else host if _is_number(host) else "*"
-    outlet = bound_socket(context, zmq.XPUB, f"tcp://{interface}:{port}")
+    if keys:
+        # A revoked peer is closed out of the broker, and so gets no role; its old connection here ends with the role.
+        ZapHandler(context, keys.folder, (NODE, COORDINATOR), lambda: None)
+    outlet = bound_socket(context, zmq.XPUB, f"tcp://{interface}:{port}", secure=keys.server() if keys else None)
     port = outlet.getsockopt_string(zmq.LAST_ENDPOINT).rpartition(":")[2]
-    return outlet, f"tcp://{socket.gethostname() if host == '*' else host}:{port}"
+    reached = f"tcp://{socket.gethostname() if host == '*' else host}:{port}"
+    return outlet, f"{reached}{KEY_MARK}{keys.own.name}" if keys else reached
 
 
 def _is_number(host: str) -> bool:

@@ -12,6 +12,12 @@ from nacl.signing import SigningKey, VerifyKey
 from neuron_node.signing import Sign, Verify
 
 
+def new_signing_pair() -> tuple[bytes, bytes]:
+    """Return a new public key and its seed, 32 bytes each."""
+    key = SigningKey.generate()
+    return bytes(key.verify_key), bytes(key)
+
+
 def signer(secret: bytes) -> Sign:
     """Return the function that signs with an Ed25519 seed of 32 bytes."""
     key = SigningKey(secret)

@@ -18,7 +18,7 @@ import json
 import os
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -119,13 +119,21 @@ class KeysFolder:
         """Return the public part of one holder, such as the broker. Raises `UserError` if there is none."""
         return read_public(self.public / f"{name}{SUFFIX}")
 
-    def own(self, role: str, name: str = "") -> SecretKeys:
-        """Return the secrets of this program. Without a name, the folder must hold the key of only one holder of this role.
+    def version(self) -> int:
+        """Return a number that changes when a public part is written or removed."""
+        try:
+            return self.public.stat().st_mtime_ns
+        except OSError:
+            return 0
+
+    def own(self, roles: Sequence[str], name: str = "") -> SecretKeys:
+        """Return the secrets of this program. Without a name, the folder must hold the key of only one holder of these roles.
 
         Raises:
             UserError: there is no such key, it is revoked or damaged, or others can read its file.
         """
-        keys = read_secret(self.secret(role, name or self._only(role)))
+        role, name = self._only(roles, name)
+        keys = read_secret(self.secret(role, name))
         known = self.holder(keys.name)
         if known.revoked:
             raise UserError(f"the key {keys.name} was revoked on {known.revoked}; ask for another one")
@@ -135,26 +143,34 @@ class KeysFolder:
             )
         return keys
 
-    def _only(self, role: str) -> str:
-        """Return the name of the only holder of a role whose secrets are here."""
+    def _only(self, roles: Sequence[str], name: str) -> tuple[str, str]:
+        """Return role and name of the only holder of these roles whose secrets are here, or of the one with this name."""
+        found = [(role, other) for role in roles for other in self._names(role) if name in ("", other)]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            names = ", ".join(other for _, other in found[:5])
+            raise UserError(f"{self.path} has {len(found):,} keys to choose from ({names}); name yours with --key NAME")
+        kind = " or ".join(roles)
+        if name:
+            raise UserError(f"{self.path} has no key {name[:80]} of a {kind}; `coordinator keys list` shows all keys")
+        make = "init" if set(roles) & {BROKER, COORDINATOR} else f"add-{roles[0]} NAME"
+        raise UserError(f"{self.path} has no key of a {kind}; create one: coordinator keys {make} --keys {self.path}")
+
+    def _names(self, role: str) -> list[str]:
+        """Return the names of the holders of a role whose secrets are here, in order."""
         folder = self.path / role
         try:
             with os.scandir(folder) as entries:
                 names = [entry.name for entry in entries if entry.name.endswith(SUFFIX) and entry.name[0] != "."]
         except FileNotFoundError:
-            names = []
+            return []
         except OSError as fault:
             raise UserError(f"{folder} can't be read: {fault.strerror or fault}") from None
-        if not names:
-            make = "init" if role in (BROKER, COORDINATOR) else f"add-{role} NAME"
-            raise UserError(f"{folder} has no key of a {role}; create one: coordinator keys {make} --keys {self.path}")
-        if len(names) > 1:
-            found = ", ".join(sorted(name.removesuffix(SUFFIX) for name in names)[:5])
-            raise UserError(f"{folder} has {len(names):,} keys ({found}); name yours with --key NAME")
-        return names[0].removesuffix(SUFFIX)
+        return sorted(name.removesuffix(SUFFIX) for name in names)
 
 
-def folder_from(option: str | Path | None) -> KeysFolder | None:
+def folder_from(option: str | os.PathLike[str] | None) -> KeysFolder | None:
     """Return the folder that the option --keys or the variable EXMACHINA_KEYS names; None if neither is set."""
     path = option or os.environ.get(VARIABLE)
     return KeysFolder(Path(path)) if path else None

@@ -33,6 +33,7 @@ import zmq
 from zmq.utils.monitor import parse_monitor_message
 
 from neuron_node.memory import own_bytes, release_memory
+from neuron_node.zap import HANDSHAKE_FAILED, WITHOUT_KEY
 
 CALM_MS, ALERT_MS = 5, 1
 """The time between two checks of the memory, and the same above half of the limit."""
@@ -131,10 +132,15 @@ class MemoryGuard:
         self._closed_at = float("-inf")
         self._said: dict[str, float] = {}
         self._counted, self._counted_at = 0, float("-inf")
-        events = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED
+        events = zmq.EVENT_ACCEPTED | zmq.EVENT_DISCONNECTED | HANDSHAKE_FAILED
         self._monitors = [socket.get_monitor_socket(events) for socket in bound] if self._before else []
         if self._monitors:
             threading.Thread(target=self._watch, name="memory guard").start()
+
+    def close_all(self) -> None:
+        """Close all connections; any thread may call this."""
+        for connection in list(self._connections.values()):
+            self._close(connection, "its key may no longer be valid")
 
     def _watch(self) -> None:
         awaited = [(monitor, zmq.POLLIN) for monitor in self._monitors]
@@ -154,6 +160,9 @@ class MemoryGuard:
     def _note(self, monitor: zmq.Socket[bytes], socket: int) -> None:
         """Add or remove a connection of a bound socket."""
         event = parse_monitor_message(monitor.recv_multipart())
+        if event["event"] & HANDSHAKE_FAILED:
+            self._say(WITHOUT_KEY)
+            return
         descriptor: int = event["value"]
         self._connections.pop((socket, descriptor), None)
         if event["event"] == zmq.EVENT_ACCEPTED and (inode := _inode(descriptor)):
@@ -212,14 +221,14 @@ class MemoryGuard:
         self._least = min(self._least, after)
         return used + after - total
 
-    def _close(self, connection: Connection, why: str, used: int) -> None:
+    def _close(self, connection: Connection, why: str, used: int = 0) -> None:
         """Shut a connection down in the kernel; ZeroMQ then drops the connection, and frees its memory."""
         self._connections.pop((connection.socket, connection.descriptor), None)
         with contextlib.suppress(OSError), sockets.socket(fileno=os.dup(connection.descriptor)) as peer:
             # Check the copy: the descriptor itself may be closed and used again at any moment.
             if os.fstat(peer.fileno()).st_ino == connection.inode:
                 peer.shutdown(sockets.SHUT_RDWR)
-                self._say(f"closed a connection: {why}", f" ({used >> 20} MB of memory are used)")
+                self._say(f"closed a connection: {why}", f" ({used >> 20} MB of memory are used)" if used else "")
 
     def _say(self, text: str, facts: str = "") -> None:
         """Log a line, at most once in a while for each cause."""

@@ -12,15 +12,17 @@ from collections.abc import Callable
 
 from neuron_node import __version__
 from neuron_node.activations import quiet
-from neuron_node.console import MESSAGE_VARIABLE, log_to_stderr, stated_message_bytes
+from neuron_node.console import MESSAGE_VARIABLE, add_key_options, log_to_stderr, stated_message_bytes
 from neuron_node.direct import DirectLink, Listening, check_listening
 from neuron_node.errors import UserError
 from neuron_node.fingerprint import fingerprint
 from neuron_node.frames import IDENTITY_LENGTH
 from neuron_node.identity import BEGIN_AGAIN, NodeIdentity
+from neuron_node.keys import BROKER, COORDINATOR, NODE
 from neuron_node.limits import MESSAGE_BYTES
 from neuron_node.node import TICK_MS, Node
 from neuron_node.protocol import NOBODY
+from neuron_node.security import OwnKeys, own_keys
 from neuron_node.shell import Shell
 from neuron_node.signing import Verify
 from neuron_node.transport import DEFAULT_ENDPOINTS, Endpoints, Link, check_endpoint
@@ -38,14 +40,17 @@ def run_node(
     run: bytes = NOBODY,
     message_bytes: int = MESSAGE_BYTES,
     verify: Verify | None = None,
+    keys: OwnKeys | None = None,
 ) -> int:
     """Run a node until it is stopped; return the exit code. A superseded node begins again as a spare.
 
     `arithmetic` is the fingerprint; `orphaned` says whether the program that started this one has ended. A supervisor names
     the run. `message_bytes` is the size of the largest message. With `verify`, the node obeys only control messages that the
-    coordinator has signed.
+    coordinator has signed. With `keys`, connections over TCP are encrypted.
     """
-    while (code := _live(endpoints, arithmetic, name, orphaned, listening, run, message_bytes, verify)) == BEGIN_AGAIN:
+    while (
+        code := _live(endpoints, arithmetic, name, orphaned, listening, run, message_bytes, verify, keys)
+    ) == BEGIN_AGAIN:
         pass
     return code
 
@@ -59,9 +64,10 @@ def _live(
     run: bytes,
     message_bytes: int,
     verify: Verify | None,
+    keys: OwnKeys | None,
 ) -> int:
     host, incarnation = socket.gethostname()[:64], secrets.token_bytes(IDENTITY_LENGTH)
-    link = new_link(endpoints, TICK_MS, incarnation, listening, message_bytes)
+    link = new_link(endpoints, TICK_MS, incarnation, listening, message_bytes, keys)
     born = NodeIdentity(
         incarnation=incarnation,
         name=name or f"{host}:{os.getpid()}",
@@ -86,15 +92,17 @@ def new_link(
     incarnation: bytes,
     listening: Listening | None,
     message_bytes: int = MESSAGE_BYTES,
+    keys: OwnKeys | None = None,
 ) -> Link:
-    """Return a link to the broker, with an outlet for peers if `listening` is given.
+    """Return a link to the broker, with an outlet for peers if `listening` is given. With `keys`, TCP is encrypted.
 
     Raises:
-        UserError: the outlet's endpoint can't be bound, or too few files may be open.
+        UserError: the outlet's endpoint can't be bound, too few files may be open, or the keys can't be read.
     """
     if listening is None:
-        return Link(endpoints, receive_timeout_ms, message_bytes=message_bytes)
-    return DirectLink(endpoints, receive_timeout_ms, incarnation, listening, message_bytes)
+        secure = keys.client_of(BROKER) if keys else None
+        return Link(endpoints, receive_timeout_ms, message_bytes=message_bytes, secure=secure)
+    return DirectLink(endpoints, receive_timeout_ms, incarnation, listening, message_bytes, keys)
 
 
 def listening_at(name: str, endpoint: str) -> Listening | None:
@@ -108,6 +116,13 @@ def endpoints_from_environment() -> Endpoints:
         os.environ.get("EXMACHINA_BROKER_IN") or DEFAULT_ENDPOINTS.inward,
         os.environ.get("EXMACHINA_BROKER_OUT") or DEFAULT_ENDPOINTS.outward,
     )
+
+
+def _verify_of(keys: OwnKeys) -> Verify:
+    """Return the function that verifies the coordinator's signatures."""
+    from neuron_node.ed25519 import verifier  # noqa: PLC0415 - only programs with keys need the memory
+
+    return verifier(keys.folder.holder(COORDINATOR).sign_public)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -139,6 +154,7 @@ def main(arguments: list[str] | None = None) -> int:
         metavar="BYTES",
         help=f"size of the largest message; the same as that of the broker (default ${MESSAGE_VARIABLE} or {MESSAGE_BYTES})",
     )
+    add_key_options(parser, key=True)
     parser.add_argument("--verbose", action="store_true", help="log every change of state")
     parser.add_argument("--version", action="version", version=f"neuron-node {__version__}")
     options = parser.parse_args(arguments)
@@ -149,7 +165,19 @@ def main(arguments: list[str] | None = None) -> int:
         )
         listening = listening_at("--listen", options.listen)
         message_bytes = stated_message_bytes(options.max_message)
-        return run_node(endpoints, fingerprint(), options.name[:255], listening=listening, message_bytes=message_bytes)
+        listens = [listening.endpoint] if listening else []
+        keys = own_keys(
+            [NODE], options.keys, options.key, insecure=options.insecure, connects=endpoints, listens=listens
+        )
+        return run_node(
+            endpoints,
+            fingerprint(),
+            options.name[:255],
+            listening=listening,
+            message_bytes=message_bytes,
+            verify=_verify_of(keys) if keys else None,
+            keys=keys,
+        )
     except UserError as fault:
         print(f"neuron-node: {fault}", file=sys.stderr)
         return 2

@@ -52,9 +52,14 @@ RECONNECT_INTERVAL_MS = 50
 RECONNECT_INTERVAL_AT_MOST_MS = 2_000
 DESCRIPTORS_A_PROGRAM = 64
 LONGEST_IPC_PATH = 107
+HANDSHAKE_AT_MOST_BYTES = 1_024
+"""libzmq limits the messages of a handshake too, and one of CURVE has more bytes than a subscription may have."""
 FOREIGN_AFTER_SECONDS = 5.0
 """After so long, a program that has refused every connection of ours is no broker."""
 BREAKS_AT_LEAST = 5
+
+Secure = Callable[["zmq.Socket[bytes]"], None]
+"""Sets the options of a socket for TCP, before it is bound or connected."""
 
 logger = logging.getLogger("exmachina")
 
@@ -102,23 +107,36 @@ def new_context(descriptors: int = DESCRIPTORS_A_PROGRAM) -> zmq.Context[zmq.Soc
 
 
 def bound_socket(
-    context: zmq.Context[zmq.Socket[bytes]], kind: int, endpoint: str, message_bytes: int = MAX_FRAME_BYTES
+    context: zmq.Context[zmq.Socket[bytes]],
+    kind: int,
+    endpoint: str,
+    message_bytes: int = MAX_FRAME_BYTES,
+    secure: Secure | None = None,
 ) -> zmq.Socket[bytes]:
     """Return a socket bound to the endpoint. Raises `UserError` if the endpoint can't be bound.
 
-    A PULL socket receives messages up to `message_bytes`. Any other socket receives only subscriptions.
+    A PULL socket receives messages up to `message_bytes`. Any other socket receives only subscriptions. `secure` prepares the
+    socket if the endpoint is TCP.
     """
     socket = context.socket(kind)
     set_bounds(socket, message_bytes)
     if kind != PULL:
         socket.setsockopt(zmq.MAXMSGSIZE, SUBSCRIPTION_AT_MOST_BYTES)
         socket.setsockopt(zmq.RCVHWM, QUEUED_SUBSCRIPTIONS)
+    if secure is not None and is_tcp(endpoint):
+        secure(socket)
+        socket.setsockopt(zmq.MAXMSGSIZE, max(socket.getsockopt(zmq.MAXMSGSIZE), HANDSHAKE_AT_MOST_BYTES))
     try:
         bind(socket, endpoint)
     except UserError:
         socket.close(0)
         raise
     return socket
+
+
+def is_tcp(endpoint: str) -> bool:
+    """Whether an endpoint is reached over TCP, and not through a file of this machine."""
+    return endpoint.startswith("tcp://")
 
 
 def bind(socket: zmq.Socket[bytes], endpoint: str) -> None:
@@ -212,6 +230,9 @@ def relay(inward: zmq.Socket[bytes], outward: zmq.Socket[bytes]) -> None:
 PULL, PUB = zmq.PULL, zmq.PUB
 
 
+_OF_A_CONNECTION = zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_SUCCEEDED | zmq.EVENT_HANDSHAKE_FAILED_AUTH
+
+
 class Link:
     """A program's connection to the broker. After a break, `renew` replaces both sockets."""
 
@@ -224,11 +245,13 @@ class Link:
         receive_timeout_ms: int,
         descriptors: int = DESCRIPTORS_A_PROGRAM,
         message_bytes: int = MAX_FRAME_BYTES,
+        secure: Secure | None = None,
     ) -> None:
-        """`message_bytes` is the size of the largest message of the network."""
+        """`message_bytes` is the size of the largest message of the network. `secure` prepares sockets for TCP."""
         self.endpoints = endpoints
         self.lost_sends = 0
         self._message_bytes = message_bytes
+        self._secure = secure
         self._largest_refused = 0
         self._context = new_context(descriptors)
         self._receive_timeout_ms = receive_timeout_ms
@@ -368,6 +391,10 @@ class Link:
                 endpoint = happened["endpoint"].decode()
                 if happened["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED:
                     self._succeeded.add(endpoint)
+                elif happened["event"] == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+                    raise UserError(
+                        f"the program at {endpoint} refuses the key of this program: it is unknown or revoked there"
+                    )
                 elif endpoint not in left:
                     broken = True
                     self._refuse_foreign(endpoint)
@@ -379,7 +406,10 @@ class Link:
         self._first_break = self._first_break or time.monotonic()
         self._breaks += 1
         if self._breaks >= BREAKS_AT_LEAST and time.monotonic() - self._first_break >= FOREIGN_AFTER_SECONDS:
-            raise UserError(f"the program at {endpoint} is no broker of a network: it refuses every connection")
+            keys = "has other keys" if self._secure else "needs keys (--keys)"
+            raise UserError(
+                f"the program at {endpoint} is no broker of a network, or {keys}: it refuses every connection"
+            )
 
     def renew(self) -> None:
         """Replace both sockets. A reconnected SUB sends its subscriptions in any order, so a probe on it would prove nothing."""
@@ -400,7 +430,9 @@ class Link:
             set_bounds(socket, self._message_bytes + JOINED_AT_MOST_BYTES)
             socket.setsockopt(zmq.RECONNECT_IVL, RECONNECT_INTERVAL_MS)
             socket.setsockopt(zmq.RECONNECT_IVL_MAX, RECONNECT_INTERVAL_AT_MOST_MS)
-            self._monitors.append(socket.get_monitor_socket(zmq.EVENT_DISCONNECTED | zmq.EVENT_HANDSHAKE_SUCCEEDED))
+            if self._secure is not None and is_tcp(endpoint):
+                self._secure(socket)
+            self._monitors.append(socket.get_monitor_socket(_OF_A_CONNECTION))
             socket.connect(endpoint)
         # Call the C methods directly: pyzmq's wrappers do work that these kinds of sockets don't need.
         self._send = cast("Callable[[bytes, int, bool], object]", super(zmq.Socket, self._push).send)

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from coordinator.cli.completing import complete_neuron, complete_run
-from coordinator.cli.finding import find_door
+from coordinator.cli.finding import client_of
 from coordinator.cli.helping import HelpfulCommand
 from coordinator.cli.options import door_options, json_option, runs_option
 from coordinator.cli.output import print_json, print_table, results, shown
@@ -52,8 +52,7 @@ STATUS_LINES = (
 
 def ask(runs: Path, where: dict[str, Any], command: str, **arguments: Any) -> dict[str, Any]:
     """Send one request to the service that the options name. Raises `UserError` and `JobError`."""
-    patience = where.pop("patience")
-    with Client(find_door(runs, **where), patience) as client:
+    with client_of(runs, where) as client:
         try:
             return client.ask(command, **arguments)[0]
         except UserError as fault:
@@ -80,8 +79,8 @@ def ask(runs: Path, where: dict[str, Any], command: str, **arguments: Any) -> di
 @json_option
 def status(runs: Path, watch: bool, as_json: bool, **where: Any) -> None:
     """Show the state of the run and its figures so far."""
-    patience = where.pop("patience")
-    with Client(find_door(runs, **where), patience) as client:
+    name = where["run_name"]
+    with client_of(runs, where) as client:
         asked = False
         if watch:
             client.watch_events()
@@ -89,7 +88,7 @@ def status(runs: Path, watch: bool, as_json: bool, **where: Any) -> None:
             try:
                 facts, _ = client.ask("status")
             except NobodyAnswers:
-                if asked and where["run_name"] and RunFolder.existing(runs, where["run_name"]).holder() is None:
+                if asked and name and RunFolder.existing(runs, name).holder() is None:
                     return
                 raise
             asked = True

@@ -4,14 +4,26 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import click
 
+from coordinator.client import Client
 from coordinator.errors import UserError
 from coordinator.front_door import check_door
 from coordinator.storage.run_folder import RunFolder
+from neuron_node.keys import COORDINATOR, OPERATOR, VIEWER
+from neuron_node.security import own_keys
 
 NAMES_AT_MOST = 5
+
+
+def client_of(runs: Path, where: dict[str, Any]) -> Client:
+    """Return a client of the front door that the options of `door_options` name. Raises `UserError`."""
+    patience, folder, key, insecure = (where.pop(name) for name in ("patience", "keys", "key", "insecure"))
+    door = find_door(runs, **where)
+    keys = own_keys([OPERATOR, VIEWER], folder, key, insecure=insecure, connects=[door])
+    return Client(door, patience, keys.client_of(COORDINATOR) if keys else None)
 
 
 def find_door(runs: Path, run_name: str | None, door: str | None) -> str:

@@ -27,7 +27,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
         "spares", "allow_mixed", "broker_in", "broker_out", "bind_door", "listen",
     ),
     FAULTS: ("chaos", "chaos_seed", "chaos_overlap", "compare"),
-    SERVICE: ("run_name", "door", "patience"),
+    SERVICE: ("run_name", "door", "keys", "key", "insecure", "patience"),
     OUTPUT: ("runs", "folder", "form", "as_json", "json_lines", "quiet", "yes", "help"),
 }  # fmt: skip
 """The groups of options, by the names of their parameters. Other options come first."""

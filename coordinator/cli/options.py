@@ -14,6 +14,7 @@ from coordinator.cli.helping import help_of_setting
 from coordinator.cli.output import errors
 from coordinator.data.options import TableOptions
 from coordinator.settings import flag_of, resolve_settings
+from neuron_node.keys import VARIABLE as KEYS_VARIABLE
 from neuron_node.program import endpoints_from_environment
 from neuron_node.transport import Endpoints, check_endpoint
 
@@ -107,6 +108,20 @@ def broker_endpoint_options(command: Command) -> Command:
     )(command)
 
 
+def key_options(command: Command) -> Command:
+    """Add the options with the keys of a program that uses TCP to a command."""
+    command = click.option(
+        "--insecure",
+        is_flag=True,
+        help="Use TCP without keys and encryption; on this machine only, and with a warning.",
+    )(command)
+    return click.option(
+        "--keys",
+        metavar="FOLDER",
+        help=f"Folder with the keys of this program, for connections over TCP.  [default: ${KEYS_VARIABLE}]",
+    )(command)
+
+
 def door_options(command: Command) -> Command:
     """Add the options that locate a running service to a command."""
     command = click.option(
@@ -115,6 +130,10 @@ def door_options(command: Command) -> Command:
         default=10.0,
         show_default=True,
         help="Seconds to wait for an answer.",
+    )(command)
+    command = key_options(command)
+    command = click.option(
+        "--key", metavar="NAME", default="", help="Name of your key, if the folder of keys has several."
     )(command)
     command = click.option(
         "--door",

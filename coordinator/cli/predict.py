@@ -14,7 +14,7 @@ import click
 import numpy as np
 
 from coordinator.cli.completing import complete_dataset
-from coordinator.cli.finding import find_door
+from coordinator.cli.finding import client_of
 from coordinator.cli.helping import HelpfulCommand
 from coordinator.cli.options import (
     door_options,
@@ -25,7 +25,7 @@ from coordinator.cli.options import (
 )
 from coordinator.cli.output import errors, print_json, print_table
 from coordinator.cli.predictions import FORMATS, Predictions
-from coordinator.client import NO_ROWS, Client
+from coordinator.client import NO_ROWS
 from coordinator.core.training import LOSSES
 from coordinator.data.encoding import Encoding
 from coordinator.data.limits import shown
@@ -74,12 +74,11 @@ class Network:
 @contextmanager
 def network(model: Path | None, runs: Path, where: dict[str, Any]) -> Iterator[Network]:
     """Open the network of a saved model or of a running service."""
-    patience = where.pop("patience")
     if model is not None:
         saved = load_model(model)
         yield Network(saved.encoding, saved.network.loss, InMemoryNetwork(saved).forward, None)
         return
-    with Client(find_door(runs, **where), patience) as client:
+    with client_of(runs, where) as client:
         facts, _ = client.ask("describe")
 
         rows_at_once = rows_a_request(facts["layers"])

@@ -17,7 +17,13 @@ from coordinator.cli.completing import complete_dataset
 from coordinator.cli.exits import job_failure
 from coordinator.cli.figures import Figures
 from coordinator.cli.helping import HelpfulCommand
-from coordinator.cli.options import broker_endpoint_options, broker_endpoints, runs_option, settings_options
+from coordinator.cli.options import (
+    broker_endpoint_options,
+    broker_endpoints,
+    key_options,
+    runs_option,
+    settings_options,
+)
 from coordinator.cli.output import errors, say_all
 from coordinator.cli.progress import PlainLines
 from coordinator.errors import UserError
@@ -30,8 +36,10 @@ from coordinator.storage.resumption import config_to_go_on
 from coordinator.storage.run_facts import facts_of
 from coordinator.storage.run_folder import RunFolder
 from neuron_node.console import LOG_FORMAT, MESSAGE_VARIABLE, stated_message_bytes
+from neuron_node.keys import COORDINATOR
 from neuron_node.limits import MESSAGE_BYTES
 from neuron_node.program import listening_at
+from neuron_node.security import own_keys
 
 COMMAND_VARIABLE = "EXMACHINA_COMMAND"
 """The command that users type for `coordinator`, if it runs in a container."""
@@ -71,6 +79,7 @@ LARGEST_LOG_BYTES = 8 * 1024 * 1024
     help="Size of the largest message; the same for broker, coordinator and nodes.  "
     f"[default: ${MESSAGE_VARIABLE} or {MESSAGE_BYTES}]",
 )
+@key_options
 @runs_option
 @click.pass_context
 def serve(
@@ -84,6 +93,8 @@ def serve(
     bind_door: str | None,
     listen: str | None,
     max_message: str | None,
+    keys: str | None,
+    insecure: bool,
     runs: Path,
     **flags: Any,
 ) -> None:
@@ -97,7 +108,9 @@ def serve(
     where = broker_endpoints(broker_in, broker_out)
     bind_door = bind_door or os.environ.get("EXMACHINA_BIND_DOOR")
     doors = [check_door("--bind-door", bind_door)] if bind_door else []
-    listening = listening_at("--listen", listen or os.environ.get("EXMACHINA_LISTEN") or "tcp://127.0.0.1:*")
+    listening_endpoint = listen or os.environ.get("EXMACHINA_LISTEN") or "tcp://127.0.0.1:*"
+    listening = listening_at("--listen", listening_endpoint)
+    own = own_keys([COORDINATOR], keys, insecure=insecure, connects=where, listens=[*doors, listening_endpoint])
     message_bytes = stated_message_bytes(max_message)
     job = Job.from_flags({"dataset": dataset, **flags}, config, machine=other_machines)
     check_needs(job.needs(), other_machines())
@@ -120,7 +133,7 @@ def serve(
     watch.trained = service.plan.trained is not None
     try:
         with local_door(directory, where) as door:
-            code = service.run(where, [door, *doors], listening=listening, message_bytes=message_bytes)
+            code = service.run(where, [door, *doors], listening=listening, message_bytes=message_bytes, keys=own)
         if watch.refusal is not None:
             raise UserError(f"{watch.refusal}; stop it first, or start a broker for this run")
     except UserError:

@@ -18,10 +18,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
-from nacl.signing import SigningKey
-
 from coordinator.errors import UserError
 from neuron_node.curve import new_curve_pair
+from neuron_node.ed25519 import new_signing_pair
 from neuron_node.keys import (
     BROKER,
     COORDINATOR,
@@ -138,7 +137,7 @@ class Keyring:
     def _files_for(self, name: str) -> list[tuple[Path, bytes, int]]:
         """Return path, content and mode of each file that a holder needs."""
         holder = self._known(name)
-        self._folder.own(holder.role, name)
+        self._folder.own([holder.role], name)
         secret = self._folder.secret(holder.role, name)
         public = (self._folder.public / f"{each}{SUFFIX}" for each in self._folder.holders())
         try:
@@ -158,8 +157,7 @@ class Keyring:
     def _create(self, name: str, role: str, places: int) -> PublicKeys:
         """Write new keys of a holder, the secrets first."""
         curve_public, curve_secret = new_curve_pair()
-        signing = SigningKey.generate() if role == COORDINATOR else None
-        sign_public, sign_secret = (bytes(signing.verify_key), bytes(signing)) if signing else (b"", b"")
+        sign_public, sign_secret = new_signing_pair() if role == COORDINATOR else (b"", b"")
         secret = SecretKeys(name, role, curve_public, curve_secret, sign_public, sign_secret)
         public = PublicKeys(name, role, places, self._time(), curve_public, sign_public)
         fields = {field: _text(getattr(secret, field)) for field in ("name", "role", *SECRET_FIELDS)}

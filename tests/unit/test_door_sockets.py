@@ -19,9 +19,13 @@ from coordinator.core.events import Answer, Asked
 from coordinator.core.queries import NO_ROWS
 from coordinator.errors import UserError
 from coordinator.front_door import FrontDoor, Visit, access_of, check_door, published
+from coordinator.security.keyring import Keyring
 from neuron_node.codec import decode, encode
+from neuron_node.keys import COORDINATOR, NODE, OPERATOR, VIEWER, KeysFolder
 from neuron_node.protocol import NOBODY, Header, Reject, Reply, Request
+from neuron_node.security import OwnKeys
 from tests.every_kind import control_of_every_kind
+from tests.processes.programs import await_that
 
 TIMEOUT_MS = 20_000
 HEADER = Header(NOBODY, 0, 0, NOBODY)
@@ -231,8 +235,8 @@ def test_events_reach_the_subscribers_of_their_topic(door: FrontDoor, visit: Vis
     ("user", "access"),
     [
         ("operator", Access.OPERATOR),
-        ("operator anna", Access.OPERATOR),
-        ("viewer tom", Access.VIEWER),
+        ("operator:anna", Access.OPERATOR),
+        ("viewer:tom", Access.VIEWER),
         ("", None),
         ("root", None),
         ("operators", None),
@@ -243,26 +247,64 @@ def test_access_comes_from_the_user_of_the_connection(user: str, access: Access 
     assert access_of(user) is access
 
 
-def test_a_secured_door_needs_a_user_on_tcp_but_not_on_ipc(folder: Path) -> None:
-    """Only the TCP endpoint is secured. Without a user, a request over TCP is dropped; over ipc an operator asks."""
-    secured: list[str] = []
+def keys_of(folder: Path, role: str, name: str = "") -> OwnKeys:
+    """Return the keys of a holder from a folder of keys."""
+    found = KeysFolder(folder)
+    return OwnKeys(found, found.own([role], name))
 
-    def secure(socket: zmq.Socket[bytes]) -> None:
-        secured.append(socket.getsockopt_string(zmq.LAST_ENDPOINT))
 
+def test_roles_come_from_keys_on_tcp_and_ipc_needs_none(folder: Path) -> None:
+    """Over TCP, an operator and a viewer have their roles, and no other key and no program without a key is heard."""
+    keyring = Keyring(folder / "keys")
+    keyring.init(places=4)
+    keyring.add("tom", VIEWER)
     with zmq.Context() as context, context.socket(zmq.REP) as free:
         free.bind("tcp://127.0.0.1:*")
         port = free.getsockopt_string(zmq.LAST_ENDPOINT).rpartition(":")[2]
-    door = FrontDoor([f"tcp://127.0.0.1:{port}", f"ipc://{folder}/door"], secure)
-    assert [path.startswith("ipc://") for path in secured] == [True, True], "secured after the bind of ipc"
-    by_tcp, by_ipc = Visit(door.endpoints[1]), Visit(door.endpoints[0])
-    send(by_tcp, request(1))
-    assert door.requests.poll(TIMEOUT_MS) and door.poll() == [] and door.dropped["unexpected"] == 1
-    send(by_ipc, request(2))
+    door = FrontDoor([f"tcp://127.0.0.1:{port}", f"ipc://{folder}/door"], keys_of(folder / "keys", COORDINATOR))
+    by_ipc = Visit(door.endpoints[0])
+    send(by_ipc, request(1))
     assert asked(door)[0].access is Access.OPERATOR
-    for closed in (by_tcp, by_ipc, door):
+    accesses = []
+    for number, (role, name) in enumerate([(OPERATOR, "operator"), (VIEWER, "tom")], start=2):
+        visit = Visit(door.endpoints[1], keys_of(folder / "keys", role, name).client_of(COORDINATOR))
+        send(visit, request(number))
+        accesses.append(asked(door)[0].access)
+        visit.close()
+    assert accesses == [Access.OPERATOR, Access.VIEWER]
+    node = Visit(door.endpoints[1], keys_of(folder / "keys", NODE).client_of(COORDINATOR))
+    await_that(node.is_refused, "a refusal of a node's key")
+    without = Visit(door.endpoints[1])
+    await_that(without.is_foreign, "a failed handshake")
+    assert door.poll() == []
+    for closed in (by_ipc, node, without, door):
         closed.close()
-    assert list(folder.iterdir()) == []
+    assert [path.name for path in folder.iterdir()] == ["keys"]
+
+
+def test_a_revoked_key_loses_its_connection_and_others_stay(folder: Path) -> None:
+    """The front door closes all connections; the holder of a valid key connects again, the other one is refused."""
+    keyring = Keyring(folder / "keys")
+    keyring.init(places=4)
+    keyring.add("tom", VIEWER)
+    with zmq.Context() as context, context.socket(zmq.REP) as free:
+        free.bind("tcp://127.0.0.1:*")
+        port = free.getsockopt_string(zmq.LAST_ENDPOINT).rpartition(":")[2]
+    door = FrontDoor([f"tcp://127.0.0.1:{port}"], keys_of(folder / "keys", COORDINATOR))
+    visits = {
+        name: Visit(door.endpoints[0], keys_of(folder / "keys", role, name).client_of(COORDINATOR))
+        for role, name in ((OPERATOR, "operator"), (VIEWER, "tom"))
+    }
+    for number, visit in enumerate(visits.values()):
+        send(visit, request(number))
+        assert asked(door)
+    keyring.revoke("tom")
+    await_that(lambda: door.poll() == [] and visits["tom"].is_refused(), "a refusal")
+    send(visits["operator"], request(9))
+    assert asked(door)[0].access is Access.OPERATOR and not visits["operator"].is_refused()
+    for visit in visits.values():
+        visit.close()
+    door.close()
 
 
 def test_the_endpoint_of_published_messages_follows_from_the_other() -> None:

@@ -26,7 +26,7 @@ def folder(tmp_path: Path) -> KeysFolder:
 
 def refusal(folder: KeysFolder, role: str, name: str = "") -> str:
     with pytest.raises(UserError) as caught:
-        folder.own(role, name)
+        folder.own([role], name)
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -39,9 +39,9 @@ def test_first_keys_are_complete_and_belong_together(folder: KeysFolder) -> None
     }  # fmt: skip
     assert holders["neurons"].places == 86
     for holder in holders.values():
-        own = folder.own(holder.role)
+        own = folder.own([holder.role])
         assert own.curve_public == holder.curve_public and belong_together(own.curve_public, own.curve_secret)
-    own = folder.own("coordinator")
+    own = folder.own(["coordinator"])
     assert bytes(SigningKey(own.sign_secret).verify_key) == own.sign_public == holders["coordinator"].sign_public
 
 
@@ -70,13 +70,13 @@ def test_revoked_replaced_and_missing_keys_are_refused(folder: KeysFolder) -> No
     assert "was revoked on" in refusal(folder, "node")
     old = folder.secret("node", "neurons").read_bytes()
     keyring.rotate("neurons")
-    assert folder.own("node").name == "neurons" and folder.holder("neurons").places == 86
+    assert folder.own(["node"]).name == "neurons" and folder.holder("neurons").places == 86
     folder.secret("node", "neurons").write_bytes(old)
     assert "is not the present key" in refusal(folder, "node")
     assert "add-viewer" in refusal(folder, "viewer")
     keyring.add("host-a", "node", 1)
     assert "--key NAME" in refusal(folder, "node")
-    assert folder.own("node", "host-a").name == "host-a"
+    assert folder.own(["node"], "host-a").name == "host-a"
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_wrong_field_is_refused_without_the_secret(folder: KeysFolder, field: st
 
 def test_text_of_keys_hides_the_secret(folder: KeysFolder) -> None:
     """A log or a traceback shows role, name and fingerprint."""
-    own = folder.own("coordinator")
+    own = folder.own(["coordinator"])
     assert repr(own) == f"SecretKeys(coordinator:coordinator, {folder.holder('coordinator').fingerprint})"
 
 
@@ -142,7 +142,7 @@ def test_exported_folder_has_one_secret(folder: KeysFolder, tmp_path: Path) -> N
     keyring = Keyring(folder.path)
     keyring.export("operator", tmp_path / "mine")
     mine = KeysFolder(tmp_path / "mine")
-    assert mine.own("operator").curve_secret == folder.own("operator").curve_secret
+    assert mine.own(["operator"]).curve_secret == folder.own(["operator"]).curve_secret
     assert mine.holders() == folder.holders()
     assert [path.name for path in mine.path.iterdir() if path.name != "public"] == ["operator"]
     archive = io.BytesIO()

@@ -1,0 +1,156 @@
+"""Connections over TCP with keys: a network learns as without them, and no program without a valid key gets in."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+from contextlib import ExitStack
+
+import pytest
+
+from coordinator.security.keyring import Keyring
+from neuron_node.keys import NODE, VIEWER
+from tests.processes.programs import Bench, Program, await_that, in_memory_sha256
+
+pytestmark = pytest.mark.processes
+
+
+def free_ports(count: int) -> list[int]:
+    """Return ports that no program uses at this moment, each with a free one after it."""
+    with ExitStack() as stack:
+        ports: list[int] = []
+        while len(ports) < count:
+            first = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
+            port = first.getsockname()[1]
+            try:
+                stack.enter_context(socket.create_server(("127.0.0.1", port + 1)))
+            except OSError:
+                continue
+            ports.append(port)
+        return ports
+
+
+class Network:
+    """A broker and a service for xor over TCP, all with keys."""
+
+    def __init__(self, bench: Bench, *settings: str) -> None:
+        self.bench = bench
+        self.folder = bench.folder / "keys"
+        self.keyring = Keyring(self.folder)
+        self.keyring.init(places=6)
+        inward, outward, door = (f"tcp://127.0.0.1:{port}" for port in free_ports(3))
+        self.door = door
+        self.where = ("--broker-in", inward, "--broker-out", outward)
+        self.keys = ("--keys", str(self.folder))
+        self.broker = bench.start("neuron_node.broker", "--bind-in", inward, "--bind-out", outward, *self.keys)
+        self.service = bench.start(
+            "coordinator", "serve", "xor", "--name", "r", "--bind-door", door, *settings, *self.where, *self.keys
+        )
+
+    def node(self, number: int, *more: str) -> Program:
+        return self.bench.start("neuron_node", *self.where, *self.keys, "--name", f"n-{number}", *more)
+
+    def ask(self, command: str, *more: str) -> Program:
+        return self.bench.start("coordinator", command, "--door", self.door, "--patience", "5", *more)
+
+    def stop(self, nodes: list[Program]) -> None:
+        """End all programs through the front door."""
+        assert self.ask("stop", *self.keys, "--key", "operator").end() == 0
+        assert [program.end() for program in (self.service, *nodes)] == [0] * (1 + len(nodes))
+        self.broker.process.send_signal(signal.SIGTERM)
+        assert self.broker.end() == 0
+        self.bench.check_nothing_left()
+
+
+def last_line(program: Program) -> str:
+    """Return the last line of a program that ends with exit code 2."""
+    assert program.end() == 2, program.said()
+    assert "Traceback" not in program.said()
+    return program.said().splitlines()[-1]
+
+
+@pytest.mark.parametrize("wiring", ["broker", "direct"])
+def test_a_network_with_keys_learns_the_same_weights(bench: Bench, wiring: str) -> None:
+    """Encrypted and signed, through the broker and from node to node: the weights are those of the computation in memory."""
+    network = Network(bench, "--epochs", "40", "--wiring", wiring)
+    nodes = [network.node(number, "--listen", "tcp://127.0.0.1:*") for number in range(6)]
+    line = network.service.await_line("trained")
+    status = network.ask("status", "--json", *network.keys).result()
+    assert status["weights_sha256"] in line
+    assert status["weights_sha256"] == in_memory_sha256(bench.run_folder())
+    network.stop(nodes)
+    secrets = [field for path in network.folder.glob("*/*.json") for field in json.loads(path.read_text()).items()]
+    hidden = [value for name, value in secrets if name.endswith("_secret") and value]
+    logs = "".join(path.read_text(errors="replace") for path in bench.folder.rglob("*.log"))
+    assert hidden and not any(value in text for value in hidden for text in (logs, network.service.said()))
+
+
+def test_programs_without_a_valid_key_are_refused(bench: Bench) -> None:
+    """No key, a wrong, a revoked, another role's, and a key that others can read: one line on both sides, and exit 2."""
+    network = Network(bench, "--epochs", "100000")
+    nodes = [network.node(number) for number in range(6)]
+    network.service.await_line("wired")
+    keyring = network.keyring
+    foreign = bench.folder / "foreign"
+    Keyring(foreign).init(places=6)
+    keyring.add("guest", NODE, 1)
+    keyring.revoke("guest")
+    keyring.add("tom", VIEWER)
+
+    for arguments in (("neuron_node", *network.where), ("coordinator", "serve", "iris", "--name", "x", *network.where)):
+        assert "needs keys" in last_line(bench.start(*arguments))
+    assert "needs keys" in last_line(network.ask("status"))
+    assert "has other keys" in last_line(bench.start("neuron_node", *network.where, "--keys", str(foreign)))
+    assert "other keys" in last_line(network.ask("status", "--keys", str(foreign)))
+    assert "revoked" in last_line(network.node(7, "--key", "guest"))
+    assert "is for operators" in last_line(network.ask("stop", *network.keys, "--key", "tom"))
+    assert network.ask("status", *network.keys, "--key", "tom").end() == 0
+    assert "name yours with --key" in last_line(network.ask("status", *network.keys))
+    own = network.folder / "operator/operator.json"
+    own.chmod(0o640)
+    assert "chmod 600" in last_line(network.ask("status", *network.keys, "--key", "operator"))
+    own.chmod(0o600)
+    assert [path.name for path in bench.runs.iterdir()] == ["r"]
+    await_that(lambda: "refused a program" in network.broker.said(), "a line of the broker")
+    network.stop(nodes)
+
+
+def test_a_revoked_node_is_locked_out_and_the_run_recovers(bench: Bench) -> None:
+    """The node of a revoked key ends with one line; a spare takes its neuron, and the weights are those of a calm run."""
+    network = Network(bench, "--epochs", "4000", "--regroup-after-seconds", "0")
+    network.keyring.add("guest", NODE, 1)
+    nodes = [network.node(number, "--key", "neurons") for number in range(5)]
+    guest = network.node(5, "--key", "guest")
+    network.service.await_line("wired")
+    spare = network.node(6, "--key", "neurons")
+    assert bench.start("coordinator", "keys", "revoke", "guest", *network.keys).end() == 0
+    assert "unknown or revoked" in last_line(guest)
+    line = network.service.await_line("trained")
+    assert in_memory_sha256(bench.run_folder()) in line
+    network.stop([*nodes, spare])
+
+
+def test_insecure_warns_and_stays_on_this_machine(bench: Bench) -> None:
+    """A broker that would listen beyond loopback is refused with one line; on loopback there is a warning."""
+    [port] = free_ports(1)
+    beyond = bench.start(
+        "neuron_node.broker", "--insecure", "--bind-in", f"tcp://*:{port}", "--bind-out", f"ipc://{bench.sockets}/o"
+    )
+    assert "on this machine only" in last_line(beyond)
+    without = bench.start(
+        "neuron_node.broker", "--bind-in", f"tcp://127.0.0.1:{port}", "--bind-out", f"ipc://{bench.sockets}/o"
+    )
+    assert "needs keys" in last_line(without)
+    broker = bench.start(
+        "neuron_node.broker",
+        "--insecure",
+        "--bind-in",
+        f"tcp://127.0.0.1:{port}",
+        "--bind-out",
+        f"ipc://{bench.sockets}/o",
+    )
+    await_that(lambda: "WARNING: --insecure" in broker.said(), "a warning")
+    broker.process.send_signal(signal.SIGTERM)
+    assert broker.end() == 0
+    bench.check_nothing_left()
