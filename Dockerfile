@@ -55,6 +55,10 @@ FROM base AS runtime
 # A fixed user id, so that a volume keeps its owner when the image changes.
 RUN groupadd --gid 10001 exmachina \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin exmachina
+# New volumes with keys that are mounted here get this owner and these modes.
+RUN install --directory --owner exmachina --group exmachina /keys /keys/public \
+    && install --directory --owner exmachina --group exmachina --mode 0700 \
+        /keys/broker /keys/coordinator /keys/node /keys/operator /keys/viewer
 LABEL org.opencontainers.image.title="Exmachina" \
       org.opencontainers.image.licenses="MIT"
 

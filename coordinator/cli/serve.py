@@ -110,9 +110,10 @@ def serve(
     doors = [check_door("--bind-door", bind_door)] if bind_door else []
     listening_endpoint = listen or os.environ.get("EXMACHINA_LISTEN") or "tcp://127.0.0.1:*"
     listening = listening_at("--listen", listening_endpoint)
-    own = own_keys([COORDINATOR], keys, insecure=insecure, connects=where, listens=[*doors, listening_endpoint])
     message_bytes = stated_message_bytes(max_message)
     job = Job.from_flags({"dataset": dataset, **flags}, config, machine=other_machines)
+    listens = [*doors, listening_endpoint] if job.wiring == "direct" else doors
+    own = own_keys([COORDINATOR], keys, insecure=insecure, connects=where, listens=listens)
     check_needs(job.needs(), other_machines())
     say_data(job)
     before = {directory.path for directory in RunFolder.all_in(runs)}

@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import itertools
 import json
 import os
 import re
 import selectors
 import subprocess
+import tarfile
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
+
+from coordinator.client import Client
+from neuron_node.keys import COORDINATOR, OPERATOR, KeysFolder
+from neuron_node.security import OwnKeys
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 COMMAND_SECONDS = 300
@@ -136,6 +144,30 @@ class Project:
     def door(self) -> str:
         """Where on this machine the front door is."""
         return f"tcp://{self.must('port', 'coordinator', '5573').strip()}"
+
+    def export_key(self, name: str, folder: Path) -> Path:
+        """Copy a key out of the volumes, as the guide says; return the folder of keys."""
+        archive = subprocess.run(
+            [*self._base, "run", "--rm", "-T", "keys", "coordinator", "keys", "export", name, "-"],
+            env=self._environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=self._command_seconds,
+            check=True,
+            cwd=CHECKOUT,
+        )
+        with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as packed:
+            packed.extractall(folder, filter="fully_trusted")
+        return folder / "keys"
+
+    @contextlib.contextmanager
+    def client(self, patience_seconds: float) -> Iterator[Client]:
+        """A client of the front door, with the operator's key."""
+        with tempfile.TemporaryDirectory(prefix="keys-") as folder:
+            keys = KeysFolder(self.export_key("operator", Path(folder)))
+            own = OwnKeys(keys, keys.own([OPERATOR]))
+            with Client(self.door(), patience_seconds, own.client_of(COORDINATOR)) as client:
+                yield client
 
     def down(self) -> None:
         """Stop everything and remove it, volumes too."""

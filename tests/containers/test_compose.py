@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -52,10 +53,11 @@ def test_running_network_predicts_rows_from_standard_input(network: Project) -> 
     assert [row["class"] for row in answer["predictions"]] == ["setosa", "versicolor", "virginica"]
 
 
-def test_status_from_the_host_equals_status_inside(network: Project) -> None:
-    """`coordinator status` outside the containers, through the published front door, gives the same account."""
+def test_status_from_the_host_equals_status_inside(network: Project, tmp_path: Path) -> None:
+    """`coordinator status` outside the containers, through the published front door and with a key, gives the same account."""
+    keys = str(network.export_key("operator", tmp_path))
     done = subprocess.run(
-        [sys.executable, "-m", "coordinator", "status", "--json", "--door", network.door()],
+        [sys.executable, "-m", "coordinator", "status", "--json", "--door", network.door(), "--keys", keys],
         capture_output=True,
         text=True,
         timeout=60,

@@ -83,7 +83,7 @@ def _ended_by_themselves(project: Project) -> int:
     What `down` finds still running it stops all at once: five hundred did not end within 5 s, and of as many kills at a time
     the engine lost one.
     """
-    with Client(project.door(), ASK_SECONDS) as client:
+    with project.client(ASK_SECONDS) as client:
         client.ask("stop")
     neurons = [container["Id"] for container in project.containers() if service_of(container) == "neuron"]
     with contextlib.suppress(subprocess.TimeoutExpired):
@@ -106,7 +106,7 @@ def _started(project: Project, figure: Figure) -> None:
 
 
 def _trained_and_killed(project: Project, figure: Figure, seconds: float) -> None:
-    with Client(project.door(), ASK_SECONDS) as client:
+    with project.client(ASK_SECONDS) as client:
         figure["steps_per_second"] = _steps_per_second(client, seconds)
         victim = host_of(project, "hidden.0")
         before = client.ask("status")[0]["recoveries"]

@@ -71,10 +71,10 @@ def test_nodes_of_one_s_own_listen_over_tcp(bench: Bench) -> None:
     where = ("--broker-in", ends[0], "--broker-out", ends[1])
     bench.start("neuron_node.broker", "--bind-in", ends[0], "--bind-out", ends[1])
     serve = ("coordinator", "serve", "xor", "--epochs", "60", "--group-size", "layer", "--name", "s")
-    service = bench.start(*serve, *where, *DIRECT)
+    service = bench.start(*serve, *where, *DIRECT, "--insecure")
     refused = bench.start("neuron_node", *where, "--name", "deaf")
     assert refused.end() == 1 and "start it with --listen" in refused.said()
-    listen = ("--listen", "tcp://127.0.0.1:*")
+    listen = ("--listen", "tcp://127.0.0.1:*", "--insecure")
     nodes = [bench.start("neuron_node", *where, *listen, "--name", f"n-{number}") for number in range(1, 4)]
     service.await_line("trained")
     assert json.loads((bench.run_folder() / "result.json").read_text())["weights_sha256"] == in_memory_sha256(

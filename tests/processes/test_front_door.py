@@ -206,9 +206,9 @@ def test_another_program_at_the_port_is_told(bench: Bench) -> None:
     """To a command, a coordinator and a node: one line that says so, exit 2, and no run is left."""
     with ForeignProgram() as port:
         endpoint = f"tcp://127.0.0.1:{port}"
-        where = ("--broker-in", endpoint, "--broker-out", endpoint)
+        where = ("--broker-in", endpoint, "--broker-out", endpoint, "--insecure")
         programs = [
-            bench.start("coordinator", "status", "--door", endpoint, "--patience", "1"),
+            bench.start("coordinator", "status", "--door", endpoint, "--patience", "1", "--insecure"),
             bench.start("coordinator", "serve", "xor", *where),
             bench.start("neuron_node", *where),
         ]

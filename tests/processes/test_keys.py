@@ -118,7 +118,7 @@ def test_programs_without_a_valid_key_are_refused(bench: Bench) -> None:
 
 def test_a_revoked_node_is_locked_out_and_the_run_recovers(bench: Bench) -> None:
     """The node of a revoked key ends with one line; a spare takes its neuron, and the weights are those of a calm run."""
-    network = Network(bench, "--epochs", "4000", "--regroup-after-seconds", "0")
+    network = Network(bench, "--epochs", "1000", "--regroup-after-seconds", "0")
     network.keyring.add("guest", NODE, 1)
     nodes = [network.node(number, "--key", "neurons") for number in range(5)]
     guest = network.node(5, "--key", "guest")
