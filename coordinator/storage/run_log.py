@@ -76,9 +76,9 @@ class MetricsFile:
 
     def check(self, extent: Extent) -> str | None:
         """Return the fault of a file that does not begin with this extent, or None. Raises `OSError`."""
-        content = self._content()
-        if not content and extent.size_bytes:
+        if extent.size_bytes and self._path.name not in self._disk.names(self._path.parent):
             return f"{self._path.name} is missing"
+        content = self._content()
         if len(content) < extent.size_bytes:
             return f"{self._path.name} is cut short"
         return None if extent.begins(content) else f"{self._path.name} is not as it was written"

@@ -153,7 +153,8 @@ class Watch:
     def _members_changed(self, machine: CoordinatorMachine) -> None:
         members = dict.fromkeys(machine.membership.members)
         self._gone.update(life for life in self._members if life not in members)
-        self._ever_gone |= self._gone
+        # A life that registers and loses its place to another within one wake-up was never among the members here.
+        self._ever_gone |= self._gone | machine.membership.gone
         if self.alone and self._gone and not self.stopping:
             raise Violation("a node is given up, though nothing has gone wrong but with clocks")
         for life in members:

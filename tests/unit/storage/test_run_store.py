@@ -41,6 +41,19 @@ def test_metrics_reach_exactly_as_far_as_the_snapshot(tmp_path: Path) -> None:
     assert store.metrics.steps() == [1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.parametrize("kept_bytes", [0, 10, -1])
+def test_metrics_that_were_cut_are_put_aside(tmp_path: Path, kept_bytes: int) -> None:
+    """To nothing, too: the rows that follow begin a new file with its heading, and the run says so."""
+    persist(RunStore(tmp_path, "whose"), 4, 1)
+    metrics = tmp_path / "metrics.csv"
+    metrics.write_bytes(metrics.read_bytes()[:kept_bytes])
+    store = RunStore(tmp_path, "whose")
+    store.standing(TOPOLOGY)
+    persist(store, 6, 5)
+    assert store.metrics.steps() == [5, 6] and metrics.read_text().startswith("step,")
+    assert (tmp_path / "metrics.csv.damaged").exists() and "metrics.csv is cut short" in store.damage[0]
+
+
 class FullDisk(RealDisk):
     """Refuses to write snapshots while it is full."""
 
