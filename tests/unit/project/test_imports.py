@@ -50,7 +50,8 @@ for folder, below in {
     "local": ("storage", "verify"),
     "capacity": ("local",),
     "bench": ("capacity",),
-    "cli": ("bench",),
+    "page": ("storage", "verify"),
+    "cli": ("bench", "page"),
 }.items():
     MAY_REACH[f"coordinator.{folder}"] = {f"coordinator.{name}" for name in below}.union(
         *(MAY_REACH[f"coordinator.{name}"] for name in below)
