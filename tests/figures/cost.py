@@ -25,7 +25,7 @@ import functools
 
 import coordinator.service as service
 
-service.Plan = functools.partial(service.Plan, heartbeat_interval_ms=3_600_000, silence_ms=86_400_000)
+service.RunPlan = functools.partial(service.RunPlan, heartbeat_interval_ms=3_600_000, silence_ms=86_400_000)
 """
 """Python runs it in every program that it starts: there is no option for what nobody should switch off."""
 
