@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
@@ -149,6 +149,15 @@ def picture_state(
     }
 
 
+def finite(value: Any) -> Any:
+    """Return plain data with None in the place of NaN and infinity, which JSON does not have."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {name: finite(item) for name, item in value.items()}
+    return [finite(item) for item in value] if isinstance(value, list | tuple) else value
+
+
 def _samples(data: PreparedData | None) -> tuple[list[dict[str, Any]], Floats]:
     """Return some held-out samples and their inputs; with two inputs, samples of the training too, as points of a plane."""
     if data is None:
@@ -156,7 +165,8 @@ def _samples(data: PreparedData | None) -> tuple[list[dict[str, Any]], Floats]:
     features = data.encoding.features
     most = max(1, min(MOST_POINTS if features == 2 else MOST_SAMPLES, MOST_ROW_BYTES // (4 * features)))
     parts = [(data.test_inputs, data.test_targets, True)]
-    if features == 2:
+    # Without held-out rows, the training rows are measured.
+    if features == 2 and not np.array_equal(data.train_inputs, data.test_inputs):
         parts.append((data.train_inputs, data.train_targets, False))
     samples: list[dict[str, Any]] = []
     rows = []

@@ -9,11 +9,9 @@ from __future__ import annotations
 import base64
 import csv
 import hashlib
-import math
 import os
 from collections.abc import Mapping, Sequence
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,7 +22,8 @@ from coordinator.data.encoding import Encoding
 from coordinator.data.table import Floats
 from coordinator.errors import UserError
 from coordinator.page.frames import Measured, RunFrames
-from coordinator.page.picture_state import picture_state, spread
+from coordinator.page.picture_state import finite, picture_state, spread
+from coordinator.page.resources import resource
 from coordinator.storage.disk import write_whole
 from coordinator.storage.run_facts import details_of
 from coordinator.storage.run_folder import RunFolder
@@ -99,9 +98,9 @@ def report_html(frames: RunFrames, measured: Sequence[Measured]) -> str:
         recoveries=recoveries_of(frames.directory),
         last=measured[-1].frame,
         version=__version__,
-        state=_finite(state),
-        curves=_finite(curves_of(frames, measured)),
-        matrices=_finite(matrices_of(frames, measured)),
+        state=finite(state),
+        curves=finite(curves_of(frames, measured)),
+        matrices=finite(matrices_of(frames, measured)),
         script=script,
         style=style,
         script_digest=_digest(script),
@@ -219,20 +218,6 @@ def confusion(encoding: Encoding, outputs: Floats, targets: Floats) -> np.ndarra
     count = len(encoding.classes)
     places = encoding.decode_labels(targets) * count + encoding.decode_labels(outputs)
     return np.bincount(places, minlength=count * count).reshape(count, count)
-
-
-def _finite(value: Any) -> Any:
-    """Return plain data with None in the place of NaN and infinity, which JSON does not have."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, Mapping):
-        return {name: _finite(item) for name, item in value.items()}
-    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
-
-
-def resource(name: str) -> str:
-    """Return a file of this package."""
-    return (files("coordinator.page") / name).read_text(encoding="utf-8")
 
 
 @cache

@@ -18,7 +18,8 @@ import pytest
 from coordinator.data.prepared import PreparedData
 from coordinator.page.frames import RunFrames
 from coordinator.page.picture_state import Frame, picture_state
-from coordinator.page.report import report_html, resource, write_report
+from coordinator.page.report import report_html, write_report
+from coordinator.page.resources import resource
 from coordinator.topology import Parameters
 from coordinator.verify.textbook import Textbook
 from tests.browser import chromium, needs_chromium

@@ -16,7 +16,8 @@ import pytest
 
 from coordinator.data.prepared import PreparedData
 from coordinator.page.frames import RunFrames
-from coordinator.page.report import resource, training_curve
+from coordinator.page.report import training_curve
+from coordinator.page.resources import resource
 from coordinator.storage.run_folder import RunFolder
 from tests.commands import Terminal
 from tests.drawn_runs import RECOVERED, drawn_run
