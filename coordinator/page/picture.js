@@ -190,14 +190,15 @@ export function linesOf(network, parameters, passed, layer, index) {
   if (network.pooled) return lines;
   const into = incoming(network, parameters, layer, index);
   const out = outgoing(network, parameters, layer, index);
-  if (into.length) lines.push(`${counted(into.length)} synapses in, the strongest ${strongest(network, into, layer - 1)}`);
-  if (out.length) lines.push(`${counted(out.length)} synapses out, the strongest ${strongest(network, out, layer + 1)}`);
+  if (into.length) lines.push(synapseWords(network, into, layer - 1, "in"));
+  if (out.length) lines.push(synapseWords(network, out, layer + 1, "out"));
   return lines;
 }
 
-function strongest(network, weights, layer) {
+function synapseWords(network, weights, layer, way) {
   const index = ranked(weights)[0];
-  return `${shown(weights[index])} (${nameOf(network, layer, index)})`;
+  const one = `${shown(weights[index])} (${nameOf(network, layer, index)})`;
+  return weights.length === 1 ? `one synapse ${way}: ${one}` : `${counted(weights.length)} synapses ${way}, the strongest ${one}`;
 }
 
 /** The indices of some weights, the strongest first. */
@@ -215,9 +216,19 @@ export function snapshotWords(snapshot) {
   return parts.join(" · ");
 }
 
+/** The share of white to black, 0 to 1, of an input that is a pixel. */
+export function pixelShare(network, value, index) {
+  const { offset, scale, range: [low, high] } = network.pixels;
+  return (value * scale[index] + offset[index] - low) / (high - low || 1);
+}
+
 /** What the network says of a sample, and whether that is right. */
 export function answerOf(network, sample, activities) {
-  if (!network.classes) return { text: `${shown(activities[0])}, target ${sample.label}`, right: null };
+  if (!network.classes) {
+    const [[offset], [scale]] = network.target_units;
+    const found = shown(activities[0] * scale + offset);
+    return { text: `${network.outputs[0]} ${found}, the right value is ${shown(sample.label)}`, right: null };
+  }
   const found = classOf(activities);
   const right = found === sample.label;
   const told = network.classes[found];
@@ -226,7 +237,11 @@ export function answerOf(network, sample, activities) {
 
 /** How to read the picture, one paragraph each. */
 export function explained(network, mode) {
-  if (mode === "images") return ["Each image has one pixel per synapse: a row per sending neuron, a column per receiving neuron."];
+  if (mode === "images") {
+    const lines = ["Each image has one pixel per synapse: a row per sending neuron, a column per receiving neuron."];
+    if (!network.pooled) lines.push("Click a column to see its neuron.");
+    return [...lines, "Zoom with the buttons, with Ctrl and the wheel, or with the keys + and −; drag to move."];
+  }
   const lines = [];
   if (network.layers[0] === 2) {
     lines.push("Each square is the plane of the two inputs, coloured by the activity of this neuron there.");
@@ -336,7 +351,7 @@ export function layout(network, width, height) {
     if (layer === 0) [x, w] = [side, firstWidth];
     else if (layer === last) [x, w] = [width - side - lastWidth, lastWidth];
     else {
-      w = Math.min(share * 0.5, 260);
+      w = Math.min(share * (narrow ? 0.75 : 0.5), 260);
       x = side + firstWidth + share * (layer - 0.5) - w / 2;
     }
     columns.push({ x, y: top, w, h: inner });
@@ -376,7 +391,7 @@ function place(kind, network, layer, box, count, narrow) {
   }));
 }
 
-/** The place of the image of every layer pair, side by side, with the pixels of a weight square where that is possible. */
+/** The place of the image of every layer pair, side by side. The pixel of a weight is square, unless the image were too narrow. */
 export function imageLayout(network, width, height) {
   const gap = 24;
   const top = 44;
@@ -384,11 +399,39 @@ export function imageLayout(network, width, height) {
   const boxes = network.shapes.map(([rows, columns], pair) => {
     const tall = height - top - 16;
     const cell = Math.min(room / columns, tall / rows);
-    const w = Math.max(cell * columns, Math.min(room, 40));
-    const h = Math.max(cell * rows, Math.min(tall, 40));
+    const w = Math.max(cell * columns, Math.min(room, tall * 0.6));
+    const h = Math.max(cell * rows, Math.min(tall, room * 0.6));
     return { x: gap + pair * (room + gap) + (room - w) / 2, y: top + (tall - h) / 2, w, h };
   });
   return { boxes };
+}
+
+/** The synapse of an image at a point: {pair, row, column}, or null. */
+export function cellAt(network, places, x, y) {
+  for (let pair = 0; pair < places.boxes.length; pair++) {
+    const box = places.boxes[pair];
+    const [rows, columns] = network.shapes[pair];
+    const row = Math.floor(((y - box.y) / box.h) * rows);
+    const column = Math.floor(((x - box.x) / box.w) * columns);
+    if (row >= 0 && row < rows && column >= 0 && column < columns) return { pair, row, column };
+  }
+  return null;
+}
+
+/** The first and last neuron of a layer that one row or column of an image stands for. */
+export function blockOf(index, parts, size) {
+  return [Math.floor((index * size) / parts), Math.floor(((index + 1) * size) / parts) - 1];
+}
+
+/** The lines that describe a synapse of an image, or the block of synapses that its pixel stands for. */
+export function linesOfCell(network, parameters, { pair, row, column }) {
+  const [rows, columns] = network.shapes[pair];
+  const [from, to] = [[row, rows, pair], [column, columns, pair + 1]].map(([index, parts, layer]) => {
+    const [first, last] = blockOf(index, parts, network.layers[layer]);
+    return first === last ? nameOf(network, layer, first) : `${nameOf(network, layer, first)} to ${last}`;
+  });
+  const weight = shown(parameters.weights[pair][row * columns + column]);
+  return [`${from} → ${to}`, network.pooled ? `strongest weight ${weight}` : `weight ${weight}`];
 }
 
 /** The neuron at a point, or null. */
@@ -398,6 +441,18 @@ export function neuronAt(places, x, y) {
     if (index >= 0) return { layer, index };
   }
   return null;
+}
+
+/** A zoom by a factor around a point, at most 40 times; the picture always covers the canvas. */
+export function zoomed(zoom, factor, x, y, width, height) {
+  const scale = Math.min(40, Math.max(1, zoom.scale * factor));
+  const real = scale / zoom.scale;
+  return covering({ scale, x: x - (x - zoom.x) * real, y: y - (y - zoom.y) * real }, width, height);
+}
+
+/** A zoom whose picture covers the canvas. */
+export function covering({ scale, x, y }, width, height) {
+  return { scale, x: Math.min(0, Math.max(width * (1 - scale), x)), y: Math.min(0, Math.max(height * (1 - scale), y)) };
 }
 
 /** The neuron to which an arrow key leads. Up and down stay in the layer, left and right go to the nearest of the next one. */
@@ -463,19 +518,22 @@ const STYLE = `
 .exm button:hover { border-color: var(--accent); }
 .exm button:focus-visible, .exm canvas:focus-visible, .exm input:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
 .exm-body { display: flex; flex-wrap: wrap; gap: 14px; align-items: flex-start; }
-.exm-stage { position: relative; flex: 1 1 560px; min-width: 0; max-width: 100%; }
+.exm-main { flex: 1 1 560px; min-width: 0; max-width: 100%; }
+.exm-stage { position: relative; }
 .exm-stage canvas { display: block; width: 100%; border-radius: 8px; touch-action: pan-y; cursor: pointer; }
 .exm-tip { position: absolute; z-index: 2; max-width: 320px; padding: 7px 10px; border-radius: 6px; border: 1px solid var(--line);
   background: var(--card); pointer-events: none; font-size: 13px; box-shadow: 0 3px 12px rgb(0 0 0 / 22%); }
-.exm-tip div:first-child, .exm-panel h3 { font-weight: 600; }
+.exm-tip div:first-child, .exm-panel h2 { font-weight: 600; }
 .exm-panel { flex: 1 1 240px; max-width: 100%; min-width: 0; padding: 12px 14px; background: var(--card); border: 1px solid var(--line);
   border-radius: 8px; }
-.exm-panel h3 { margin: 0 0 6px; font-size: 15px; overflow-wrap: anywhere; }
+.exm-panel h2 { margin: 0 0 6px; font-size: 15px; overflow-wrap: anywhere; }
 .exm-panel p { margin: 0 0 8px; overflow-wrap: anywhere; }
 .exm-panel canvas { display: block; width: 132px; height: 132px; margin: 0 0 8px; border: 1px solid var(--line); }
 .exm-panel table { border-collapse: collapse; width: 100%; font-size: 13px; font-variant-numeric: tabular-nums; }
 .exm-panel th { text-align: left; font-weight: 600; color: var(--soft); }
 .exm-panel td, .exm-panel th { padding: 1px 6px 1px 0; }
+.exm-panel table + table { margin-top: 6px; }
+.exm-panel button { margin-top: 10px; }
 .exm-panel td:last-child, .exm-panel th:last-child { text-align: right; padding-right: 0; white-space: nowrap; }
 .exm-more { display: flex; flex-wrap: wrap; gap: 6px; margin-top: 8px; }
 .exm-more button { padding: 3px; min-width: 0; min-height: 0; line-height: 1.1; font-size: 12px; text-align: center; }
@@ -487,8 +545,8 @@ const STYLE = `
 .exm-hidden { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 `;
 const FONT = "system-ui, sans-serif";
-const THUMBNAILS = 20;
-const MAP_SIDE = 36;
+const THUMBNAILS = 26;
+const MAP_SIDE = 56;
 
 function element(tag, properties = {}, ...children) {
   const made = document.createElement(tag);
@@ -517,6 +575,7 @@ class Picture {
     this.numbers = bytesOf(model.get("numbers"));
     this.rows = bytesOf(model.get("rows"));
     this.pointed = null;
+    this.zoom = { scale: 1, x: 0, y: 0 };
     this.decoded = new Map();
     this.build();
     this.ends = [];
@@ -575,22 +634,48 @@ class Picture {
     this.canvas = element("canvas", { tabIndex: 0, role: "img" });
     this.tip = element("div", { className: "exm-tip", hidden: true });
     this.stage = element("div", { className: "exm-stage" }, this.canvas, this.tip);
+    if (this.mode === "images") this.buildZoom(bar);
     this.panel = element("div", { className: "exm-panel" });
     this.live = element("div", { className: "exm-hidden", "aria-live": "polite" });
     this.more = element("div", { className: "exm-more" });
     this.note = element("p", { className: "exm-note" });
-    this.root = element("div", { className: "exm" }, bar, element("div", { className: "exm-body" }, this.stage, this.panel),
-      this.more, this.note, this.live);
+    const main = element("div", { className: "exm-main" }, this.stage, this.more, this.note);
+    this.root = element("div", { className: "exm" }, bar, element("div", { className: "exm-body" }, main, this.panel), this.live);
     this.el.replaceChildren(this.root);
     const place = this.el.getRootNode();
     const home = place.adoptedStyleSheets ? place : document;
     if (!Array.from(home.adoptedStyleSheets).includes(sheet())) home.adoptedStyleSheets = [...home.adoptedStyleSheets, sheet()];
     this.canvas.addEventListener("pointermove", (event) => this.point(event));
-    this.canvas.addEventListener("pointerleave", () => this.show(null));
+    this.canvas.addEventListener("pointerleave", () => this.hide());
     this.canvas.addEventListener("click", (event) => this.click(event));
     this.canvas.addEventListener("keydown", (event) => this.press(event));
-    this.canvas.addEventListener("blur", () => this.show(null));
+    this.canvas.addEventListener("blur", () => this.hide());
     this.buildSamples();
+  }
+
+  buildZoom(bar) {
+    const button = (text, name, factor) => element("button", {
+      type: "button", "aria-label": name, onclick: () => this.zoomBy(factor, this.canvas.clientWidth / 2, this.canvas.clientHeight / 2),
+    }, text);
+    bar.append(element("span", {}, button("+", "Zoom in", 1.6), " ", button(MINUS, "Zoom out", 1 / 1.6), " ", button("1:1", "Show all", 1e-9)));
+    this.canvas.addEventListener("wheel", (event) => {
+      // Without the key, the wheel scrolls the page; a pinch has it.
+      if (!event.ctrlKey && !event.metaKey) return;
+      event.preventDefault();
+      this.zoomBy(1.002 ** -event.deltaY, event.offsetX, event.offsetY);
+    }, { passive: false });
+  }
+
+  zoomBy(factor, x, y) {
+    this.zoom = zoomed(this.zoom, factor, x, y, this.canvas.clientWidth, this.canvas.clientHeight);
+    this.hide();
+    this.draw();
+  }
+
+  moveBy(x, y) {
+    const moved = { ...this.zoom, x: this.zoom.x + x, y: this.zoom.y + y };
+    this.zoom = covering(moved, this.canvas.clientWidth, this.canvas.clientHeight);
+    this.draw();
   }
 
   buildSamples() {
@@ -640,17 +725,42 @@ class Picture {
     return neuronAt(this.places, event.clientX - frame.left, event.clientY - frame.top);
   }
 
+  /** The synapse at the pointer, in a picture of images. */
+  cellAt(event) {
+    return cellAt(this.network, this.places, event.offsetX, event.offsetY);
+  }
+
   point(event) {
-    this.show(this.at(event));
+    if (this.mode !== "images") this.show(this.at(event));
+    else if (event.buttons && this.zoom.scale > 1) {
+      this.dragged = true;
+      this.hide();
+      this.moveBy(event.movementX, event.movementY);
+    } else this.showCell(this.cellAt(event), event.offsetX, event.offsetY);
   }
 
   click(event) {
-    const found = this.at(event);
+    if (this.dragged) {
+      this.dragged = false;
+      return;
+    }
+    const cell = this.mode === "images" && !this.network.pooled ? this.cellAt(event) : null;
+    const found = this.mode === "images" ? cell && { layer: cell.pair + 1, index: cell.column } : this.at(event);
     const name = found ? nameOf(this.network, found.layer, found.index) : "";
     this.set("selected", name === this.model.get("selected") ? "" : name);
   }
 
   press(event) {
+    if (this.mode === "images") {
+      const step = { ArrowLeft: [60, 0], ArrowRight: [-60, 0], ArrowUp: [0, 60], ArrowDown: [0, -60] }[event.key];
+      const factor = { "+": 1.6, "=": 1.6, "-": 1 / 1.6, 0: 1e-9 }[event.key];
+      if (step) this.moveBy(...step);
+      else if (factor) this.zoomBy(factor, this.canvas.clientWidth / 2, this.canvas.clientHeight / 2);
+      else if (event.key === "Escape") this.set("selected", "");
+      else return;
+      event.preventDefault();
+      return;
+    }
     if (event.key.startsWith("Arrow")) {
       this.show(moved(this.places, this.pointed ?? this.selected, event.key));
       this.live.textContent = this.linesAt(this.pointed).join(". ");
@@ -674,16 +784,29 @@ class Picture {
     const now = place && nameOf(this.network, place.layer, place.index);
     this.pointed = place;
     this.tip.hidden = !place;
-    if (place) {
-      const box = this.places.boxes[place.layer][place.index];
-      this.tip.replaceChildren(...this.linesAt(place).map((line) => element("div", {}, line)));
-      const right = box.x + box.w / 2 > this.stage.clientWidth / 2;
-      this.tip.style.left = right ? "" : `${Math.min(box.x + box.w + 8, this.stage.clientWidth - 180)}px`;
-      this.tip.style.right = right ? `${Math.min(this.stage.clientWidth - box.x + 8, this.stage.clientWidth - 180)}px` : "";
-      const top = Math.min(box.y, this.stage.clientHeight - this.tip.offsetHeight - 4);
-      this.tip.style.top = `${Math.max(0, top)}px`;
-    }
+    if (place) this.tell(this.linesAt(place), this.places.boxes[place.layer][place.index]);
     if (before !== now) this.draw();
+  }
+
+  showCell(cell, x, y) {
+    this.tip.hidden = !cell;
+    if (cell) this.tell(linesOfCell(this.network, this.parameters, cell), { x, y, w: 0, h: 0 });
+  }
+
+  hide() {
+    if (this.mode === "images") this.tip.hidden = true;
+    else this.show(null);
+  }
+
+  /** Write lines beside a box of the canvas. */
+  tell(lines, box) {
+    this.tip.replaceChildren(...lines.map((line) => element("div", {}, line)));
+    const width = this.stage.clientWidth;
+    const right = box.x + box.w / 2 > width / 2;
+    this.tip.style.left = right ? "" : `${Math.min(box.x + box.w + 8, width - 180)}px`;
+    this.tip.style.right = right ? `${Math.min(width - box.x + 8, width - 180)}px` : "";
+    const top = Math.min(box.y, this.stage.clientHeight - this.tip.offsetHeight - 4);
+    this.tip.style.top = `${Math.max(0, top)}px`;
   }
 
   /** Show the model's present values. */
@@ -707,7 +830,7 @@ class Picture {
     this.updateSamples();
     this.updatePanel();
     const of = `Network of ${counted(network.layers.reduce((a, b) => a + b, 0))} neurons in layers of ${network.layers.join(", ")}`;
-    this.canvas.setAttribute("aria-label", `${of}; arrow keys go from neuron to neuron, Enter selects, Escape clears`);
+    this.canvas.setAttribute("aria-label", `${of}; ${this.mode === "images" ? "plus and minus zoom, arrow keys move" : "arrow keys go from neuron to neuron, Enter selects, Escape clears"}`);
     this.draw();
     if (this.pointed) this.show(this.pointed);
   }
@@ -717,7 +840,7 @@ class Picture {
     for (const { button, canvas, label, sample, index } of this.thumbnails) {
       const row = rowOf(this.network, this.rows, index);
       const answer = answerOf(this.network, sample, forward(this.network, this.parameters, row).activities.at(-1));
-      drawCells(canvas, row, this.shareOfInput(), (share) => inkOf(share, this.colours));
+      drawCells(canvas, row, (value, i) => pixelShare(this.network, value, i), (share) => inkOf(share, this.colours));
       label.textContent = answer.right === null ? "" : `${answer.text.split(",")[0].slice(0, 8)} ${answer.right ? "✓" : "✗"}`;
       label.style.color = answer.right === false ? css(this.colours.wrong) : "";
       button.setAttribute("aria-pressed", String(index === this.sample));
@@ -744,7 +867,7 @@ class Picture {
         mark.style.background = css(colour);
         return mark;
       };
-      const parts = [element("h3", {}, "How to read it"),
+      const parts = [element("h2", {}, "How to read it"),
         element("p", {}, key(this.colours.positive), "positive weight", key(this.colours.negative), "negative weight")];
       parts.push(...explained(network, this.mode).map((text) => element("p", {}, text)));
       this.panel.replaceChildren(...parts);
@@ -752,7 +875,7 @@ class Picture {
     }
     const { layer, index } = place;
     const [title, ...lines] = this.linesAt(place);
-    const parts = [element("h3", {}, title)];
+    const parts = [element("h2", {}, title)];
     const into = network.pooled ? [] : incoming(network, this.parameters, layer, index);
     if (layer === 1 && network.image && into.length) {
       const canvas = element("canvas", { width: network.image[1], height: network.image[0] });
@@ -787,11 +910,6 @@ class Picture {
     return [element("table", {}, head, ...rows)];
   }
 
-  shareOfInput() {
-    const [low, high] = this.network.input_range;
-    return (value) => (value - low) / (high - low || 1);
-  }
-
   /* -- the canvas -- */
 
   draw() {
@@ -811,8 +929,10 @@ class Picture {
     pen.fillRect(0, 0, width, height);
     pen.textBaseline = "middle";
     if (this.mode === "images") {
-      this.places = { boxes: [] };
-      this.drawImages(pen, width, height);
+      const { scale, x, y } = this.zoom;
+      const boxes = imageLayout(this.network, width, height).boxes;
+      this.places = { boxes: boxes.map((box) => ({ x: box.x * scale + x, y: box.y * scale + y, w: box.w * scale, h: box.h * scale })) };
+      this.drawImages(pen, width);
       return;
     }
     this.places = layout(this.network, width, height);
@@ -828,9 +948,13 @@ class Picture {
   drawTitles(pen) {
     pen.font = `600 13px ${FONT}`;
     pen.fillStyle = css(this.colours.soft);
-    this.places.columns.forEach((column, layer) => {
-      const text = `${this.network.words[layer]} · ${counted(this.network.layers[layer])}`;
-      const last = layer === this.places.columns.length - 1;
+    const columns = this.places.columns;
+    const texts = columns.map((_, layer) => `${this.network.words[layer]} · ${counted(this.network.layers[layer])}`);
+    const room = columns.at(-1).x + columns.at(-1).w - columns[0].x;
+    const all = texts.reduce((sum, text) => sum + pen.measureText(text).width + 12, 0);
+    columns.forEach((column, layer) => {
+      const text = all <= room * 0.9 ? texts[layer] : counted(this.network.layers[layer]);
+      const last = layer === columns.length - 1;
       pen.textAlign = layer === 0 ? "left" : last ? "right" : "center";
       pen.fillText(text, layer === 0 ? column.x : last ? column.x + column.w : column.x + column.w / 2, 16);
     });
@@ -906,7 +1030,7 @@ class Picture {
   }
 
   drawPixel(pen, box, index) {
-    const share = this.row ? this.shareOfInput()(this.row[index]) : 0;
+    const share = this.row ? pixelShare(this.network, this.row[index], index) : 0;
     pen.fillStyle = css(inkOf(share, this.colours));
     pen.fillRect(box.x, box.y, box.w + 0.4, box.h + 0.4);
   }
@@ -956,15 +1080,15 @@ class Picture {
     const size = best ? 14 : 13;
     pen.font = `${best ? 700 : 400} ${size}px ${FONT}`;
     const wide = Math.max(...names.map((other) => pen.measureText(other).width));
-    if (left + wide + 46 > end && box.h >= 27) {
+    if (left + wide + 56 > end && box.h >= 27) {
       this.write(pen, name, left, y - 7, end - left, "left", size, colour, best);
       this.write(pen, number, left, y + 8, end - left, "left", 12, colour, best);
       return;
     }
-    this.write(pen, name, left, y, end - left - 44, "left", size, colour, best);
+    this.write(pen, name, left, y, end - left - 54, "left", size, colour, best);
     this.write(pen, number, end, y, 60, "right", 12, colour, best);
     const from = left + wide + 8;
-    const room = end - 50 - from;
+    const room = end - 56 - from;
     if (room < 20 || share === null) return;
     pen.fillStyle = css(this.colours.card);
     pen.fillRect(from, y - 3, room, 6);
@@ -1074,20 +1198,33 @@ class Picture {
     pen.textAlign = "left";
   }
 
-  drawImages(pen, width, height) {
-    const { boxes } = imageLayout(this.network, width, height);
+  drawImages(pen, width) {
+    const { boxes } = this.places;
+    const chosen = this.selected;
     this.network.shapes.forEach(([rows, columns], pair) => {
       const weights = this.parameters.weights[pair];
       const peak = peakOf(weights);
       const image = document.createElement("canvas");
       image.width = columns;
       image.height = rows;
-      drawCells(image, weights, (weight) => weight / peak, (share) => diverging(Math.sign(share) * Math.sqrt(Math.abs(share)), this.colours));
+      drawCells(image, weights, (weight) => weight / peak, (share) => diverging(share, this.colours));
       const box = boxes[pair];
       pen.imageSmoothingEnabled = columns > box.w;
       pen.drawImage(image, box.x, box.y, box.w, box.h);
       pen.strokeStyle = css(this.colours.line);
+      pen.lineWidth = 1;
       pen.strokeRect(box.x, box.y, box.w, box.h);
+      if (!chosen || this.network.pooled) return;
+      pen.strokeStyle = css(this.colours.ink);
+      pen.lineWidth = 2;
+      const [w, h] = [box.w / columns, box.h / rows];
+      if (chosen.layer === pair + 1) pen.strokeRect(box.x + chosen.index * w - 1, box.y - 1, w + 2, box.h + 2);
+      if (chosen.layer === pair) pen.strokeRect(box.x - 1, box.y + chosen.index * h - 1, box.w + 2, h + 2);
+    });
+    pen.fillStyle = css(this.colours.back);
+    pen.fillRect(0, 0, width, 40);
+    this.network.shapes.forEach((_, pair) => {
+      const box = boxes[pair];
       const [from, to] = [this.network.words[pair], this.network.words[pair + 1]];
       const sizes = `${counted(this.network.layers[pair])} × ${counted(this.network.layers[pair + 1])}`;
       this.write(pen, `${from} → ${to}`, box.x + box.w / 2, 14, width / boxes.length, "center", 13, this.colours.ink, true);
@@ -1105,7 +1242,7 @@ class Picture {
 function drawCells(canvas, numbers, shareOf, colourOf) {
   const pen = canvas.getContext("2d");
   const image = pen.createImageData(canvas.width, canvas.height);
-  numbers.forEach((number, i) => image.data.set([...colourOf(shareOf(number)), 255], i * 4));
+  numbers.forEach((number, i) => image.data.set([...colourOf(shareOf(number, i)), 255], i * 4));
   pen.putImageData(image, 0, 0);
 }
 

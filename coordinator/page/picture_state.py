@@ -79,9 +79,7 @@ def spread(items: Sequence[T], most: int) -> list[T]:
 def pooled(weights: Floats, rows: int, columns: int) -> Floats:
     """Return `rows` × `columns` numbers: each is the strongest weight of its block."""
     result = np.zeros((rows, columns))
-    tall, wide = (
-        np.linspace(0, size, parts + 1).astype(int) for size, parts in zip(weights.shape, result.shape, strict=True)
-    )
+    tall, wide = (np.arange(parts + 1) * size // parts for size, parts in zip(weights.shape, result.shape, strict=True))
     for row in range(rows):
         strip = weights[tall[row] : tall[row + 1]]
         for column in range(columns):
@@ -138,6 +136,8 @@ def picture_state(
             "outputs": _outputs(encoding),
             "classes": None if encoding.classes is None else [_short(name) for name in encoding.classes],
             "input_range": [float(np.min(rows, initial=0.0)), float(np.max(rows, initial=0.0))],
+            "pixels": _pixels(encoding, rows),
+            "target_units": [[*encoding.target_offset[:1]], [*encoding.target_scale[:1]]],
         },
         "snapshots": snapshots,
         "numbers": bytes(numbers),
@@ -177,11 +177,24 @@ def _samples(data: PreparedData | None) -> tuple[list[dict[str, Any]], Floats]:
     return samples, np.concatenate(rows)
 
 
+def _pixels(encoding: Encoding, rows: Floats) -> dict[str, Any] | None:
+    """Return how to convert inputs to the pixels of a picture, which were scaled one by one; None for a table."""
+    if image_of(encoding) is None:
+        return None
+    offset, scale = np.array(encoding.input_offset), np.array(encoding.input_scale)
+    raw = rows * scale + offset if len(rows) else np.array([offset, offset + scale])
+    return {
+        "offset": [float(f"{number:.5g}") for number in offset],
+        "scale": [float(f"{number:.5g}") for number in scale],
+        "range": [float(raw.min()), float(raw.max())],
+    }
+
+
 def _labels(encoding: Encoding, targets: Floats) -> list[Any]:
-    """Return the class index of each row of targets, or its first number as text, in the units of the network."""
+    """Return the class index of each row of targets, or its first number, in the units of the data set."""
     if encoding.classes is not None:
         return [int(label) for label in encoding.decode_labels(targets)]
-    return [f"{row[0]:.4g}" for row in targets]
+    return [float(row[0]) for row in encoding.decode_numbers(targets)]
 
 
 def _outputs(encoding: Encoding) -> list[str]:

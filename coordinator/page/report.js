@@ -162,8 +162,9 @@ export function cellColours(count, most, right, dark) {
   const colours = palette(dark);
   const share = 0.12 + 0.88 * Math.sqrt(count / most);
   const back = diverging(right ? share : -share, colours);
-  const light = (0.299 * back[0] + 0.587 * back[1] + 0.114 * back[2]) / 255;
-  return { back: css(back), ink: light > 0.55 ? "#10141b" : "#ffffff" };
+  const [red, green, blue] = back.map((part) => (part / 255 <= 0.04045 ? part / 255 / 12.92 : ((part / 255 + 0.055) / 1.055) ** 2.4));
+  // Above this luminance, black has more contrast than white.
+  return { back: css(back), ink: 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.179 ? "#000" : "#fff" };
 }
 
 function confusions(model, matrices) {

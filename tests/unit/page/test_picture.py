@@ -278,6 +278,30 @@ def test_report_is_drawn(opened: Callable[..., Page], name: str, size: str, sche
     assert (back == "rgb(16, 20, 27)") == (scheme == "dark")
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_fault(opened: Callable[..., Page], scheme: str) -> None:
+    """Neither while all synapses are shown, nor with a selected neuron."""
+    from axe_playwright_python.sync_playwright import Axe
+
+    page = opened("digits", "desk", scheme)
+    page.locator(".exm-stage canvas").focus()
+    for key in ("ArrowDown", "Enter"):
+        page.keyboard.press(key)
+        found = Axe().run(page).response["violations"]
+        assert [(fault["impact"], fault["id"], fault["nodes"][0]["html"]) for fault in found] == []
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_cells_of_the_matrix_are_legible(module: Callable[..., Any], dark: bool) -> None:
+    """Every count has the contrast that the guidelines ask for; a rare one has a colour too."""
+    for right in (True, False):
+        for count in (1, 2, 5, 10, 20, 50, 99, 100):
+            colours = module("(count, right, dark) => m.cellColours(count, 100, right, dark)", count, right, dark)
+            back = [int(part) for part in colours["back"].removeprefix("rgb(").rstrip(")").split(",")]
+            assert contrast(back, [0, 0, 0] if colours["ink"] == "#000" else [255, 255, 255]) >= 4.5
+            assert back != module("(dark) => m.palette(dark).zero", dark)
+
+
 def test_slider_shows_another_snapshot(opened: Callable[..., Page]) -> None:
     """Picture, words, cursor of the curves and confusion matrix change with it."""
     page = opened("digits")
@@ -332,7 +356,7 @@ def test_pointer_shows_numbers_and_click_selects(opened: Callable[..., Page]) ->
         and "64 synapses in" in found
     )
     page.mouse.move(0, 0)
-    assert page.inner_text(".exm-panel h3") == found.split("\n")[0] and pixels(page) != before
+    assert page.inner_text(".exm-panel h2") == found.split("\n")[0] and pixels(page) != before
     assert page.locator(".exm-panel table").count() == 2
     page.get_by_role("button", name="Show all synapses").click()
     assert pixels(page) == before
@@ -349,9 +373,9 @@ def test_keys_reach_every_neuron(opened: Callable[..., Page]) -> None:
     assert said[:2] == ["hidden.0", "hidden.1"] and said[2].startswith("output.") and said[3].startswith("hidden.")
     assert said[4] == said[5] and said[4].startswith("input.") and said[6].startswith("input.")
     page.keyboard.press("Enter")
-    assert page.inner_text(".exm-panel h3").startswith(said[6])
+    assert page.inner_text(".exm-panel h2").startswith(said[6])
     page.keyboard.press("Escape")
-    assert page.inner_text(".exm-panel h3") == "How to read it"
+    assert page.inner_text(".exm-panel h2") == "How to read it"
 
 
 def test_another_sample_changes_the_activities(opened: Callable[..., Page]) -> None:
@@ -370,23 +394,67 @@ def test_curve_leads_to_a_snapshot(opened: Callable[..., Page]) -> None:
     assert page.inner_text(".exm-bar output").startswith("step 10 ")
 
 
-def test_large_network_is_drawn_as_images(browser: Browser, tmp_path: Path) -> None:
-    """One image per layer pair, whose pixels are the strongest of several synapses."""
-    layers = (784, 600, 600, 10)
-    state, _, _ = network_state(layers)
-    assert state["network"]["pooled"] and len(state["numbers"]) < 200_000
+def drawn(browser: Browser, state: dict[str, Any]) -> Page:
+    """Open a page with one picture; `model` is its model."""
     page = browser.new_page()
     page.set_content("<div id=here></div>")
     page.evaluate(
         """async ([source, state]) => {
           const m = await import(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
-          m.render({ model: new m.PlainModel(state), el: document.getElementById("here") });
+          window.model = new m.PlainModel(state);
+          m.render({ model, el: document.getElementById("here") });
         }""",
         [resource("picture.js") + resource("report.js"), state],
     )
     page.wait_for_function("document.querySelector('.exm-stage canvas').width > 300")
+    return page
+
+
+def test_network_of_many_synapses_is_drawn_as_images(browser: Browser) -> None:
+    """One image per layer pair: a pixel tells its weight, a click selects the receiving neuron, and one can zoom."""
+    state, parameters, _ = network_state((400, 90, 10))
+    page = drawn(browser, state)
+    box = page.evaluate(
+        """() => { const c = document.querySelector(".exm-stage canvas"); return { w: c.clientWidth, h: c.clientHeight }; }"""
+    )
+    canvas = page.locator(".exm-stage canvas")
+    canvas.hover(position={"x": box["w"] * 0.27, "y": box["h"] * 0.5})
+    title, weight = page.inner_text(".exm-tip").split("\n")
+    sender, receiver = (int(name.split(".")[1]) for name in title.split(" → "))
+    expected = parameters.weights[0][sender, receiver]
+    assert title.startswith("input.") and abs(float(weight.split(" ")[1].replace("−", "-")) - expected) < 1e-3
+    before = pixels(page)
+    canvas.click(position={"x": box["w"] * 0.27, "y": box["h"] * 0.5})
+    assert page.inner_text(".exm-panel h2") == f"hidden.{receiver}" and pixels(page) != before
+    page.keyboard.press("Escape")
+    assert page.inner_text(".exm-panel h2") == "How to read it" and pixels(page) == before
+    page.get_by_role("button", name="Zoom in").click()
+    assert pixels(page) != before
+    page.get_by_role("button", name="Show all").click()
+    page.mouse.move(0, 0)
+    assert pixels(page) == before
+    page.close()
+
+
+def test_zoom_keeps_the_point_under_the_pointer(module: Callable[..., Any]) -> None:
+    """And the picture covers the canvas, at most 40 times as large."""
+    zoom = module("() => m.zoomed({ scale: 1, x: 0, y: 0 }, 2, 300, 100, 800, 400)")
+    assert zoom == {"scale": 2, "x": -300, "y": -100}
+    assert module("(zoom) => m.zoomed(zoom, 1e-9, 0, 0, 800, 400)", zoom) == {"scale": 1, "x": 0, "y": 0}
+    assert module("(zoom) => m.zoomed(zoom, 1e9, 0, 0, 800, 400)", zoom)["scale"] == 40
+
+
+def test_pixel_of_a_pooled_image_names_its_block(browser: Browser, module: Callable[..., Any]) -> None:
+    """Every neuron lies in one block, as when the weights were pooled."""
+    state, _, _ = network_state((784, 600, 600, 10))
+    assert state["network"]["pooled"] and len(state["numbers"]) < 200_000
+    page = drawn(browser, state)
     assert "too large" in page.inner_text(".exm-note") and "one pixel per synapse" in page.inner_text(".exm-panel")
     page.close()
+    for size in (784, 600, 97):
+        blocks = module("(size) => Array.from({ length: 96 }, (_, i) => m.blockOf(i, 96, size))", size)
+        edges = np.arange(97) * size // 96
+        assert blocks == [[low, high - 1] for low, high in itertools.pairwise(edges.tolist())]
 
 
 def test_report_of_numbers_has_a_scatter(browser: Browser, tmp_path: Path, folder: Path) -> None:

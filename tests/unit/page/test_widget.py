@@ -81,11 +81,11 @@ def test_browser_draws_the_saved_widget(notebook: Any) -> None:
             }""",
             [resource("picture.js") + resource("report.js"), state],
         )
-        assert page.inner_text(".exm-panel h3") == "hidden.2"
+        assert page.inner_text(".exm-panel h2") == "hidden.2"
         page.get_by_role("button", name="Show all synapses").click()
         assert page.evaluate("[model.get('selected'), saved]") == ["", 1]
         page.evaluate("model.set('selected', 'hidden.1')")
-        assert page.inner_text(".exm-panel h3") == "hidden.1"
+        assert page.inner_text(".exm-panel h2") == "hidden.1"
         page.evaluate("end()")
         assert page.inner_html("#here") == ""
 
