@@ -48,6 +48,7 @@ from neuron_node.frames import IDENTITY_LENGTH
 from neuron_node.limits import MESSAGE_BYTES
 from neuron_node.program import new_link
 from neuron_node.shell import Shell
+from neuron_node.signing import Sign
 from neuron_node.transport import Endpoints, Link
 
 Observer = Callable[[str, dict[str, Any]], None]
@@ -170,11 +171,13 @@ class Service:
         listening: Listening | None = None,
         message_bytes: int = MESSAGE_BYTES,
         secure: Secure | None = None,
+        sign: Sign | None = None,
     ) -> int:
         """Do the run, and return the exit code.
 
         `doors` are the endpoints of the front door, and `secure` prepares those for TCP. In direct wiring, `listening` is the
-        endpoint for the peers. `message_bytes` is the size of the largest message that the broker takes.
+        endpoint for the peers. `message_bytes` is the size of the largest message that the broker takes. `sign` signs
+        the messages to nodes; without it, only nodes without a key obey this coordinator.
 
         Raises:
             UserError: an endpoint can't be bound, or the program at the broker's endpoint is no broker.
@@ -184,11 +187,11 @@ class Service:
             outlet = listening if self._direct else None
             tick_ms = CoordinatorMachine.tick_interval_ms
             link = new_link(endpoints, tick_ms, self.plan.incarnation, outlet, message_bytes)
-            return self._run(link, orphaned, door)
+            return self._run(link, orphaned, door, sign)
 
-    def _run(self, link: Link, orphaned: Callable[[], bool], door: FrontDoor) -> int:
+    def _run(self, link: Link, orphaned: Callable[[], bool], door: FrontDoor, sign: Sign | None) -> int:
         try:
-            self._machine = CoordinatorMachine(self.plan, link.endpoint)
+            self._machine = CoordinatorMachine(self.plan, link.endpoint, sign)
             link.watch(door.sockets)
             announce_health()
             machine = LeavesNodes(self._machine)

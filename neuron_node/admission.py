@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import NamedTuple
 
 from neuron_node.addresses import EVERY_NODE, node_address
@@ -9,6 +10,7 @@ from neuron_node.errors import Stale, Unexpected
 from neuron_node.protocol import (
     NOBODY,
     Echo,
+    Fetch,
     Grant,
     Message,
     NodeStatusRequest,
@@ -38,6 +40,8 @@ class Standing(NamedTuple):
     """Whether it registers, and no coordinator has welcomed it."""
     bound: bool
     """Whether a supervisor has started it for its run."""
+    obeyed: Collection[bytes] = ()
+    """The last coordinators that it has obeyed."""
 
 
 def check(message: Message, address: bytes, node: Standing) -> None:
@@ -56,6 +60,9 @@ def check(message: Message, address: bytes, node: Standing) -> None:
             raise Unexpected(f"{type(message).__name__} that is not addressed to this node alone")
         if to_all and header.incarnation == node.coordinator:
             raise Stale("a call of the coordinator that knows this node")
+        if isinstance(message, Reregister) and header.run == node.run and header.incarnation in node.obeyed:
+            # A coordinator calls only nodes that it doesn't know. This call was delayed, or repeated by a forger.
+            raise Stale("a call of a coordinator that has welcomed this node")
         _check_proof(node, message)
         if isinstance(message, Grant) and header.run == node.run:
             # Groups that were released have lost the steps since their grant: only another generation restores them.
@@ -63,6 +70,9 @@ def check(message: Message, address: bytes, node: Standing) -> None:
             if header.generation < over:
                 raise Stale(f"a grant of generation {header.generation}, this is {node.generation}")
         return
+    if isinstance(message, Fetch) and address != node_address(node.incarnation):
+        # Signatures are checked at this address.
+        raise Unexpected("Fetch that is not addressed to this node alone")
     if header.run != node.run or header.generation != node.generation:
         raise Stale(f"generation {header.generation}, this is {node.generation}")
 

@@ -6,7 +6,7 @@ import logging
 from collections import Counter
 
 from neuron_node.codec import sender_of
-from neuron_node.errors import Duplicate, PeerError, Stale, WrongVersion
+from neuron_node.errors import Duplicate, PeerError, Stale, Unsigned, WrongSignature, WrongVersion
 from neuron_node.events import Log
 from neuron_node.frames import sender_in
 
@@ -28,7 +28,11 @@ class DropCounter:
         self.counts[fault.reason] += 1
         if isinstance(fault, Stale | Duplicate):
             return []
-        sender = fault.sender if isinstance(fault, WrongVersion) else sender_of(frame) or sender_in(frame)
+        if isinstance(fault, Unsigned | WrongSignature):
+            # Nothing in the frame is known to be true: log each reason once, not once for each claimed sender.
+            sender = fault.reason.encode()
+        else:
+            sender = fault.sender if isinstance(fault, WrongVersion) else sender_of(frame) or sender_in(frame)
         return self.tell_once(sender, f"dropped a message ({fault.reason}): {fault}; more like it are only counted")
 
     def tell_once(self, sender: bytes, line: str) -> list[Log]:

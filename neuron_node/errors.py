@@ -77,6 +77,18 @@ class Unexpected(PeerError):
     reason = "unexpected"
 
 
+class Unsigned(PeerError):
+    """The control message has no signature, and this node has a key to verify signatures."""
+
+    reason = "unsigned"
+
+
+class WrongSignature(PeerError):
+    """The signature of the control message is wrong, or the message is for another node."""
+
+    reason = "signature"
+
+
 class UserError(ExmachinaError):
     """The user's input is invalid. The message is one line: the fault, its place, and valid input. Exit code 2."""
 

@@ -60,6 +60,7 @@ from neuron_node.protocol import (
     Traffic,
     Welcome,
 )
+from neuron_node.signing import NODES, Verify, opened
 
 TICK_MS = 250
 TICKS_A_HEARTBEAT = 4
@@ -72,6 +73,8 @@ SAY_WAITING_MS = 5_000
 SAY_WAITING_AT_MOST_MS = 600_000
 STANDSTILL_MS = 2_000
 """A node with groups obeys the call of another run if its own run does not answer for this time."""
+COORDINATORS_KEPT = 16
+"""A node ignores repeated calls of the last coordinators that it has obeyed."""
 JOINED_FROM = 4
 """From this number of messages on, the node joins their frames before it handles them, as a relay does."""
 
@@ -79,9 +82,10 @@ JOINED_FROM = 4
 class Node:
     """A node: `handle` takes an event and the time in milliseconds, and returns the actions to perform."""
 
-    def __init__(self, born: NodeIdentity, broker: str = "") -> None:
-        """`broker` tells people which broker the node uses."""
+    def __init__(self, born: NodeIdentity, broker: str = "", verify: Verify | None = None) -> None:
+        """`broker` tells people which broker the node uses. With `verify`, the node obeys only signed control messages."""
         self.born = born
+        self._verify = verify
         self._broker = broker
         self._seeking_since_ms: float | None = None
         self._say_wait_ms = float(SAY_WAITING_MS)
@@ -94,6 +98,7 @@ class Node:
         self.drops = DropCounter()
         self.hosting = HostedGroups(born.incarnation, self._state_sent)
         self._coordinator = NOBODY
+        self._obeyed: dict[bytes, None] = {}
         self._heartbeat_interval_ms = 1_000
         self._register_wait_ms = REGISTER_AGAIN_MS
         self.registration = 0
@@ -189,6 +194,8 @@ class Node:
         if self.ended:
             return
         try:
+            if self._verify is not None and self._address.startswith(NODES):
+                frame = opened(self._address, frame, self._verify)
             message = decode(frame)
             check(message, self._address, self._standing())
             transition = TRANSITIONS.get((self.state, type(message)))
@@ -261,6 +268,9 @@ class Node:
 
     def _begin_run(self, header: Header) -> None:
         self._coordinator = header.incarnation
+        self._obeyed[header.incarnation] = None
+        if len(self._obeyed) > COORDINATORS_KEPT:
+            del self._obeyed[next(iter(self._obeyed))]
         if header.run != self.run:
             self.run, self.generation = header.run, 0
             self.hosting.begin_run()
@@ -417,7 +427,8 @@ class Node:
 
     def _standing(self) -> Standing:
         where = (self.born.incarnation, self._coordinator, self.run, self.generation, bool(self.hosting.groups))
-        return Standing(*where, self.registration, self.state is NodeState.SEEKING, self.born.run != NOBODY)
+        bound = self.born.run != NOBODY
+        return Standing(*where, self.registration, self.state is NodeState.SEEKING, bound, self._obeyed)
 
     def _traffic(self) -> Traffic:
         return Traffic(self.sent, self.received, self.drops.counts.total())

@@ -22,6 +22,7 @@ from neuron_node.limits import MESSAGE_BYTES
 from neuron_node.node import TICK_MS, Node
 from neuron_node.protocol import NOBODY
 from neuron_node.shell import Shell
+from neuron_node.signing import Verify
 from neuron_node.transport import DEFAULT_ENDPOINTS, Endpoints, Link, check_endpoint
 
 DESCRIPTORS_OF_A_LISTENER = 1_024
@@ -36,13 +37,15 @@ def run_node(
     listening: Listening | None = None,
     run: bytes = NOBODY,
     message_bytes: int = MESSAGE_BYTES,
+    verify: Verify | None = None,
 ) -> int:
     """Run a node until it is stopped; return the exit code. A superseded node begins again as a spare.
 
     `arithmetic` is the fingerprint; `orphaned` says whether the program that started this one has ended. A supervisor names
-    the run. `message_bytes` is the size of the largest message.
+    the run. `message_bytes` is the size of the largest message. With `verify`, the node obeys only control messages that the
+    coordinator has signed.
     """
-    while (code := _live(endpoints, arithmetic, name, orphaned, listening, run, message_bytes)) == BEGIN_AGAIN:
+    while (code := _live(endpoints, arithmetic, name, orphaned, listening, run, message_bytes, verify)) == BEGIN_AGAIN:
         pass
     return code
 
@@ -55,6 +58,7 @@ def _live(
     listening: Listening | None,
     run: bytes,
     message_bytes: int,
+    verify: Verify | None,
 ) -> int:
     host, incarnation = socket.gethostname()[:64], secrets.token_bytes(IDENTITY_LENGTH)
     link = new_link(endpoints, TICK_MS, incarnation, listening, message_bytes)
@@ -71,7 +75,7 @@ def _live(
     try:
         with quiet():
             broker = f" at {endpoints.inward} and {endpoints.outward}"
-            return Shell(Node(born, broker), link, orphaned=orphaned).run()
+            return Shell(Node(born, broker, verify), link, orphaned=orphaned).run()
     finally:
         link.close()
 

@@ -59,6 +59,7 @@ from neuron_node.protocol import (
     Stopped,
 )
 from neuron_node.role import OUTSIDE
+from neuron_node.signing import Sign
 
 
 class CoordinatorMachine:
@@ -66,9 +67,12 @@ class CoordinatorMachine:
 
     tick_interval_ms = TICK_MS
 
-    def __init__(self, plan: RunPlan, endpoint: str = "") -> None:
-        """`endpoint` is where peers connect to receive the coordinator's data in direct wiring; empty: through the broker."""
-        run = self.run = Run.of(plan, endpoint)
+    def __init__(self, plan: RunPlan, endpoint: str = "", sign: Sign | None = None) -> None:
+        """`endpoint` is where peers connect to receive the coordinator's data in direct wiring; empty: through the broker.
+
+        With `sign`, the messages to nodes are signed.
+        """
+        run = self.run = Run.of(plan, endpoint, sign)
         self.topology = run.topology
         self.outbox = run.outbox
         self.membership = run.membership
@@ -90,7 +94,7 @@ class CoordinatorMachine:
     def start(self, now_ms: float) -> list[Any]:
         """Return the first actions of a life."""
         self.run.now_ms = self.run_stats.started_ms = now_ms
-        self._timers.start_reported()
+        self._timers.start()
         self._begin_generation()
         return self.handle(LinkLost(), now_ms)
 

@@ -6,19 +6,23 @@ from collections.abc import Iterable
 from typing import Any
 
 from coordinator.core.events import Report
+from neuron_node.addresses import ADDRESS_LENGTH
 from neuron_node.codec import encode
 from neuron_node.events import Send
 from neuron_node.protocol import Header, Message
+from neuron_node.signing import NODES, Sign, signed
 
 
 class Outbox:
     """Collects actions in order."""
 
-    def __init__(self, run: bytes, incarnation: bytes, generation: int) -> None:
+    def __init__(self, run: bytes, incarnation: bytes, generation: int, sign: Sign | None = None) -> None:
+        """With `sign`, every message to a node is signed."""
         self.run = run
         self.incarnation = incarnation
         self.generation = generation
         self.messages_sent = 0
+        self._sign = sign
         self._actions: list[Any] = []
 
     def header(self, pass_number: int = 0) -> Header:
@@ -27,7 +31,11 @@ class Outbox:
 
     def act(self, action: Any) -> None:
         """Append an action."""
-        self.messages_sent += isinstance(action, Send)
+        if isinstance(action, Send):
+            self.messages_sent += 1
+            if self._sign is not None and action.message.startswith(NODES):
+                address = action.message[:ADDRESS_LENGTH]
+                action = Send(address + signed(address, action.message[ADDRESS_LENGTH:], self._sign))
         self._actions.append(action)
 
     def act_all(self, actions: Iterable[Any]) -> None:

@@ -16,6 +16,7 @@ from coordinator.core.state import RUNNING, CoordinatorState
 from coordinator.topology import Topology
 from neuron_node.drop_counter import DropCounter
 from neuron_node.errors import Stale
+from neuron_node.signing import Sign
 
 
 @dataclass(eq=False)
@@ -41,9 +42,9 @@ class Run:
     """Why the last write to disk failed; None if it succeeded."""
 
     @classmethod
-    def of(cls, plan: RunPlan, endpoint: str) -> Run:
-        """Return the state before the first event."""
-        return cls(plan, plan.topology(), Outbox(plan.run, plan.incarnation, plan.generation), endpoint)
+    def of(cls, plan: RunPlan, endpoint: str, sign: Sign | None = None) -> Run:
+        """Return the state before the first event. With `sign`, the messages to nodes are signed."""
+        return cls(plan, plan.topology(), Outbox(plan.run, plan.incarnation, plan.generation, sign), endpoint)
 
     @property
     def running(self) -> bool:

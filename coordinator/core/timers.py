@@ -45,6 +45,11 @@ class Timers:
         self._ticked_ms: float | None = None
         self._stop_by_ms = float("inf")
 
+    def start(self) -> None:
+        """Begin now: a jump of the clock before the first tick is noticed at that tick."""
+        self._ticked_ms = self._run.now_ms
+        self.start_reported()
+
     def control_sent(self) -> None:
         """Restart the timer after control messages were sent."""
         again_ms = max(CONTROL_AGAIN_MS, CONTROL_MS_A_NODE * len(self._run.membership.members))

@@ -157,7 +157,7 @@ def reasons() -> str:
     """Return the table of the reasons for dropping a frame."""
     kinds: list[type[errors.PeerError]]
     kinds = [errors.Malformed, errors.Oversized, errors.WrongVersion, errors.WrongShape, errors.NotFinite, errors.Duplicate,
-             errors.Stale, errors.Unexpected]  # fmt: skip
+             errors.Stale, errors.Unexpected, errors.Unsigned, errors.WrongSignature]  # fmt: skip
     assert set(kinds) == set(errors.PeerError.__subclasses__())
     return _table(("reason", "fault"), ((f"`{kind.reason}`", (kind.__doc__ or "").splitlines()[0]) for kind in kinds))
 

@@ -172,6 +172,24 @@ def test_commands_in_the_text_exist() -> None:
         assert not unknown, f"{document}: {text}"
 
 
+OWN_WORDS = ("node", "group", "generation", "snapshot", "wired")
+FIRST_READ = [*TYPED, CHECKOUT / "docs/explanation/exmachina.md"]
+
+
+@pytest.mark.parametrize("document", FIRST_READ, ids=lambda path: path.stem)
+def test_own_words_are_linked_where_they_are_first_used(document: Path) -> None:
+    """A reader of any guide finds what a word of this project means: its first use in the text links to the glossary."""
+    text = re.sub(
+        r"^```.*?^```$|^#.*?$|`[^`\n]*`", "", document.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE
+    )
+    for word in OWN_WORDS:
+        first = re.search(rf"(?<![-#\w]){word}s?(?![-\w])", text)
+        if first:
+            assert re.match(rf"{word}s?\]\(\S*glossary\.md#{word}\)", text[first.start() :]), (
+                f"the first use of {word!r} in {document.name} has no link to the glossary"
+            )
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(CHECKOUT)))
 def test_links_lead_somewhere(document: Path) -> None:
     """Every relative link names a file or folder of the project, and a heading in it where it names one."""

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 
 from tests.simulation.coverage import all_rows, rows_noted
 from tests.simulation.faults import FAULTS
+from tests.simulation.forgers import FORGERIES
 from tests.simulation.run_seed import LEAST_SNAPSHOTS, Outcome, run_seed
 
 SEEDS_AT_ONCE = 50
@@ -69,7 +70,7 @@ class Campaign:
             lacks.append(f"the median of recoveries is {statistics.median(self.recoveries)}")
         if self.seeds >= ENOUGH_SEEDS:
             lacks += [f"no row was used: {row}" for row in all_rows() if row not in self.rows]
-            lacks += [f"no such fault came: {name}" for name in (*FAULTS, *FRAMES) if not self.counts[name]]
+            lacks += [f"no such fault came: {name}" for name in (*FAULTS, *FRAMES, *FORGERIES) if not self.counts[name]]
         return lacks
 
 
@@ -123,7 +124,7 @@ def story_of(outcome: Outcome) -> str:
 def report(campaign: Campaign, seconds: float) -> str:
     """The figures of a campaign."""
     used = sum(row in campaign.rows for row in all_rows())
-    faults = ", ".join(f"{name} {campaign.counts[name]}" for name in (*FAULTS, *FRAMES))
+    faults = ", ".join(f"{name} {campaign.counts[name]}" for name in (*FAULTS, *FRAMES, *FORGERIES))
     lines = [
         f"seeds       {campaign.seeds:,} in {seconds:.1f} s, {campaign.events:,} events",
         f"failed      {len(campaign.failing)}",

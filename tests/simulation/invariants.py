@@ -20,6 +20,8 @@ from neuron_node.frames import IDENTITY_LENGTH, LENGTH_BYTES
 from neuron_node.identity import BEGIN_AGAIN, NodeState
 from neuron_node.node import Node
 from neuron_node.protocol import KINDS, Grant, State
+from neuron_node.signing import NODES, opened
+from tests.simulation.forgers import verify
 from tests.simulation.plans import Reference
 
 if TYPE_CHECKING:
@@ -89,6 +91,9 @@ class Watch:
             self._after_coordinator(machine)
         elif type(machine) is Node:
             place = (machine.state, machine.generation)
+            before = self._places.get(life.number, place)
+            if machine.generation < before[1]:
+                raise Violation(f"{life.name} goes back from generation {before[1]} to {machine.generation}")
             if self._places.get(life.number) != place:
                 self._places[life.number] = place
                 self._node_moved(life, machine)
@@ -188,6 +193,10 @@ class Watch:
 
     def sent(self, life: Life, message: bytes) -> None:
         """A program sends a message with a control frame."""
+        if life.is_coordinator and self.world.forger is not None and message.startswith(NODES):
+            self.world.forger.hear(message)
+            address = message[:ADDRESS_LENGTH]
+            message = address + opened(address, message[ADDRESS_LENGTH:], verify)
         if life.is_coordinator and message[KIND_AT] == GRANT:
             self._granted(life.machine, _generation_of(message))
 

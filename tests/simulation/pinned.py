@@ -15,10 +15,13 @@ import pytest
 
 from tests.simulation.plans import know_all_references
 from tests.simulation.plants import PLANTS
+from tests.simulation.plants_of_faults import PLANTS_OF_A_FORGER
 from tests.simulation.reached import reached
 from tests.simulation.run_seed import run_seed
 
 FILE = Path(__file__).with_name("pinned.json")
+FORGED = frozenset(plant.__name__ for plant in PLANTS_OF_A_FORGER)
+"""The bugs that only a forger finds. The others are planted where nothing is signed."""
 SEEDS = 1_000
 PROCESSES = 2
 
@@ -35,12 +38,17 @@ def is_found(name: str, seed: int) -> bool:
     reached.discard(name)
     with pytest.MonkeyPatch.context() as patch:
         PLANTS[name](patch)
-        return run_seed(seed).trouble is not None and name in reached
+        return run_seed(seed, signs=name in FORGED).trouble is not None and name in reached
+
+
+def passes(name: str, seed: int) -> bool:
+    """Whether a seed keeps every promise without the bug, under the same conditions."""
+    return run_seed(seed, signs=name in FORGED).trouble is None
 
 
 def first_seed(name: str) -> int | None:
     """Find the first seed that finds a bug and passes without it."""
-    return next((seed for seed in range(SEEDS) if is_found(name, seed) and run_seed(seed).trouble is None), None)
+    return next((seed for seed in range(SEEDS) if is_found(name, seed) and passes(name, seed)), None)
 
 
 def main() -> int:

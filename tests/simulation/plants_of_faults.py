@@ -15,15 +15,15 @@ from coordinator.local.restarts import Next
 from coordinator.storage import run_store
 from coordinator.storage.run_log import MetricsFile
 from coordinator.storage.snapshots import SnapshotStore
-from neuron_node import admission
+from neuron_node import admission, signing
 from neuron_node.addresses import ADDRESS_LENGTH
-from neuron_node.errors import Duplicate, Stale
+from neuron_node.errors import Duplicate, Stale, Unsigned
 from neuron_node.frames import LENGTH_BYTES, NUMBER_BYTES, NUMBERS_BEGIN, split
 from neuron_node.group import Group
 from neuron_node.identity import NodeState
 from neuron_node.inbox import Inbox
 from neuron_node.node import Node
-from neuron_node.protocol import Reject
+from neuron_node.protocol import Grant, Reject
 from tests.simulation import faults, world
 from tests.simulation.reached import reach
 
@@ -90,6 +90,64 @@ def name_taken_at_once(patch: pytest.MonkeyPatch) -> None:
             reach("name_taken_at_once")
 
     patch.setattr(Admission, "namesake", namesake)
+
+
+# Signatures.
+
+
+def signature_not_checked(patch: pytest.MonkeyPatch) -> None:
+    """A node opens signed messages, and takes each signature for a good one."""
+    real = signing.opened
+
+    def anything(address: bytes, frame: bytes, verify: Any) -> bytes:
+        def verified(signature: bytes, content: bytes) -> bool:
+            if not verify(signature, content):
+                reach("signature_not_checked")
+            return True
+
+        return real(address, frame, verified)
+
+    patch.setattr(node_machine, "opened", anything)
+
+
+def unsigned_message_accepted(patch: pytest.MonkeyPatch) -> None:
+    """A node with a key still takes messages without a signature."""
+    real = signing.opened
+
+    def downgraded(address: bytes, frame: bytes, verify: Any) -> bytes:
+        try:
+            return real(address, frame, verify)
+        except Unsigned:
+            reach("unsigned_message_accepted")
+            return frame
+
+    patch.setattr(node_machine, "opened", downgraded)
+
+
+def grant_of_an_old_generation_accepted(patch: pytest.MonkeyPatch) -> None:
+    """A node obeys every grant that the coordinator has signed for it, however old."""
+    real = admission.check
+
+    def check(message: Any, address: bytes, node: admission.Standing) -> None:
+        try:
+            real(message, address, node)
+        except Stale:
+            if not isinstance(message, Grant) or message.header.run != node.run:
+                raise
+            reach("grant_of_an_old_generation_accepted")
+
+    patch.setattr(node_machine, "check", check)
+
+
+def grant_of_another_node_accepted(patch: pytest.MonkeyPatch) -> None:
+    """The signature does not cover the address: it is as good for another node."""
+    real = signing._content
+
+    def content(address: bytes, begin: bytes, end: bytes, body: bytes) -> bytes:
+        reach("grant_of_another_node_accepted")
+        return real(b"", begin, end, body)
+
+    patch.setattr(signing, "_content", content)
 
 
 # First copies.
@@ -275,12 +333,19 @@ def asleep_itself_and_blames_the_others(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(Timers, "poll", poll)
 
 
+PLANTS_OF_A_FORGER = (
+    signature_not_checked,
+    unsigned_message_accepted,
+    grant_of_an_old_generation_accepted,
+    grant_of_another_node_accepted,
+)
 PLANTS = (
     refusal_of_anything_obeyed,
     stop_of_another_run_obeyed,
     call_of_another_run_obeyed,
     member_stopped_by_a_stranger,
     name_taken_at_once,
+    *PLANTS_OF_A_FORGER,
     last_copy_in_a_message_counts,
     copy_at_a_higher_attempt_replaces_the_first,
     results_forgotten_by_a_repetition,

@@ -13,6 +13,7 @@ from neuron_node.activations import quiet
 from tests.simulation.client import ABSURD, Client
 from tests.simulation.dice import Dice
 from tests.simulation.faults import befall
+from tests.simulation.forgers import Forger
 from tests.simulation.invariants import Violation, Watch
 from tests.simulation.plans import (
     LARGE,
@@ -38,6 +39,8 @@ SUPERVISED = 0.7
 """The share of seeds whose nodes are told the run by a supervisor; in the others they are containers."""
 JOINS = 0.7
 """The share of seeds whose broker is a relay that joins frames; in the others it is a proxy."""
+SIGNED = 0.5
+"""The share of seeds whose coordinator signs its messages to nodes; there, a forger is at the broker."""
 OF_LARGE = 0.01
 """The share of seeds with a larger network and more steps."""
 FULL = 0.3
@@ -71,17 +74,20 @@ class Outcome:
     diverges: bool
 
 
-def run_seed(seed: int) -> Outcome:
-    """Simulate one seed. A run that by chance had no snapshot before its last says little, and is drawn again."""
-    outcome = _drawn(seed, "simulation")
+def run_seed(seed: int, *, signs: bool | None = None) -> Outcome:
+    """Simulate one seed. A run that by chance had no snapshot before its last says little, and is drawn again.
+
+    `signs` says whether the coordinator signs, and a forger is there; with None, the dice decide.
+    """
+    outcome = _drawn(seed, "simulation", signs)
     for again in range(DRAWN_AGAIN):
         if outcome.trouble is not None or outcome.diverges or outcome.snapshots >= LEAST_SNAPSHOTS:
             break
-        outcome = _drawn(seed, f"simulation, again {again}")
+        outcome = _drawn(seed, f"simulation, again {again}", signs)
     return outcome
 
 
-def _drawn(seed: int, name: str) -> Outcome:
+def _drawn(seed: int, name: str, signs: bool | None) -> Outcome:
     dice = Dice(seed, name)
     diverges = dice.falls(DIVERGE)
     sizes = Dice(seed, f"size of {name}")
@@ -98,6 +104,9 @@ def _drawn(seed: int, name: str) -> Outcome:
     world = World(plan, dice, watch)
     world.direct = Dice(seed, f"wiring of {name}").falls(DIRECT)
     world.supervised = Dice(seed, f"supervisor of {name}").falls(SUPERVISED)
+    if Dice(seed, f"keys of {name}").falls(SIGNED) if signs is None else signs:
+        world.forger = Forger(world, Dice(seed, f"forger of {name}"))
+        world.forger.start()
     log = logging.getLogger("exmachina")
     log.disabled, before = True, log.disabled
     trouble = None

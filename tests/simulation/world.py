@@ -26,6 +26,7 @@ from neuron_node.role import OUTSIDE
 from tests.simulation.client import Ask, Client
 from tests.simulation.dice import Dice
 from tests.simulation.disk import Killed, SimulatedDisk
+from tests.simulation.forgers import SIGN, Forger, verify
 from tests.simulation.invariants import Violation, Watch
 from tests.simulation.network import ANY_LINK, TICK, Life, Network
 
@@ -56,6 +57,8 @@ class World(Network):
         """Whether nodes are started by a supervisor, which tells them the run."""
         self.direct = False
         """Whether data go straight from program to program."""
+        self.forger: Forger | None = None
+        """The coordinator signs if there is a forger, and nodes insist on it."""
         self.spares = 0
         self.restarts_of = Restarts()
         """The supervisor's own rules, used where nodes are supervised."""
@@ -167,7 +170,8 @@ class World(Network):
             self._outlet_of(number),
             self.plan.run if self.supervised and proves else NOBODY,
         )
-        life = self.begin(name, Node(born), NODE_TICK_MS)
+        machine = Node(born, verify=verify if self.forger else None)
+        life = self.begin(name, machine, NODE_TICK_MS)
         life.endpoint, life.incarnation = born.endpoint, born.incarnation
         self.restarts_of.started(name, self.now_ms / 1000)
         self.perform(life, life.machine.start(self.now_ms))
@@ -205,7 +209,7 @@ class World(Network):
             plan = replace(plan, trained=standing.snapshot, figures=self.watch.finished)
         self._of_the_last_life = [message for message in self.recent if message.startswith(RESULTS)]
         self.watch.standing(standing, store.damage)
-        machine = CoordinatorMachine(plan)
+        machine = CoordinatorMachine(plan, sign=SIGN if self.forger else None)
         life = self.coordinator = self.begin("the coordinator", machine, self.conditions.coordinator_tick_ms, store)
         life.endpoint = machine.run.endpoint = self._outlet_of(life.number)
         life.incarnation = plan.incarnation

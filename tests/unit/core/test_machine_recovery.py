@@ -97,10 +97,12 @@ def test_a_node_that_is_not_heard_is_lost() -> None:
     assert {place.role.names for place in grants(actions)[life(4)].placements} == {("input.1",)}
 
 
-def test_coordinator_that_slept_gives_every_node_time_again() -> None:
-    """The clock jumps by an hour: everybody gets their time again."""
+@pytest.mark.parametrize("ticked", [True, False])
+def test_coordinator_that_slept_gives_every_node_time_again(ticked: bool) -> None:
+    """The clock jumps by an hour, after a tick or before the first one: all nodes get their time again."""
     machine, _ = wired(PLAN)
-    handle(machine, Tick(), 100.0)
+    if ticked:
+        handle(machine, Tick(), 100.0)
     handle(machine, Tick(), 3_600_000.0)
     assert machine.outbox.generation == 1 and len(machine.membership.members) == 3
 

@@ -182,16 +182,22 @@ def test_there_is_something_to_check() -> None:
     "path", [path for path in SOURCES if path.is_relative_to(CHECKOUT / "neuron_node")], ids=name_of
 )
 def test_a_node_knows_no_coordinator(path: Path) -> None:
-    """And nothing but the standard library, pyzmq, msgpack and NumPy."""
+    """And nothing but the standard library, pyzmq, msgpack, NumPy and PyNaCl."""
     import sys
 
     for name in {name.split(".")[0] for name in imports_of(path)}:
-        assert name in sys.stdlib_module_names or name in {"neuron_node", "numpy", "zmq", "msgpack"}, name
+        assert name in sys.stdlib_module_names or name in {"neuron_node", "numpy", "zmq", "msgpack", "nacl"}, name
 
 
 def test_msgpack_is_imported_in_one_file() -> None:
     """The one that encodes and decodes."""
     assert importers_of("msgpack") == {"neuron_node/codec.py"}
+
+
+def test_nacl_is_imported_in_one_file() -> None:
+    """The machines get signatures as functions, and a program without keys does not load the library."""
+    assert importers_of("nacl") == {"neuron_node/ed25519.py"}
+    assert not any("neuron_node.ed25519" in imports_of(path) for path in PURE)
 
 
 def test_zmq_is_imported_in_the_wiring_alone() -> None:

@@ -1,0 +1,32 @@
+"""Ed25519 signatures by PyNaCl. This is the only file that imports nacl.
+
+A supervisor imports this file before it forks its nodes, so that they share the library's memory. A program without keys does
+not import it.
+"""
+
+from __future__ import annotations
+
+from nacl.exceptions import CryptoError
+from nacl.signing import SigningKey, VerifyKey
+
+from neuron_node.signing import Sign, Verify
+
+
+def signer(secret: bytes) -> Sign:
+    """Return the function that signs with an Ed25519 seed of 32 bytes."""
+    key = SigningKey(secret)
+    return lambda content: key.sign(content).signature
+
+
+def verifier(public: bytes) -> Verify:
+    """Return the function that verifies signatures against a public key of 32 bytes."""
+    key = VerifyKey(public)
+
+    def verify(signature: bytes, content: bytes) -> bool:
+        try:
+            key.verify(content, signature)
+        except (CryptoError, ValueError):
+            return False
+        return True
+
+    return verify
