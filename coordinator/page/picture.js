@@ -336,7 +336,7 @@ export function layout(network, width, height) {
     if (plane) return "map";
     return layer === last ? "output" : "tile";
   });
-  const label = plane ? 0 : narrow ? (longestOf(network) > 3 ? 78 : 62) : 150;
+  const label = plane ? 0 : narrow ? 80 : 150;
   const firstWidth = network.image
     ? Math.min(inner, width * (narrow ? 0.28 : 0.27))
     : plane ? (narrow ? 44 : 64) : Math.min(width * 0.3, narrow ? 104 : 190);
@@ -358,10 +358,6 @@ export function layout(network, width, height) {
     boxes.push(place(kinds[layer], network, layer, { x, y: top, w, h: inner }, count, narrow));
   });
   return { kinds, boxes, columns, narrow };
-}
-
-function longestOf(network) {
-  return Math.max(0, ...(network.classes ?? network.outputs).map((name) => name.length));
 }
 
 function place(kind, network, layer, box, count, narrow) {
@@ -536,9 +532,9 @@ const STYLE = `
 .exm-panel button { margin-top: 10px; }
 .exm-panel td:last-child, .exm-panel th:last-child { text-align: right; padding-right: 0; white-space: nowrap; }
 .exm-more { display: flex; flex-wrap: wrap; gap: 6px; margin-top: 8px; }
-.exm-more button { padding: 3px; min-width: 0; min-height: 0; line-height: 1.1; font-size: 12px; text-align: center; }
-.exm-more button[aria-pressed=true] { border-color: var(--accent); box-shadow: 0 0 0 1px var(--accent); }
-.exm-more canvas { display: block; margin: 0 auto 2px; image-rendering: pixelated; }
+.exm-samples button { padding: 3px; min-width: 0; min-height: 0; line-height: 1.1; font-size: 12px; text-align: center; }
+.exm-samples button[aria-pressed=true] { border-color: var(--accent); box-shadow: 0 0 0 1px var(--accent); }
+.exm-samples canvas { display: block; margin: 0 auto 2px; image-rendering: pixelated; }
 .exm-note { margin: 6px 0 0; color: var(--soft); font-size: 13px; }
 .exm-keys { display: inline-block; width: 22px; height: 4px; margin: 0 4px 3px 10px; border-radius: 2px; }
 .exm-keys:first-child { margin-left: 0; }
@@ -546,6 +542,7 @@ const STYLE = `
 `;
 const FONT = "system-ui, sans-serif";
 const THUMBNAILS = 26;
+const LISTED = 5;
 const MAP_SIDE = 56;
 
 function element(tag, properties = {}, ...children) {
@@ -691,6 +688,7 @@ class Picture {
       this.more.classList.add("exm-bar");
       return;
     }
+    this.more.classList.add("exm-samples");
     const [rows, columns] = this.network.image;
     this.samples.slice(0, THUMBNAILS).forEach((sample, index) => {
       const scale = Math.max(1, Math.round(36 / columns));
@@ -901,7 +899,7 @@ class Picture {
 
   listOf(word, weights, layer) {
     if (!weights.length) return [];
-    const rows = ranked(weights).slice(0, 6).map((index) => {
+    const rows = ranked(weights).slice(0, LISTED).map((index) => {
       const meaning = meaningOf(this.network, layer, index);
       const name = nameOf(this.network, layer, index);
       return element("tr", {}, element("td", {}, meaning ? `${name} · ${meaning}` : name), element("td", {}, shown(weights[index])));

@@ -225,10 +225,50 @@ function scatter({ right, found }) {
   return svg;
 }
 
+/** The values of a link such as #step=540&sample=3&neuron=hidden.2; those that do not fit are left out. */
+export function linkedValues(hash, network, snapshots, samples) {
+  const given = new URLSearchParams(hash.replace(/^#/, ""));
+  const values = {};
+  if (/^\d{1,15}$/.test(given.get("step") ?? "")) values.snapshot = nearest(snapshots, Number(given.get("step")));
+  const sample = Number(given.get("sample")) - 1;
+  if (given.has("sample") && Number.isInteger(sample) && sample >= 0 && sample < samples.length) values.sample = sample;
+  if (given.has("neuron") && placeOf(network, given.get("neuron"))) values.selected = given.get("neuron");
+  return values;
+}
+
+/** The link to what is shown. */
+export function linkOf(snapshot, sample, selected) {
+  const parts = [`step=${snapshot.step}`];
+  if (sample > 0) parts.push(`sample=${sample + 1}`);
+  if (selected) parts.push(`neuron=${selected}`);
+  return `#${parts.join("&")}`;
+}
+
+/** Keep the address up to date, so that it can be given to others. */
+function followLink(model) {
+  const names = ["snapshot", "sample", "selected"];
+  const shownNow = () => linkOf(model.get("snapshots")[model.get("snapshot")], model.get("sample"), model.get("selected"));
+  let waiting = 0;
+  for (const name of names) {
+    model.on(`change:${name}`, () => {
+      // Browsers refuse more than a hundred changes in half a minute, as while the slider moves.
+      clearTimeout(waiting);
+      waiting = setTimeout(() => history.replaceState(null, "", shownNow()), 400);
+    });
+  }
+  addEventListener("hashchange", () => {
+    const linked = linkedValues(location.hash, model.get("network"), model.get("snapshots"), model.get("samples"));
+    for (const [name, value] of Object.entries(linked)) model.set(name, value);
+  });
+}
+
 /** Fill the page from its JSON. */
 function start() {
   const read = (id) => JSON.parse(document.getElementById(id).textContent);
-  const model = new PlainModel(read("state"));
+  const state = read("state");
+  Object.assign(state, linkedValues(location.hash, state.network, state.snapshots, state.samples));
+  const model = new PlainModel(state);
+  followLink(model);
   render({ model, el: document.getElementById("picture") });
   charts(model, read("curves"));
   confusions(model, read("matrices"));

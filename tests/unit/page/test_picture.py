@@ -329,7 +329,7 @@ def test_training_plays(opened: Callable[..., Page]) -> None:
     """From the first snapshot to the last, where it stops."""
     page = opened("iris")
     page.get_by_role("button", name="Play").click()
-    page.wait_for_function("document.querySelector('.exm-bar output').textContent.startsWith('before')")
+    page.locator(".exm-bar output", has_text="before the first step").wait_for()
     page.get_by_role("button", name="Play").wait_for()
     assert page.evaluate(
         "document.querySelector('.exm-bar input').value === document.querySelector('.exm-bar input').max"
@@ -392,6 +392,38 @@ def test_curve_leads_to_a_snapshot(opened: Callable[..., Page]) -> None:
     page = opened("digits")
     page.locator("#loss svg").click(position={"x": 110, "y": 60})
     assert page.inner_text(".exm-bar output").startswith("step 10 ")
+
+
+def test_link_shows_what_was_shown(opened: Callable[..., Page]) -> None:
+    """The address follows step, sample and neuron; opened again, it shows the same. A wrong link is no link."""
+    page = opened("iris")
+    page.locator(".exm-bar input").first.focus()
+    page.keyboard.press("Home")
+    page.get_by_role("button", name="Next sample").click()
+    page.locator(".exm-stage canvas").focus()
+    page.keyboard.press("ArrowDown")
+    page.keyboard.press("Enter")
+    page.wait_for_url("**#step=0&sample=2&neuron=hidden.0")
+    page.keyboard.press("Escape")
+    page.wait_for_url("**#step=0&sample=2")
+    page.evaluate("location.hash = '#step=0&sample=2&neuron=hidden.0'")
+    page.locator(".exm-panel h2", has_text="hidden.0").wait_for()
+    page.reload()
+    page.wait_for_selector("#picture canvas")
+    assert page.inner_text(".exm-panel h2") == "hidden.0" and page.inner_text(".exm-bar output").startswith(
+        "before the first step"
+    )
+    assert "sample 2 of" in page.inner_text(".exm-more")
+
+
+@pytest.mark.parametrize(
+    "link", ["", "#", "#step=x&sample=0&neuron=hidden.9", "#step=-1&sample=7.5", "#neuron=constructor.0"]
+)
+def test_wrong_link_changes_nothing(module: Callable[..., Any], link: str) -> None:
+    """A step that is no number, a sample or a neuron that is not there."""
+    state, _, _ = network_state((4, 3, 2))
+    values = module("(link, s) => m.linkedValues(link, s.network, s.snapshots, s.samples)", link, state)
+    assert values == {}
 
 
 def drawn(browser: Browser, state: dict[str, Any]) -> Page:
