@@ -16,6 +16,7 @@ from pathlib import Path
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 PACKAGES = ("neuron_node", "coordinator")
+SUFFIXES = {".css", ".html", ".js", ".py"}
 IMAGES = {"node": ("neuron-node", "neuron-broker"), "coordinator": ("coordinator",)}
 """The programs of each image that print the version."""
 HEADING = re.compile(r"^## (?P<version>\S+)(?: - (?P<date>\d{4}-\d\d-\d\d))?$", re.MULTILINE)
@@ -75,7 +76,9 @@ def check_images(version: str, run: Run) -> None:
 def source_files(checkout: Path) -> set[str]:
     """Return the files that belong into the wheel."""
     files = (path for package in PACKAGES for path in (checkout / package).rglob("*"))
-    return {path.relative_to(checkout).as_posix() for path in files if path.suffix == ".py" or path.name == "py.typed"}
+    return {
+        path.relative_to(checkout).as_posix() for path in files if path.suffix in SUFFIXES or path.name == "py.typed"
+    }
 
 
 def _run(command: list[str]) -> str:

@@ -150,6 +150,11 @@ def test_images_must_say_the_version() -> None:
 def test_sources_of_the_wheel_are_found() -> None:
     """Among them each package's own file and its mark for type checkers; the tests are not."""
     found = release.source_files(CHECKOUT)
-    assert {"neuron_node/__init__.py", "coordinator/py.typed", "coordinator/cli/main.py"} <= found
+    assert {
+        "neuron_node/__init__.py",
+        "coordinator/py.typed",
+        "coordinator/cli/main.py",
+        "coordinator/page/picture.js",
+    } <= found
     assert not any(name.startswith("tests") for name in found)
     assert release.version_of(CHECKOUT) == PROJECT["version"]

@@ -52,7 +52,8 @@ for folder, below in {
     "capacity": ("local",),
     "bench": ("capacity",),
     "security": (),
-    "cli": ("bench", "security"),
+    "page": ("storage", "verify"),
+    "cli": ("bench", "page", "security"),
 }.items():
     MAY_REACH[f"coordinator.{folder}"] = {f"coordinator.{name}" for name in below}.union(
         *(MAY_REACH[f"coordinator.{name}"] for name in below)
