@@ -46,7 +46,7 @@ def own_keys(
     connects: Sequence[str] = (),
     listens: Sequence[str] = (),
 ) -> OwnKeys | None:
-    """Return the keys of a program that has one of these roles; None if its connections need none.
+    """Return the keys of a program with one of the given roles; None if its connections need none.
 
     `option` is the value of --keys, `name` that of --key; `connects` and `listens` are the endpoints of the program.
 
