@@ -43,7 +43,10 @@ ELSEWHERE = {
     "docker compose exec coordinator coordinator neurons": CONTAINERS + "test_every_neuron_has_a_container_of_its_own",
     "docker compose exec -T coordinator coordinator predict < rows.csv": CONTAINERS
     + "test_running_network_predicts_rows_from_standard_input",
-    "coordinator status --door tcp://127.0.0.1:5573": CONTAINERS + "test_status_from_the_host_equals_status_inside",
+    "docker compose run --rm -T keys coordinator keys export operator - | tar -x": CONTAINERS
+    + "test_status_from_the_host_equals_status_inside",
+    "coordinator status --door tcp://127.0.0.1:5573 --keys keys": CONTAINERS
+    + "test_status_from_the_host_equals_status_inside",
     "NEURONS=15 EXMACHINA_DATASET=iris docker compose up": CONTAINERS + "test_a_network_of_containers_learns",
     "NEURONS=13 EXMACHINA_DATASET=/config/fruit.csv docker compose up": CONTAINERS
     + "test_network_with_too_few_neurons_waits_and_learns_when_more_come",
@@ -167,6 +170,8 @@ def test_commands_in_the_text_exist() -> None:
         name, *rest = [word for word in text.split()[1:] if not word.startswith("[")]
         assert name in CLI_COMMANDS or name in ("COMMAND", "…"), f"{document}: {text}"
         command = cli.get_command(click.Context(cli), name) or cli
+        if isinstance(command, click.Group) and rest:
+            command = command.get_command(click.Context(command), rest[0]) or command
         known = {option for parameter in command.params for option in parameter.opts} | {"--help"}
         unknown = {word for word in rest if re.match(r"^--[a-z]", word)} - known
         assert not unknown, f"{document}: {text}"

@@ -48,8 +48,7 @@ def test_status_is_shown_until_the_run_stops(terminal: Terminal, monkeypatch: py
 
     events = ["progress", "state", "state"]
     waits: list[float] = []
-    monkeypatch.setattr(ask, "Client", Client)
-    monkeypatch.setattr(ask, "find_door", lambda *_, **__: "ipc://door")
+    monkeypatch.setattr(ask, "client_of", lambda *_: Client())
     said = terminal.type("status", "--watch", "--json")
     assert [json.loads(line)["state"] for line in said.out.splitlines()] == ["training", "training", "stopping"]
     assert events == [] and len(waits) == 3 and all(0 < wait <= ask.WATCH_SECONDS for wait in waits)

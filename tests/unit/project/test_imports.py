@@ -26,7 +26,7 @@ WORLD = {
 
 SHELL = {
     "__init__", "__main__", "broker", "console", "curve", "direct", "fingerprint", "keys", "memory", "memory_guard", "program",
-    "shell", "transport",
+    "security", "shell", "transport", "zap",
 }  # fmt: skip
 """The modules of neuron_node that know sockets, clocks, processes or the platform. All others are machines, or data of machines."""
 PURE = [
@@ -204,7 +204,7 @@ def test_nacl_is_imported_in_one_file() -> None:
 
 def test_zmq_is_imported_in_the_wiring_alone() -> None:
     """Machines, shells and command line know an interface, and no socket."""
-    ours = {f"neuron_node/{name}.py" for name in ("curve", "direct", "memory_guard", "transport")}
+    ours = {f"neuron_node/{name}.py" for name in ("curve", "direct", "memory_guard", "transport", "zap")}
     assert importers_of("zmq") == {"coordinator/front_door.py", *ours}
 
 
