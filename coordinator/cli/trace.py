@@ -14,9 +14,16 @@ from coordinator.cli.asking import Asked, asked_network
 from coordinator.cli.completing import complete_dataset, complete_neuron
 from coordinator.cli.helping import HelpfulCommand
 from coordinator.cli.learned import learned
-from coordinator.cli.options import broker_options, json_option, runs_option, table_options, table_options_of
+from coordinator.cli.options import (
+    broker_options,
+    json_option,
+    model_option,
+    runs_option,
+    table_options,
+    table_options_of,
+)
 from coordinator.cli.output import errors, print_json, print_table, results
-from coordinator.cli.predict import check_source, model_option
+from coordinator.cli.predict import check_source
 from coordinator.data.rows import read_labelled
 from coordinator.data.sources import DATASET_NAMES
 from coordinator.errors import UserError
