@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import numpy as np
 
 from coordinator.core.access import Access
 from coordinator.core.events import Asked, Snapshot
+from coordinator.core.queries import NO_ROWS
 from coordinator.core.run_plan import RunPlan
 from coordinator.core.state import CoordinatorState
 from coordinator.core.trainer import MEASURED_ROWS_AT_ONCE
@@ -29,9 +31,10 @@ COORDINATOR = 0
 class InMemoryNetwork:
     """The network of a model, with one machine per neuron."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, data: PreparedData | None = None) -> None:
+        """Start the machines; `data` are the samples of the run, if they are known."""
         nothing = np.empty((0, model.network.layers[0])), np.empty((0, model.network.layers[-1]))
-        data = PreparedData(model.encoding.dataset, "", model.encoding, *nothing, *nothing, None, None)
+        data = data or PreparedData(model.encoding.dataset, "", model.encoding, *nothing, *nothing, None, None)
         states = Topology(model.network.layers, 1).divide(model.parameters)
         plan = RunPlan(
             run=b"m" * IDENTITY_LENGTH,
@@ -59,16 +62,20 @@ class InMemoryNetwork:
         return np.concatenate([self._ask(rows[start : start + MEASURED_ROWS_AT_ONCE]) for start in starts])
 
     def _ask(self, rows: Array) -> Array:
-        """Send the coordinator a request for one pass, as a client does, and return the answer. Raises `UserError`."""
+        return self.ask("forward", rows)[1]
+
+    def ask(self, command: str, rows: Array = NO_ROWS, **arguments: Any) -> tuple[dict[str, Any], Array]:
+        """Send the coordinator a request, as a client does; return its facts and its rows of numbers. Raises `UserError`."""
         self._asked += 1
         request_id = self._asked.to_bytes(IDENTITY_LENGTH, "big")
-        request = Request(Header(NOBODY, 0, 0, NOBODY), request_id, "forward", "{}", rows)
+        request = Request(Header(NOBODY, 0, 0, NOBODY), request_id, command, json.dumps(arguments), rows)
         self._network.give(COORDINATOR, Asked(request, Access.VIEWER))
         self._network.run_until(lambda: request_id in self._network.answers)
         reply = self._network.answers.pop(request_id)
+        facts: dict[str, Any] = json.loads(reply.result)
         if not reply.good:
-            raise UserError(json.loads(reply.result)["error"])
-        return reply.rows
+            raise UserError(facts["error"])
+        return facts, reply.rows
 
 
 def forward(model: Model, rows: Array) -> Array:

@@ -87,7 +87,7 @@ class DataKind(IntEnum):
 
 
 class Mode(IntEnum):
-    """The purpose of a pass. Number 3 is reserved for tracing."""
+    """The purpose of a pass."""
 
     FORWARD = 0
     """Send signals forward; learn nothing."""
@@ -95,6 +95,8 @@ class Mode(IntEnum):
     """Send signals forward and errors back, and update the weights."""
     TRAIN_AND_COPY = 2
     """Train, and copy each group's state at the end of the step, for a snapshot."""
+    TRACE = 3
+    """Send signals forward and errors back, learn nothing, and report the numbers of all nine steps in `TraceReport`."""
 
 
 class Window(NamedTuple):

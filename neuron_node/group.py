@@ -61,10 +61,22 @@ from neuron_node.inbox import Direction, Inbox, InboxLayout, Rejection, Slot, re
 from neuron_node.initializers import initial_bias_and_weights
 from neuron_node.neuron import Neuron
 from neuron_node.neuron_array import NeuronArray
-from neuron_node.protocol import MISSING_AT_MOST, Diverged, Header, Placement, Stage, State, Waits, state_of
+from neuron_node.protocol import (
+    MISSING_AT_MOST,
+    Diverged,
+    Header,
+    NamedArray,
+    Placement,
+    Stage,
+    State,
+    TraceReport,
+    Waits,
+    state_of,
+)
 from neuron_node.role import OUTSIDE, Role
 from neuron_node.schema import MAX_BATCH
 from neuron_node.snapshot_cache import SnapshotCache
+from neuron_node.tracing import PassNumbers, numbers_of_state, numbers_of_steps
 
 AXON_AT_ONCE_BYTES = 32 * 1024
 """Up to this size a group sends all signals to a stage in one frame. In a larger frame, each receiver would get too many
@@ -74,7 +86,7 @@ REPLIES_FIRST_FROM_BYTES = 256 * 1024
 WANTED_AT_MOST = 1_024
 """The most frames to wait for before `run`. The limit makes sure that ticks happen even if frames arrive slowly."""
 LISTENING, FIRED, DONE = Stage.LISTENING, Stage.FIRED, Stage.DONE
-FORWARD, TRAIN_AND_COPY = int(Mode.FORWARD), int(Mode.TRAIN_AND_COPY)
+FORWARD, TRAIN_AND_COPY, TRACE = int(Mode.FORWARD), int(Mode.TRAIN_AND_COPY), int(Mode.TRACE)
 _HEAD_IN_MESSAGE = slice(ADDRESS_LENGTH + HEAD.start, ADDRESS_LENGTH + HEAD.stop)
 _MARK_IN_MESSAGE = slice(ADDRESS_LENGTH + MARK.start, ADDRESS_LENGTH + MARK.stop)
 _MODES = frozenset(Mode)
@@ -86,8 +98,8 @@ class Pass:
     """One pass of one group: its inboxes, its stage, and its numbers."""
 
     __slots__ = (
-        "activity", "attempt", "broken", "error_numbers", "errors", "fired", "mark", "mode", "number", "own_error", "part",
-        "parts", "plain", "repeated", "rows", "signals", "stage", "weights",
+        "activity", "attempt", "broken", "error_numbers", "errors", "fired", "fired_ms", "mark", "mode", "number", "own_error",
+        "part", "parts", "plain", "repeated", "replied_ms", "rows", "signals", "stage", "weights",
     )  # fmt: skip
 
     activity: Any
@@ -97,6 +109,10 @@ class Pass:
     """The receivers' errors; for an output group the targets."""
     weights: Any
     """The weights that the signals were sent with, for a group that computes its own error only on request."""
+    fired_ms: float
+    """The time of step 2, in a traced pass."""
+    replied_ms: float
+    """The time of step 6, in a traced pass."""
 
     def __init__(
         self, number: int, mode: int, part: int, parts: int, mark: bytes, signals: InboxLayout, errors: InboxLayout
@@ -147,6 +163,7 @@ class Group:
     __slots__ = (
         "_array",
         "_axons",
+        "_before",
         "_errors",
         "_generation",
         "_incarnation",
@@ -160,6 +177,7 @@ class Group:
         "_neuron",
         "_newest",
         "_next_has_target",
+        "_now_ms",
         "_output",
         "_passes",
         "_replies",
@@ -190,11 +208,12 @@ class Group:
         incarnation: bytes,
         copies: SnapshotCache | None = None,
         send_copy: Callable[[Group, int], Send] | None = None,
+        now_ms: Callable[[], float] = lambda: 0.0,
     ) -> None:
         """Begin with the placement's state, or with the initial state if the placement has none.
 
         `header` is the grant's header: run, generation, and the generation's first pass. `send_copy` returns the message that
-        brings the copy after a step to the coordinator.
+        brings the copy after a step to the coordinator. `now_ms` returns the time of the present event, for traces.
         """
         self.role = role = placement.role
         self.step = placement.step
@@ -206,6 +225,9 @@ class Group:
         self._window = b""
         self._run, self._generation, self._incarnation = header.run, header.generation, incarnation
         self._send_copy = send_copy
+        self._now_ms = now_ms
+        self._before: tuple[Any, Any] | None = None
+        """Bias and weights before the last training step; None if there was no step, or for so many weights that keeping them is slow."""
         self._neuron: Neuron | None = None
         bias, weights = initial_bias_and_weights(role) if placement.state is None else placement.state.numbers
         self._array: NeuronArray | None = NeuronArray(role, bias, weights)
@@ -435,7 +457,10 @@ class Group:
             record.fired = record.activity if self._is_output else neurons.fire(record.activity)
             finite = all_finite(record.fired)
         record.stage = DONE if record.mode == FORWARD else FIRED
-        self._last_fired = [record] if record.parts == 1 else _with_its_step(self._last_fired, record)
+        if record.mode == TRACE:
+            record.fired_ms = self._now_ms()
+        else:
+            self._last_fired = [record] if record.parts == 1 else _with_its_step(self._last_fired, record)
         # A product with a NaN or an infinity is not finite, so the check of the products covers the activity.
         sends += self._outgoing_signals(record) if finite else self._diverge(record)
 
@@ -451,7 +476,8 @@ class Group:
             neurons, record.error_numbers = self._neuron or self._as_neuron(), record.errors.floats()
         else:
             neurons, record.error_numbers = self._as_array(), record.errors.side_by_side()
-        self._last_replied = [record] if record.parts == 1 else _with_its_step(self._last_replied, record)
+        if record.mode != TRACE:
+            self._last_replied = [record] if record.parts == 1 else _with_its_step(self._last_replied, record)
         if self._needs_own_error:
             record.own_error = own = neurons.own_error(record.activity, record.error_numbers)
             if not (isfinite(own) if record.plain else all_finite(own)):
@@ -460,6 +486,10 @@ class Group:
         else:
             record.weights = neurons.weights
         replied = self._outgoing_error(record)
+        if record.mode == TRACE:
+            record.replied_ms = self._now_ms()
+            sends += [*replied, self._outgoing_trace(record)]
+            return
         if self._replies_first:
             self.unlearned.append(record)
             sends += replied
@@ -480,6 +510,8 @@ class Group:
     def _learn(self, record: Pass) -> list[Send]:
         if record.parts == 1:
             neurons: Any = self._as_neuron() if record.plain else self._as_array()
+            # A reference to the old weights keeps their memory, so large groups do not keep it.
+            self._before = None if self._replies_first else (neurons.bias, neurons.weights)
             finite = neurons.learn(record.activity, record.error_numbers, record.own_error)
         else:
             parts = [part for part in self._last_replied if part.first_of_step == record.first_of_step]
@@ -487,7 +519,9 @@ class Group:
                 return []
             # Compute the gradient as one product over the rows of all parts, in the order of their numbers.
             parts.sort(key=lambda part: part.number)
-            finite = self._as_array().learn(
+            neurons = self._as_array()
+            self._before = None if self._replies_first else (neurons.bias, neurons.weights)
+            finite = neurons.learn(
                 np.concatenate([self._activity(part) for part in parts]),
                 np.concatenate([self._error_rows(part) for part in parts]),
                 np.concatenate([self._own_error(part) for part in parts]) if self._needs_own_error else None,
@@ -513,6 +547,8 @@ class Group:
                     sends += self._outgoing_signals(record)
                 if record.stage is DONE and record.mode != FORWARD:
                     sends += self._outgoing_error(record)
+                if record.stage is DONE and record.mode == TRACE:
+                    sends.append(self._outgoing_trace(record))
         self._to_repeat.clear()
         return sends
 
@@ -571,6 +607,40 @@ class Group:
             return [self._silent_error.send(record, window)]
         numbers = _bytes_of((error,) if record.plain else error, record)
         return [reply.send(record, window, numbers) for reply in self._replies]
+
+    def _outgoing_trace(self, record: Pass) -> Send:
+        """Return the report of a traced pass: what steps 8 and 9 would do, without doing them."""
+        neurons: Any = self._as_neuron() if record.plain else self._as_array()
+        numbers = numbers_of_steps(
+            self.role,
+            (neurons.bias, neurons.weights),
+            self._signals_of([record]),
+            PassNumbers(self._activity(record), self._error_rows(record), self._own_error(record), plain=record.plain),
+        )
+        times = round(1_000 * record.fired_ms), round(1_000 * record.replied_ms)
+        return self._send_report(record.number, record.mode, numbers, times)
+
+    def last_step(self) -> Send:
+        """Return the report of the last training step. Without such a step, it holds the present state only."""
+        records = sorted(self._last_replied, key=lambda record: record.number)
+        state = self._copy()
+        if not records or self._before is None or len(records) < records[0].parts or self.unlearned:
+            return self._send_report(0, FORWARD, numbers_of_state(state), (0, 0))
+        activity, errors, own = (
+            np.concatenate([of(record) for record in records])
+            for of in (self._activity, self._error_rows, self._own_error)
+        )
+        given = PassNumbers(activity, errors, own, plain=records[0].plain)
+        numbers = numbers_of_steps(self.role, self._before, self._signals_of(records), given, state)
+        return self._send_report(records[0].number, records[0].mode, numbers, (0, 0))
+
+    def _signals_of(self, records: list[Pass]) -> Array:
+        """Return the signals (senders, rows, neurons) of all parts of a step."""
+        return np.concatenate([record.signals.stacked() for record in records], axis=1)
+
+    def _send_report(self, number: int, mode: int, numbers: tuple[NamedArray, ...], times: tuple[int, int]) -> Send:
+        header = Header(self._run, self._generation, number, self._incarnation)
+        return Send(COORDINATOR + encode(TraceReport(header, self.role.group, self.step, mode, numbers, *times)))
 
     def _diverge(self, record: Pass) -> list[Send]:
         record.broken = record.broken or self._first_broken_neuron(record)

@@ -15,8 +15,10 @@ from neuron_node.snapshot_cache import SnapshotCache
 class HostedGroups:
     """The groups of one node. The copies stay after a grant, a lost link or a new registration, but not for another run."""
 
-    def __init__(self, incarnation: bytes, send_copy: Callable[[Group, int], Send]) -> None:
-        """Begin without groups. `send_copy` returns the message that brings a new copy to the coordinator."""
+    def __init__(
+        self, incarnation: bytes, send_copy: Callable[[Group, int], Send], now_ms: Callable[[], float] = lambda: 0.0
+    ) -> None:
+        """Begin without groups. `send_copy` returns the message that brings a new copy to the coordinator; for `now_ms` see `Group`."""
         self.groups: dict[int, Group] = {}
         self.receiver: Group | LocalDelivery | None = None
         """The receiver of data frames: the only group, or all groups; None while the node takes no data frames."""
@@ -28,6 +30,7 @@ class HostedGroups:
         self.copies = SnapshotCache()
         self._incarnation = incarnation
         self._send_copy = send_copy
+        self._now_ms = now_ms
 
     def begin_run(self) -> None:
         """Drop the copies of the earlier run."""
@@ -76,7 +79,9 @@ class HostedGroups:
         self.copies.roll_back(number, place.step)
         if state is not None:
             self.copies.keep(number, place.step, state)
-        return Group(place._replace(state=state), grant.header, self._incarnation, self.copies, self._send_copy)
+        return Group(
+            place._replace(state=state), grant.header, self._incarnation, self.copies, self._send_copy, self._now_ms
+        )
 
     def _take(self, groups: list[Group]) -> list[Action]:
         self.groups = {group.role.group: group for group in groups}

@@ -28,7 +28,7 @@ class Neuron:
     def __init__(self, role: Role, bias: float, weights: Sequence[float]) -> None:
         self.bias = bias
         self.weights = list(weights)
-        self._activation, self._derivative = ACTIVATIONS[role.activation].of_number
+        self._activation, self.slope = ACTIVATIONS[role.activation].of_number
         self._loss = LOSSES[role.loss]
         self._is_output = role.is_output
         self._bias_learned = role.bias_learned
@@ -42,10 +42,7 @@ class Neuron:
         Adds the signals in synapse order with `+`: the order determines the last bits. The built-in `sum` compensates rounding
         errors, so its last bits depend on the version of Python.
         """
-        total = signals[0]
-        for signal in signals[1:]:
-            total += signal
-        return self._activation(total + self.bias)
+        return self._activation(sum_of(signals) + self.bias)
 
     # 3. At every synapse of the axon, signal = weight × activity.
     # 4. Send each signal to the neuron at the other end of its synapse.
@@ -64,12 +61,16 @@ class Neuron:
         weights that the signals were sent with; None stands for the present weights.
         """
         if self._is_output:
-            own: float = self._loss(activity, errors[0], self._derivative)
+            own: float = self._loss(activity, errors[0], self.slope)
             return own
+        return self.error_sum(errors, weights) * self.slope(activity)
+
+    def error_sum(self, errors: Sequence[float], weights: Sequence[float] | None = None) -> float:
+        """Return Σ(weight × their error), in synapse order."""
         total = 0.0
         for weight, error in zip(self.weights if weights is None else weights, errors, strict=True):
             total += weight * error
-        return total * self._derivative(activity)
+        return total
 
     # 8. Gradient of each synapse = their error × own activity; gradient of the bias = own error.
     # 9. Update weights and bias.
@@ -87,3 +88,11 @@ class Neuron:
             self.bias -= rate * own_error
         # Check the sum first, because it is fast: if any number is a NaN or an infinity, so is the sum.
         return isfinite(sum(self.weights) + self.bias) or all(map(isfinite, [self.bias, *self.weights]))
+
+
+def sum_of(signals: Sequence[float]) -> float:
+    """Add the signals in synapse order."""
+    total = signals[0]
+    for signal in signals[1:]:
+        total += signal
+    return total

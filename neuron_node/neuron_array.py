@@ -32,7 +32,7 @@ class NeuronArray:
     # 2. Activity = activation(sum of the signals + bias).
     def activate(self, signals: Array) -> Array:
         """Return the activities (rows, neurons) for signals (senders, rows, neurons). Adds the signals in synapse order."""
-        return self._activation.activity(_running_total(signals) + self.bias)
+        return self._activation.activity(running_total(signals) + self.bias)
 
     # 3. At every synapse of the axon, signal = weight × activity.
     # 4. Send each signal to the neuron at the other end of its synapse.
@@ -52,10 +52,16 @@ class NeuronArray:
         if self._is_output:
             own: Array = self._loss(activity, errors, self._activation.derivative)
             return own
-        error: Array = (errors @ (self.weights if weights is None else weights).T) * self._activation.derivative(
-            activity
-        )
-        return error
+        return self.error_sum(errors, weights) * self.slope(activity)
+
+    def error_sum(self, errors: Array, weights: Array | None = None) -> Array:
+        """Return Σ(weight × their error), (rows, neurons)."""
+        total: Array = errors @ (self.weights if weights is None else weights).T
+        return total
+
+    def slope(self, activity: Array) -> Array:
+        """Return activation'(own activity), (rows, neurons)."""
+        return self._activation.derivative(activity)
 
     # 8. Gradient of each synapse = their error × own activity; gradient of the bias = own error (mean over the batch).
     # 9. Update weights and bias.
@@ -77,7 +83,7 @@ class NeuronArray:
         return all_finite(self.weights) and (not self._bias_learned or all_finite(self.bias))
 
 
-def _running_total(signals: Array) -> Array:
+def running_total(signals: Array) -> Array:
     """Add signals (senders, rows, neurons) one sender after the other; NumPy's `sum` may add in pairs, which changes bits."""
     total: Array = signals[0]
     if len(signals) > 1 and signals.nbytes <= ACCUMULATED_AT_MOST_BYTES:

@@ -57,6 +57,7 @@ from neuron_node.protocol import (
     Stop,
     Stopped,
     Superseded,
+    TraceRequest,
     Traffic,
     Welcome,
 )
@@ -96,7 +97,7 @@ class Node:
         self.sent = 0
         self.received = 0
         self.drops = DropCounter()
-        self.hosting = HostedGroups(born.incarnation, self._state_sent)
+        self.hosting = HostedGroups(born.incarnation, self._state_sent, lambda: self._now_ms)
         self._coordinator = NOBODY
         self._obeyed: dict[bytes, None] = {}
         self._heartbeat_interval_ms = 1_000
@@ -321,6 +322,13 @@ class Node:
         message = GroupState(self._header(), group.role.group, step, state, *last, self._traffic())
         return Send(COORDINATOR + encode(message))
 
+    def _trace_requested(self, message: TraceRequest) -> None:
+        group = self.hosting.groups.get(message.group)
+        if group is None:
+            raise Unexpected(f"group {message.group} is not hosted here")
+        self._actions.append(group.last_step())
+        self.sent += 1
+
     def _queried(self, message: NodeStatusRequest) -> None:
         waits = tuple(group.waits(message.header.pass_number) for group in self.hosting.groups.values())
         if message.header.run == self.run:
@@ -466,6 +474,7 @@ TRANSITIONS: dict[tuple[NodeState, type], Callable[[Node, Any], None]] = {
     **{(NodeState.WIRING, Echo): Node._echoed},
     **{(state, kind): Node._late for state in _ALIVE if state is not NodeState.WIRING for kind in (Probe, Echo)},
     **{(state, Fetch): Node._fetched for state in _HOSTING},
+    **{(state, TraceRequest): Node._trace_requested for state in _HOSTING},
 }
 
 PERIODIC: dict[NodeState, Callable[[Node], None]] = {

@@ -39,6 +39,7 @@ from neuron_node.schema import (
 MAX_HOSTED = 4096
 MAX_PEERS = 65_536
 MAX_ARRAYS = 8
+MAX_TRACED = 16
 DIGEST_LENGTH = 32
 MISSING_AT_MOST = 16
 
@@ -265,6 +266,30 @@ class GroupState(NamedTuple):
     traffic: Annotated[Traffic, record_of(Traffic)]
 
 
+class TraceRequest(NamedTuple):
+    """Coordinator → node: asks for the numbers of a group's last training step. The node answers with `TraceReport`."""
+
+    header: Header
+    group: GroupNumber
+
+
+class TraceReport(NamedTuple):
+    """Group → coordinator: the numbers of the nine steps in one pass, the header's pass.
+
+    The group sends this message at the end of a pass of mode 3, and, with mode 1 or 2, as the answer to `TraceRequest`. `step`
+    counts the steps that the group has learned. `fired_us` and `replied_us` are the times of steps 2 and 6 by the host's own
+    clock, in microseconds; 0 if they were not measured.
+    """
+
+    header: Header
+    group: GroupNumber
+    step: Count
+    mode: Annotated[int, Whole(0, 3)]
+    numbers: Annotated[tuple[NamedArray, ...], Many(record_of(NamedArray), MAX_TRACED)]
+    fired_us: Count
+    replied_us: Count
+
+
 class Diverged(NamedTuple):
     """Group → coordinator: reports a neuron whose numbers are no longer finite. The run ends."""
 
@@ -332,13 +357,13 @@ class Reply(NamedTuple):
 
 Message = (
     Register | Welcome | Reject | Grant | Ready | SnapshotMissing | NodeStatusRequest | NodeStatus | Heartbeat | Reregister
-    | Superseded | Fetch | GroupState | Diverged | Stop | Stopped | Probe | Echo | Request | Reply
+    | Superseded | Fetch | GroupState | Diverged | Stop | Stopped | Probe | Echo | Request | Reply | TraceRequest | TraceReport
 )  # fmt: skip
 
 KINDS: dict[int, type[Message]] = {
     1: Register, 2: Welcome, 3: Reject, 4: Grant, 5: Ready, 6: Heartbeat, 7: Reregister, 8: Fetch, 9: GroupState,
     10: Diverged, 11: Stop, 12: Stopped, 13: Probe, 14: Superseded, 15: SnapshotMissing, 16: NodeStatusRequest, 17: NodeStatus, 18: Echo,
-    30: Request, 31: Reply,
+    30: Request, 31: Reply, 40: TraceRequest, 41: TraceReport,
 }  # fmt: skip
 """The kind of each number. Numbers from 20 to 29 belong to data frames."""
 

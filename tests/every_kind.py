@@ -13,6 +13,7 @@ from neuron_node.protocol import (
     GroupState,
     Heartbeat,
     Message,
+    NamedArray,
     NodeStatus,
     NodeStatusRequest,
     Placement,
@@ -28,6 +29,8 @@ from neuron_node.protocol import (
     Stop,
     Stopped,
     Superseded,
+    TraceReport,
+    TraceRequest,
     Traffic,
     Waits,
     Welcome,
@@ -69,6 +72,8 @@ def control_of_every_kind(life: bytes = OTHER_LIFE) -> list[Message]:
         Superseded(header()),
         Request(node, life, "status", "{}", NO_ROWS),
         Reply(header(), True, "{}", NO_ROWS),
+        TraceRequest(header(), 2),
+        TraceReport(node, 2, 1, 3, (NamedArray("activity", NUMBERS),), 5, 7),
     ]
     assert {type(message) for message in made} == set(KINDS.values())
     return made

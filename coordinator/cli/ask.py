@@ -11,10 +11,11 @@ from typing import Any
 
 import click
 
+from coordinator.cli.asking import asked_network
 from coordinator.cli.completing import complete_neuron, complete_run
 from coordinator.cli.finding import client_of
 from coordinator.cli.helping import HelpfulCommand
-from coordinator.cli.options import door_options, json_option, runs_option
+from coordinator.cli.options import door_options, json_option, model_option, runs_option
 from coordinator.cli.output import print_json, print_table, results, shown
 from coordinator.client import Client
 from coordinator.data.suggestion import did_you_mean
@@ -148,35 +149,53 @@ def neurons(runs: Path, as_json: bool, **where: Any) -> None:
     cls=HelpfulCommand,
     epilog="""
     coordinator neuron hidden.0
+    coordinator neuron hidden.0 --model iris.safetensors
     """,
 )
 @click.argument("name", shell_complete=complete_neuron)
+@model_option
 @door_options
 @runs_option
 @json_option
-def neuron(name: str, runs: Path, as_json: bool, **where: Any) -> None:
+def neuron(name: str, model: Path | None, runs: Path, as_json: bool, **where: Any) -> None:
     """Show one neuron: its bias, the weights of its synapses, its last activity and error.
+
+    All numbers are of one pass, the last training step. A finished run and a saved model keep only bias and weights.
 
     NAME is, for example, input.5, hidden.3 (hidden2.3 where there are several hidden layers) or output.7.
     """
-    facts = ask(runs, where, "neuron", neuron=name)
+    with asked_network(model, runs, where) as network:
+        network.check_neuron(name)
+        facts, _ = network.ask("neuron", neuron=name)
     if as_json:
         print_json(facts)
         return
-    print_table(
-        ("", ""),
-        [
-            ("neuron", facts["neuron"]),
-            ("activation", facts["activation"]),
-            ("bias", f"{facts['bias']:.6f}"),
-            ("after step", shown(facts["step"])),
-            ("last activity", _few(facts["last_activity"])),
-            ("last error", _few(facts["last_error"])),
-        ],
-    )
+    lines = [("neuron", facts["neuron"]), ("activation", facts["activation"])]
+    learned = facts["steps"] is not None
+    if learned:
+        rows = f"{facts['rows']:,} row{'s' if facts['rows'] > 1 else ''}"
+        lines += [
+            ("step", f"{facts['step']:,} (pass {facts['pass']:,}, {rows})"),
+            ("moment", facts["moment"]),
+            ("activity", _few(facts["last_activity"])),
+            ("error", _few(facts["last_error"])),
+            ("bias before", f"{facts['bias_before']:.6f}"),
+            ("gradient", f"{facts['bias_gradient']:.6f}"),
+            ("bias after", f"{facts['bias']:.6f}"),
+        ]
+    else:
+        lines += [("bias", f"{facts['bias']:.6f}"), ("after step", shown(facts["step"])), ("moment", facts["moment"])]
+    print_table(("", ""), lines)
     for title, key in (("axon: signal = weight × activity, to", "axon"), ("dendrites: signals from", "dendrites")):
-        if facts[key]:
+        if facts[key] and learned:
+            print_table((title, "before", "gradient", "after"), [_synapse(synapse) for synapse in facts[key]])
+        elif facts[key]:
             print_table((title, "weight"), [(synapse["neuron"], f"{synapse['weight']:+.6f}") for synapse in facts[key]])
+
+
+def _synapse(synapse: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the row of a synapse: its weight before the step, the gradient, and the weight after it."""
+    return synapse["neuron"], *(f"{synapse[key]:+.6f}" for key in ("before", "gradient", "weight"))
 
 
 @click.command(

@@ -44,6 +44,8 @@ COMMANDS = {
     "status": ("ask", "Show the state of the run and its figures so far."),
     "neurons": ("ask", "List all neurons: layer, state, and the program that each one runs in."),
     "neuron": ("ask", "Show one neuron: its bias, the weights of its synapses, its last activity and error."),
+    "trace": ("trace", "Send one sample through the neurons, forward and back, and show what each of them computes."),
+    "explain": ("trace", "Say why a weight changed in the last training step."),
     "why": ("ask", "Show what blocks the run: which neuron waits for which, down to the cause."),
     "logs": ("ask", "Print the log of a program of a local run."),
     "predict": ("predict", "Predict the rows of a table."),

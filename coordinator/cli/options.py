@@ -34,6 +34,13 @@ FOUND = Path("exmachina.toml")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 
 
+model_option = click.option(
+    "--model",
+    type=click.Path(path_type=Path),
+    help="A saved model to use instead of a running service; its neurons run in memory.",
+)
+
+
 def _be_quiet(_context: click.Context, _parameter: click.Parameter, quiet: bool) -> None:
     errors.quiet = errors.quiet or quiet
 

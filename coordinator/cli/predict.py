@@ -19,6 +19,7 @@ from coordinator.cli.helping import HelpfulCommand
 from coordinator.cli.options import (
     door_options,
     json_option,
+    model_option,
     runs_option,
     table_options,
     table_options_of,
@@ -42,12 +43,6 @@ from neuron_node.activations import Array
 
 NUMBERS = re.compile(r"[-+\d.eE]+([,;\s]+[-+\d.eE]+)*")
 """A row of numbers in place of a file."""
-
-model_option = click.option(
-    "--model",
-    type=click.Path(path_type=Path),
-    help="A saved model to use instead of a running service; its neurons run in memory.",
-)
 
 
 def check_source(source: str, names: Sequence[str] = ()) -> None:

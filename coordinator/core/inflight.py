@@ -12,6 +12,7 @@ import numpy as np
 
 from coordinator.core.launching import Launching
 from coordinator.core.passes import ForwardJob, InFlightPass, Results
+from coordinator.core.tracing import TraceJob
 from coordinator.core.traffic import Pass, load_of
 from coordinator.topology import Topology
 from neuron_node.activations import Array
@@ -52,6 +53,8 @@ class InFlight:
         """For `input_errors` see `Results`."""
         self.flights: dict[int, InFlightPass] = {}
         self.jobs: deque[ForwardJob] = deque()
+        self.traces: deque[TraceJob] = deque()
+        """Jobs that need a pass without company, or no pass in flight; the first one may be under way."""
         self.passes = 0
         self._recent_step_ms: float | None = None
         self.high = 0
@@ -79,11 +82,27 @@ class InFlight:
         """Queue a forward job."""
         self.jobs.append(job)
 
-    def give_up(self, job: ForwardJob) -> None:
-        """Forget a forward job and its passes."""
-        self.jobs.remove(job)
-        for flight in [flight for flight in self.flights.values() if flight.job is job]:
+    @property
+    def asked(self) -> bool:
+        """Whether a client waits for a pass, or for the numbers of one."""
+        return bool(self.jobs or self.traces)
+
+    def give_up(self, job: ForwardJob | TraceJob) -> None:
+        """Forget a job and its passes."""
+        if isinstance(job, TraceJob):
+            self.traces.remove(job)
+        else:
+            self.jobs.remove(job)
+        for flight in [flight for flight in self.flights.values() if job in (flight.job, flight.trace)]:
             del self.flights[flight.number]
+
+    def launch_trace(self, job: TraceJob, now_ms: float) -> None:
+        """Send the sample of a trace forward and back. No other pass may be in flight."""
+        assert job.sample is not None and not self.flights
+        inputs, targets = job.sample
+        flight = InFlightPass(self._next(), Mode.TRACE, inputs, targets, now_ms, now_ms, trace=job)
+        self.high = self.passes
+        self._launch(flight)
 
     def launch_step(
         self, inputs: Array, targets: Array, mode: Mode, now_ms: float, parts: int = 1, next_rows: int = 0
@@ -194,7 +213,10 @@ class InFlight:
         if flight.attempt == 0 and in_turn:
             # The duration of a repeated pass shows the timeout, not how long passes take.
             took_ms = now_ms - flight.started_ms
-            if flight.job is None:
+            if flight.trace is not None:
+                # A traced pass takes longer than a step, because of its reports.
+                pass
+            elif flight.job is None:
                 self._recent_step_ms = _mean_so_far(self._recent_step_ms, took_ms)
             else:
                 size = flight.job.batch_size
@@ -269,6 +291,8 @@ class InFlight:
         self.flights.clear()
         for job in self.jobs:
             job.restart()
+        for trace in self.traces:
+            trace.reports.clear()
 
     def begin_generation(self, generation: int) -> None:
         """Accept only results of this generation from now on."""

@@ -57,6 +57,7 @@ from neuron_node.protocol import (
     SnapshotMissing,
     Stop,
     Stopped,
+    TraceReport,
 )
 from neuron_node.role import OUTSIDE
 from neuron_node.signing import Sign
@@ -317,8 +318,10 @@ class CoordinatorMachine:
 
     def _group_state(self, message: GroupState) -> None:
         self.membership.members[message.header.incarnation].count(message.traffic, self.run.now_ms)
-        self.queries.receive_state(message)
         self.trainer.receive_state(message)
+
+    def _trace_report(self, message: TraceReport) -> None:
+        self.trainer.receive_report(message)
 
     def _diverged(self, message: Diverged) -> None:
         if not self.trainer.diverged(message):
@@ -428,7 +431,6 @@ class CoordinatorMachine:
         self._begin_generation()
         self._note_interruption(reason)
         self.trainer.roll_back()
-        self.queries.roll_back()
         self._enter(CoordinatorState.GATHERING)
         self.outbox.report(
             "recovery", reason=reason, generation=self.outbox.generation, step=self.trainer.training.progress.step
@@ -513,7 +515,6 @@ class CoordinatorMachine:
     def _tick_running(self, control_due: bool) -> None:
         if control_due:
             self.trainer.request_again()
-            self.queries.fetch_again()
         if self.state is CoordinatorState.TRAINING and self._timers.poll_report():
             rate, stale = self.membership.rate, self.run.stale_messages
             self.outbox.report("progress", **self.trainer.facts(), messages_per_second=rate, stale_messages=stale)
@@ -555,13 +556,14 @@ TRANSITIONS: dict[tuple[CoordinatorState, type], Callable[[CoordinatorMachine, A
     **{(state, NodeStatus): CoordinatorMachine._node_status for state in OPEN},
     **{(state, SnapshotMissing): CoordinatorMachine._late for state in OPEN if state is not CoordinatorState.WIRING},
     **{(state, GroupState): CoordinatorMachine._group_state for state in RUNNING},
+    **{(state, TraceReport): CoordinatorMachine._trace_report for state in RUNNING},
     **{(state, Diverged): CoordinatorMachine._diverged for state in RUNNING},
     **{(state, Stopped): CoordinatorMachine._node_stopped for state in ALIVE},
     **{(state, Probe): CoordinatorMachine._probed for state in ALIVE},
     **{(state, Echo): CoordinatorMachine._echoed for state in OPEN},
     **{
         (CoordinatorState.STOPPING, kind): CoordinatorMachine._late
-        for kind in (Ready, SnapshotMissing, NodeStatus, GroupState, Diverged)
+        for kind in (Ready, SnapshotMissing, NodeStatus, GroupState, TraceReport, Diverged)
     },
 }
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from coordinator.core.tracing import TraceJob
 from coordinator.topology import GroupSpec, Topology
 from neuron_node.activations import Array
 from neuron_node.errors import Unexpected
@@ -70,6 +71,8 @@ class InFlightPass:
     job: ForwardJob | None = None
     batch: int = 0
     part: int = 0
+    trace: TraceJob | None = None
+    """The job of a traced pass, which waits for the report of each group too."""
     parts: int = 1
     """The batch of a training step may be divided into parts, each with a pass of its own."""
     attempt: int = 0
@@ -87,7 +90,8 @@ class InFlightPass:
     @property
     def missing(self) -> int:
         """The number of missing results."""
-        return self.outputs.missing + (self.input_errors.missing if self.errors_are_due else 0)
+        reports = len(self.trace.missing) if self.trace else 0
+        return self.outputs.missing + (self.input_errors.missing if self.errors_are_due else 0) + reports
 
     def activities(self) -> Array:
         """Return the activities of the outputs, (rows, outputs), once all were received."""
@@ -95,12 +99,16 @@ class InFlightPass:
 
     def lacks(self) -> list[int]:
         """Return the groups whose results are missing."""
-        return self.outputs.lacks() + (self.input_errors.lacks() if self.errors_are_due else [])
+        lacking = self.outputs.lacks() + (self.input_errors.lacks() if self.errors_are_due else [])
+        return lacking or (self.trace.missing if self.trace else [])
 
     def first_missing(self) -> tuple[int, str]:
         """Return the first group whose result is missing, and the kind of result."""
         lacking = self.outputs.lacks()
-        return (lacking[0], "activity") if lacking else (self.input_errors.lacks()[0], "error")
+        if lacking:
+            return lacking[0], "activity"
+        lacking = self.input_errors.lacks()
+        return (lacking[0], "error") if lacking else (self.lacks()[0], "report")
 
     def missing_names(self, topology: Topology) -> list[str]:
         """Return the groups whose results are missing, by the name of their first neuron: the first few, and how many more."""

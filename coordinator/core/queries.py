@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -19,14 +18,15 @@ from coordinator.core.events import Answer
 from coordinator.core.membership import Member
 from coordinator.core.run import Run
 from coordinator.core.run_stats import RunStats
-from coordinator.core.state_collector import StateCollector
+from coordinator.core.tracing import STATE, Reports, TraceJob
 from coordinator.core.trainer import Trainer
 from coordinator.core.verdicts import StopRun, Verdict
 from coordinator.core.wait_graph import Chain, WaitGraph
 from coordinator.requests import rows_a_request
+from coordinator.trace.numbers import layer_facts, neuron_facts
 from neuron_node.activations import Array
 from neuron_node.errors import UserError
-from neuron_node.protocol import LATEST_STEP, GroupState, Reply, Request
+from neuron_node.protocol import Reply, Request
 
 OPEN_AT_MOST = 64
 ANSWERS_KEPT = {Access.VIEWER: (256, 64 * 1024 * 1024), Access.OPERATOR: (4_096, 4 * 1024 * 1024)}
@@ -35,15 +35,12 @@ must not displace them, because a command whose answer is forgotten would be car
 """
 ANSWER_BYTES_AT_MOST = 64 * 1024 * 1024
 NO_ROWS: Array = np.empty((0, 0))
-
-
-@dataclass
-class View:
-    """A client that waits for the states of a neuron's group and of all groups that send to it."""
-
-    request_id: bytes
-    neuron: str
-    collector: StateCollector
+TRACED_AT_MOST = 4_000_000
+"""The most synapses of a network whose passes are traced: every group sends all its numbers."""
+DESCRIBED_AT_MOST = 200_000
+"""The most synapses in one answer."""
+NAMED_AT_MOST = 1_000
+NO_STEP = "no step has been learned since the network was granted its state"
 
 
 class Queries:
@@ -60,7 +57,6 @@ class Queries:
         self._answers = {access: Answers(*bounds) for access, bounds in ANSWERS_KEPT.items()}
         self._open: dict[bytes, Access] = {}
         """The store for the answer of each open request."""
-        self._views: list[View] = []
 
     def receive(self, message: Request, access: Access) -> Verdict | None:
         """Answer a request now, or when the network has answered; return what the request demands of the run."""
@@ -86,30 +82,9 @@ class Queries:
             self._refuse(message.id, str(fault))
             return None
 
-    def receive_state(self, message: GroupState) -> None:
-        """Receive a state that a view may wait for. Raises `PeerError`."""
-        for view in list(self._views):
-            if view.collector.receive(message):
-                self._views.remove(view)
-                self._answer(view.request_id, self._describe_neuron(view))
-
     def receive_chain(self, request_id: bytes, chain: Chain) -> None:
         """Answer a client that has asked why the run waits."""
         self._answer(request_id, {"why": list(chain.sentences), "blocked_by": chain.blocked_by})
-
-    def fetch_again(self) -> None:
-        """Request the missing states again."""
-        for view in self._views:
-            self._fetch(view)
-
-    def roll_back(self) -> None:
-        """Forget the states of the last generation."""
-        for view in self._views:
-            view.collector.states.clear()
-
-    def _fetch(self, view: View) -> None:
-        outbox = self._run.outbox
-        outbox.act_all(view.collector.fetch(outbox.header(), self._run.membership.addresses()))
 
     def _answer(self, request_id: bytes, result: dict[str, Any], rows: Array = NO_ROWS, *, good: bool = True) -> None:
         reply = Reply(self._run.outbox.header(), good, json.dumps(result), rows)
@@ -143,10 +118,83 @@ class Queries:
         topology = self._run.topology
         name = str(_arguments(message).get("neuron"))
         group = self._group_of(name)
-        wanted = {group, *topology.senders[group]}
-        view = View(message.id, name, StateCollector(topology, LATEST_STEP, wanted))
-        self._views.append(view)
-        self._fetch(view)
+        request_id, wanted = message.id, frozenset({group, *topology.senders[group]})
+
+        def done(reports: Reports) -> None:
+            self._answer(request_id, self._describe_neuron(name, reports))
+
+        self._trainer.trace(TraceJob(topology, wanted, done, lambda reason: self._refuse(request_id, reason)))
+
+    def _trace(self, message: Request) -> None:
+        topology, arguments = self._run.topology, _arguments(message)
+        names = self._traced_names(arguments.get("neurons"))
+        sample, which = self._traced_sample(message.rows, arguments.get("sample"))
+        request_id = message.id
+
+        def done(reports: Reports) -> None:
+            first = reports[next(iter(topology.groups))]
+            moment = f"one sample after step {first.step}; no weight was changed"
+            facts = {
+                **self._pass_facts(reports, first.group),
+                "moment": moment,
+                "sample": which,
+                "inputs": sample[0].tolist(),
+                "targets": sample[1].tolist(),
+                "layers": layer_facts(topology, reports),
+                "neurons": [self._neuron_facts(reports, name) for name in names],
+            }
+            self._answer(request_id, facts)
+
+        failed: Callable[[str], None] = lambda reason: self._refuse(request_id, reason)  # noqa: E731 - as its neighbours
+        self._trainer.trace(TraceJob(topology, frozenset(topology.groups), done, failed, sample))
+
+    def _traced_names(self, wanted: object) -> list[str]:
+        """Return the neurons to describe: those that are named, or all. Raises `UserError`."""
+        topology = self._run.topology
+        if topology.synapses > TRACED_AT_MOST:
+            raise UserError(f"the network has {topology.synapses:,} synapses; a trace has at most {TRACED_AT_MOST:,}")
+        if wanted is None:
+            if topology.synapses > DESCRIBED_AT_MOST:
+                raise UserError(
+                    f"the network has {topology.synapses:,} synapses; all are shown of at most {DESCRIBED_AT_MOST:,}: "
+                    "name a neuron with --neuron"
+                )
+            return list(topology.group_of)
+        if not isinstance(wanted, list) or not wanted or len(wanted) > NAMED_AT_MOST:
+            raise UserError(f"the neurons of a trace are a list of 1 to {NAMED_AT_MOST} names")
+        for name in wanted:
+            self._group_of(name)
+        return wanted
+
+    def _traced_sample(self, rows: Array, number: object) -> tuple[tuple[Array, Array], int | None]:
+        """Return inputs and targets, each with one row, and the number of the training sample. Raises `UserError`."""
+        data, layers = self._run.plan.data, self._run.topology.layers
+        inputs, outputs = layers[0], layers[-1]
+        if number is None:
+            if rows.shape != (1, inputs + outputs):
+                raise UserError(
+                    f"a trace takes one row of {inputs} inputs and {outputs} targets, or the number of a sample"
+                )
+            return (rows[:, :inputs].copy(), rows[:, inputs:].copy()), None
+        samples = len(data.train_inputs)
+        if type(number) is not int or not 1 <= number <= samples:
+            known = (
+                f"they are numbered 1 to {samples:,}"
+                if samples
+                else "a saved model contains none: name a data set and a row"
+            )
+            raise UserError(f"there is no training sample {number!r}; {known}")
+        return (data.train_inputs[number - 1 : number], data.train_targets[number - 1 : number]), number
+
+    def _neuron_facts(self, reports: Reports, name: str) -> dict[str, Any]:
+        hosts = {group: member.host for member in self._run.membership.members.values() for group in member.groups}
+        return neuron_facts(self._run.topology, self._run.plan.network, reports, name, hosts)
+
+    def _pass_facts(self, reports: Reports, group: int) -> dict[str, Any]:
+        """Return the pass, step and rows of the numbers of a group."""
+        report = reports[group]
+        rows = next((len(array.values) for array in report.numbers if array.name == "activity"), 0)
+        return {"pass": report.header.pass_number, "step": report.step, "rows": rows}
 
     def _why(self, message: Request) -> None:
         name = _arguments(message).get("neuron")
@@ -197,34 +245,52 @@ class Queries:
         self._answer(message.id, {"state": "stopping"})
         return StopRun(0)
 
-    def _describe_neuron(self, view: View) -> dict[str, Any]:
-        """Return a neuron's activation, bias, last activity and error, and its synapses with their weights."""
+    def _describe_neuron(self, name: str, reports: Reports) -> dict[str, Any]:
+        """Return a neuron's numbers in the last training step, and its synapses. Without such a step, the present state only."""
         topology = self._run.topology
-        number = topology.group_of[view.neuron]
-        group, answer = topology.groups[number], view.collector.states[number]
-        row = group.names.index(view.neuron)
-        receivers = [name for below in topology.receivers[number] for name in topology.groups[below].names]
-        dendrites = []
+        number = topology.group_of[name]
+        group = topology.groups[number]
+        row = group.names.index(name)
+        own = self._pass_facts(reports, number)
+        arrays = {array.name: array.values for array in reports[number].numbers}
+        known = all(len(reports[each].numbers) > len(STATE) for each in reports)
+        moment = "the last training step, with each value before and after its update"
+        facts: dict[str, Any] = {
+            "neuron": name,
+            "layer": group.layer,
+            "activation": self._run.plan.network.activations[group.layer],
+            **(own if known else {**own, "pass": None, "rows": 0}),
+            "moment": moment if known else NO_STEP,
+            "bias": float(arrays["bias_after"][0, row]),
+        }
+        receivers = [each for below in topology.receivers[number] for each in topology.groups[below].names]
+        weights = arrays["weights_after"][row].tolist()
+        facts["axon"] = [{"neuron": each, "weight": weight} for each, weight in zip(receivers, weights, strict=True)]
+        facts["dendrites"] = []
         for above in topology.senders[number]:
             first = sum(topology.groups[other].size for other in topology.receivers[above] if other < number)
-            weights = view.collector.states[above].state.weights[:, first + row]
-            dendrites += [
-                {"neuron": name, "weight": float(weight)}
-                for name, weight in zip(topology.groups[above].names, weights, strict=True)
-            ]
+            theirs = {array.name: array.values for array in reports[above].numbers}
+            for index, each in enumerate(topology.groups[above].names):
+                synapse = {"neuron": each, "weight": float(theirs["weights_after"][index, first + row])}
+                if known:
+                    synapse |= {
+                        "before": float(theirs["weights"][index, first + row]),
+                        "gradient": float(theirs["gradients"][index, first + row]),
+                        "activity": theirs["activity"][:, index].tolist(),
+                    }
+                facts["dendrites"].append(synapse)
+        if not known:
+            return {**facts, "last_activity": [], "last_error": [], "steps": None}
+        steps = self._neuron_facts(reports, name)
+        for synapse, traced in zip(facts["axon"], steps["axon"], strict=True):
+            synapse |= {"before": traced["weight"], "gradient": traced["gradient"], "error": traced["error"]}
         return {
-            "neuron": view.neuron,
-            "layer": group.layer,
-            "step": answer.step,
-            "activation": self._run.plan.network.activations[group.layer],
-            "bias": float(answer.state.bias[0, row]),
-            "last_activity": answer.activity[:, row].tolist(),
-            "last_error": answer.error[:, row].tolist(),
-            "axon": [
-                {"neuron": name, "weight": float(weight)}
-                for name, weight in zip(receivers, answer.state.weights[row], strict=True)
-            ],
-            "dendrites": dendrites,
+            **facts,
+            "bias_before": steps["bias"],
+            "bias_gradient": steps["bias_gradient"],
+            "last_activity": steps["activity"],
+            "last_error": steps["error"],
+            "steps": steps,
         }
 
 
@@ -262,6 +328,7 @@ COMMANDS: dict[str, Command] = {
     "status": Command(Queries._status, Access.VIEWER),
     "neurons": Command(Queries._neurons, Access.VIEWER),
     "neuron": Command(Queries._neuron, Access.VIEWER),
+    "trace": Command(Queries._trace, Access.VIEWER),
     "describe": Command(Queries._describe, Access.VIEWER),
     "forward": Command(Queries._forward, Access.VIEWER),
     "held_out": Command(Queries._held_out, Access.VIEWER),

@@ -19,11 +19,12 @@ from coordinator.core.run import Run
 from coordinator.core.snapshot_interval import SnapshotInterval
 from coordinator.core.state_collector import StateCollector
 from coordinator.core.steps import SentStep, Steps
+from coordinator.core.tracing import TraceJob
 from coordinator.core.training import LOSSES, Epoch, Progress, Training
 from neuron_node.activations import Array
 from neuron_node.errors import Stale
 from neuron_node.frames import Mode
-from neuron_node.protocol import Diverged, GroupState
+from neuron_node.protocol import Diverged, GroupState, TraceReport
 
 MEASURED_ROWS_AT_ONCE = 256
 ROWS_AT_MOST = 100_000
@@ -85,6 +86,8 @@ class Trainer:
         self._collector: StateCollector | None = None
         self._progress_at_copy = Progress()
         self._inspection: StateCollector | None = None
+        self._asked_for: TraceJob | None = None
+        """The job that has asked for the numbers of the last step. The next step waits for them: all must be of one pass."""
         self._measuring: ForwardJob | None = None
         self._stall: Stall | None = None
         self._rows: dict[int, Row] = {}
@@ -93,10 +96,15 @@ class Trainer:
 
     def advance(self) -> None:
         """Start every pass that may start now."""
-        if self.in_flight.training or self._inspection:
+        if self.in_flight.training or self._inspection or self._asked_for:
             return
         self.in_flight.launch_forward(self._run.now_ms)
-        if self.in_flight.flights or self.done:
+        if self.in_flight.flights:
+            return
+        if self.in_flight.traces:
+            self._begin_trace(self.in_flight.traces[0])
+            return
+        if self.done:
             return
         training = self.training
         if training.epoch_to_measure:
@@ -124,6 +132,34 @@ class Trainer:
             self._inspection = None
         if self._collector and self._collector.receive(message):
             self._keep_if_whole()
+
+    def receive_report(self, message: TraceReport) -> None:
+        """Receive the numbers of a group in a traced pass, or in the last training step. Raises `PeerError`."""
+        if message.mode == Mode.TRACE:
+            flight = self.in_flight.flights.get(message.header.pass_number)
+            if flight is None or flight.trace is None:
+                raise Stale(f"pass {message.header.pass_number} is over, or not traced")
+            flight.trace.receive(message)
+            return
+        job = self._asked_for
+        if job is None:
+            raise Stale("the numbers of the last step were received")
+        job.receive(message)
+        if not job.missing:
+            self._asked_for = None
+            self.in_flight.traces.remove(job)
+            job.done(job.reports)
+
+    def trace(self, job: TraceJob) -> None:
+        """Do a trace when the current step is over."""
+        self.in_flight.traces.append(job)
+
+    def _begin_trace(self, job: TraceJob) -> None:
+        if job.sample is not None:
+            self.in_flight.launch_trace(job, self._run.now_ms)
+            return
+        self._asked_for = job
+        self._outbox.act_all(job.requests(self._outbox.header(), self._run.membership.addresses()))
 
     def _keep_if_whole(self) -> None:
         """Keep the snapshot if the state of every group was received and the step of the snapshot is done."""
@@ -167,6 +203,8 @@ class Trainer:
     def request_again(self) -> None:
         """Request missing states again, and the write of a snapshot that failed."""
         self._persist_due = self._unsaved is not None
+        if self._asked_for:
+            self._begin_trace(self._asked_for)
         for collector in (self._collector, self._inspection):
             if collector and collector.step <= self.training.progress.step:
                 self._outbox.act_all(collector.fetch(self._outbox.header(), self._run.membership.addresses()))
@@ -183,7 +221,7 @@ class Trainer:
             self.train_measured = None
         self._progress_at_copy = Progress()
         self._snapshot_interval.begin_again()
-        self._collector = self._inspection = None
+        self._collector = self._inspection = self._asked_for = None
 
     @property
     def step_due(self) -> int | None:
@@ -217,10 +255,11 @@ class Trainer:
         flight = self.in_flight.flights.get(message.header.pass_number)
         if flight is None:
             raise Stale(f"pass {message.header.pass_number} is over")
-        if flight.job is None or flight.job.failed is None:
+        job = flight.trace or flight.job
+        if job is None or job.failed is None:
             return True
-        self.in_flight.give_up(flight.job)
-        flight.job.failed(
+        self.in_flight.give_up(job)
+        job.failed(
             f"the numbers of neuron {message.neuron} were no longer finite: these rows are too large for the network"
         )
         return False
@@ -250,10 +289,14 @@ class Trainer:
         """Whether the next step is sent without waiting for this one, because no measurement or answer comes between them."""
         schedule = self.training.schedule
         ends = step % schedule.steps_per_epoch == 0 or step >= schedule.steps
-        return not ends and not self.in_flight.jobs and not self._run.plan.inspect_every_step
+        return not ends and not self.in_flight.asked and not self._run.plan.inspect_every_step
 
     def _passed(self, flight: InFlightPass) -> None:
         """Note a finished pass. The last part of a step finishes the step."""
+        if flight.trace is not None:
+            self.in_flight.traces.remove(flight.trace)
+            flight.trace.done(flight.trace.reports)
+            return
         if flight.targets is None:
             return
         for sent, parts in self._steps.finish(flight):
@@ -282,7 +325,7 @@ class Trainer:
     def _may_defer(self, done: StepResult) -> bool:
         """Whether only the next step follows: no measurement, no snapshot, and no answer to a client."""
         step, schedule = self.training.progress.step + 1, self.training.schedule
-        between = step % schedule.steps_per_epoch == 0 or step >= schedule.steps or self.in_flight.jobs
+        between = step % schedule.steps_per_epoch == 0 or step >= schedule.steps or self.in_flight.asked
         return done.mode is Mode.TRAIN and not between and not self._run.plan.inspect_every_step
 
     @property

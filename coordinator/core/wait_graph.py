@@ -145,7 +145,7 @@ class WaitGraph:
     def _in_pass(self, flight: InFlightPass, group: int | None) -> Chain:
         seconds = (self._run.now_ms - flight.started_ms) / 1000.0
         step = self._trainer.training.progress.step + 1
-        what = "a forward pass" if flight.mode is Mode.FORWARD else f"step {step}"
+        what = {Mode.FORWARD: "a forward pass", Mode.TRACE: "a trace"}.get(flight.mode, f"step {step}")
         sentences = [f"{what} (pass {flight.number}) has been under way for {seconds:.1f} s"]
         if flight.attempt:
             sentences[0] += f" and was repeated {flight.attempt} times"

@@ -142,10 +142,7 @@ def modes() -> str:
     """Return the table of the modes of a pass."""
     told = _told_of(Mode)
     rows = [(str(int(mode)), mode.name.lower().replace("_", " "), told.get(mode.name, "–")) for mode in Mode]
-    return _table(
-        ("mode", "name", "meaning"),
-        [*rows, (str(max(Mode) + 1), "reserved", "for tracing; malformed in this version")],
-    )
+    return _table(("mode", "name", "meaning"), rows)
 
 
 def numbers() -> str:

@@ -81,9 +81,10 @@ def test_a_network_that_has_learned_answers_again_at_once(bench: Bench) -> None:
         assert status[key] == result[key], key
     assert status["state"] == "idle" and status["weights_sha256"] in line
     after = service.ask("neuron", "hidden.1").result()
-    assert {key: after[key] for key in ("bias", "axon", "dendrites")} == {
-        key: before[key] for key in ("bias", "axon", "dendrites")
-    }
+    assert after["bias"] == before["bias"]
+    for side in ("axon", "dendrites"):
+        # The numbers of the last step are not kept: only the state is granted again.
+        assert [synapse["weight"] for synapse in after[side]] == [synapse["weight"] for synapse in before[side]]
     assert {name: (folder / name).read_bytes() for name in kept} == kept
     [row] = bench.start("coordinator", "runs", "--json").result()["runs"]
     assert (row["state"], row["accuracy"]) == ("answering", result["test_accuracy"])

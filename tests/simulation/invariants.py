@@ -134,7 +134,8 @@ class Watch:
             self._go_back(step)
         if machine.outbox.generation != self._generation:
             self._generation, self._sent = machine.outbox.generation, {}
-        flights = list(trainer.in_flight.flights.values())
+        # A traced pass has targets too, but it is no step.
+        flights = [flight for flight in trainer.in_flight.flights.values() if flight.trace is None]
         for flight in flights:
             # All parts are sent at once; of those that are not over, the first of the step may be gone.
             if flight.targets is not None and flight.part == 0 and flight.number not in self._sent:

@@ -11,6 +11,7 @@ from coordinator.core.run_plan import RunPlan
 from coordinator.core.trainer import Trainer
 from neuron_node.activations import quiet
 from neuron_node.events import Subscribe
+from neuron_node.protocol import Request
 from tests.simulation.dice import Dice
 from tests.simulation.invariants import Watch
 from tests.simulation.network import Life
@@ -91,6 +92,10 @@ class Scenario(World):
     def lose(self, name: str) -> None:
         """kill -9 of a node that nobody starts again."""
         self.kill(self.nodes.pop(name))
+
+    def ask(self, request: Request) -> None:
+        """Give the coordinator a request of an operator; its answer will be in `answers`."""
+        self._ask(request)
 
     def hear(self, address: bytes, heard: Callable[[bytes], None]) -> None:
         """Call `heard` with every message to an address, from now on."""

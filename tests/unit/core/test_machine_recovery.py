@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from coordinator.core.events import Persist
+from coordinator.core.events import Inspected, Persist
 from coordinator.core.machine import CoordinatorMachine
 from coordinator.core.state import CoordinatorState
 from coordinator.core.timers import STOPPING_AT_MOST_MS, STOPPING_MS_A_NODE
@@ -30,7 +31,6 @@ from neuron_node.protocol import (
 from tests.coordinators import (
     NO_TRAFFIC,
     THREE,
-    answers,
     by,
     finish_step,
     grants,
@@ -42,7 +42,6 @@ from tests.coordinators import (
     ready,
     register,
     reports,
-    request,
     results_of_step,
     tell,
     to_coordinator,
@@ -271,16 +270,16 @@ def give(machine: CoordinatorMachine, group: int, step: int, columns: int = 1) -
     [(matrix((0.0, 1.0)), matrix((0.0,))), (np.empty((1, 0)), matrix((0.0,))), (matrix((0.0,)), np.empty((1, 0)))],
 )
 def test_a_state_with_numbers_of_another_shape_ends_nobody(activity: np.ndarray, error: np.ndarray) -> None:
-    """It is dropped; the question stands until a right answer comes."""
-    machine, _ = wired(PLAN)
-    request(machine, "neuron", '{"neuron": "output.0"}')
+    """It is dropped; the coordinator waits until a right state comes."""
+    machine, _ = wired(replace(PLAN, inspect_every_step=True))
+    finish_step(machine)
     for group in (1, 2):
-        give(machine, group, step=0)
+        give(machine, group, step=1)
     state = state_of(matrix((0.5,)), np.empty((1, 0)))
-    tell(machine, GroupState(by(machine, 3), 3, 0, state, activity, error, NO_TRAFFIC))
+    tell(machine, GroupState(by(machine, 3), 3, 1, state, activity, error, NO_TRAFFIC))
     assert machine.dropped["shape"] == 1
-    [reply] = answers(give(machine, 3, step=0))
-    assert reply.good
+    [inspected] = [action for action in give(machine, 3, step=1) if isinstance(action, Inspected)]
+    assert inspected.states.keys() == {1, 2, 3}
 
 
 def test_a_step_that_was_done_before_a_rollback_counts_once() -> None:

@@ -13,13 +13,13 @@ import pytest
 
 from coordinator.core.access import Access
 from coordinator.core.events import Answer, Asked
+from coordinator.core.machine import CoordinatorMachine
 from coordinator.core.run_plan import RunPlan
 from neuron_node.codec import decode
 from neuron_node.events import Send, Tick
 from neuron_node.frames import DataFrame, DataKind, Mode
-from neuron_node.protocol import NOBODY, Fetch, GroupState, Header, Request, Stop, state_of
+from neuron_node.protocol import NOBODY, Header, NamedArray, Request, Stop, TraceReport, TraceRequest
 from tests.coordinators import (
-    NO_TRAFFIC,
     answers,
     by,
     finish_step,
@@ -202,7 +202,7 @@ def test_neurons_are_listed_with_who_hosts_them() -> None:
 
 @pytest.mark.parametrize("group_size", [1, 2, 3])
 def test_a_neuron_tells_all_of_itself(group_size: int) -> None:
-    """Every synapse on both sides with its weight, bias, activity and error, as its own and its senders' groups have them."""
+    """Of one pass: every synapse on both sides with its weight before and after, gradient, bias, activities and errors."""
     plan = plan_of(settings_of((3, 4, 3)), group_size=group_size, stop_when_finished=False)
     scenario, ask = running(plan, finished=True)
     facts, _ = ask("neuron", neuron="hidden.2")
@@ -215,34 +215,61 @@ def test_a_neuron_tells_all_of_itself(group_size: int) -> None:
     assert [(synapse["neuron"], synapse["weight"]) for synapse in facts["axon"]] == [
         (f"output.{index}", weight) for index, weight in enumerate(whole.weights[1][2].tolist())
     ]
-    # The last pass was a forward one over the training samples, the last error that of the last, smaller batch.
-    assert (len(facts["last_activity"]), len(facts["last_error"])) == (22, 2)
-    totals = plan.data.train_inputs @ whole.weights[0][:, 2] + whole.biases[1][2]
-    assert facts["last_activity"] == pytest.approx((1.0 / (1.0 + np.exp(-totals))).tolist())
+    # All numbers are of the last training step, whose batch is smaller, and not of the forward passes after it.
+    assert (facts["rows"], len(facts["last_activity"]), len(facts["last_error"])) == (2, 2, 2)
+    samples = plan.schedule().samples_of(11)
+    before = np.array([synapse["before"] for synapse in facts["dendrites"]])
+    totals = plan.data.train_inputs[samples] @ before + facts["bias_before"]
+    assert facts["last_activity"] == pytest.approx((1.0 / (1.0 + np.exp(-totals))).tolist(), rel=1e-12)
+    rate = plan.network.learning_rate
+    for synapse in (*facts["axon"], *facts["dendrites"]):
+        assert synapse["weight"] == pytest.approx(synapse["before"] - rate * synapse["gradient"], rel=1e-12)
+    for synapse in facts["axon"]:
+        products = np.array(synapse["error"]) * np.array(facts["last_activity"])
+        assert synapse["gradient"] == pytest.approx(products.mean(), rel=1e-12)
+    for synapse in facts["dendrites"]:
+        products = np.array(facts["last_error"]) * np.array(synapse["activity"])
+        assert synapse["gradient"] == pytest.approx(products.mean(), rel=1e-12)
+    assert facts["bias"] == pytest.approx(facts["bias_before"] - rate * np.mean(facts["last_error"]), rel=1e-12)
 
 
-def test_a_neuron_is_asked_about_until_all_have_answered() -> None:
-    """Its own group and its senders'; after a recovery what the old generation said is forgotten."""
+def asked(actions: list[Any]) -> list[int]:
+    return [message.group for message in messages(actions) if isinstance(message, TraceRequest)]
+
+
+def data_frames(actions: list[Any]) -> list[DataFrame]:
+    return [message for message in messages(actions) if isinstance(message, DataFrame)]
+
+
+def state_report(machine: CoordinatorMachine, group: int, weights: tuple[float, ...]) -> TraceReport:
+    """What a group says before its first step: its state only."""
+    state = NamedArray("bias_after", matrix((0.0,))), NamedArray("weights_after", matrix(weights))
+    return TraceReport(by(machine, group), group, 0, Mode.FORWARD, state, 0, 0)
+
+
+def test_a_neuron_is_asked_about_between_two_steps_until_all_have_answered() -> None:
+    """Its own group and its senders'; the next step waits, so that all numbers are of one pass."""
     machine, _ = wired(PLAN)
-    asked = [
-        message.group
-        for message in messages(request(machine, "neuron", '{"neuron": "output.0"}'))
-        if isinstance(message, Fetch)
-    ]
-    assert asked == [1, 2, 3]
-    tell(
-        machine,
-        GroupState(
-            by(machine, 1), 1, 0, state_of(matrix((0.0,)), matrix((0.5,))), matrix((0.0,)), matrix((0.0,)), NO_TRAFFIC
-        ),
-    )
-    again = [message.group for message in messages(machine.handle(Tick(), 600.0)) if isinstance(message, Fetch)]
-    assert again == [2, 3]
+    assert asked(request(machine, "neuron", '{"neuron": "output.0"}')) == []
+    actions = finish_step(machine)
+    assert asked(actions) == [1, 2, 3] and not data_frames(actions)
+    assert not data_frames(tell(machine, state_report(machine, 1, (0.5,))))
+    assert asked(machine.handle(Tick(), 600.0)) == [2, 3]
+    assert not data_frames(tell(machine, state_report(machine, 2, (0.25,))))
+    actions = tell(machine, state_report(machine, 3, ()))
+    assert [each["weight"] for each in answer(actions)["dendrites"]] == [0.5, 0.25]
+    assert data_frames(actions)
+
+
+def test_what_the_old_generation_said_of_a_neuron_is_forgotten() -> None:
+    """After a recovery all groups are asked again."""
+    machine, _ = wired(PLAN)
+    request(machine, "neuron", '{"neuron": "output.0"}')
+    assert asked(finish_step(machine)) == [1, 2, 3]
+    tell(machine, state_report(machine, 1, (0.5,)))
     register(machine, 33, name="node-3", now_ms=700.0)
-    for number in (1, 2, 33):
-        ready(machine, number, 700.0)
-    again = [message.group for message in messages(machine.handle(Tick(), 1_300.0)) if isinstance(message, Fetch)]
-    assert again == [1, 2, 3]
+    actions = [action for number in (1, 2, 33) for action in ready(machine, number, 700.0)]
+    assert asked(actions) == [1, 2, 3]
 
 
 @pytest.mark.parametrize("rows", [1, 255, 256, 257, 1_500])
@@ -264,6 +291,8 @@ def test_questions_do_not_change_what_is_learned() -> None:
         ask("status")
         ask("neuron", neuron="hidden.1")
         ask("forward", rows=np.ones((3, 2)))
+        ask("trace", rows=np.ones((1, 3)))
+        ask("trace", sample=1, neurons=["hidden.1"])
         ask("held_out")
     scenario.finish()
 

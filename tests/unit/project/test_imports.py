@@ -45,7 +45,8 @@ FORMATS = {"neuron_node.codec": {"msgpack"}}
 MAY_REACH: dict[str, set[str]] = {"neuron_node": set()}
 for folder, below in {
     "data": (),
-    "core": ("data",),
+    "trace": ("data",),
+    "core": ("trace",),
     "storage": ("core",),
     "verify": ("core",),
     "local": ("storage", "verify"),
