@@ -29,6 +29,7 @@ VARYING = tuple(
         (r"^(steps/s|samples/s|messages) +[\d.,]+", r"\1 N"),
         (r"^((?:input|hidden\d*|output)\.\d+ +\d+ +\w+ +\S+ +)\d+ +[\d.,]+ *$", r"\1 PROCESS N"),
         (r"[\d.,]+ (kB|MB)$", "N bytes"),
+        (r"^pass +[\d,]+, with", "pass N, with"),
         (r"goes on after step \d+", "goes on after step N"),
         (r": step [\d,]+ of", ": step N of"),
         (r"\d\.\de[-+]\d\d \(.*?\)", "TINY (WHERE)"),
