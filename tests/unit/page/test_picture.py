@@ -176,6 +176,16 @@ def test_strong_synapses_stand_out(module: Callable[..., Any]) -> None:
     assert strokes[3]["alpha"] < strokes[5]["alpha"] / 3
 
 
+def test_lines_are_drawn_in_order_of_strength(module: Callable[..., Any]) -> None:
+    """Each line once, in a group whose share is at most 1/24 larger; the strongest last, so that no weak one covers it."""
+    shares = [((number * 37) % 201 - 100) / 100 for number in range(201) if (number * 37) % 201 != 100]
+    groups = module("(shares) => m.levelsOf(shares.map((share) => ({ share })))", shares)
+    assert sorted(line["share"] for _, lines in groups for line in lines) == sorted(shares)
+    assert [abs(level) for level, _ in groups] == sorted(abs(level) for level, _ in groups)
+    for level, lines in groups:
+        assert all(0 <= abs(level) - abs(line["share"]) < 1 / 24 + 1e-9 and level * line["share"] > 0 for line in lines)
+
+
 @pytest.mark.parametrize("dark", [False, True])
 def test_signs_differ_without_hue(module: Callable[..., Any], dark: bool) -> None:
     """Blue and orange stay apart for all three kinds of colour blindness; both stand out from the background."""
