@@ -393,7 +393,7 @@ function place(kind, network, layer, box, count, narrow) {
   const gap = names ? 26 : count > 40 ? 3 : narrow ? 5 : 8;
   const ends = layer === 0 || layer === network.layers.length - 1;
   const largest = kind === "map" && ends && layer > 0 ? 230 : narrow ? 48 : 72;
-  const { side, columns, rows } = tiles(count, box.w, box.h, largest, gap, names ? 1 : narrow ? 26 : 40);
+  const { side, columns, rows } = tiles(count, box.w, box.h, largest, gap, names ? 1 : narrow ? 26 : kind === "tile" && network.image ? 56 : 40);
   const x = box.x + (box.w - (columns * (side + gap) - gap)) / 2;
   const y = box.y + (box.h - (rows * (side + gap) - gap)) / 2;
   return Array.from({ length: count }, (_, i) => ({
