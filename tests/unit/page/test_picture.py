@@ -16,9 +16,8 @@ import numpy as np
 import pytest
 
 from coordinator.data.prepared import PreparedData
-from coordinator.page.frames import RunFrames
 from coordinator.page.picture_state import Frame, picture_state
-from coordinator.page.report import report_html, write_report
+from coordinator.page.report import write_report
 from coordinator.page.resources import resource
 from coordinator.topology import Parameters
 from coordinator.verify.textbook import Textbook
@@ -505,9 +504,7 @@ def test_report_of_numbers_has_a_scatter(browser: Browser, tmp_path: Path, folde
     rows = [f"{number % 7},{number % 5},{number % 7 * 1.5 - number % 5}" for number in range(100)]
     table.write_text("\n".join(["a,b,c", *rows]) + "\n", encoding="utf-8")
     directory = drawn_run(tmp_path, 20, 10, dataset=str(table), target="c", target_kind="numbers", epochs=2)
-    frames = RunFrames(directory)
-    path = tmp_path / "numbers.html"
-    path.write_text(report_html(frames, list(frames.measured())), encoding="utf-8")
+    path = write_report(directory, tmp_path / "numbers.html").path
     page = browser.new_page()
     page.goto(path.as_uri())
     page.wait_for_selector("#matrix svg")
