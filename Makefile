@@ -4,6 +4,7 @@
 # make coverage   run the tests without containers, print the coverage of branches and lines, and check its limits
 # make docs       build the documentation site into build/site, and check its links
 # make figures    measure faults and costs of a network of 86 programs; takes an hour on an idle machine
+# make screenshots  train a network, and make the pictures of the documents from its report; needs Chromium
 # make simulate   simulate a thousand runs with faults of network, clock and disk   (SEEDS=10000, or SEED=7 to trace one)
 # make adversary  send signals at random to the programs of two hundred runs; takes half an hour   (SCHEDULES=20 SEED=7)
 # make lock       write the pinned requirements again, after a change of pyproject.toml
@@ -37,7 +38,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 NEEDS := pyproject.toml requirements/constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help learn test test-all coverage docs figures simulate adversary lock release dev clean
+.PHONY: help learn test test-all coverage docs figures screenshots simulate adversary lock release dev clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -74,6 +75,9 @@ docs: .venv/docs.stamp
 
 figures: .venv/test.stamp
 	$(BIN)/python -m tests.figures $(FIGURES)
+
+screenshots: .venv/test.stamp
+	@$(BIN)/python -m tools.screenshots
 
 simulate: .venv/test.stamp
 	@OPENBLAS_NUM_THREADS=1 $(BIN)/python -m tests.simulation.campaign \

@@ -11,6 +11,8 @@ from mkdocs.structure.files import File, Files
 
 CHECKOUT = Path(__file__).resolve().parents[1]
 LINK = re.compile(r"(?<=\]\()(?P<path>\.\./[^)#\s]+)(?P<part>#[^)\s]+)?(?=\))")
+MARKED_FENCE = re.compile(r"^```console [\w -]+$", re.MULTILINE)
+"""The marks are for tests/docs/console.py. With them, MkDocs takes the end of the block for its beginning."""
 FENCES = {".py": "python", ".env": "shell", ".yaml": "yaml", ".example": "shell"}
 
 
@@ -24,7 +26,7 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Point links that leave docs/ to the page that shows their file."""
+    """Point links that leave docs/ to the page that shows their file, and remove the marks of terminal sessions."""
 
     def pointed(match: re.Match[str]) -> str:
         target = outside(page.file.src_uri, match["path"])
@@ -32,7 +34,9 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
             return match[0]
         return os.path.relpath(shown_at(target), PurePosixPath(page.file.src_uri).parent) + (match["part"] or "")
 
-    return markdown if page.file.src_uri.startswith("source/") else LINK.sub(pointed, markdown)
+    if page.file.src_uri.startswith("source/"):
+        return markdown
+    return LINK.sub(pointed, MARKED_FENCE.sub("```console", markdown))
 
 
 def outside(page: str, link: str) -> str | None:

@@ -296,6 +296,20 @@ export function strokeOf(share, alone = false) {
     : { width: 0.35 + 2.6 * size ** 2, alpha: 0.03 + 0.8 * size ** 2.2 };
 }
 
+const LEVELS = 24;
+
+/** Lines with a share from -1 to 1, in groups of nearly the same share, the strongest last: [[share, lines]]. */
+export function levelsOf(lines) {
+  const groups = new Map();
+  for (const line of lines) {
+    const level = Math.sign(line.share) * Math.ceil(Math.abs(line.share) * LEVELS);
+    if (!groups.has(level)) groups.set(level, []);
+    groups.get(level).push(line);
+  }
+  const order = [...groups.keys()].sort((a, b) => Math.abs(a) - Math.abs(b) || a - b);
+  return order.map((level) => [level / LEVELS, groups.get(level)]);
+}
+
 /* ---- Layout ---- */
 
 /** The number of synapses of a network. */
@@ -379,7 +393,7 @@ function place(kind, network, layer, box, count, narrow) {
   const gap = names ? 26 : count > 40 ? 3 : narrow ? 5 : 8;
   const ends = layer === 0 || layer === network.layers.length - 1;
   const largest = kind === "map" && ends && layer > 0 ? 230 : narrow ? 48 : 72;
-  const { side, columns, rows } = tiles(count, box.w, box.h, largest, gap, names ? 1 : narrow ? 26 : 40);
+  const { side, columns, rows } = tiles(count, box.w, box.h, largest, gap, names ? 1 : narrow ? 26 : kind === "tile" && network.image ? 56 : 40);
   const x = box.x + (box.w - (columns * (side + gap) - gap)) / 2;
   const y = box.y + (box.h - (rows * (side + gap) - gap)) / 2;
   return Array.from({ length: count }, (_, i) => ({
@@ -543,6 +557,7 @@ const STYLE = `
 const FONT = "system-ui, sans-serif";
 const THUMBNAILS = 26;
 const LISTED = 5;
+const FAINTEST = 0.05;
 const MAP_SIDE = 56;
 
 function element(tag, properties = {}, ...children) {
@@ -838,13 +853,17 @@ class Picture {
     for (const { button, canvas, label, sample, index } of this.thumbnails) {
       const row = rowOf(this.network, this.rows, index);
       const answer = answerOf(this.network, sample, forward(this.network, this.parameters, row).activities.at(-1));
-      drawCells(canvas, row, (value, i) => pixelShare(this.network, value, i), (share) => inkOf(share, this.colours));
+      // The pixels of a sample depend on the theme alone.
+      if (this.inked !== this.colours) {
+        drawCells(canvas, row, (value, i) => pixelShare(this.network, value, i), (share) => inkOf(share, this.colours));
+      }
       label.textContent = answer.right === null ? "" : `${answer.text.split(",")[0].slice(0, 8)} ${answer.right ? "✓" : "✗"}`;
       label.style.color = answer.right === false ? css(this.colours.wrong) : "";
       button.setAttribute("aria-pressed", String(index === this.sample));
       button.title = `sample ${index + 1}: ${answer.text}`;
       button.setAttribute("aria-label", button.title);
     }
+    this.inked = this.colours;
     if (this.count && this.passed) {
       const answer = answerOf(this.network, this.samples[this.sample], this.passed.activities.at(-1));
       const kind = this.samples[this.sample].held_out ? "held-out sample" : "training sample";
@@ -936,7 +955,7 @@ class Picture {
     this.places = layout(this.network, width, height);
     this.drawTitles(pen);
     if (this.places.kinds[0] === "picture") this.drawLayer(pen, 0);
-    this.drawSynapses(pen);
+    this.copySynapses(pen, width, height, scale);
     this.network.layers.forEach((_, layer) => {
       if (layer || this.places.kinds[0] !== "picture") this.drawLayer(pen, layer);
     });
@@ -976,8 +995,7 @@ class Picture {
       const peak = chosen ? 0 : peakOf(weights);
       const add = (from, to, most, alone) => {
         const share = weights[from * columns + to] / most;
-        const { width, alpha } = strokeOf(share, alone);
-        if (alpha > 0.035) lines.push({ layer, from, to, share, width, alpha });
+        if (strokeOf(share, alone).alpha > FAINTEST) lines.push({ layer, from, to, share });
       };
       if (!chosen) {
         for (let from = 0; from < rows; from++) for (let to = 0; to < columns; to++) add(from, to, peak, false);
@@ -989,17 +1007,34 @@ class Picture {
         for (let to = 0; to < columns; to++) add(chosen.index, to, most, true);
       }
     });
-    lines.sort((a, b) => Math.abs(a.share) - Math.abs(b.share));
-    for (const { layer, from, to, share, width, alpha } of lines) {
-      const [x1, y1, x2, y2] = this.ends_of(layer, from, to);
-      const bend = (x2 - x1) * 0.45;
-      pen.strokeStyle = css(share < 0 ? this.colours.negative : this.colours.positive, alpha);
+    for (const [level, some] of levelsOf(lines)) {
+      const { width, alpha } = strokeOf(level, Boolean(chosen));
+      pen.strokeStyle = css(level < 0 ? this.colours.negative : this.colours.positive, alpha);
       pen.lineWidth = width;
       pen.beginPath();
-      pen.moveTo(x1, y1);
-      pen.bezierCurveTo(x1 + bend, y1, x2 - bend, y2, x2, y2);
+      for (const { layer, from, to } of some) {
+        const [x1, y1, x2, y2] = this.ends_of(layer, from, to);
+        const bend = (x2 - x1) * 0.45;
+        pen.moveTo(x1, y1);
+        pen.bezierCurveTo(x1 + bend, y1, x2 - bend, y2, x2, y2);
+      }
       pen.stroke();
     }
+  }
+
+  /** Draw the synapses from a copy, which is drawn again only if they have changed: lines take most of the time. */
+  copySynapses(pen, width, height, scale) {
+    const key = [this.snapshot, this.model.get("selected"), width, height, scale, this.colours.back].join();
+    if (key !== this.copyKey) {
+      this.copyKey = key;
+      this.copy ??= document.createElement("canvas");
+      this.copy.width = Math.round(width * scale);
+      this.copy.height = Math.round(height * scale);
+      const other = this.copy.getContext("2d");
+      other.setTransform(scale, 0, 0, scale, 0, 0);
+      this.drawSynapses(other);
+    }
+    pen.drawImage(this.copy, 0, 0, width, height);
   }
 
   drawLayer(pen, layer) {
@@ -1240,7 +1275,12 @@ class Picture {
 function drawCells(canvas, numbers, shareOf, colourOf) {
   const pen = canvas.getContext("2d");
   const image = pen.createImageData(canvas.width, canvas.height);
-  numbers.forEach((number, i) => image.data.set([...colourOf(shareOf(number, i)), 255], i * 4));
+  const { data } = image;
+  numbers.forEach((number, i) => {
+    const colour = colourOf(shareOf(number, i));
+    for (let part = 0; part < 3; part++) data[i * 4 + part] = colour[part];
+    data[i * 4 + 3] = 255;
+  });
   pen.putImageData(image, 0, 0);
 }
 

@@ -10,7 +10,7 @@ import base64
 import csv
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,12 +22,13 @@ from coordinator.data.encoding import Encoding
 from coordinator.data.table import Floats
 from coordinator.errors import UserError
 from coordinator.page.frames import Measured, RunFrames
-from coordinator.page.picture_state import finite, picture_state, spread
+from coordinator.page.picture_state import Frame, finite, picture_state, spread
 from coordinator.page.resources import resource
 from coordinator.storage.disk import write_whole
 from coordinator.storage.run_facts import details_of
 from coordinator.storage.run_folder import RunFolder
 from coordinator.storage.run_log import LARGEST_METRICS_BYTES, events_of
+from coordinator.topology import Parameters
 from neuron_node import __version__
 
 MOST_CURVE_POINTS = 240
@@ -63,28 +64,33 @@ def check_target(path: Path, *, force: bool) -> None:
 def write_report(directory: RunFolder, path: Path, *, force: bool = False) -> Written:
     """Write the report of a run, as a whole or not at all. Raises `UserError`."""
     check_target(path, force=force)
-    frames = RunFrames(directory)
-    measured = list(frames.measured())
-    content = report_html(frames, measured).encode()
+    html, snapshots = report_html(RunFrames(directory))
+    content = html.encode()
     try:
         write_whole(path, content)
     except OSError as fault:
         raise UserError(f"can't write the report to {path}: {fault.strerror or fault}") from None
-    return Written(path, len(content), len(measured))
+    return Written(path, len(content), snapshots)
 
 
-def report_html(frames: RunFrames, measured: Sequence[Measured]) -> str:
-    """Return the report as HTML."""
-    state: dict[str, Any] = picture_state(
-        frames.network, frames.data.encoding, (one.frame for one in measured), frames.data
-    )
+def report_html(frames: RunFrames) -> tuple[str, int]:
+    """Return the report as HTML, and its number of snapshots."""
+    measured: list[Measured] = []
+
+    def passed_on() -> Iterator[Frame]:
+        """Pass frames on, and note them without their parameters: one snapshot at a time is in memory."""
+        for one in frames.measured():
+            measured.append(one._replace(frame=one.frame._replace(parameters=Parameters((), ()))))
+            yield one.frame
+
+    state: dict[str, Any] = picture_state(frames.network, frames.data.encoding, passed_on(), frames.data)
     for name in ("numbers", "rows"):
         state[name] = base64.b64encode(state[name]).decode()
     details = details_of(frames.directory)
     script = "\n" + resource("picture.js") + resource("report.js")
     style = "\n" + resource("report.css")
     page = _environment().get_template("report.html")
-    return page.render(
+    html = page.render(
         run=frames.directory.path.name,
         details=details,
         figures=frames.result,
@@ -106,6 +112,7 @@ def report_html(frames: RunFrames, measured: Sequence[Measured]) -> str:
         script_digest=_digest(script),
         style_digest=_digest(style),
     )
+    return html, len(measured)
 
 
 def headline_of(frames: RunFrames, last: Measured) -> list[tuple[str, str]]:

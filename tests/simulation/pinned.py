@@ -22,7 +22,7 @@ from tests.simulation.run_seed import run_seed
 FILE = Path(__file__).with_name("pinned.json")
 FORGED = frozenset(plant.__name__ for plant in PLANTS_OF_A_FORGER)
 """The bugs that only a forger finds. The others are planted where nothing is signed."""
-SEEDS = 1_000
+SEEDS = 2_000
 PROCESSES = 2
 
 

@@ -16,9 +16,8 @@ import numpy as np
 import pytest
 
 from coordinator.data.prepared import PreparedData
-from coordinator.page.frames import RunFrames
 from coordinator.page.picture_state import Frame, picture_state
-from coordinator.page.report import report_html, write_report
+from coordinator.page.report import write_report
 from coordinator.page.resources import resource
 from coordinator.topology import Parameters
 from coordinator.verify.textbook import Textbook
@@ -174,6 +173,16 @@ def test_strong_synapses_stand_out(module: Callable[..., Any]) -> None:
         values = [stroke[name] for stroke in strokes]
         assert values[:6] == sorted(set(values[:6])) and values[5] == values[6]
     assert strokes[3]["alpha"] < strokes[5]["alpha"] / 3
+
+
+def test_lines_are_drawn_in_order_of_strength(module: Callable[..., Any]) -> None:
+    """Each line once, in a group whose share is at most 1/24 larger; the strongest last, so that no weak one covers it."""
+    shares = [((number * 37) % 201 - 100) / 100 for number in range(201) if (number * 37) % 201 != 100]
+    groups = module("(shares) => m.levelsOf(shares.map((share) => ({ share })))", shares)
+    assert sorted(line["share"] for _, lines in groups for line in lines) == sorted(shares)
+    assert [abs(level) for level, _ in groups] == sorted(abs(level) for level, _ in groups)
+    for level, lines in groups:
+        assert all(0 <= abs(level) - abs(line["share"]) < 1 / 24 + 1e-9 and level * line["share"] > 0 for line in lines)
 
 
 @pytest.mark.parametrize("dark", [False, True])
@@ -495,9 +504,7 @@ def test_report_of_numbers_has_a_scatter(browser: Browser, tmp_path: Path, folde
     rows = [f"{number % 7},{number % 5},{number % 7 * 1.5 - number % 5}" for number in range(100)]
     table.write_text("\n".join(["a,b,c", *rows]) + "\n", encoding="utf-8")
     directory = drawn_run(tmp_path, 20, 10, dataset=str(table), target="c", target_kind="numbers", epochs=2)
-    frames = RunFrames(directory)
-    path = tmp_path / "numbers.html"
-    path.write_text(report_html(frames, list(frames.measured())), encoding="utf-8")
+    path = write_report(directory, tmp_path / "numbers.html").path
     page = browser.new_page()
     page.goto(path.as_uri())
     page.wait_for_selector("#matrix svg")

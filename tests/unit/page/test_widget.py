@@ -18,6 +18,8 @@ from tests.browser import chromium, needs_chromium
 from tests.drawn_runs import drawn_run
 from tests.finished_runs import finished_run
 
+pytestmark = pytest.mark.xdist_group("browser")
+"""The notebook runs once for all tests."""
 CELLS = (
     "import coordinator\npicture = coordinator.view('drawn', runs='runs')\npicture",
     "picture.snapshot = 1\npicture.selected = 'hidden.2'\nprint(len(picture.snapshots))",
@@ -62,7 +64,6 @@ def test_notebook_shows_the_picture(notebook: Any) -> None:
 
 @needs_chromium
 @pytest.mark.processes
-@pytest.mark.xdist_group("browser")
 def test_browser_draws_the_saved_widget(notebook: Any) -> None:
     """With the model of a notebook, whose byte strings are DataViews; a click sets the model's value, and saves it."""
     state = saved_state(notebook)
