@@ -72,7 +72,7 @@ def last_line(program: Program) -> str:
 
 @pytest.mark.parametrize("wiring", ["broker", "direct"])
 def test_a_network_with_keys_learns_the_same_weights(bench: Bench, wiring: str) -> None:
-    """Encrypted and signed, through the broker and from node to node: the weights are those of the computation in memory."""
+    """With encryption and signatures, in broker and direct wiring, the weights are those of the computation in memory."""
     network = Network(bench, "--epochs", "40", "--wiring", wiring)
     nodes = [network.node(number, "--listen", "tcp://127.0.0.1:*") for number in range(6)]
     line = network.service.await_line("trained")
@@ -87,7 +87,7 @@ def test_a_network_with_keys_learns_the_same_weights(bench: Bench, wiring: str) 
 
 
 def test_programs_without_a_valid_key_are_refused(bench: Bench) -> None:
-    """No key, a wrong, a revoked, another role's, and a key that others can read: one line on both sides, and exit 2."""
+    """Without a valid key, or with a key file that others can read, a program ends with one line and exit code 2."""
     network = Network(bench, "--epochs", "100000")
     nodes = [network.node(number) for number in range(6)]
     network.service.await_line("wired")
