@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import zmq
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,6 +24,7 @@ from neuron_node.keys import COORDINATOR, NODE, OPERATOR, VIEWER, KeysFolder
 from neuron_node.protocol import NOBODY, Header, Reject, Reply, Request
 from neuron_node.security import OwnKeys
 from tests.every_kind import control_of_every_kind
+from tests.ports import free_ports
 from tests.processes.programs import await_that
 
 TIMEOUT_MS = 20_000
@@ -253,58 +253,58 @@ def keys_of(folder: Path, role: str, name: str = "") -> OwnKeys:
     return OwnKeys(found, found.own([role], name))
 
 
-def test_roles_come_from_keys_on_tcp_and_ipc_needs_none(folder: Path) -> None:
+class SecuredDoor:
+    """A front door over TCP on every interface, and over ipc, with a folder of keys for an operator and a viewer."""
+
+    def __init__(self, folder: Path) -> None:
+        self.keyring = Keyring(folder / "keys")
+        self.keyring.init(places=4)
+        self.keyring.add("tom", VIEWER)
+        self.keys = folder / "keys"
+        [port] = free_ports(1)
+        self.endpoint = f"tcp://127.0.0.1:{port}"
+        self.door = FrontDoor([f"tcp://*:{port}", f"ipc://{folder}/door"], keys_of(self.keys, COORDINATOR))
+
+    def visit(self, role: str, name: str = "") -> Visit:
+        """Connect with the key of a holder."""
+        return Visit(self.endpoint, keys_of(self.keys, role, name).client_of(COORDINATOR))
+
+
+@pytest.fixture
+def secured(folder: Path) -> Iterator[SecuredDoor]:
+    made = SecuredDoor(folder)
+    yield made
+    made.door.close()
+
+
+def test_roles_come_from_keys_on_tcp_and_ipc_needs_none(secured: SecuredDoor) -> None:
     """Over TCP, an operator and a viewer have their roles, and no other key and no program without a key is heard."""
-    keyring = Keyring(folder / "keys")
-    keyring.init(places=4)
-    keyring.add("tom", VIEWER)
-    with zmq.Context() as context, context.socket(zmq.REP) as free:
-        free.bind("tcp://127.0.0.1:*")
-        port = free.getsockopt_string(zmq.LAST_ENDPOINT).rpartition(":")[2]
-    door = FrontDoor([f"tcp://127.0.0.1:{port}", f"ipc://{folder}/door"], keys_of(folder / "keys", COORDINATOR))
-    by_ipc = Visit(door.endpoints[0])
-    send(by_ipc, request(1))
-    assert asked(door)[0].access is Access.OPERATOR
+    visits = [Visit(secured.door.endpoints[0]), secured.visit(OPERATOR), secured.visit(VIEWER)]
     accesses = []
-    for number, (role, name) in enumerate([(OPERATOR, "operator"), (VIEWER, "tom")], start=2):
-        visit = Visit(door.endpoints[1], keys_of(folder / "keys", role, name).client_of(COORDINATOR))
+    for number, visit in enumerate(visits):
         send(visit, request(number))
-        accesses.append(asked(door)[0].access)
-        visit.close()
-    assert accesses == [Access.OPERATOR, Access.VIEWER]
-    node = Visit(door.endpoints[1], keys_of(folder / "keys", NODE).client_of(COORDINATOR))
+        accesses.append(asked(secured.door)[0].access)
+    assert accesses == [Access.OPERATOR, Access.OPERATOR, Access.VIEWER]
+    node, without = secured.visit(NODE), Visit(secured.endpoint)
     await_that(node.is_refused, "a refusal of a node's key")
-    without = Visit(door.endpoints[1])
     await_that(without.is_foreign, "a failed handshake")
-    assert door.poll() == []
-    for closed in (by_ipc, node, without, door):
-        closed.close()
-    assert [path.name for path in folder.iterdir()] == ["keys"]
-
-
-def test_a_revoked_key_loses_its_connection_and_others_stay(folder: Path) -> None:
-    """The front door closes all connections; the holder of a valid key connects again, the other one is refused."""
-    keyring = Keyring(folder / "keys")
-    keyring.init(places=4)
-    keyring.add("tom", VIEWER)
-    with zmq.Context() as context, context.socket(zmq.REP) as free:
-        free.bind("tcp://127.0.0.1:*")
-        port = free.getsockopt_string(zmq.LAST_ENDPOINT).rpartition(":")[2]
-    door = FrontDoor([f"tcp://127.0.0.1:{port}"], keys_of(folder / "keys", COORDINATOR))
-    visits = {
-        name: Visit(door.endpoints[0], keys_of(folder / "keys", role, name).client_of(COORDINATOR))
-        for role, name in ((OPERATOR, "operator"), (VIEWER, "tom"))
-    }
-    for number, visit in enumerate(visits.values()):
-        send(visit, request(number))
-        assert asked(door)
-    keyring.revoke("tom")
-    await_that(lambda: door.poll() == [] and visits["tom"].is_refused(), "a refusal")
-    send(visits["operator"], request(9))
-    assert asked(door)[0].access is Access.OPERATOR and not visits["operator"].is_refused()
-    for visit in visits.values():
+    assert secured.door.poll() == []
+    for visit in (*visits, node, without):
         visit.close()
-    door.close()
+
+
+def test_a_revoked_key_loses_its_connection_and_others_stay(secured: SecuredDoor) -> None:
+    """The front door closes all connections; the holder of a valid key connects again, the other one is refused."""
+    operator, viewer = secured.visit(OPERATOR), secured.visit(VIEWER)
+    for number, visit in enumerate((operator, viewer)):
+        send(visit, request(number))
+        assert asked(secured.door)
+    secured.keyring.revoke("tom")
+    await_that(lambda: secured.door.poll() == [] and viewer.is_refused(), "a refusal")
+    send(operator, request(9))
+    assert asked(secured.door)[0].access is Access.OPERATOR and not operator.is_refused()
+    for visit in (operator, viewer):
+        visit.close()
 
 
 def test_the_endpoint_of_published_messages_follows_from_the_other() -> None:

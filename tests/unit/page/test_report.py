@@ -227,6 +227,12 @@ def test_full_disk_leaves_no_part(terminal: Terminal, tmp_path: Path, monkeypatc
     assert sorted(path.name for path in tmp_path.iterdir()) == ["drawn.html", "runs"]
 
 
+def test_metrics_that_are_a_fifo_do_not_block_a_report(tmp_path: Path) -> None:
+    """A report of a run whose metrics are no regular file has no training curve, and waits for nothing."""
+    os.mkfifo(tmp_path / "metrics.csv")
+    assert training_curve(tmp_path / "metrics.csv") == []
+
+
 def test_training_curve_skips_incomplete_rows(tmp_path: Path) -> None:
     """A crash may leave half of the last row; many steps become few points with their means."""
     path = tmp_path / "metrics.csv"
