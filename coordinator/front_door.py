@@ -13,7 +13,6 @@ import contextlib
 import json
 import logging
 import resource
-import threading
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -41,7 +40,7 @@ from neuron_node.transport import (
     new_context,
     set_bounds,
 )
-from neuron_node.zap import ZapHandler
+from neuron_node.zap import BoundSockets, ZapHandler
 
 REQUEST_BYTES_AT_MOST = 64 * 1024 * 1024
 """libzmq ends the connection of a client that sends a longer frame."""
@@ -102,11 +101,9 @@ class FrontDoor:
         """The requests that were dropped, by reason."""
         self.topics: set[bytes] = set()
         """The topics with subscribers."""
-        self._secured = keys is not None
-        self._dismissing = threading.Event()
-        """Set when all connections over TCP must be closed."""
+        self._over_tcp: BoundSockets | None = None
+        """The sockets over TCP, if they need keys."""
         self._bound: list[str] = []
-        self._unbound: list[tuple[zmq.Socket[bytes], str]] = []
         self._open: dict[bytes, bytes] = {}
         """The client of each request that waits for its answer."""
         self._context = new_context(_descriptors())
@@ -117,8 +114,10 @@ class FrontDoor:
             cast("Callable[[int], int]", super(zmq.Socket, socket).get) for socket in self.sockets
         )
         try:
+            # The handler must be there before a socket is bound.
             if keys:
-                ZapHandler(self._context, keys.folder, (OPERATOR, VIEWER), self._dismissing.set, self.sockets)
+                handler = ZapHandler(self._context, keys.folder, (OPERATOR, VIEWER), self.sockets)
+                self._over_tcp = BoundSockets(handler)
             self._bind(keys.server() if keys else None)
         except BaseException:
             self.close()
@@ -144,6 +143,8 @@ class FrontDoor:
             for socket, own in ((self.requests, endpoint), (self.publisher, published(endpoint))):
                 bind(socket, own)
                 self._bound.append(own)
+                if self._over_tcp is not None and is_tcp(own):
+                    self._over_tcp.add(socket)
 
     @property
     def sockets(self) -> tuple[zmq.Socket[bytes], ...]:
@@ -152,10 +153,8 @@ class FrontDoor:
 
     def poll(self) -> list[Asked]:
         """Return the requests that have arrived, a few at a time. Does not wait."""
-        if self._dismissing.is_set():
-            self._dismiss()
-        if self._unbound:
-            self._bind_again()
+        if self._over_tcp is not None:
+            self._over_tcp.poll()
         if self._publisher_state(zmq.EVENTS) & zmq.POLLIN:
             self._read_notices()
         if not self._requests_state(zmq.EVENTS) & zmq.POLLIN:
@@ -174,27 +173,6 @@ class FrontDoor:
                 if request is not None:
                     asked.append(request)
         return asked
-
-    def _dismiss(self) -> None:
-        """Close all connections over TCP. Only clients with a valid key connect again."""
-        self._dismissing.clear()
-        for endpoint in filter(is_tcp, self.endpoints):
-            for socket, own in ((self.requests, endpoint), (self.publisher, published(endpoint))):
-                # libzmq closes the connections of an endpoint with the endpoint.
-                socket.unbind(own)
-                self._unbound.append((socket, own))
-
-    def _bind_again(self) -> None:
-        """Listen again at the endpoints that `_dismiss` has closed. libzmq closes them a moment later, so this may take several calls."""
-        still = []
-        for socket, endpoint in self._unbound:
-            try:
-                socket.bind(endpoint)
-            except zmq.ZMQError as fault:
-                if fault.errno != zmq.EADDRINUSE:
-                    raise
-                still.append((socket, endpoint))
-        self._unbound = still
 
     def answer(self, answer: Answer) -> None:
         """Send an answer to the client that asked last for it; drop the answer if the client is gone, or does not read."""
@@ -245,7 +223,7 @@ class FrontDoor:
         """Return the access of the sender of a frame. Raises `PeerError` if its connection has no user."""
         user = _property_of(frame, "User-Id")
         # The peer address of an ipc connection is its user and group: localhost:USER:GROUP:PROCESS.
-        if not user and (not self._secured or _property_of(frame, "Peer-Address").count(":") == IPC_COLONS):
+        if not user and (self._over_tcp is None or _property_of(frame, "Peer-Address").count(":") == IPC_COLONS):
             return Access.OPERATOR
         access = access_of(user)
         if access is None:

@@ -52,20 +52,14 @@ def run_broker(
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ends)
     context = new_context(descriptors)
     sockets, bound = [], []
-    guards: list[MemoryGuard] = []
-
-    def dismiss() -> None:
-        for guard in guards:
-            guard.close_all()
-
     try:
-        if keys:
-            ZapHandler(context, keys.folder, (COORDINATOR, NODE), dismiss)
+        # The handler must be there before a socket is bound.
+        handler = ZapHandler(context, keys.folder, (COORDINATOR, NODE)) if keys else None
         for kind, endpoint in ((PULL, endpoints.inward), (PUB, endpoints.outward)):
             secure = keys.server() if keys else None
             sockets.append(bound_socket(context, kind, endpoint, limits.message_bytes, secure))
             bound.append(endpoint)
-        guards.append(MemoryGuard(sockets, limits.memory_bytes))
+        MemoryGuard(sockets, limits.memory_bytes, handler.dismissing if handler else None)
         # The thread owns the sockets from here on, and closes them when the context ends.
         threading.Thread(target=relay if joins else proxy, args=tuple(sockets)).start()
         sockets.clear()

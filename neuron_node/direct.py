@@ -28,10 +28,11 @@ from neuron_node.transport import (
     SENT_BY_REFERENCE_BYTES,
     Endpoints,
     Link,
+    Secure,
     bound_socket,
     is_tcp,
 )
-from neuron_node.zap import ZapHandler
+from neuron_node.zap import BoundSockets, ZapHandler
 
 PROBE = b"\x01P"
 """The first bytes of the notification about a new subscription to a probe's address."""
@@ -90,11 +91,19 @@ class DirectLink(Link):
         secure = keys.client_of(BROKER) if keys else None
         super().__init__(endpoints, receive_timeout_ms, listening.descriptors, message_bytes, secure)
         self._echo: bytes = encode(Echo(Header(NOBODY, 0, 0, incarnation)))
+        self._over_tcp: BoundSockets | None = None
         try:
-            self._outlet, self.endpoint = _outlet(self._context, listening.endpoint, incarnation, keys)
+            # The handler must be there before a socket is bound.
+            handler = ZapHandler(self._context, keys.folder, (NODE, COORDINATOR)) if keys else None
+            server = keys.server() if keys else None
+            self._outlet, self.endpoint = _outlet(self._context, listening.endpoint, incarnation, server)
         except UserError:
             super().close()
             raise
+        if keys and handler and is_tcp(self.endpoint):
+            self._over_tcp = BoundSockets(handler)
+            self._over_tcp.add(self._outlet)
+            self.endpoint += KEY_MARK + keys.own.name
         # Call the C method directly, as `Link` does.
         self._publish = cast("Callable[[bytes, int, bool], object]", super(zmq.Socket, self._outlet).send)
 
@@ -139,6 +148,8 @@ class DirectLink(Link):
 
     def broken(self) -> bool:
         """Return whether a connection has broken, except those to peers that were disconnected on purpose."""
+        if self._over_tcp is not None:
+            self._over_tcp.poll()
         return self._has_broken(self._left)
 
     def close(self) -> None:
@@ -178,7 +189,7 @@ class DirectLink(Link):
 
 
 def _outlet(
-    context: zmq.Context[zmq.Socket[bytes]], endpoint: str, incarnation: bytes, keys: OwnKeys | None
+    context: zmq.Context[zmq.Socket[bytes]], endpoint: str, incarnation: bytes, secure: Secure | None
 ) -> tuple[zmq.Socket[bytes], str]:
     """Return an outlet, and the endpoint that peers connect to. Raises `UserError` if the endpoint can't be bound."""
     transport, _, rest = endpoint.partition("://")
@@ -187,13 +198,9 @@ def _outlet(
         return bound_socket(context, zmq.XPUB, endpoint), endpoint
     host, _, port = rest.rpartition(":")
     interface = "127.0.0.1" if host == "localhost" else host if _is_number(host) else "*"
-    if keys:
-        # A revoked peer is closed out of the broker, and so gets no role; its old connection here ends with the role.
-        ZapHandler(context, keys.folder, (NODE, COORDINATOR), lambda: None)
-    outlet = bound_socket(context, zmq.XPUB, f"tcp://{interface}:{port}", secure=keys.server() if keys else None)
+    outlet = bound_socket(context, zmq.XPUB, f"tcp://{interface}:{port}", secure=secure)
     port = outlet.getsockopt_string(zmq.LAST_ENDPOINT).rpartition(":")[2]
-    reached = f"tcp://{socket.gethostname() if host == '*' else host}:{port}"
-    return outlet, f"{reached}{KEY_MARK}{keys.own.name}" if keys else reached
+    return outlet, f"tcp://{socket.gethostname() if host == '*' else host}:{port}"
 
 
 def _is_number(host: str) -> bool:

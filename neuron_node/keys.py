@@ -19,6 +19,7 @@ import os
 import re
 import stat
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -119,12 +120,19 @@ class KeysFolder:
         """Return the public part of one holder, such as the broker. Raises `UserError` if there is none."""
         return read_public(self.public / f"{name}{SUFFIX}")
 
-    def version(self) -> int:
-        """Return a number that changes when a public part is written or removed."""
+    def version(self) -> tuple[tuple[str, int, int], ...]:
+        """Return a value that changes when a public part is written or removed. Empty if the folder can't be read.
+
+        A file that is replaced has another inode, so two changes within one tick of the file system's clock differ too.
+        """
         try:
-            return self.public.stat().st_mtime_ns
+            with os.scandir(self.public) as entries:
+                found = [
+                    (entry.name, entry.inode(), entry.stat().st_mtime_ns) for entry in islice(entries, MOST_KEYS + 1)
+                ]
         except OSError:
-            return 0
+            return ()
+        return tuple(sorted(found))
 
     def own(self, roles: Sequence[str], name: str = "") -> SecretKeys:
         """Return the secrets of this program. Without a name, the folder must hold the key of only one holder of these roles.

@@ -119,8 +119,14 @@ def offenders(
 class MemoryGuard:
     """Watches the memory of this program, and the connections of some bound sockets, in a thread of its own."""
 
-    def __init__(self, bound: Iterable[zmq.Socket[bytes]], memory_bytes: int) -> None:
-        """Start the thread. It ends with the context of the sockets; `memory_bytes` is for messages and subscriptions."""
+    def __init__(
+        self, bound: Iterable[zmq.Socket[bytes]], memory_bytes: int, dismissing: threading.Event | None = None
+    ) -> None:
+        """Start the thread. It ends with the context of the sockets; `memory_bytes` is for messages and subscriptions.
+
+        When `dismissing` is set, the guard closes all connections and clears the event.
+        """
+        self._dismissing = dismissing or threading.Event()
         self._limit = memory_bytes
         self._before = own_bytes()
         self._least, self._trimmed_at = self._before, time.monotonic()
@@ -137,11 +143,6 @@ class MemoryGuard:
         if self._monitors:
             threading.Thread(target=self._watch, name="memory guard").start()
 
-    def close_all(self) -> None:
-        """Close all connections; any thread may call this."""
-        for connection in list(self._connections.values()):
-            self._close(connection, "its key may no longer be valid")
-
     def _watch(self) -> None:
         awaited = [(monitor, zmq.POLLIN) for monitor in self._monitors]
         try:
@@ -151,11 +152,19 @@ class MemoryGuard:
                     for number, monitor in enumerate(self._monitors):
                         if monitor in ready:
                             self._note(monitor, number)
+                    if self._dismissing.is_set():
+                        self._close_all()
                     self._check(now := time.monotonic())
                     self._count(now)
         finally:
             for monitor in self._monitors:
                 monitor.close(0)
+
+    def _close_all(self) -> None:
+        """Close all connections: programs with a valid key connect again."""
+        self._dismissing.clear()
+        for connection in list(self._connections.values()):
+            self._close(connection, "its key may no longer be valid")
 
     def _note(self, monitor: zmq.Socket[bytes], socket: int) -> None:
         """Add or remove a connection of a bound socket."""

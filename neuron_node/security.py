@@ -13,7 +13,7 @@ from neuron_node.errors import UserError
 from neuron_node.keys import KeysFolder, SecretKeys, folder_from
 from neuron_node.transport import is_tcp
 
-VARIABLE = "EXMACHINA_INSECURE"
+INSECURE_VARIABLE = "EXMACHINA_INSECURE"
 WARNING = (
     "WARNING: --insecure: connections over TCP are neither encrypted nor protected by keys; "
     "any program of this machine can read them and command the network"
@@ -59,7 +59,7 @@ def own_keys(
     folder = folder_from(option)
     if folder is not None:
         return OwnKeys(folder, folder.own(roles, name))
-    if not (insecure or os.environ.get(VARIABLE, "") not in ("", "0")):
+    if not (insecure or os.environ.get(INSECURE_VARIABLE, "") not in ("", "0")):
         raise UserError(
             f"{tcp[0]} needs keys; create them with `coordinator keys init --keys FOLDER`, and name them with --keys FOLDER "
             "(or use --insecure, on this machine only)"

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 
 import zmq
 from zmq.auth.base import Authenticator
@@ -22,6 +22,8 @@ from neuron_node.keys import KeysFolder, PublicKeys, fingerprint_of
 
 LOOK_INTERVAL_MS = 250
 """The time between two looks at the folder of public keys: a revoked key is locked out within a heartbeat's interval."""
+LEAST_LOOK_SECONDS = 0.05
+"""The time between two looks, when programs connect: a flood of handshakes does not read the folder at each of them."""
 LOG_SECONDS = 60.0
 WITHOUT_KEY = "refused a program: it has no key (--keys), or speaks another protocol"
 HANDSHAKE_FAILED = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
@@ -39,10 +41,9 @@ class ZapHandler(Authenticator):
         context: zmq.Context[zmq.Socket[bytes]],
         keys: KeysFolder,
         roles: Collection[str],
-        dismiss: Callable[[], None],
         sockets: Iterable[zmq.Socket[bytes]] = (),
     ) -> None:
-        """Admit the holders of these roles. `dismiss` closes all connections; the thread of the handler calls it.
+        """Admit the holders of these roles.
 
         The handler logs that a program without a key tried to connect to `sockets`, unless others watch these sockets. Start the
         handler before a socket of the context is bound.
@@ -53,10 +54,12 @@ class ZapHandler(Authenticator):
         super().__init__(context)
         self._keys = keys
         self._roles = frozenset(roles)
-        self._dismiss = dismiss
+        self.dismissing = threading.Event()
+        """Set when the owner of the sockets must close all connections, because a key is no longer valid."""
         self._version = keys.version()
         self._holders: dict[bytes, PublicKeys] = {}
         self._said: dict[str, float] = {}
+        self._look_due = 0.0
         self._read()
         self._monitors = [socket.get_monitor_socket(HANDSHAKE_FAILED) for socket in sockets]
         self.configure_curve_callback(ZAP_DOMAIN, self)
@@ -107,7 +110,11 @@ class ZapHandler(Authenticator):
             self.handle_zap_message(self.zap_socket.recv_multipart()).send(None)
 
     def _look(self) -> None:
-        """Read the public keys again if they have changed; if a valid key is no longer valid, close all connections."""
+        """Read the public keys again if they have changed; ask for the end of all connections if a key is no longer valid."""
+        now = time.monotonic()
+        if now < self._look_due:
+            return
+        self._look_due = now + LEAST_LOOK_SECONDS
         version = self._keys.version()
         if version == self._version:
             return
@@ -123,7 +130,7 @@ class ZapHandler(Authenticator):
         if gone:
             names = ", ".join(sorted(holder.name for holder in gone))
             logger.warning("no longer valid: %s; all connections are closed, and valid keys connect again", names)
-            self._dismiss()
+            self.dismissing.set()
 
     def _is_valid(self, public: bytes) -> bool:
         holder = self._holders.get(public)
@@ -143,3 +150,41 @@ class ZapHandler(Authenticator):
         ):
             self._said[text] = now
             logger.warning("%s", text)
+
+
+class BoundSockets:
+    """Sockets that are bound over TCP, whose connections are all closed when a key is no longer valid.
+
+    libzmq closes the connections of an endpoint with the endpoint. The thread that owns the sockets calls `poll`.
+    """
+
+    def __init__(self, handler: ZapHandler) -> None:
+        self._handler = handler
+        self._bound: list[tuple[zmq.Socket[bytes], str]] = []
+        self._unbound: list[tuple[zmq.Socket[bytes], str]] = []
+
+    def add(self, socket: zmq.Socket[bytes]) -> None:
+        """Add a socket, with the endpoint at which it was just bound."""
+        self._bound.append((socket, socket.getsockopt_string(zmq.LAST_ENDPOINT)))
+
+    def poll(self) -> None:
+        """Close all connections if a key is no longer valid, and listen again. Only programs with a valid key connect again."""
+        if self._handler.dismissing.is_set():
+            self._handler.dismissing.clear()
+            for socket, endpoint in self._bound:
+                if (socket, endpoint) not in self._unbound:
+                    socket.unbind(endpoint)
+                    self._unbound.append((socket, endpoint))
+        # libzmq closes an endpoint a moment later, so this may take several calls.
+        self._unbound = [pair for pair in self._unbound if not _bind_again(*pair)]
+
+
+def _bind_again(socket: zmq.Socket[bytes], endpoint: str) -> bool:
+    """Bind a socket; return False if its endpoint is still in use."""
+    try:
+        socket.bind(endpoint)
+    except zmq.ZMQError as fault:
+        if fault.errno != zmq.EADDRINUSE:
+            raise
+        return False
+    return True

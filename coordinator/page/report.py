@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import csv
 import hashlib
+import io
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
@@ -24,7 +25,7 @@ from coordinator.errors import UserError
 from coordinator.page.frames import Measured, RunFrames
 from coordinator.page.picture_state import Frame, finite, picture_state, spread
 from coordinator.page.resources import resource
-from coordinator.storage.disk import write_whole
+from coordinator.storage.disk import open_regular, write_whole
 from coordinator.storage.run_facts import details_of
 from coordinator.storage.run_folder import RunFolder
 from coordinator.storage.run_log import LARGEST_METRICS_BYTES, events_of
@@ -181,7 +182,8 @@ def training_curve(path: Path) -> list[list[float | None]]:
     try:
         if path.stat().st_size > LARGEST_METRICS_BYTES:
             return []
-        with path.open(encoding="utf-8", errors="replace", newline="") as file:
+        file = io.TextIOWrapper(open_regular(path), encoding="utf-8", errors="replace", newline="")
+        with file:
             for row in csv.DictReader(file):
                 try:
                     steps.append(

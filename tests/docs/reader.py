@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
+from tests.ports import free_ports
+
 from .console import ELLIPSIS, Command, Comparison
 
 PATIENCE_SECONDS = 150.0
@@ -42,7 +44,7 @@ class Reader:
         self._folder = folder
         self._notes = folder.parent
         self._comparison = Comparison()
-        ports = tuple(free_port() for _ in SHOWN_PORTS)
+        ports = free_ports(len(SHOWN_PORTS))
         self._names = {str(folder): SHOWN_FOLDER, socket.gethostname()[:64]: SHOWN_HOST}
         self._names |= {
             f"127.0.0.1:{port}": f"127.0.0.1:{shown}" for port, shown in zip(ports, SHOWN_PORTS, strict=True)
@@ -160,13 +162,6 @@ class Reader:
         for real, shown in self._names.items():
             text = re.sub(rf"(?<!\w){re.escape(real)}(?!\w)", shown, text)
         return text.splitlines()
-
-
-def free_port() -> int:
-    """A TCP port of the loopback interface that nobody uses now."""
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        return int(listening.getsockname()[1])
 
 
 def _difference(command: Command, lines: list[str]) -> str:

@@ -4,31 +4,15 @@ from __future__ import annotations
 
 import json
 import signal
-import socket
-from contextlib import ExitStack
 
 import pytest
 
 from coordinator.security.keyring import Keyring
 from neuron_node.keys import NODE, VIEWER
+from tests.ports import free_ports
 from tests.processes.programs import Bench, Program, await_that, in_memory_sha256
 
 pytestmark = pytest.mark.processes
-
-
-def free_ports(count: int) -> list[int]:
-    """Return ports that no program uses at this moment, each with a free one after it."""
-    with ExitStack() as stack:
-        ports: list[int] = []
-        while len(ports) < count:
-            first = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
-            port = first.getsockname()[1]
-            try:
-                stack.enter_context(socket.create_server(("127.0.0.1", port + 1)))
-            except OSError:
-                continue
-            ports.append(port)
-        return ports
 
 
 class Network:
@@ -49,7 +33,9 @@ class Network:
         )
 
     def node(self, number: int, *more: str) -> Program:
-        return self.bench.start("neuron_node", *self.where, *self.keys, "--name", f"n-{number}", *more)
+        """Start a node, which can work in either wiring."""
+        where = (*self.where, *self.keys, "--listen", "tcp://127.0.0.1:*")
+        return self.bench.start("neuron_node", *where, "--name", f"n-{number}", *more)
 
     def ask(self, command: str, *more: str) -> Program:
         return self.bench.start("coordinator", command, "--door", self.door, "--patience", "5", *more)
@@ -72,9 +58,9 @@ def last_line(program: Program) -> str:
 
 @pytest.mark.parametrize("wiring", ["broker", "direct"])
 def test_a_network_with_keys_learns_the_same_weights(bench: Bench, wiring: str) -> None:
-    """Encrypted and signed, through the broker and from node to node: the weights are those of the computation in memory."""
+    """With encryption and signatures, in broker and direct wiring, the weights are those of the computation in memory."""
     network = Network(bench, "--epochs", "40", "--wiring", wiring)
-    nodes = [network.node(number, "--listen", "tcp://127.0.0.1:*") for number in range(6)]
+    nodes = [network.node(number) for number in range(6)]
     line = network.service.await_line("trained")
     status = network.ask("status", "--json", *network.keys).result()
     assert status["weights_sha256"] in line
@@ -87,7 +73,7 @@ def test_a_network_with_keys_learns_the_same_weights(bench: Bench, wiring: str) 
 
 
 def test_programs_without_a_valid_key_are_refused(bench: Bench) -> None:
-    """No key, a wrong, a revoked, another role's, and a key that others can read: one line on both sides, and exit 2."""
+    """Without a valid key, or with a key file that others can read, a program ends with one line and exit code 2."""
     network = Network(bench, "--epochs", "100000")
     nodes = [network.node(number) for number in range(6)]
     network.service.await_line("wired")
@@ -116,9 +102,10 @@ def test_programs_without_a_valid_key_are_refused(bench: Bench) -> None:
     network.stop(nodes)
 
 
-def test_a_revoked_node_is_locked_out_and_the_run_recovers(bench: Bench) -> None:
+@pytest.mark.parametrize("wiring", ["broker", "direct"])
+def test_a_revoked_node_is_locked_out_and_the_run_recovers(bench: Bench, wiring: str) -> None:
     """The node of a revoked key ends with one line; a spare takes its neuron, and the weights are those of a calm run."""
-    network = Network(bench, "--epochs", "1000", "--regroup-after-seconds", "0")
+    network = Network(bench, "--epochs", "1000", "--regroup-after-seconds", "0", "--wiring", wiring)
     network.keyring.add("guest", NODE, 1)
     nodes = [network.node(number, "--key", "neurons") for number in range(5)]
     guest = network.node(5, "--key", "guest")

@@ -33,7 +33,7 @@ def door_of(bench: Bench, name: str) -> str:
 
 
 def test_commands_find_the_only_live_run_and_list_several(bench: Bench) -> None:
-    """One live run needs no name, two need one, and an ended or unknown one is told; the sockets are their user's own."""
+    """A command finds the only live run. With several, or none, it lists the runs. Only their user can open the sockets."""
     none = bench.start("coordinator", "status")
     assert none.end() == 2 and "no run is live" in none.said() and "coordinator learn" in none.said()
     first = bench.learn("xor", *LONG, "--name", "a")
@@ -59,7 +59,7 @@ def test_commands_find_the_only_live_run_and_list_several(bench: Bench) -> None:
 
 
 def test_clients_that_never_read_change_nothing(bench: Bench) -> None:
-    """Subscribed to all events, and asking all the time: the run ends with its weights, and other clients are answered."""
+    """Beside a client that asks all the time and never reads, other clients get answers, and the weights are those of a calm run."""
     program = bench.learn("xor", "--epochs", "1000", "--name", "r")
     door = door_of(bench, "r")
     over = threading.Event()
@@ -128,7 +128,7 @@ class Service:
 
 
 def test_second_coordinator_and_second_broker_are_refused(bench: Bench) -> None:
-    """One line and exit 2 each, no run begun; the network goes on, and its nodes stay with it."""
+    """Each ends with one line and exit code 2, and begins no run; the network and its nodes continue."""
     service = Service(bench)
     line = service.first.await_line("trained")
     second = service.serve("iris", "--name", "second")
@@ -152,7 +152,7 @@ def test_second_coordinator_and_second_broker_are_refused(bench: Bench) -> None:
 
 @pytest.mark.parametrize("which", ["--bind-in", "--bind-out"])
 def test_a_file_at_the_path_of_a_socket_is_kept(bench: Bench, which: str) -> None:
-    """One line, exit 2, and the file has its content."""
+    """The broker ends with one line and exit code 2, and the file keeps its content."""
     path = bench.folder / "thesis"
     path.write_text("years of work")
     other = {"--bind-in": "--bind-out", "--bind-out": "--bind-in"}[which]
@@ -165,7 +165,7 @@ def test_a_file_at_the_path_of_a_socket_is_kept(bench: Bench, which: str) -> Non
 
 
 def test_socket_of_a_killed_broker_is_taken_over(bench: Bench) -> None:
-    """Nobody listens there any more."""
+    """The socket file of a dead broker does not stop the next broker."""
     bind = ("--bind-in", f"ipc://{bench.sockets}/in", "--bind-out", f"ipc://{bench.sockets}/out")
     first = bench.start("neuron_node.broker", *bind)
     await_that((bench.sockets / "out").exists, "a broker that listens")
@@ -203,7 +203,7 @@ class ForeignProgram:
 
 
 def test_another_program_at_the_port_is_told(bench: Bench) -> None:
-    """To a command, a coordinator and a node: one line that says so, exit 2, and no run is left."""
+    """A command, a coordinator and a node each end with one line and exit code 2, and leave no run."""
     with ForeignProgram() as port:
         endpoint = f"tcp://127.0.0.1:{port}"
         where = ("--broker-in", endpoint, "--broker-out", endpoint, "--insecure")

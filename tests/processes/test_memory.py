@@ -179,7 +179,7 @@ def test_training_under_all_attacks_ends_with_the_same_bits(bench: Bench, wiring
     """Broker and nodes stay within their bounds, no program is started again, and the weights are those of an undisturbed run."""
     learning = bench.learn("iris", "--epochs", "1200", "--name", "r", "--wiring", wiring, "--group-size", "4")
     learning.await_line("epoch 1")
-    inward, outward = json.loads((bench.runs / "r" / "endpoints.json").read_text())
+    inward, outward = json.loads((bench.runs / "r" / "endpoints.json").read_text())["broker"]
     names = ("neuron-broker", "neuron-node")
     programs = sorted(program.pid for name in names for program in bench.programs(name))
     for attack in (*ATTACKS, frames_of_the_largest_size):

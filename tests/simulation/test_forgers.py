@@ -10,7 +10,7 @@ from tests.simulation.run_seed import run_seed
 
 @pytest.mark.parametrize("seed", [3, 4])
 def test_forged_and_replayed_messages_change_nothing(seed: int) -> None:
-    """Each kind of forgery has come."""
+    """With every kind of forgery among the events, all seeds keep every promise."""
     outcome = run_seed(seed)
     assert outcome.trouble is None
     assert all(outcome.counts[kind] for kind in FORGERIES)

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import zmq
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -25,6 +24,7 @@ from neuron_node.keys import COORDINATOR, NODE, OPERATOR, VIEWER, KeysFolder
 from neuron_node.protocol import NOBODY, Header, Reject, Reply, Request
 from neuron_node.security import OwnKeys
 from tests.every_kind import control_of_every_kind
+from tests.ports import free_ports
 from tests.processes.programs import await_that
 
 TIMEOUT_MS = 20_000
@@ -84,7 +84,7 @@ def answer(visit: Visit) -> tuple[bytes, Reply]:
 
 
 def test_answers_go_to_the_client_that_asked(door: FrontDoor, visit: Visit) -> None:
-    """Two clients, two requests each, answered in another order: the id says which answer is whose."""
+    """Two clients send two requests each; in any order, each answer reaches its client with the id of its request."""
     other = Visit(door.endpoints[0])
     for client, numbers in ((visit, (1, 2)), (other, (3, 4))):
         for number in numbers:
@@ -101,7 +101,7 @@ def test_answers_go_to_the_client_that_asked(door: FrontDoor, visit: Visit) -> N
 
 
 def test_a_repeated_request_is_answered_on_the_connection_that_repeats_it(door: FrontDoor, visit: Visit) -> None:
-    """The first connection broke before the answer."""
+    """After the first connection broke, the answer goes to the connection that repeats the request."""
     send(visit, request(1))
     asked(door)
     again = Visit(door.endpoints[0])
@@ -113,7 +113,7 @@ def test_a_repeated_request_is_answered_on_the_connection_that_repeats_it(door: 
 
 
 def test_a_client_with_too_many_requests_is_refused_and_others_are_not(door: FrontDoor, visit: Visit) -> None:
-    """One line for each request too many; a repetition of an open request is none."""
+    """Each request above the limit is refused in one line; a repetition of an open request does not count."""
     for number in range(front_door.OPEN_A_CLIENT):
         send(visit, request(number))
         asked(door)
@@ -145,7 +145,7 @@ def test_a_malformed_request_is_dropped_and_counted(door: FrontDoor, visit: Visi
 
 
 def test_a_message_that_is_no_request_is_dropped(door: FrontDoor, visit: Visit) -> None:
-    """Every kind of control message; and a message of several frames."""
+    """A control message of any other kind is dropped, and so is a message of several frames."""
     others = [message for message in control_of_every_kind() if not isinstance(message, Request)]
     for message in others:
         send(visit, encode(message))
@@ -157,7 +157,7 @@ def test_a_message_that_is_no_request_is_dropped(door: FrontDoor, visit: Visit) 
 
 
 def test_another_version_is_told(door: FrontDoor, visit: Visit, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With the versions of both sides, in a kind that every version can read."""
+    """The answer states the versions of both sides, in a kind that every version can read."""
     monkeypatch.setattr("neuron_node.codec.PROTOCOL_VERSION", 99)
     frame = request(1)
     monkeypatch.undo()
@@ -179,7 +179,7 @@ def test_a_request_that_is_too_long_ends_the_connection_only(door: FrontDoor, vi
 
 
 def test_a_few_requests_are_taken_at_once(door: FrontDoor) -> None:
-    """However many wait: the data path has its turn between."""
+    """The front door returns a few requests at a time, so that messages of the network do not wait."""
     clients = [Visit(door.endpoints[0]) for _ in range(3)]
     for number, client in enumerate(clients):
         for more in range(10):
@@ -218,7 +218,7 @@ def test_clients_that_never_read_lose_messages_and_block_nothing(door: FrontDoor
 
 
 def test_events_reach_the_subscribers_of_their_topic(door: FrontDoor, visit: Visit) -> None:
-    """Others do not get them; one that is too long is dropped and counted; the front door knows which topics have subscribers."""
+    """Other subscribers do not get the event; an event that is too long is dropped and counted."""
     visit.subscribe(front_door.EVENTS + b"progress")
     while not door.topics:
         assert door.publisher.poll(TIMEOUT_MS)
@@ -243,7 +243,7 @@ def test_events_reach_the_subscribers_of_their_topic(door: FrontDoor, visit: Vis
     ],
 )
 def test_access_comes_from_the_user_of_the_connection(user: str, access: Access | None) -> None:
-    """Another user, or none, has no access."""
+    """An operator and a viewer have access; an unknown user has none."""
     assert access_of(user) is access
 
 
@@ -253,62 +253,62 @@ def keys_of(folder: Path, role: str, name: str = "") -> OwnKeys:
     return OwnKeys(found, found.own([role], name))
 
 
-def test_roles_come_from_keys_on_tcp_and_ipc_needs_none(folder: Path) -> None:
+class SecuredDoor:
+    """A front door over TCP on every interface, and over ipc, with a folder of keys for an operator and a viewer."""
+
+    def __init__(self, folder: Path) -> None:
+        self.keyring = Keyring(folder / "keys")
+        self.keyring.init(places=4)
+        self.keyring.add("tom", VIEWER)
+        self.keys = folder / "keys"
+        [port] = free_ports(1)
+        self.endpoint = f"tcp://127.0.0.1:{port}"
+        self.door = FrontDoor([f"tcp://*:{port}", f"ipc://{folder}/door"], keys_of(self.keys, COORDINATOR))
+
+    def visit(self, role: str, name: str = "") -> Visit:
+        """Connect with the key of a holder."""
+        return Visit(self.endpoint, keys_of(self.keys, role, name).client_of(COORDINATOR))
+
+
+@pytest.fixture
+def secured(folder: Path) -> Iterator[SecuredDoor]:
+    made = SecuredDoor(folder)
+    yield made
+    made.door.close()
+
+
+def test_roles_come_from_keys_on_tcp_and_ipc_needs_none(secured: SecuredDoor) -> None:
     """Over TCP, an operator and a viewer have their roles, and no other key and no program without a key is heard."""
-    keyring = Keyring(folder / "keys")
-    keyring.init(places=4)
-    keyring.add("tom", VIEWER)
-    with zmq.Context() as context, context.socket(zmq.REP) as free:
-        free.bind("tcp://127.0.0.1:*")
-        port = free.getsockopt_string(zmq.LAST_ENDPOINT).rpartition(":")[2]
-    door = FrontDoor([f"tcp://127.0.0.1:{port}", f"ipc://{folder}/door"], keys_of(folder / "keys", COORDINATOR))
-    by_ipc = Visit(door.endpoints[0])
-    send(by_ipc, request(1))
-    assert asked(door)[0].access is Access.OPERATOR
+    visits = [Visit(secured.door.endpoints[0]), secured.visit(OPERATOR), secured.visit(VIEWER)]
     accesses = []
-    for number, (role, name) in enumerate([(OPERATOR, "operator"), (VIEWER, "tom")], start=2):
-        visit = Visit(door.endpoints[1], keys_of(folder / "keys", role, name).client_of(COORDINATOR))
+    for number, visit in enumerate(visits):
         send(visit, request(number))
-        accesses.append(asked(door)[0].access)
-        visit.close()
-    assert accesses == [Access.OPERATOR, Access.VIEWER]
-    node = Visit(door.endpoints[1], keys_of(folder / "keys", NODE).client_of(COORDINATOR))
+        accesses.append(asked(secured.door)[0].access)
+    assert accesses == [Access.OPERATOR, Access.OPERATOR, Access.VIEWER]
+    node, without = secured.visit(NODE), Visit(secured.endpoint)
     await_that(node.is_refused, "a refusal of a node's key")
-    without = Visit(door.endpoints[1])
     await_that(without.is_foreign, "a failed handshake")
-    assert door.poll() == []
-    for closed in (by_ipc, node, without, door):
-        closed.close()
-    assert [path.name for path in folder.iterdir()] == ["keys"]
-
-
-def test_a_revoked_key_loses_its_connection_and_others_stay(folder: Path) -> None:
-    """The front door closes all connections; the holder of a valid key connects again, the other one is refused."""
-    keyring = Keyring(folder / "keys")
-    keyring.init(places=4)
-    keyring.add("tom", VIEWER)
-    with zmq.Context() as context, context.socket(zmq.REP) as free:
-        free.bind("tcp://127.0.0.1:*")
-        port = free.getsockopt_string(zmq.LAST_ENDPOINT).rpartition(":")[2]
-    door = FrontDoor([f"tcp://127.0.0.1:{port}"], keys_of(folder / "keys", COORDINATOR))
-    visits = {
-        name: Visit(door.endpoints[0], keys_of(folder / "keys", role, name).client_of(COORDINATOR))
-        for role, name in ((OPERATOR, "operator"), (VIEWER, "tom"))
-    }
-    for number, visit in enumerate(visits.values()):
-        send(visit, request(number))
-        assert asked(door)
-    keyring.revoke("tom")
-    await_that(lambda: door.poll() == [] and visits["tom"].is_refused(), "a refusal")
-    send(visits["operator"], request(9))
-    assert asked(door)[0].access is Access.OPERATOR and not visits["operator"].is_refused()
-    for visit in visits.values():
+    assert secured.door.poll() == []
+    for visit in (*visits, node, without):
         visit.close()
-    door.close()
+
+
+def test_a_revoked_key_loses_its_connection_and_others_stay(secured: SecuredDoor) -> None:
+    """The front door closes all connections; the holder of a valid key connects again, the other one is refused."""
+    operator, viewer = secured.visit(OPERATOR), secured.visit(VIEWER)
+    for number, visit in enumerate((operator, viewer)):
+        send(visit, request(number))
+        assert asked(secured.door)
+    secured.keyring.revoke("tom")
+    await_that(lambda: secured.door.poll() == [] and viewer.is_refused(), "a refusal")
+    send(operator, request(9))
+    assert asked(secured.door)[0].access is Access.OPERATOR and not operator.is_refused()
+    for visit in (operator, viewer):
+        visit.close()
 
 
 def test_the_endpoint_of_published_messages_follows_from_the_other() -> None:
-    """The next port, or another path; and both have to be possible."""
+    """The published messages have the next port, or the path with .pub; an endpoint without room for it is refused."""
     assert published("tcp://*:5573") == "tcp://*:5574" and published("ipc:///a/door") == "ipc:///a/door.pub"
     assert check_door("--door", "tcp://h:5573") == "tcp://h:5573"
     for wrong in ("tcp://h:65535", "ipc:///" + "x" * 104, "5573", "tcp://h:0"):

@@ -45,7 +45,7 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
 
 
 def test_history_lists_the_kept_snapshots(directory: RunFolder, capfd: pytest.CaptureFixture[str]) -> None:
-    """Each snapshot with its epoch, losses, size and digest; the one with the lowest held-out loss is marked."""
+    """The list has epoch, losses, size and digest of each snapshot, and marks the snapshot with the lowest held-out loss."""
     said = Terminal(capfd).type("history", "r", "--json")
     assert said.code == 0, said.err
     rows = json.loads(said.out)["snapshots"]

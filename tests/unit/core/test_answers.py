@@ -23,14 +23,14 @@ READING = {"status", "neurons", "neuron", "trace", "describe", "forward", "held_
 
 
 def test_viewers_read_and_operators_do_all() -> None:
-    """The table of commands; one that is not known to read is for operators."""
+    """A viewer may send the commands that only read, and an operator may send all commands."""
     assert set(commands_of(Access.VIEWER)) == READING
     assert commands_of(Access.OPERATOR) == list(COMMANDS)
 
 
 @pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_a_viewer_is_refused_what_changes_something(command: str) -> None:
-    """In one line that lists what a viewer may send, and the run goes on as it was."""
+    """The refusal is one line with the commands of a viewer, and the run continues."""
     machine, _ = wired(THREE)
     lines = [
         json.loads(reply.result)["error"]
@@ -43,14 +43,14 @@ def test_a_viewer_is_refused_what_changes_something(command: str) -> None:
 
 
 def test_a_refusal_does_not_take_the_place_of_an_operator_s_answer() -> None:
-    """A viewer sends a command with an id, and then an operator sends it with the same id."""
+    """After a viewer was refused, an operator may send the command with the same id."""
     machine, _ = wired(THREE)
     assert not answers(request(machine, "stop", access=Access.VIEWER))[0].good
     assert answers(request(machine, "stop", access=Access.OPERATOR))[0].good
 
 
 def test_a_command_is_carried_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Repeated, also after more requests of viewers than answers are kept: the same answer, and nothing is done."""
+    """A repeated command gets the same answer, also after many requests of viewers, and changes nothing."""
     done: list[bytes] = []
 
     def count(self: Any, message: Request) -> None:
@@ -67,7 +67,7 @@ def test_a_command_is_carried_out_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_answers_are_forgotten_oldest_first() -> None:
-    """By number and by bytes; the newest one stays, however large it is."""
+    """Both the number and the bytes of answers are limited; the newest answer always stays."""
     kept = Answers(3, 100)
     for number in range(5):
         kept.add(bytes([number]), Reply(Header(NOBODY, 0, 0, NOBODY), True, "x" * 10, NO_ROWS))
@@ -77,7 +77,7 @@ def test_answers_are_forgotten_oldest_first() -> None:
 
 
 def test_an_answer_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In one line with both sizes."""
+    """The refusal is one line with the size and the limit."""
     monkeypatch.setattr(queries, "ANSWER_BYTES_AT_MOST", 20)
     [reply] = answers(request(wired(THREE)[0], "status"))
     assert not reply.good and "may have 20" in json.loads(reply.result)["error"]
@@ -85,13 +85,13 @@ def test_an_answer_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch)
 
 @pytest.mark.parametrize("state", CoordinatorState, ids=lambda state: state.value)
 def test_requests_are_answered_in_every_state_but_the_last(state: CoordinatorState) -> None:
-    """What has ended says nothing."""
+    """A coordinator that has ended answers no request."""
     machine = in_state(state)
     assert len(answers(request(machine, "status"))) == (state is not CoordinatorState.ENDED)
 
 
 def test_a_request_that_comes_through_the_broker_is_dropped() -> None:
-    """It commands nothing, from a stranger and from a member."""
+    """A request at the broker changes nothing, neither from a stranger nor from a member."""
     machine: CoordinatorMachine = wired(THREE)[0]
     for incarnation, reason in ((b"stranger", "stale"), ((1).to_bytes(8, "big"), "unexpected")):
         before = machine.dropped[reason]
@@ -102,7 +102,7 @@ def test_a_request_that_comes_through_the_broker_is_dropped() -> None:
 
 
 def test_an_event_has_the_access_of_its_sender() -> None:
-    """A claim in the message does not count."""
+    """The access comes from the connection; a claim in the message does not count."""
     claimed = json.dumps({"access": "operator", "role": "operator"})
     asked = Asked(Request(Header(NOBODY, 0, 0, NOBODY), b"12345678", "stop", claimed, NO_ROWS), Access.VIEWER)
     machine, _ = wired(THREE)

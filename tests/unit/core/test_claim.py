@@ -34,7 +34,7 @@ def sent_to_coordinators(actions: list[Any]) -> list[bytes]:
 
 @pytest.mark.parametrize("state", [state for state in CoordinatorState if state is not CoordinatorState.ENDED])
 def test_a_coordinator_at_work_rejects_another(state: CoordinatorState) -> None:
-    """In every state it stays as it is; the other one reports the reason and ends with 2, and has told no node anything."""
+    """The first coordinator keeps its state; the second one reports the reason, ends with 2, and has sent nothing to a node."""
     first = in_state(state)
     first.run.plan = replace(first.run.plan, label="the run a")
     second, claim = claiming()
@@ -51,7 +51,7 @@ def test_a_coordinator_at_work_rejects_another(state: CoordinatorState) -> None:
 
 
 def test_without_another_coordinator_the_nodes_are_called_after_a_while() -> None:
-    """Nodes that register earlier are not taken; after the claim, all are told to register, and are taken."""
+    """A registration before the claim is ignored; after the claim, the coordinator asks all nodes to register."""
     machine, claim = claiming()
     assert sent_to_coordinators(machine.handle(Tick(), 600.0)) == [claim]
     machine.handle(Received(claim), 1_000.0)
@@ -68,7 +68,7 @@ def test_without_another_coordinator_the_nodes_are_called_after_a_while() -> Non
 
 
 def test_of_two_that_begin_together_one_stays() -> None:
-    """The one with the smaller incarnation."""
+    """The coordinator with the smaller incarnation stays."""
     (small, from_small), (large, from_large) = claiming(OWN), claiming(OTHER)
     [rejection] = sent_to_coordinators(small.handle(Received(from_large), 0.0))
     assert sent_to_coordinators(large.handle(Received(from_small), 0.0)) == []
@@ -78,7 +78,7 @@ def test_of_two_that_begin_together_one_stays() -> None:
 
 
 def test_a_rejection_of_another_probe_changes_nothing() -> None:
-    """Of a coordinator that does not claim, and with the check of another frame."""
+    """A rejection with the check of another frame is dropped, and so is one that a coordinator without a claim receives."""
     machine, claim = claiming()
     probe = decode(claim[9:])
     assert isinstance(probe, Probe)

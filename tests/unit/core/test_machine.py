@@ -69,7 +69,7 @@ def test_every_message_in_every_state_is_obeyed_or_counted(
 @pytest.mark.parametrize("state", CoordinatorState, ids=lambda state: state.value)
 @pytest.mark.parametrize("message", control_of_every_kind(life(99)), ids=name_of)
 def test_a_stranger_is_asked_who_it_is(state: CoordinatorState, message: Message) -> None:
-    """Whatever it says, but for a registration, a probe, its echo or a rejection: nothing comes of it but the question."""
+    """The coordinator answers every other kind of message with a request to register, and changes nothing."""
     if isinstance(message, Register | Reject | Probe | Echo):
         return
     machine = in_state(state)

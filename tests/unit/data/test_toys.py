@@ -39,7 +39,7 @@ def test_the_numbers_are_the_same_on_every_machine(name: str) -> None:
 
 @given(name=st.sampled_from(sorted(MAKERS)), seed=st.integers(0, 2**63 - 1), noise=st.floats(0.0, MOST_NOISE))
 def test_each_set_has_two_inputs_and_two_equal_classes(name: str, seed: int, noise: float) -> None:
-    """For any seed and noise: 200 finite rows of four decimals, 100 of each class, and one output."""
+    """For any seed and noise there are 200 finite rows with four decimals, 100 of each class, and one output."""
     dataset = made(name, seed, noise)
     assert dataset.labels is not None and np.bincount(dataset.labels).tolist() == [100, 100]
     assert dataset.inputs.shape == (200, 2) and np.isfinite(dataset.inputs).all() and dataset.default_outputs == 1
@@ -49,7 +49,7 @@ def test_each_set_has_two_inputs_and_two_equal_classes(name: str, seed: int, noi
 
 
 def test_classes_lie_where_their_names_say() -> None:
-    """Without noise: a disc in a ring, two arms that are reflections, two clouds, and exclusive or."""
+    """Without noise, circle is a disc in a ring, spiral has two reflected arms, gauss has two clouds, and xor is exclusive or."""
     ring = made("circle", 3)
     assert squares(ring)[ring.labels == 0].max() < 0.2501 and squares(ring)[ring.labels == 1].min() > 0.4899
     arms = made("spiral", 3)
@@ -97,7 +97,7 @@ def test_settings_hand_seed_and_noise_on() -> None:
 
 
 def test_noise_elsewhere_or_out_of_range_is_refused_in_one_line() -> None:
-    """With a set that is not a toy, with a file, and outside of 0 to 0.5, also where no setting checks it."""
+    """Noise is refused for another data set and for a file, and outside 0 to 0.5."""
     for name in [*set(DATASET_NAMES) - set(MAKERS), "there.csv"]:
         with pytest.raises(UserError, match=r"^--noise goes with circle, gauss, spiral and xor only, not with '"):
             load_dataset(name, noise=0.1)

@@ -76,14 +76,14 @@ def place_of(machine: Node) -> tuple[NodeState, int, list[int], bytes]:
 
 @given(any_message, st.binary(min_size=9, max_size=9))
 def test_a_signed_frame_opens_to_the_same_frame(message: Message, address: bytes) -> None:
-    """At the address for which it was signed."""
+    """A node gets the original frame at the address for which it was signed."""
     frame = encode(message)
     assert opened(address, signed(address, frame, SIGN), VERIFY) == frame
 
 
 @given(st.data(), any_message)
 def test_no_byte_of_a_signed_frame_can_be_changed(data: st.DataObject, message: Message) -> None:
-    """Nor one left out or added."""
+    """A frame with a changed, missing or additional byte is refused."""
     frame = bytearray(signed(HOME, encode(message), SIGN))
     place = data.draw(st.integers(0, len(frame) - 1))
     frame[place] ^= data.draw(st.integers(1, 255))
@@ -93,7 +93,7 @@ def test_no_byte_of_a_signed_frame_can_be_changed(data: st.DataObject, message: 
 
 @given(st.binary(max_size=300))
 def test_other_bytes_are_refused(garbage: bytes) -> None:
-    """Whatever they are: an error of the peer, and no other."""
+    """Random bytes raise `Unsigned` or `WrongSignature`, and no other error."""
     for frame in (garbage, framed(garbage)):
         with pytest.raises((Unsigned, WrongSignature)):
             opened(HOME, frame, VERIFY)
@@ -101,7 +101,7 @@ def test_other_bytes_are_refused(garbage: bytes) -> None:
 
 @given(st.data(), any_message)
 def test_the_body_can_not_be_cut_or_extended(data: st.DataObject, message: Message) -> None:
-    """With all lengths corrected."""
+    """A changed body is refused although its stated lengths are right."""
     body = signed(HOME, encode(message), SIGN)[LENGTH_BYTES:]
     other = body[: data.draw(st.integers(0, len(body) - 1))] if data.draw(st.booleans()) else body + b"\xc0"
     with pytest.raises((Unsigned, WrongSignature)):
@@ -109,7 +109,7 @@ def test_the_body_can_not_be_cut_or_extended(data: st.DataObject, message: Messa
 
 
 def test_a_message_for_another_node_is_refused() -> None:
-    """And one for every node, at the node's own address."""
+    """A message signed for another node, or for all nodes, is refused at the own address of a node."""
     machine, frame = node_with_key(), encode(Stop(header()))
     for meant_for in (AWAY, EVERY_NODE):
         machine.handle(Received(HOME + signed(meant_for, frame, SIGN)), 0.0)
@@ -122,7 +122,7 @@ def test_a_message_for_another_node_is_refused() -> None:
     [(Stop(header(run=b"another.")), "stale"), (Grant(header(1, generation=0), ()), "stale")],
 )
 def test_a_signed_message_of_another_run_or_an_old_generation_is_refused(stated: Message, counted: str) -> None:
-    """The coordinator's own, sent again by someone else."""
+    """A signed message of another run or an earlier generation is dropped as stale."""
     machine = node_with_key()
     before = place_of(machine)
     assert tell(machine, stated) == []
@@ -131,7 +131,7 @@ def test_a_signed_message_of_another_run_or_an_old_generation_is_refused(stated:
 
 
 def test_the_kind_is_covered() -> None:
-    """A status request does not become a stop."""
+    """The signature covers the kind, so a status request can not be turned into a stop."""
     machine, asked = node_with_key(), signed(HOME, encode(NodeStatusRequest(header())), SIGN)
     body = encode(NodeStatusRequest(header()))[LENGTH_BYTES:]
     stop = encode(Stop(header()))[LENGTH_BYTES:]
@@ -144,7 +144,7 @@ def test_the_kind_is_covered() -> None:
 @pytest.mark.parametrize("number", range(8))
 @pytest.mark.parametrize(("sign", "reason"), [(None, "unsigned"), (OTHER_SIGN, "signature")])
 def test_a_node_with_a_key_obeys_no_forged_message(number: int, sign: Sign | None, reason: str) -> None:
-    """Of any kind: it drops and counts the message, and answers nothing."""
+    """The node drops and counts a forged message of any kind, and sends no answer."""
     for machine in (node_with_key(), Node(born(), verify=VERIFY)):
         machine.start(0.0)
         before, message = place_of(machine), commands(machine)[number]
@@ -157,7 +157,7 @@ def test_a_node_with_a_key_obeys_no_forged_message(number: int, sign: Sign | Non
 
 @pytest.mark.parametrize("number", range(8))
 def test_a_command_at_an_address_without_signatures_is_refused(number: int) -> None:
-    """Only the node's own address, and that of every node, are for commands."""
+    """A node obeys commands only at its own address and at the address of all nodes."""
     machine = node_with_key()
     before, message = place_of(machine), commands(machine)[number]
     for address in (probe_address(b"a probe."), group_address(2), b"X" + bytes(8)):
@@ -167,7 +167,7 @@ def test_a_command_at_an_address_without_signatures_is_refused(number: int) -> N
 
 
 def test_a_forger_is_logged_once_for_each_reason() -> None:
-    """Under whichever names."""
+    """The names of the senders do not matter: 20 senders and two reasons make two lines."""
     machine, logged = node_with_key(), 0
     for number in range(20):
         for sign in (None, OTHER_SIGN):
@@ -177,7 +177,7 @@ def test_a_forger_is_logged_once_for_each_reason() -> None:
 
 
 def test_a_node_without_a_key_takes_unsigned_messages_only() -> None:
-    """It is told at its start that there are none."""
+    """A node without the public key can not check a signature, and drops signed messages."""
     machine = Node(born())
     machine.start(0.0)
     tell(machine, Welcome(header(generation=0, pass_number=machine.registration), 1_000), SIGN)

@@ -117,7 +117,7 @@ def network_state(layers: tuple[int, ...], **changes: Any) -> tuple[dict[str, An
 
 @pytest.mark.parametrize("activation", ["logistic", "tanh", "relu", "identity"])
 def test_activities_are_those_of_the_textbook(module: Callable[..., Any], activation: str) -> None:
-    """For every activation, layer and sample, as closely as 16 bits allow."""
+    """Each activity equals that of the textbook within 16 bits, for every activation, layer and sample."""
     layers = (5, 4, 3, 2)
     state, parameters, data = network_state(layers, hidden_activation=activation)
     book = Textbook(settings_of(layers, hidden_activation=activation), 0)
@@ -149,12 +149,12 @@ def test_activities_are_those_of_the_textbook(module: Callable[..., Any], activa
     ],
 )
 def test_numbers_are_shown_with_four_digits(module: Callable[..., Any], number: float | None, text: str) -> None:
-    """With a minus sign, and no minus before zero."""
+    """A negative number has a minus sign, and zero has none."""
     assert module("(number) => m.shown(number)", number) == text
 
 
 def test_formula_has_the_numbers_of_step_two(module: Callable[..., Any]) -> None:
-    """The sum of the signals, the bias and the activity, as the tool for one sample prints them."""
+    """The formula shows the sum of the signals, the bias and the activity."""
     text = module(
         """() => {
           const network = { layers: [1, 1], shapes: [[1, 1]], activations: ["identity", "logistic"] };
@@ -176,7 +176,7 @@ def test_strong_synapses_stand_out(module: Callable[..., Any]) -> None:
 
 
 def test_lines_are_drawn_in_order_of_strength(module: Callable[..., Any]) -> None:
-    """Each line once, in a group whose share is at most 1/24 larger; the strongest last, so that no weak one covers it."""
+    """Each line is drawn once, and the strongest last, so that no weaker line covers it."""
     shares = [((number * 37) % 201 - 100) / 100 for number in range(201) if (number * 37) % 201 != 100]
     groups = module("(shares) => m.levelsOf(shares.map((share) => ({ share })))", shares)
     assert sorted(line["share"] for _, lines in groups for line in lines) == sorted(shares)
@@ -256,7 +256,7 @@ def test_no_neuron_hides_another(module: Callable[..., Any], layers: tuple[int, 
 
 
 def test_axis_has_round_numbers(module: Callable[..., Any]) -> None:
-    """Within the axis, the same distance apart."""
+    """The round numbers lie within the axis, at equal distances."""
     assert module("() => m.ticks(0, 1080, 6)") == [0, 200, 400, 600, 800, 1000]
     assert module("() => m.ticks(0, 0.53, 5)") == [0, 0.2, 0.4]
     assert module("() => m.ticks(0.4, 1, 5)") == [0.4, 0.6, 0.8, 1]
@@ -289,7 +289,7 @@ def test_report_is_drawn(opened: Callable[..., Page], name: str, size: str, sche
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_no_fault(opened: Callable[..., Page], scheme: str) -> None:
-    """Neither while all synapses are shown, nor with a selected neuron."""
+    """The check runs with all synapses, and with a selected neuron."""
     from axe_playwright_python.sync_playwright import Axe
 
     page = opened("digits", "desk", scheme)
@@ -335,7 +335,7 @@ def test_slider_shows_another_snapshot(opened: Callable[..., Page]) -> None:
 
 
 def test_training_plays(opened: Callable[..., Page]) -> None:
-    """From the first snapshot to the last, where it stops."""
+    """Play shows the snapshots from the first to the last, and stops there."""
     page = opened("iris")
     page.get_by_role("button", name="Play").click()
     page.locator(".exm-bar output", has_text="before the first step").wait_for()
@@ -388,7 +388,7 @@ def test_keys_reach_every_neuron(opened: Callable[..., Page]) -> None:
 
 
 def test_another_sample_changes_the_activities(opened: Callable[..., Page]) -> None:
-    """Its picture becomes the input; the marked sample is the one that was clicked."""
+    """After a click on a sample, its picture is the input, and the sample is marked."""
     page = opened("digits")
     before = pixels(page)
     button = page.locator(".exm-more button").nth(3)
@@ -397,7 +397,7 @@ def test_another_sample_changes_the_activities(opened: Callable[..., Page]) -> N
 
 
 def test_curve_leads_to_a_snapshot(opened: Callable[..., Page]) -> None:
-    """A click near the left end shows one of the first."""
+    """A click near the left end of a curve shows an early snapshot."""
     page = opened("digits")
     page.locator("#loss svg").click(position={"x": 110, "y": 60})
     assert page.inner_text(".exm-bar output").startswith("step 10 ")
@@ -429,7 +429,7 @@ def test_link_shows_what_was_shown(opened: Callable[..., Page]) -> None:
     "link", ["", "#", "#step=x&sample=0&neuron=hidden.9", "#step=-1&sample=7.5", "#neuron=constructor.0"]
 )
 def test_wrong_link_changes_nothing(module: Callable[..., Any], link: str) -> None:
-    """A step that is no number, a sample or a neuron that is not there."""
+    """A link with a wrong step, an unknown sample or an unknown neuron shows the default view."""
     state, _, _ = network_state((4, 3, 2))
     values = module("(link, s) => m.linkedValues(link, s.network, s.snapshots, s.samples)", link, state)
     assert values == {}
@@ -452,7 +452,7 @@ def drawn(browser: Browser, state: dict[str, Any]) -> Page:
 
 
 def test_network_of_many_synapses_is_drawn_as_images(browser: Browser) -> None:
-    """One image per layer pair: a pixel tells its weight, a click selects the receiving neuron, and one can zoom."""
+    """There is one image per layer pair: a pixel tells its weight, a click selects the receiving neuron, and the image can be enlarged."""
     state, parameters, _ = network_state((400, 90, 10))
     page = drawn(browser, state)
     box = page.evaluate(
@@ -478,7 +478,7 @@ def test_network_of_many_synapses_is_drawn_as_images(browser: Browser) -> None:
 
 
 def test_zoom_keeps_the_point_under_the_pointer(module: Callable[..., Any]) -> None:
-    """And the picture covers the canvas, at most 40 times as large."""
+    """The enlarged picture covers the canvas, and is at most 40 times as large."""
     zoom = module("() => m.zoomed({ scale: 1, x: 0, y: 0 }, 2, 300, 100, 800, 400)")
     assert zoom == {"scale": 2, "x": -300, "y": -100}
     assert module("(zoom) => m.zoomed(zoom, 1e-9, 0, 0, 800, 400)", zoom) == {"scale": 1, "x": 0, "y": 0}

@@ -44,7 +44,7 @@ def test_packed_numbers_are_close(values: list[float]) -> None:
 
 
 def test_numbers_have_the_order_of_the_layers() -> None:
-    """Biases of a layer, then its weights row by row; all arrays of a snapshot, then those of the next."""
+    """A layer has its biases, then its weights row by row; the snapshots follow one another."""
     layers = (3, 2, 1)
     frames = [frame_of(layers, 1), frame_of(layers, 2)]
     state = picture_state(settings_of(layers), encoding_of(3, 1, classes=True), frames, None)
@@ -64,7 +64,7 @@ def test_numbers_have_the_order_of_the_layers() -> None:
 
 
 def test_state_is_plain_data() -> None:
-    """Besides its two byte strings, it is JSON, with samples and their labels as class indices."""
+    """Apart from two byte strings, the state is JSON; labels are class indices."""
     data = made_data(9, 4, 3)
     state = picture_state(settings_of((4, 2, 3)), data.encoding, [frame_of((4, 2, 3))], data)
     rows = np.frombuffer(state.pop("rows"), dtype="<f4").reshape(9, 4)
@@ -77,7 +77,7 @@ def test_state_is_plain_data() -> None:
 
 
 def test_strongest_weight_stands_for_its_block() -> None:
-    """Also a negative one; every weight lies in one block."""
+    """The strongest weight of a block may be negative; every weight lies in one block."""
     weights = np.array([[1.0, -5.0, 2.0, 0.0], [0.0, 3.0, 0.5, -0.25], [7.0, 0.0, 0.0, 0.0]])
     assert pooled(weights, 2, 2).tolist() == [[-5.0, 2.0], [7.0, 0.5]]
     assert np.array_equal(pooled(weights, 3, 4), weights)
@@ -94,7 +94,7 @@ def test_numbers_of_a_picture_are_bounded(layers: tuple[int, ...]) -> None:
 
 @given(st.lists(st.integers(), max_size=60, unique=True).map(sorted), st.integers(2, 20))
 def test_spread_items_have_both_ends(items: list[int], most: int) -> None:
-    """At most `most`, in order, with the first and the last."""
+    """At most `most` items remain, in order, with the first and the last item."""
     chosen = spread(items, most)
     assert len(chosen) == min(len(items), most) and chosen == sorted(set(chosen))
     assert not items or (chosen[0], chosen[-1]) == (items[0], items[-1])
@@ -111,7 +111,7 @@ def test_spread_items_have_both_ends(items: list[int], most: int) -> None:
     ],
 )
 def test_square_of_unnamed_inputs_is_a_picture(names: list[str], image: Any) -> None:
-    """Columns of a table with names of their own are not, nor a few numbers."""
+    """A square number of inputs without names is drawn as pixels; named columns and few inputs are drawn as bars."""
     from dataclasses import replace
 
     count = len(names)

@@ -73,7 +73,7 @@ def page_of(path: Path) -> Page:
 
 
 def test_report_has_every_snapshot(digits: RunFolder, terminal: Terminal, tmp_path: Path) -> None:
-    """With the network before the first step, measured on the held-out samples, in a file of less than 5 MB."""
+    """The report begins before the first step, has the held-out figures of every snapshot, and is smaller than 5 MB."""
     said = terminal.type("report", "drawn", "--runs", str(digits.path.parent), "--json")
     assert said.code == 0, said.err
     facts, page = json.loads(said.out), page_of(tmp_path / "drawn.html")
@@ -188,7 +188,7 @@ def test_damaged_snapshot_is_left_out(terminal: Terminal, tmp_path: Path) -> Non
 def test_bad_input_is_refused_in_one_line(
     arguments: list[str], reason: str, terminal: Terminal, tmp_path: Path
 ) -> None:
-    """Exit 2, and no file is made or changed."""
+    """The command ends with exit code 2, and makes and changes no file."""
     drawn_run(tmp_path / "runs", 2, 2, dataset="xor", epochs=2)
     (tmp_path / "there.html").write_text("mine", encoding="utf-8")
     said = terminal.type("report", *arguments)
@@ -205,7 +205,7 @@ def test_run_without_snapshot_is_refused(terminal: Terminal, tmp_path: Path) -> 
 
 
 def test_existing_file_is_replaced_on_request(terminal: Terminal, tmp_path: Path) -> None:
-    """With --force."""
+    """An existing file stays, unless --force is given."""
     drawn_run(tmp_path / "runs", 2, 2, dataset="xor", epochs=2)
     (tmp_path / "drawn.html").write_text("old", encoding="utf-8")
     assert terminal.type("report", "drawn", "--force").code == 0
@@ -225,6 +225,12 @@ def test_full_disk_leaves_no_part(terminal: Terminal, tmp_path: Path, monkeypatc
     assert said.code == 2 and "can't write the report" in said.err and said.err.count("\n") == 1
     assert (tmp_path / "drawn.html").read_text(encoding="utf-8") == "old"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["drawn.html", "runs"]
+
+
+def test_metrics_that_are_a_fifo_do_not_block_a_report(tmp_path: Path) -> None:
+    """A report of a run whose metrics are no regular file has no training curve, and waits for nothing."""
+    os.mkfifo(tmp_path / "metrics.csv")
+    assert training_curve(tmp_path / "metrics.csv") == []
 
 
 def test_training_curve_skips_incomplete_rows(tmp_path: Path) -> None:

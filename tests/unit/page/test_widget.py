@@ -65,7 +65,7 @@ def test_notebook_shows_the_picture(notebook: Any) -> None:
 @needs_chromium
 @pytest.mark.processes
 def test_browser_draws_the_saved_widget(notebook: Any) -> None:
-    """With the model of a notebook, whose byte strings are DataViews; a click sets the model's value, and saves it."""
+    """The picture accepts byte strings as DataViews, as in a notebook; a click sets and saves the value of the model."""
     state = saved_state(notebook)
     with chromium() as browser:
         page = browser.new_page()
@@ -92,7 +92,7 @@ def test_browser_draws_the_saved_widget(notebook: Any) -> None:
 
 
 def test_model_has_a_picture(tmp_path: Path) -> None:
-    """One snapshot, with the weights of the file, and no samples."""
+    """The picture of a model has one snapshot with the weights of the file, and no samples."""
     path = finished_run(tmp_path).model
     state = widget.state_of(path)
     assert state["samples"] == [] and state["sample"] == -1
@@ -125,14 +125,14 @@ def test_value_out_of_range_is_refused(tmp_path: Path, name: str, value: Any, ri
 
 
 def test_unknown_run_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also one that EXMACHINA_RUNS does not have."""
+    """The error names the run, also if EXMACHINA_RUNS names the folder of the runs."""
     monkeypatch.setenv("EXMACHINA_RUNS", str(tmp_path))
     with pytest.raises(UserError, match="no run 'nosuch'"):
         coordinator.view("nosuch")
 
 
 def test_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One line with the command that installs it."""
+    """The error is one line with the command that installs the extra."""
     widget._widget_class.cache_clear()
     monkeypatch.setitem(sys.modules, "anywidget", None)
     with pytest.raises(UserError, match=r"pip install 'exmachina\[coordinator,notebook\]'"):

@@ -32,7 +32,7 @@ def refusal(folder: KeysFolder, role: str, name: str = "") -> str:
 
 
 def test_first_keys_are_complete_and_belong_together(folder: KeysFolder) -> None:
-    """Four holders; each has a pair for CURVE, and the coordinator one for signatures."""
+    """Each of the four holders has a pair for CURVE, and the coordinator also has a pair for signatures."""
     holders = folder.holders()
     assert {name: holder.role for name, holder in holders.items()} == {
         "broker": "broker", "coordinator": "coordinator", "neurons": "node", "operator": "operator",
@@ -86,7 +86,7 @@ def test_revoked_replaced_and_missing_keys_are_refused(folder: KeysFolder) -> No
 )
 @pytest.mark.parametrize("public", [False, True], ids=["secret", "public"])
 def test_damaged_file_is_named(folder: KeysFolder, content: bytes, public: bool) -> None:
-    """In one line."""
+    """The error is one line with the path of the file."""
     path = folder.public / "neurons.json" if public else folder.secret("node", "neurons")
     path.write_bytes(content)
     text = refusal(folder, "node")
@@ -138,7 +138,7 @@ def test_commands_create_list_and_refuse(
 
 
 def test_exported_folder_has_one_secret(folder: KeysFolder, tmp_path: Path) -> None:
-    """As a folder and as an archive: the holder can use it, and no other secret is in it."""
+    """The holder can use the exported folder or archive, which has no other secret."""
     keyring = Keyring(folder.path)
     keyring.export("operator", tmp_path / "mine")
     mine = KeysFolder(tmp_path / "mine")

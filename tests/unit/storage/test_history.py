@@ -56,7 +56,7 @@ def names(folder: Path) -> list[str]:
 def test_never_more_than_the_limits_always_the_newest_and_the_best(
     facts: dict[Key, Fact], most: int, most_bytes: int
 ) -> None:
-    """Nothing goes while all fit. The best goes only if it does not fit alone, the newest only if both do not fit."""
+    """No snapshot is removed while all fit. The best is removed only if it does not fit alone, the newest only if both do not fit."""
     kept = thinned(facts, most, most_bytes)
     assert len(kept) <= most and sum(facts[key].size_bytes for key in kept) <= most_bytes
     assert kept == sorted(kept) and set(kept) <= set(facts) and thinned(facts, most, most_bytes) == kept
@@ -154,7 +154,7 @@ def test_damaged_snapshot_is_named_and_never_loaded(tmp_path: Path) -> None:
 
 
 def test_fault_of_the_disk_costs_a_snapshot_but_not_the_run(tmp_path: Path) -> None:
-    """Whatever call fails, only whole files are in the history, and never more than the limit."""
+    """After a failure of any call to the disk, the history has only whole files, and no more than its limit allows."""
     at = 1
     while True:
         folder = tmp_path / str(at)
