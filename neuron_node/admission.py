@@ -18,6 +18,7 @@ from neuron_node.protocol import (
     Reregister,
     Stop,
     Superseded,
+    TraceRequest,
     Welcome,
 )
 
@@ -70,9 +71,9 @@ def check(message: Message, address: bytes, node: Standing) -> None:
             if header.generation < over:
                 raise Stale(f"a grant of generation {header.generation}, this is {node.generation}")
         return
-    if isinstance(message, Fetch) and address != node_address(node.incarnation):
+    if isinstance(message, Fetch | TraceRequest) and address != node_address(node.incarnation):
         # Signatures are checked at this address.
-        raise Unexpected("Fetch that is not addressed to this node alone")
+        raise Unexpected(f"{type(message).__name__} that is not addressed to this node alone")
     if header.run != node.run or header.generation != node.generation:
         raise Stale(f"generation {header.generation}, this is {node.generation}")
 

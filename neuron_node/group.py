@@ -76,7 +76,7 @@ from neuron_node.protocol import (
 from neuron_node.role import OUTSIDE, Role
 from neuron_node.schema import MAX_BATCH
 from neuron_node.snapshot_cache import SnapshotCache
-from neuron_node.tracing import PassNumbers, numbers_of_state, numbers_of_steps
+from neuron_node.tracing import PassNumbers, are_finite, numbers_of_state, numbers_of_steps
 
 AXON_AT_ONCE_BYTES = 32 * 1024
 """Up to this size a group sends all signals to a stage in one frame. In a larger frame, each receiver would get too many
@@ -609,34 +609,30 @@ class Group:
         return [reply.send(record, window, numbers) for reply in self._replies]
 
     def _outgoing_trace(self, record: Pass) -> Send:
-        """Return the report of a traced pass: what steps 8 and 9 would do, without doing them."""
+        """Return the report of a traced pass: what steps 8 and 9 would do, without doing them.
+
+        Return `Diverged` instead if a number is not finite: a sum or a gradient can overflow when activity and error do not.
+        """
         neurons: Any = self._as_neuron() if record.plain else self._as_array()
-        numbers = numbers_of_steps(
-            self.role,
-            (neurons.bias, neurons.weights),
-            self._signals_of([record]),
-            PassNumbers(self._activity(record), self._error_rows(record), self._own_error(record), plain=record.plain),
-        )
+        numbers = numbers_of_steps(self.role, (neurons.bias, neurons.weights), [self._numbers_of(record)])
+        if not are_finite(numbers):
+            return self._diverge(record)[0]
         times = round(1_000 * record.fired_ms), round(1_000 * record.replied_ms)
         return self._send_report(record.number, record.mode, numbers, times)
 
     def last_step(self) -> Send:
         """Return the report of the last training step. Without such a step, it holds the present state only."""
-        records = sorted(self._last_replied, key=lambda record: record.number)
-        state = self._copy()
-        if not records or self._before is None or len(records) < records[0].parts or self.unlearned:
-            return self._send_report(0, FORWARD, numbers_of_state(state), (0, 0))
-        activity, errors, own = (
-            np.concatenate([of(record) for record in records])
-            for of in (self._activity, self._error_rows, self._own_error)
-        )
-        given = PassNumbers(activity, errors, own, plain=records[0].plain)
-        numbers = numbers_of_steps(self.role, self._before, self._signals_of(records), given, state)
-        return self._send_report(records[0].number, records[0].mode, numbers, (0, 0))
+        records, state = sorted(self._last_replied, key=lambda record: record.number), self._copy()
+        if records and self._before is not None and len(records) == records[0].parts and not self.unlearned:
+            numbers = numbers_of_steps(self.role, self._before, list(map(self._numbers_of, records)), state)
+            if are_finite(numbers):
+                return self._send_report(records[0].number, records[0].mode, numbers, (0, 0))
+        return self._send_report(0, FORWARD, numbers_of_state(state), (0, 0))
 
-    def _signals_of(self, records: list[Pass]) -> Array:
-        """Return the signals (senders, rows, neurons) of all parts of a step."""
-        return np.concatenate([record.signals.stacked() for record in records], axis=1)
+    def _numbers_of(self, record: Pass) -> PassNumbers:
+        """Return the numbers of a pass in which the group has replied."""
+        results = self._activity(record), self._error_rows(record), self._own_error(record)
+        return PassNumbers(record.signals.stacked(), *results, plain=record.plain)
 
     def _send_report(self, number: int, mode: int, numbers: tuple[NamedArray, ...], times: tuple[int, int]) -> Send:
         header = Header(self._run, self._generation, number, self._incarnation)

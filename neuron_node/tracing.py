@@ -1,17 +1,17 @@
-"""The numbers of the nine steps of a group in one pass, for a `TraceReport`.
+"""The numbers of the nine steps of a group, for a `TraceReport`.
 
-The activity, the errors and the own error are those of the pass. The sums inside the formulas, the gradients and the values
-after the update come from the same methods of `Neuron` or `NeuronArray`; a traced pass lets a copy of the neurons learn.
+The activity, the errors and the own error are those of the passes. The sums inside the formulas and the values after the update
+come from the same methods of `Neuron` or `NeuronArray` that the passes used; a traced pass lets copies of the neurons learn.
 """
 
 from __future__ import annotations
 
-from copy import copy
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from neuron_node.activations import Array
+from neuron_node.activations import Array, all_finite
 from neuron_node.neuron import Neuron, sum_of
 from neuron_node.neuron_array import NeuronArray, running_total
 from neuron_node.protocol import NamedArray, State
@@ -19,8 +19,12 @@ from neuron_node.role import Role
 
 
 class PassNumbers(NamedTuple):
-    """The numbers of a finished pass: activity (rows, neurons), errors or targets (rows, synapses), and own error."""
+    """The numbers of a finished pass: signals (senders, rows, neurons), activity and own error (rows, neurons), and errors.
 
+    `errors` (rows, synapses) are the errors of the receivers, or the targets of an output group.
+    """
+
+    signals: Array
     activity: Array
     errors: Array
     own_error: Array
@@ -33,65 +37,58 @@ def numbers_of_state(state: State) -> tuple[NamedArray, ...]:
     return NamedArray("bias_after", state.bias), NamedArray("weights_after", state.weights)
 
 
+def are_finite(numbers: Iterable[NamedArray]) -> bool:
+    """Return whether no number is a NaN or an infinity."""
+    return all(all_finite(array.values) for array in numbers)
+
+
 def numbers_of_steps(
-    role: Role, before: tuple[Any, Any], signals: Array, given: PassNumbers, after: State | None = None
+    role: Role, before: tuple[Any, Any], parts: Sequence[PassNumbers], after: State | None = None
 ) -> tuple[NamedArray, ...]:
-    """Return the numbers of all steps of a pass.
+    """Return the numbers of all steps of one pass, or of a training step with all its parts.
 
-    `before` is the bias and the weights before step 9, `signals` (senders, rows, neurons) are those of step 1. `after` is the
-    state after step 9; without it, a copy of the neurons does step 9.
+    `before` is the bias and the weights before step 9. `after` is the state after step 9; without it, copies of the neurons do
+    step 9.
     """
-    steps = _plain if given.plain else _arrays
-    found = steps(role, before, signals, given, after)
-    # A row of signals has one block of this group's neurons for each sender.
-    by_row = signals.transpose(1, 0, 2).reshape(signals.shape[1], -1)
-    common = {"signals": by_row, "activity": given.activity, "errors": given.errors, "own_error": given.own_error}
-    return tuple(NamedArray(name, np.ascontiguousarray(values)) for name, values in {**common, **found}.items())
-
-
-def _plain(
-    role: Role, before: tuple[Any, Any], signals: Array, given: PassNumbers, after: State | None
-) -> dict[str, Array]:
-    neuron = Neuron(role, *before)
-    activity, errors, own = float(given.activity[0, 0]), given.errors[0].tolist(), float(given.own_error[0, 0])
-    learned = copy(neuron)
-    if after is None:
-        learned.learn(activity, errors, own)
-    bias, weights = (learned.bias, learned.weights) if after is None else (after.bias, after.weights)
-    found = {
-        "sum": sum_of(signals[:, 0, 0].tolist()),
-        "slope": neuron.slope(activity),
-        "bias": neuron.bias,
-        "weights": neuron.weights,
-        "bias_gradient": own,
-        "gradients": [] if role.is_output else [error * activity for error in errors],
-        "bias_after": bias,
-        "weights_after": weights,
-    }
-    if not role.is_output:
-        found |= {"fired": neuron.fire(activity), "error_sum": neuron.error_sum(errors)}
-    return {name: np.array(values, dtype=np.float64).reshape(1, -1) for name, values in found.items()}
-
-
-def _arrays(
-    role: Role, before: tuple[Any, Any], signals: Array, given: PassNumbers, after: State | None
-) -> dict[str, Array]:
     neurons = NeuronArray(role, *before)
-    activity, errors, own, _ = given
-    learned = copy(neurons)
-    if after is None:
-        learned.learn(activity, errors, own)
-    rows = len(activity)
-    found = {
-        "sum": running_total(signals),
-        "slope": neurons.slope(activity),
+    # A group of one neuron computes a part with one sample in plain floats, and learns a step of several parts in arrays.
+    neuron = Neuron(role, float(neurons.bias[0]), neurons.weights[0].tolist())
+    rows = [_of_number(role, neuron, part) if part.plain else _of_rows(role, neurons, part) for part in parts]
+    found = {name: np.concatenate([each[name] for each in rows]) for name in rows[0]}
+    activity, errors, own = found["activity"], found["errors"], found["own_error"]
+    found |= {
         "bias": neurons.bias[None, :],
         "weights": neurons.weights,
-        "bias_gradient": own.sum(axis=0)[None, :] / rows,
-        "gradients": neurons.weights if role.is_output else activity.T @ errors / rows,
-        "bias_after": learned.bias[None, :] if after is None else after.bias,
-        "weights_after": learned.weights if after is None else after.weights,
+        "bias_gradient": own.sum(axis=0)[None, :] / len(activity),
+        "gradients": neurons.weights if role.is_output else activity.T @ errors / len(activity),
     }
+    if after is not None:
+        found |= {"bias_after": after.bias, "weights_after": after.weights}
+    elif len(parts) == 1 and parts[0].plain:
+        neuron.learn(float(activity[0, 0]), errors[0].tolist(), float(own[0, 0]))
+        found |= {"bias_after": np.array([[neuron.bias]]), "weights_after": np.array([neuron.weights]).reshape(1, -1)}
+    else:
+        neurons.learn(activity, errors, own)
+        found |= {"bias_after": neurons.bias[None, :], "weights_after": neurons.weights}
+    return tuple(NamedArray(name, np.ascontiguousarray(values)) for name, values in found.items())
+
+
+def _of_number(role: Role, neuron: Neuron, part: PassNumbers) -> dict[str, Array]:
+    activity, errors = float(part.activity[0, 0]), part.errors[0].tolist()
+    found: dict[str, Any] = {"sum": sum_of(part.signals[:, 0, 0].tolist()), "slope": neuron.slope(activity)}
     if not role.is_output:
-        found |= {"fired": neurons.fire(activity), "error_sum": neurons.error_sum(errors)}
+        found |= {"fired": neuron.fire(activity), "error_sum": neuron.error_sum(errors)}
+    return _given(part) | {name: np.array(values, dtype=np.float64).reshape(1, -1) for name, values in found.items()}
+
+
+def _of_rows(role: Role, neurons: NeuronArray, part: PassNumbers) -> dict[str, Array]:
+    found = _given(part) | {"sum": running_total(part.signals), "slope": neurons.slope(part.activity)}
+    if not role.is_output:
+        found |= {"fired": neurons.fire(part.activity), "error_sum": neurons.error_sum(part.errors)}
     return found
+
+
+def _given(part: PassNumbers) -> dict[str, Array]:
+    # A row of signals has one block of this group's neurons for each sender.
+    signals = part.signals.transpose(1, 0, 2).reshape(part.signals.shape[1], -1)
+    return {"signals": signals, "activity": part.activity, "errors": part.errors, "own_error": part.own_error}

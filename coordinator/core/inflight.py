@@ -292,7 +292,7 @@ class InFlight:
         for job in self.jobs:
             job.restart()
         for trace in self.traces:
-            trace.reports.clear()
+            trace.restart()
 
     def begin_generation(self, generation: int) -> None:
         """Accept only results of this generation from now on."""

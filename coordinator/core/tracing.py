@@ -15,6 +15,8 @@ from neuron_node.protocol import Header, TraceReport, TraceRequest
 Reports = Mapping[int, TraceReport]
 STATE = ("bias_after", "weights_after")
 """The numbers that every report has."""
+REQUESTS = 8
+"""The most requests for one report. A group that does not report must not keep the next step waiting."""
 
 
 @dataclass(slots=True, eq=False)
@@ -28,6 +30,13 @@ class TraceJob:
     sample: tuple[Array, Array] | None = None
     """Inputs (rows, inputs) and targets (rows, outputs); None for the last training step."""
     reports: dict[int, TraceReport] = field(default_factory=dict)
+    requested: int = 0
+    """How often the missing reports of the last training step were requested."""
+
+    def restart(self) -> None:
+        """Begin again, because the network was rolled back."""
+        self.reports.clear()
+        self.requested = 0
 
     @property
     def missing(self) -> list[int]:
@@ -36,9 +45,15 @@ class TraceJob:
 
     def requests(self, header: Header, addresses: Mapping[int, bytes]) -> Iterator[Send]:
         """Request the missing reports of the last training step; `addresses` has the node of each group."""
+        self.requested += 1
         for number in self.missing:
             if number in addresses:
                 yield Send(addresses[number] + encode(TraceRequest(header, number)))
+
+    def refuse(self, group: int) -> None:
+        """Give the reason to `failed`: a result of this group is missing, although it was requested often."""
+        name = self.topology.groups[group].names[0]
+        self.failed(f"{name} did not report its numbers, though it was asked {REQUESTS} times; ask again")
 
     def receive(self, message: TraceReport) -> None:
         """Keep a report that is missing. Raises `PeerError`."""

@@ -19,7 +19,7 @@ from coordinator.core.run import Run
 from coordinator.core.snapshot_interval import SnapshotInterval
 from coordinator.core.state_collector import StateCollector
 from coordinator.core.steps import SentStep, Steps
-from coordinator.core.tracing import TraceJob
+from coordinator.core.tracing import REQUESTS, TraceJob
 from coordinator.core.training import LOSSES, Epoch, Progress, Training
 from neuron_node.activations import Array
 from neuron_node.errors import Stale
@@ -141,9 +141,12 @@ class Trainer:
                 raise Stale(f"pass {message.header.pass_number} is over, or not traced")
             flight.trace.receive(message)
             return
-        job = self._asked_for
+        job, step = self._asked_for, self.training.progress.step
         if job is None:
             raise Stale("the numbers of the last step were received")
+        if message.step != step and self._run.plan.trained is None:
+            # The answer to an earlier request, which was repeated: all reports must be of one step.
+            raise Stale(f"the numbers of step {message.step}, this is {step}")
         job.receive(message)
         if not job.missing:
             self._asked_for = None
@@ -160,6 +163,12 @@ class Trainer:
             return
         self._asked_for = job
         self._outbox.act_all(job.requests(self._outbox.header(), self._run.membership.addresses()))
+
+    def _give_up_trace(self, job: TraceJob, group: int) -> None:
+        """Refuse a trace, because a result of this group does not arrive."""
+        self.in_flight.give_up(job)
+        self._asked_for = None
+        job.refuse(group)
 
     def _keep_if_whole(self) -> None:
         """Keep the snapshot if the state of every group was received and the step of the snapshot is done."""
@@ -194,6 +203,10 @@ class Trainer:
         late = self.in_flight.repeat(self._run.now_ms)
         if late is None:
             return None
+        if late.trace is not None:
+            # The training can go on: a group drops a pass that is over. If a node is stuck, the next step shows it.
+            self._give_up_trace(late.trace, late.lacks()[0])
+            return None
         step = self.training.progress.step + 1
         times = self._stall.times + 1 if self._stall and self._stall.step == step else 1
         missing = ", ".join(late.missing_names(self._topology))
@@ -203,7 +216,9 @@ class Trainer:
     def request_again(self) -> None:
         """Request missing states again, and the write of a snapshot that failed."""
         self._persist_due = self._unsaved is not None
-        if self._asked_for:
+        if self._asked_for and self._asked_for.requested >= REQUESTS:
+            self._give_up_trace(self._asked_for, self._asked_for.missing[0])
+        elif self._asked_for:
             self._begin_trace(self._asked_for)
         for collector in (self._collector, self._inspection):
             if collector and collector.step <= self.training.progress.step:
