@@ -15,6 +15,7 @@ from coordinator.core.access import Access
 from coordinator.core.events import Answer, Asked
 from coordinator.core.machine import CoordinatorMachine
 from coordinator.core.run_plan import RunPlan
+from coordinator.core.tracing import REQUESTS
 from neuron_node.codec import decode
 from neuron_node.events import Send, Tick
 from neuron_node.frames import DataFrame, DataKind, Mode
@@ -200,10 +201,16 @@ def test_neurons_are_listed_with_who_hosts_them() -> None:
     ]
 
 
+@pytest.mark.parametrize("microbatches", [1, 2])
 @pytest.mark.parametrize("group_size", [1, 2, 3])
-def test_a_neuron_tells_all_of_itself(group_size: int) -> None:
-    """Of one pass: every synapse on both sides with its weight before and after, gradient, bias, activities and errors."""
-    plan = plan_of(settings_of((3, 4, 3)), group_size=group_size, stop_when_finished=False)
+def test_a_neuron_tells_all_of_itself(group_size: int, microbatches: int) -> None:
+    """Report one step: each synapse on both sides with its weight before and after, gradient, bias, activities and errors.
+
+    The last step has two rows; with two microbatches each part has one row, which a group of one neuron computes in plain floats.
+    """
+    plan = plan_of(
+        settings_of((3, 4, 3)), group_size=group_size, microbatches=microbatches, stop_when_finished=False
+    )
     scenario, ask = running(plan, finished=True)
     facts, _ = ask("neuron", neuron="hidden.2")
     whole = parameters(scenario.machine)
@@ -242,9 +249,10 @@ def data_frames(actions: list[Any]) -> list[DataFrame]:
 
 
 def state_report(machine: CoordinatorMachine, group: int, weights: tuple[float, ...]) -> TraceReport:
-    """What a group says before its first step: its state only."""
+    """Return the report of a group that keeps no numbers of a step: its state only."""
     state = NamedArray("bias_after", matrix((0.0,))), NamedArray("weights_after", matrix(weights))
-    return TraceReport(by(machine, group), group, 0, Mode.FORWARD, state, 0, 0)
+    step = machine.trainer.training.progress.step
+    return TraceReport(by(machine, group), group, step, Mode.FORWARD, state, 0, 0)
 
 
 def test_a_neuron_is_asked_about_between_two_steps_until_all_have_answered() -> None:
@@ -259,6 +267,32 @@ def test_a_neuron_is_asked_about_between_two_steps_until_all_have_answered() -> 
     actions = tell(machine, state_report(machine, 3, ()))
     assert [each["weight"] for each in answer(actions)["dendrites"]] == [0.5, 0.25]
     assert data_frames(actions)
+
+
+def test_the_numbers_of_an_earlier_step_are_dropped() -> None:
+    """A report may be the answer to a repeated request, and arrive when the numbers of a later step are wanted."""
+    machine, _ = wired(PLAN)
+    request(machine, "neuron", '{"neuron": "output.0"}')
+    finish_step(machine)
+    tell(machine, state_report(machine, 1, (0.5,))._replace(step=0))
+    assert machine.dropped["stale"] == 1
+    assert asked(machine.handle(Tick(), 600.0)) == [1, 2, 3]
+
+
+def test_a_group_that_does_not_report_keeps_the_training_waiting_for_a_while_only() -> None:
+    """Its numbers are requested some times; then the client reads one line, and the next step begins."""
+    machine, _ = wired(PLAN)
+    request(machine, "neuron", '{"neuron": "output.0"}')
+    finish_step(machine)
+    tell(machine, state_report(machine, 1, (0.5,)))
+    wrong = state_report(machine, 2, (0.25, 0.25))
+    for time in range(1, REQUESTS):
+        assert not data_frames(tell(machine, wrong, 600.0 * time))
+        assert asked(machine.handle(Tick(), 600.0 * time)) == [2, 3]
+    actions = machine.handle(Tick(), 600.0 * REQUESTS)
+    line = fault(actions)
+    assert "input.1 did not report" in line and "\n" not in line
+    assert data_frames(actions) and not asked(actions) and machine.recoveries == 0
 
 
 def test_what_the_old_generation_said_of_a_neuron_is_forgotten() -> None:

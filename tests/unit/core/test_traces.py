@@ -8,12 +8,24 @@ from typing import Any
 import numpy as np
 import pytest
 
+from coordinator.core.inflight import ATTEMPTS
 from coordinator.core.queries import DESCRIBED_AT_MOST
 from coordinator.core.run_plan import RunPlan
 from coordinator.topology import Topology
 from coordinator.trace.numbers import neuron_facts
+from neuron_node.events import Tick
 from neuron_node.frames import Mode
-from neuron_node.protocol import NOBODY, Diverged, Header, NamedArray, Request, TraceReport
+from neuron_node.protocol import (
+    NOBODY,
+    Diverged,
+    Header,
+    NamedArray,
+    NodeStatus,
+    Request,
+    Stage,
+    TraceReport,
+    Waits,
+)
 from tests.coordinators import answers, by, finish_step, request, tell, tell_all, wired
 from tests.coordinators import results_of_step as results
 from tests.networks import plan_of, settings_of, xor_data
@@ -127,6 +139,42 @@ def test_numbers_that_overflow_in_a_trace_end_the_trace_and_not_the_run() -> Non
     [reply] = answers(tell(machine, Diverged(by(machine, 3, number), 3, "output.0", 1)))
     assert not reply.good and "output.0" in reply.result
     assert machine.failure is None and not machine.trainer.in_flight.traces
+
+
+def test_a_traced_pass_that_does_not_end_is_given_up_and_the_training_goes_on() -> None:
+    """The pass is repeated some times; then the client reads one line, and the next pass begins in the same generation."""
+    machine, number = tracing()
+    tell(machine, report(machine, 1, number))
+    attempts = []
+    for second in range(60):
+        for group in (1, 2, 3):
+            waits = (Waits(group, Stage.FIRED, ()),)
+            tell(machine, NodeStatus(by(machine, group, number), "working", waits), 1_000.0 * second)
+        actions = machine.handle(Tick(), 1_000.0 * second)
+        if answers(actions):
+            break
+        attempts += [flight.attempt for flight in machine.trainer.in_flight.flights.values()]
+    line = json.loads(answers(actions)[0].result)["error"]
+    assert "output.0 did not report" in line and "\n" not in line
+    assert max(attempts) == ATTEMPTS and machine.recoveries == 0 and machine.failure is None
+    [flight] = machine.trainer.in_flight.flights.values()
+    assert (flight.trace, flight.number) == (None, number + 1)
+
+
+@pytest.mark.parametrize("layers", [(2, 1), (2, 2, 1)])
+def test_a_sum_that_overflows_in_a_trace_is_refused(layers: tuple[int, ...]) -> None:
+    """The activity of an infinite sum may be finite: tanh gives 1. A report holds the sum, and no infinity."""
+    network = settings_of(layers, hidden_activation="tanh", output_activation="tanh", epochs=12)
+    scenario = Scenario(plan_of(network, xor_data(), stop_when_finished=False), seed=3)
+    scenario.run_to(2)
+    rows = [matrix((first, second, 1.0)) for first in (1.79e308, -1.79e308) for second in (1.79e308, -1.79e308)]
+    for number, row in enumerate(rows):
+        ask(scenario, bytes([number]) * 8, rows=row)
+    scenario.run(lambda: len(scenario.answers) == len(rows))
+    refused = [reply for reply in scenario.answers.values() if not reply.good]
+    assert refused and all("were no longer finite" in reply.result for reply in refused)
+    scenario.run(lambda: scenario.machine.finished is not None)
+    assert scenario.machine.recoveries == 0
 
 
 @pytest.mark.parametrize(
