@@ -18,7 +18,7 @@ from coordinator.core.events import Answer
 from coordinator.core.membership import Member
 from coordinator.core.run import Run
 from coordinator.core.run_stats import RunStats
-from coordinator.core.tracing import STATE, Reports, TraceJob
+from coordinator.core.tracing import STATE, Reports, TraceJob, last_step_bytes
 from coordinator.core.trainer import Trainer
 from coordinator.core.verdicts import StopRun, Verdict
 from coordinator.core.wait_graph import Chain, WaitGraph
@@ -40,7 +40,9 @@ TRACED_AT_MOST = 4_000_000
 DESCRIBED_AT_MOST = 200_000
 """The most synapses in one answer."""
 NAMED_AT_MOST = 1_000
-NO_STEP = "no step has been learned since the network was granted its state"
+REPORTED_BYTES_AT_MOST = 64 * 1024 * 1024
+"""The most bytes of the numbers of a training step that the groups send for one answer."""
+NO_STEP = "the present state; no numbers of a step are kept, because none was learned since the last grant, or a group is too large"
 
 
 class Queries:
@@ -119,6 +121,13 @@ class Queries:
         name = str(_arguments(message).get("neuron"))
         group = self._group_of(name)
         request_id, wanted = message.id, frozenset({group, *topology.senders[group]})
+        rows = self._run.plan.network.batch_size
+        size = sum(last_step_bytes(topology, each, rows) for each in wanted)
+        if size > REPORTED_BYTES_AT_MOST:
+            raise UserError(
+                f"the numbers of {name} and its senders in a step of {rows:,} rows have {size:,} bytes, and may have "
+                f"{REPORTED_BYTES_AT_MOST:,}; see one sample: coordinator trace --sample 1 --neuron {name}"
+            )
 
         def done(reports: Reports) -> None:
             self._answer(request_id, self._describe_neuron(name, reports))

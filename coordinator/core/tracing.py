@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from coordinator.topology import Topology
@@ -10,6 +10,8 @@ from neuron_node.activations import Array
 from neuron_node.codec import encode
 from neuron_node.errors import Duplicate, Unexpected, WrongShape
 from neuron_node.events import Send
+from neuron_node.frames import NUMBER_BYTES
+from neuron_node.group import REPLIES_FIRST_FROM_BYTES
 from neuron_node.protocol import Header, TraceReport, TraceRequest
 
 Reports = Mapping[int, TraceReport]
@@ -89,3 +91,11 @@ def shapes(topology: Topology, number: int, rows: int) -> dict[str, tuple[int, i
     if receivers:
         each |= {"fired": (rows, fan_out), "error_sum": (rows, size)}
     return each
+
+
+def last_step_bytes(topology: Topology, number: int, rows: int) -> int:
+    """Return the bytes of the numbers in the report of a group of the last training step, which had so many rows."""
+    expected = shapes(topology, number, rows)
+    size, fan_out = expected["weights"]
+    names: Iterable[str] = STATE if NUMBER_BYTES * size * fan_out > REPLIES_FIRST_FROM_BYTES else expected
+    return NUMBER_BYTES * sum(height * width for height, width in map(expected.__getitem__, names))

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from coordinator.core.inflight import FORWARD_AT_ONCE, FORWARD_BYTES_AT_ONCE, LEAST_FORWARD_AT_ONCE
+from coordinator.core.queries import TRACED_AT_MOST
 from coordinator.core.steps import AT_ONCE
 from coordinator.core.trainer import MEASURED_ROWS_AT_ONCE
 from coordinator.defaults import NetworkSettings
@@ -41,7 +42,8 @@ def largest_message_bytes(config: Mapping[str, Any]) -> int:
     weights = NUMBER_BYTES * (neurons + sum(above * below for above, below in pairwise(layers)))
     peers = BYTES_A_PEER * sum(groups) + BYTES_A_PAIR * sum(above * below for above, below in pairwise(groups))
     text = BYTES_A_NEURON * neurons + BYTES_A_WEIGHT * 2 * widest
-    return min(MAX_FRAME_BYTES, BYTES_BESIDES + text + max(requested, weights + max(peers, 2 * passed)))
+    traced = _traced_bytes(layers, config["group_size"], network.batch_size)
+    return min(MAX_FRAME_BYTES, BYTES_BESIDES + text + max(requested, weights + max(peers, 2 * passed), traced))
 
 
 def limits_of_run(config: Mapping[str, Any]) -> Limits:
@@ -49,9 +51,22 @@ def limits_of_run(config: Mapping[str, Any]) -> Limits:
     network = NetworkSettings.from_json(config["network"])
     groups = _groups(network.layers, config["group_size"])
     step = _step_bytes(network.layers, groups, network.batch_size)
+    # Each synapse has a signal at both ends, an error, a gradient, and a weight before and after.
+    synapses = sum(above * below for above, below in pairwise(network.layers))
+    trace = 2 * 6 * NUMBER_BYTES * synapses if synapses <= TRACED_AT_MOST else 0
     forward = _step_bytes(network.layers, groups, max(network.batch_size, MEASURED_ROWS_AT_ONCE))
     forwards = min(FORWARD_AT_ONCE * forward, max(FORWARD_BYTES_AT_ONCE, LEAST_FORWARD_AT_ONCE * forward))
-    return limits_for(largest_message_bytes(config), max(2 * AT_ONCE * step, forwards))
+    return limits_for(largest_message_bytes(config), max(2 * AT_ONCE * step, forwards, trace))
+
+
+def _traced_bytes(layers: tuple[int, ...], group_size: int, rows: int) -> int:
+    """Return an upper limit for the numbers of a group in a pass, which it reports for a trace."""
+    most = 0
+    for above, neurons, below in zip((0, *layers), layers, (*layers[1:], 0), strict=False):
+        size = min(neurons, group_size)
+        each_row = size * (1 + -(-above // group_size)) + 4 * size + 2 * max(below, size)
+        most = max(most, rows * each_row + 3 * size * (1 + below))
+    return NUMBER_BYTES * most
 
 
 def _groups(layers: tuple[int, ...], group_size: int) -> list[int]:

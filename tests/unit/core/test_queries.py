@@ -295,6 +295,13 @@ def test_a_group_that_does_not_report_keeps_the_training_waiting_for_a_while_onl
     assert data_frames(actions) and not asked(actions) and machine.recoveries == 0
 
 
+def test_numbers_that_are_too_many_are_refused() -> None:
+    """The groups would send more bytes than the broker can hold; one line says what to do."""
+    settings = settings_of((2, 300, 2), batch_size=10_000)
+    line = fault(request(wired(plan_of(settings, xor_data()))[0], "neuron", '{"neuron": "output.1"}'))
+    assert "bytes" in line and "coordinator trace --sample 1 --neuron output.1" in line
+
+
 def test_what_the_old_generation_said_of_a_neuron_is_forgotten() -> None:
     """After a recovery all groups are asked again."""
     machine, _ = wired(PLAN)

@@ -9,6 +9,7 @@ import pytest
 
 from coordinator.core.queries import describe_host
 from coordinator.core.steps import AT_ONCE
+from coordinator.core.tracing import shapes
 from coordinator.core.traffic import Pass, load_of, messages_of
 from coordinator.core.trainer import MEASURED_ROWS_AT_ONCE
 from coordinator.local.limits import largest_message_bytes, limits_of_run
@@ -19,7 +20,18 @@ from neuron_node.codec import encode
 from neuron_node.frames import IDENTITY_LENGTH, MAX_FRAME_BYTES
 from neuron_node.initializers import initial_bias_and_weights
 from neuron_node.peer import LONGEST_ENDPOINT, Peer
-from neuron_node.protocol import NOBODY, Grant, Header, Placement, Reply, Request, State, state_of
+from neuron_node.protocol import (
+    NOBODY,
+    Grant,
+    Header,
+    NamedArray,
+    Placement,
+    Reply,
+    Request,
+    State,
+    TraceReport,
+    state_of,
+)
 from neuron_node.role import Role
 from tests.networks import settings_of
 
@@ -30,6 +42,8 @@ NETWORKS = [
     ((64, 12, 10), 64, 2_000),
     ((300, 40, 3), 7, 1),
     ((5, 4, 200), 2, 64),
+    ((10, 10, 10), 10, 60_000),
+    ((400, 500), 500, 1),
 ]
 
 
@@ -44,7 +58,7 @@ def config_of(layers: tuple[int, ...], group_size: int, batch: int) -> dict[str,
 
 @pytest.mark.parametrize(("layers", "group_size", "batch"), NETWORKS)
 def test_every_message_of_a_network_fits(layers: tuple[int, ...], group_size: int, batch: int) -> None:
-    """Data frames, a grant of all groups to one node, and the largest requests and replies are within the limit."""
+    """Data frames, a grant of all groups to one node, reports, and the largest requests and replies are within the limit."""
     config = config_of(layers, group_size, batch)
     most = largest_message_bytes(config)
     topology, network = Topology(layers, group_size), settings_of(layers, batch_size=batch)
@@ -57,7 +71,12 @@ def test_every_message_of_a_network_fits(layers: tuple[int, ...], group_size: in
     peers = tuple(Peer(bytes(IDENTITY_LENGTH), "e" * LONGEST_ENDPOINT) for _ in placements)
     rows = np.ones((rows_a_request(layers), row_width(layers)))
     neurons = [describe_host("hidden12.3456", 1, None) for _ in range(sum(layers))]
+    reports = []
+    for number in topology.groups:
+        arrays = [NamedArray(name, np.ones(shape)) for name, shape in shapes(topology, number, batch).items()]
+        reports.append(TraceReport(HEADER, number, 1, 3, tuple(arrays), 2**62, 2**62))
     for message in (
+        *reports,
         Grant(HEADER, tuple(placements), peers),
         Request(HEADER, bytes(IDENTITY_LENGTH), "forward", "{}", rows),
         Reply(HEADER, True, "{}", rows),
