@@ -15,8 +15,11 @@ from neuron_node.frames import IDENTITY_LENGTH
 from neuron_node.protocol import NOBODY, Header, Request
 from tests.simulation.dice import Dice
 
-COMMANDS = ("status", "neuron", "forward", "neurons", "held_out", "describe", "forward", "neuron", "why", "nonsense")
-ABSURD = "absurd"
+COMMANDS = (
+    "status", "neuron", "forward", "neurons", "held_out", "describe", "forward", "neuron", "why", "nonsense", "trace", "trace",
+)  # fmt: skip
+ABSURD = {"forward": "absurd forward", "trace": "absurd trace"}
+"""The names of the commands with rows that no network can take."""
 
 
 def client_rows(features: int) -> Array:
@@ -24,9 +27,9 @@ def client_rows(features: int) -> Array:
     return np.resize(np.array([0.25, -0.5, 1.0, 0.75]), (2, features))
 
 
-def absurd_rows(features: int) -> Array:
-    """A row that no network can take."""
-    return np.resize(np.array([1.79e308, -1.79e308]), (1, features))
+def absurd_row(columns: int) -> Array:
+    """Return a row that no network can take."""
+    return np.resize(np.array([1.79e308, -1.79e308]), (1, columns))
 
 
 class Ask(NamedTuple):
@@ -41,10 +44,16 @@ class Client:
     wanted = 1
     has_deferred_work = False
 
-    def __init__(self, dice: Dice, features: int) -> None:
+    def __init__(self, dice: Dice, features: int, outputs: int) -> None:
         self.answers: list[tuple[str, bool, Any]] = []
         self._dice = dice
-        self._rows = {"forward": client_rows(features), ABSURD: absurd_rows(features)}
+        rows = client_rows(features)
+        self._rows = {
+            "forward": rows,
+            "trace": np.concatenate([rows[:1], np.ones((1, outputs))], axis=1),
+            ABSURD["forward"]: absurd_row(features),
+            ABSURD["trace"]: absurd_row(features + outputs),
+        }
         self._asked = 0
         self._command = ""
         self._name = NOBODY
@@ -84,8 +93,8 @@ class Client:
         self._asked += 1
         self._name = b"ask" + self._asked.to_bytes(IDENTITY_LENGTH - 3, "big")
         self._command = "stop" if self.stops else self._dice.pick(COMMANDS)
-        if self._command == "forward" and self.absurd and self._dice.falls(0.5):
-            self._command = ABSURD
+        if self._command in ABSURD and self.absurd and self._dice.falls(0.5):
+            self._command = ABSURD[self._command]
         return [self._request()]
 
     def _request(self) -> Ask:
@@ -93,5 +102,5 @@ class Client:
         arguments = json.dumps(
             {"neuron": self._dice.pick(("input.0", "output.0"))} if self._command == "neuron" else {}
         )
-        command = "forward" if self._command == ABSURD else self._command
+        command = self._command.removeprefix("absurd ")
         return Ask(Request(Header(NOBODY, 0, 0, NOBODY), self._name, command, arguments, rows))

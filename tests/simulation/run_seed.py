@@ -6,6 +6,7 @@ import logging
 import traceback
 from collections import Counter
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -170,7 +171,7 @@ def _run(world: World, dice: Dice, times: int) -> None:
         world.start_spare()
     serves = not world.plan.stop_when_finished
     if serves or dice.falls(0.2):
-        world.client = Client(dice, world.plan.network.layers[0])
+        world.client = Client(dice, world.plan.network.layers[0], world.plan.network.layers[-1])
         world.client.absurd = serves
         life = world.begin("the client", world.client, CLIENT_TICK_MS)
         world.perform(life, world.client.start(0.0))
@@ -208,7 +209,7 @@ def check_success(world: World) -> None:
         raise Violation(f"the coordinator ended with {world.code}, and had not finished")
     world.watch.at_the_end()
     if world.client is not None:
-        check_answers(world.client, world.watch.reference)
+        check_answers(world.client, world.watch.reference, calm=world.watch.calm)
 
 
 def check_divergence(world: World) -> None:
@@ -220,17 +221,65 @@ def check_divergence(world: World) -> None:
         raise Violation(f"it failed with {failure!r}, undisturbed with {expected!r}")
 
 
-def check_answers(client: Client, reference: Reference) -> None:
-    """Whoever sent rows forward got what the network gives after one of its steps: all of it after the same step."""
+def check_answers(client: Client, reference: Reference, *, calm: bool) -> None:
+    """Check that all numbers of an answer are those of the network after one of its steps.
+
+    Unless the network is calm, a trace may be refused because a group did not report.
+    """
     for command, good, values in client.answers:
-        if command == ABSURD:
+        if command in ABSURD.values():
             continue
         if command == "nonsense":
             if good:
                 raise Violation("nonsense was answered")
         elif not good and command != "why":
-            raise Violation(f"{command} was answered with {values}")
+            given_up = command in ("neuron", "trace") and "did not report its numbers" in values["error"]
+            if calm or not given_up:
+                raise Violation(f"{command} was answered with {values}")
+        elif command == "trace":
+            _check_trace(values, reference)
+        elif command == "neuron":
+            _check_neuron(values, reference)
         if command == "forward" and not any(
             np.allclose(values, activities, rtol=0.0, atol=1e-9) for activities in reference.activities
         ):
             raise Violation(f"rows sent forward gave {values.tolist()}, as after no step at all")
+
+
+def _check_trace(facts: dict[str, Any], reference: Reference) -> None:
+    """Check that a trace went through the network after the step that it names, and shows the weights of that step."""
+    step, neurons = facts["step"], facts["neurons"]
+    last = reference.plan.topology().last_layer
+    outputs = [each["activity"][0] for each in neurons if each["layer"] == last]
+    if not np.allclose(outputs, reference.activities[step][0], rtol=0.0, atol=1e-9):
+        raise Violation(f"a trace after step {step} gave {outputs}")
+    for each in neurons:
+        weights = [synapse["weight"] for synapse in each["axon"]]
+        _check_learned(reference, step, each["neuron"], each["bias"], weights)
+
+
+def _check_neuron(facts: dict[str, Any], reference: Reference) -> None:
+    """Check that a neuron has the numbers of one training step: the weights before it and after it, and its rows."""
+    step, name, axon = facts["step"], facts["neuron"], facts["axon"]
+    _check_learned(reference, step, name, facts["bias"], [synapse["weight"] for synapse in axon])
+    if facts["pass"] is None:
+        return
+    _check_learned(reference, step - 1, name, facts["bias_before"], [synapse["before"] for synapse in axon])
+    rows = len(reference.samples[step - 1])
+    if {rows} != {facts["rows"], len(facts["last_activity"]), *(len(synapse["error"]) for synapse in axon)}:
+        raise Violation(f"{name} has other numbers of rows than the {rows} of step {step}: {facts}")
+    for synapse in facts["dendrites"]:
+        products = np.array(synapse["activity"]) * np.array(facts["last_error"])
+        if not np.isclose(synapse["gradient"], products.mean(), rtol=1e-9, atol=1e-12):
+            raise Violation(f"the gradient from {synapse['neuron']} to {name} is of another pass: {facts}")
+
+
+def _check_learned(reference: Reference, step: int, name: str, bias: float, weights: list[float]) -> None:
+    """Check the bias and the weights of a neuron against those after a step."""
+    if step == 0:
+        return
+    topology = reference.plan.topology()
+    number = topology.group_of[name]
+    state, index = reference.states[step - 1][number], topology.groups[number].names.index(name)
+    if bias != state.bias[0, index] or weights != state.weights[index].tolist():
+        raise Violation(f"{name} has the bias {bias} and the weights {weights}, as not after step {step}")

@@ -208,9 +208,7 @@ def test_a_neuron_tells_all_of_itself(group_size: int, microbatches: int) -> Non
 
     The last step has two rows; with two microbatches each part has one row, which a group of one neuron computes in plain floats.
     """
-    plan = plan_of(
-        settings_of((3, 4, 3)), group_size=group_size, microbatches=microbatches, stop_when_finished=False
-    )
+    plan = plan_of(settings_of((3, 4, 3)), group_size=group_size, microbatches=microbatches, stop_when_finished=False)
     scenario, ask = running(plan, finished=True)
     facts, _ = ask("neuron", neuron="hidden.2")
     whole = parameters(scenario.machine)

@@ -24,6 +24,7 @@ from neuron_node.protocol import (
     NOBODY,
     Grant,
     Header,
+    Message,
     NamedArray,
     Placement,
     Reply,
@@ -71,17 +72,17 @@ def test_every_message_of_a_network_fits(layers: tuple[int, ...], group_size: in
     peers = tuple(Peer(bytes(IDENTITY_LENGTH), "e" * LONGEST_ENDPOINT) for _ in placements)
     rows = np.ones((rows_a_request(layers), row_width(layers)))
     neurons = [describe_host("hidden12.3456", 1, None) for _ in range(sum(layers))]
-    reports = []
+    reports: list[Message] = []
     for number in topology.groups:
         arrays = [NamedArray(name, np.ones(shape)) for name, shape in shapes(topology, number, batch).items()]
         reports.append(TraceReport(HEADER, number, 1, 3, tuple(arrays), 2**62, 2**62))
-    for message in (
-        *reports,
+    others: list[Message] = [
         Grant(HEADER, tuple(placements), peers),
         Request(HEADER, bytes(IDENTITY_LENGTH), "forward", "{}", rows),
         Reply(HEADER, True, "{}", rows),
         Reply(HEADER, True, json.dumps({"neurons": neurons}), np.empty((0, 0))),
-    ):
+    ]
+    for message in (*reports, *others):
         assert ADDRESS_LENGTH + len(encode(message)) <= most
 
 
