@@ -60,6 +60,14 @@ class Client:
         """Subscribe to the events of the run."""
         self._visit.subscribe(EVENTS)
 
+    def subscribe(self, topic: bytes) -> None:
+        """Subscribe to a topic of published messages."""
+        self._visit.subscribe(topic)
+
+    def next_published(self, seconds: float) -> list[bytes] | None:
+        """Return the frames of the next published message, the topic first; None if there is none within some seconds."""
+        return self._visit.next_published(round(1000 * seconds))
+
     def next_event(self, seconds: float) -> str | None:
         """Return the name of the next event; None if there is none within some seconds."""
         message = self._visit.next_published(round(1000 * seconds))

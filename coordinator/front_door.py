@@ -24,6 +24,7 @@ from zmq.utils.monitor import parse_monitor_message
 from coordinator.core.access import Access
 from coordinator.core.events import Answer, Asked
 from coordinator.core.queries import ANSWER_BYTES_AT_MOST, NO_ROWS
+from coordinator.core.telemetry import SET_BYTES_AT_MOST
 from neuron_node.codec import decode, encode
 from neuron_node.errors import Malformed, PeerError, Unexpected, UserError, WrongVersion
 from neuron_node.frames import PROTOCOL_VERSION
@@ -50,8 +51,9 @@ REQUESTS_AT_ONCE = 8
 """The largest number of requests that the coordinator takes between two messages of the network."""
 QUEUED_REQUESTS = 16
 QUEUED_ANSWERS = 16
-QUEUED_PUBLICATIONS = 256
-PUBLICATION_BYTES_AT_MOST = 64 * 1024
+QUEUED_PUBLICATIONS = 32
+"""The messages that are kept for a subscriber that does not read."""
+PUBLICATION_BYTES_AT_MOST = SET_BYTES_AT_MOST + 64 * 1024
 SUBSCRIPTION_BYTES_AT_MOST = 1_024
 NOTICES_AT_ONCE = 64
 TOPICS_AT_MOST = 1_024
@@ -180,13 +182,13 @@ class FrontDoor:
         if client is not None:
             self._reply(client, answer.request_id, encode(answer.reply))
 
-    def publish(self, topic: bytes, body: bytes) -> None:
-        """Publish a message to the subscribers of a topic. A subscriber that does not read loses messages."""
-        if len(body) > PUBLICATION_BYTES_AT_MOST:
+    def publish(self, topic: bytes, *body: bytes) -> None:
+        """Publish frames to the subscribers of a topic. A subscriber that does not read loses messages."""
+        if sum(map(len, body)) > PUBLICATION_BYTES_AT_MOST:
             self.dropped["publication"] += 1
             return
         with contextlib.suppress(zmq.Again):
-            self.publisher.send_multipart([topic, body], zmq.NOBLOCK)
+            self.publisher.send_multipart([topic, *body], zmq.NOBLOCK)
 
     def publish_event(self, event: str, facts: Mapping[str, Any]) -> None:
         """Publish an event of the run."""
@@ -324,13 +326,12 @@ class Visit:
             self._connect(self._published, published(self.endpoint))
         self._published.setsockopt(zmq.SUBSCRIBE, topic)
 
-    def next_published(self, timeout_ms: int) -> tuple[bytes, bytes] | None:
-        """Return topic and body of the next published message; None if none arrives in time."""
+    def next_published(self, timeout_ms: int) -> list[bytes] | None:
+        """Return topic and further frames of the next published message; None if none arrives in time."""
         assert self._published is not None, "subscribe first"
         if not self._published.poll(timeout_ms):
             return None
-        frames = self._published.recv_multipart()
-        return (frames[0], frames[1]) if len(frames) == 2 else None
+        return self._published.recv_multipart()
 
     def close(self) -> None:
         """Close the connection."""

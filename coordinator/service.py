@@ -21,6 +21,7 @@ from coordinator.core.events import (
     Persisted,
     PersistFailed,
     PersistGeneration,
+    Publish,
     Report,
     Snapshot,
 )
@@ -208,6 +209,9 @@ class Service:
                 self._door.answer(action)
             case Report(event, facts):
                 self._report(event, facts)
+            case Publish(topic, frames):
+                assert self._door is not None, "only visitors watch"
+                self._door.publish(topic, *frames)
             case Persist():
                 return [self._unless_for_good(self._persist(action))]
             case PersistGeneration():

@@ -84,6 +84,8 @@ class DataKind(IntEnum):
     """Group or coordinator → stage: the signals for all groups of the stage, in order, one block (rows, neurons) for each."""
     TARGETS = 27
     """Coordinator → output stage: the targets of all groups of the stage, in order, one block (rows, neurons) for each."""
+    TELEMETRY = 28
+    """Group → coordinator: its numbers in a step of mode `TRAIN_AND_REPORT`, one row; `telemetry.py` has their order."""
 
 
 class Mode(IntEnum):
@@ -97,6 +99,8 @@ class Mode(IntEnum):
     """Train, and copy each group's state at the end of the step, for a snapshot."""
     TRACE = 3
     """Send signals forward and errors back, learn nothing, and report the numbers of all nine steps in `TraceReport`."""
+    TRAIN_AND_REPORT = 4
+    """Train, and send the numbers of the step in a frame of kind `TELEMETRY`, for people who watch."""
 
 
 class Window(NamedTuple):

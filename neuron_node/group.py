@@ -48,6 +48,7 @@ from neuron_node.frames import (
     DataKind,
     Mode,
     Window,
+    data_frame,
     data_head,
     mark_of,
     parse,
@@ -76,7 +77,8 @@ from neuron_node.protocol import (
 from neuron_node.role import OUTSIDE, Role
 from neuron_node.schema import MAX_BATCH
 from neuron_node.snapshot_cache import SnapshotCache
-from neuron_node.tracing import PassNumbers, are_finite, numbers_of_state, numbers_of_steps
+from neuron_node.telemetry import ShownNumbers, packed
+from neuron_node.tracing import PassNumbers, are_finite, gradients_of, numbers_of_state, numbers_of_steps
 
 AXON_AT_ONCE_BYTES = 32 * 1024
 """Up to this size a group sends all signals to a stage in one frame. In a larger frame, each receiver would get too many
@@ -87,6 +89,7 @@ WANTED_AT_MOST = 1_024
 """The most frames to wait for before `run`. The limit makes sure that ticks happen even if frames arrive slowly."""
 LISTENING, FIRED, DONE = Stage.LISTENING, Stage.FIRED, Stage.DONE
 FORWARD, TRAIN_AND_COPY, TRACE = int(Mode.FORWARD), int(Mode.TRAIN_AND_COPY), int(Mode.TRACE)
+TRAIN_AND_REPORT = int(Mode.TRAIN_AND_REPORT)
 _HEAD_IN_MESSAGE = slice(ADDRESS_LENGTH + HEAD.start, ADDRESS_LENGTH + HEAD.stop)
 _MARK_IN_MESSAGE = slice(ADDRESS_LENGTH + MARK.start, ADDRESS_LENGTH + MARK.stop)
 _MODES = frozenset(Mode)
@@ -508,10 +511,12 @@ class Group:
         return sends
 
     def _learn(self, record: Pass) -> list[Send]:
+        parts = [record]
         if record.parts == 1:
             neurons: Any = self._as_neuron() if record.plain else self._as_array()
+            before = neurons.bias, neurons.weights
             # A reference to the old weights keeps their memory, so large groups do not keep it.
-            self._before = None if self._replies_first else (neurons.bias, neurons.weights)
+            self._before = None if self._replies_first else before
             finite = neurons.learn(record.activity, record.error_numbers, record.own_error)
         else:
             parts = [part for part in self._last_replied if part.first_of_step == record.first_of_step]
@@ -520,7 +525,8 @@ class Group:
             # Compute the gradient as one product over the rows of all parts, in the order of their numbers.
             parts.sort(key=lambda part: part.number)
             neurons = self._as_array()
-            self._before = None if self._replies_first else (neurons.bias, neurons.weights)
+            before = neurons.bias, neurons.weights
+            self._before = None if self._replies_first else before
             finite = neurons.learn(
                 np.concatenate([self._activity(part) for part in parts]),
                 np.concatenate([self._error_rows(part) for part in parts]),
@@ -529,6 +535,8 @@ class Group:
         self.step += 1
         if not finite:
             return self._diverge(record)
+        if record.mode == TRAIN_AND_REPORT:
+            return self._outgoing_telemetry(record, parts, before)
         if record.mode != TRAIN_AND_COPY:
             return []
         self.copies.keep(self.role.group, self.step, self._copy())
@@ -628,6 +636,28 @@ class Group:
             if are_finite(numbers):
                 return self._send_report(records[0].number, records[0].mode, numbers, (0, 0))
         return self._send_report(0, FORWARD, numbers_of_state(state), (0, 0))
+
+    def _outgoing_telemetry(self, record: Pass, parts: list[Pass], before: tuple[Any, Any]) -> list[Send]:
+        """Return the numbers of a step that was just learned; nothing if one of them is not finite."""
+        activity = np.concatenate([self._activity(part) for part in parts])
+        errors = np.concatenate([self._error_rows(part) for part in parts])
+        own = np.concatenate([self._own_error(part) for part in parts])
+        after = self._copy()
+        weights = np.reshape(before[1], after.weights.shape)
+        bias_gradient, gradients = gradients_of(activity, errors, own, is_output=self._is_output)
+        values = packed(
+            ShownNumbers(
+                activity, own, np.ravel(before[0]), bias_gradient, after.bias[0], weights, gradients, after.weights
+            )
+        )
+        if not all_finite(values):
+            return []
+        head = data_head(DataKind.TELEMETRY, self._run, self._generation, OUTSIDE, self.role.group)
+        window = window_of(record.attempt, self.low, self.high)
+        frame = data_frame(
+            head, window, tail_of(record.mark, shape_of(*values.shape)), values.astype(ON_THE_WIRE).tobytes()
+        )
+        return [Send(COORDINATOR + frame)]
 
     def _numbers_of(self, record: Pass) -> PassNumbers:
         """Return the numbers of a pass in which the group has replied."""

@@ -56,11 +56,12 @@ def numbers_of_steps(
     rows = [_of_number(role, neuron, part) if part.plain else _of_rows(role, neurons, part) for part in parts]
     found = {name: np.concatenate([each[name] for each in rows]) for name in rows[0]}
     activity, errors, own = found["activity"], found["errors"], found["own_error"]
+    bias_gradient, gradients = gradients_of(activity, errors, own, is_output=role.is_output)
     found |= {
         "bias": neurons.bias[None, :],
         "weights": neurons.weights,
-        "bias_gradient": own.sum(axis=0)[None, :] / len(activity),
-        "gradients": neurons.weights if role.is_output else activity.T @ errors / len(activity),
+        "bias_gradient": bias_gradient[None, :],
+        "gradients": gradients,
     }
     if after is not None:
         found |= {"bias_after": after.bias, "weights_after": after.weights}
@@ -71,6 +72,13 @@ def numbers_of_steps(
         neurons.learn(activity, errors, own)
         found |= {"bias_after": neurons.bias[None, :], "weights_after": neurons.weights}
     return tuple(NamedArray(name, np.ascontiguousarray(values)) for name, values in found.items())
+
+
+def gradients_of(activity: Array, errors: Array, own_error: Array, *, is_output: bool) -> tuple[Array, Array]:
+    """Return the gradients of the biases (neurons,) and of the weights (neurons, synapses), means over all rows."""
+    rows = len(activity)
+    weights = np.empty((activity.shape[1], 0)) if is_output else activity.T @ errors / rows
+    return own_error.sum(axis=0) / rows, weights
 
 
 def _of_number(role: Role, neuron: Neuron, part: PassNumbers) -> dict[str, Array]:

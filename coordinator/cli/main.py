@@ -46,6 +46,7 @@ COMMANDS = {
     "neuron": ("ask", "Show one neuron: its bias, the weights of its synapses, its last activity and error."),
     "trace": ("trace", "Send one sample through the neurons, forward and back, and show what each of them computes."),
     "explain": ("trace", "Say why a weight changed in the last training step."),
+    "watch": ("watch", "Show what the neurons hold while they learn."),
     "why": ("ask", "Show what blocks the run: which neuron waits for which, down to the cause."),
     "logs": ("ask", "Print the log of a program of a local run."),
     "predict": ("predict", "Predict the rows of a table."),

@@ -79,6 +79,13 @@ class Inspected(NamedTuple):
     states: Mapping[int, GroupState]
 
 
+class Publish(NamedTuple):
+    """Publish these frames at the front door, to the subscribers of a topic."""
+
+    topic: bytes
+    frames: tuple[bytes, ...]
+
+
 class Asked(NamedTuple):
     """A request arrived at the front door. `access` says what its sender may do."""
 

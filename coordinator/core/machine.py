@@ -231,6 +231,8 @@ class CoordinatorMachine:
     def _receive_control(self, frame: bytes) -> None:
         self.run.control_check = crc32(frame)
         try:
+            if self.running and self.trainer.receive_telemetry(frame):
+                return
             message = decode(frame)
             if self._is_of_coordinators(message):
                 self._receive_coordinator(message)

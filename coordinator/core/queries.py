@@ -18,6 +18,7 @@ from coordinator.core.events import Answer
 from coordinator.core.membership import Member
 from coordinator.core.run import Run
 from coordinator.core.run_stats import RunStats
+from coordinator.core.telemetry import DEFAULT_RATE
 from coordinator.core.tracing import STATE, Reports, TraceJob, last_step_bytes
 from coordinator.core.trainer import Trainer
 from coordinator.core.verdicts import StopRun, Verdict
@@ -205,6 +206,15 @@ class Queries:
         rows = next((len(array.values) for array in report.numbers if array.name == "activity"), 0)
         return {"pass": report.header.pass_number, "step": report.step, "rows": rows}
 
+    def _watch(self, message: Request) -> None:
+        arguments = _arguments(message)
+        names, rate = arguments.get("neurons"), arguments.get("rate", DEFAULT_RATE)
+        if names is not None and (not isinstance(names, list) or not 0 < len(names) <= NAMED_AT_MOST):
+            raise UserError(f"the watched neurons are a list of 1 to {NAMED_AT_MOST} names")
+        groups = None if names is None else frozenset(self._group_of(name) for name in names)
+        lease = self._trainer.telemetry.watch(arguments.get("watcher"), groups, rate)
+        self._answer(message.id, {**lease, "state": self._run.state.value, "run": self._run.plan.run.hex()})
+
     def _why(self, message: Request) -> None:
         name = _arguments(message).get("neuron")
         self._wait_graph.ask(None if name is None else self._group_of(name), message.id)
@@ -338,6 +348,7 @@ COMMANDS: dict[str, Command] = {
     "neurons": Command(Queries._neurons, Access.VIEWER),
     "neuron": Command(Queries._neuron, Access.VIEWER),
     "trace": Command(Queries._trace, Access.VIEWER),
+    "watch": Command(Queries._watch, Access.VIEWER),
     "describe": Command(Queries._describe, Access.VIEWER),
     "forward": Command(Queries._forward, Access.VIEWER),
     "held_out": Command(Queries._held_out, Access.VIEWER),

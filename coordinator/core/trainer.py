@@ -19,6 +19,7 @@ from coordinator.core.run import Run
 from coordinator.core.snapshot_interval import SnapshotInterval
 from coordinator.core.state_collector import StateCollector
 from coordinator.core.steps import SentStep, Steps
+from coordinator.core.telemetry import Telemetry
 from coordinator.core.tracing import REQUESTS, TraceJob
 from coordinator.core.training import LOSSES, Epoch, Progress, Training
 from neuron_node.activations import Array
@@ -27,6 +28,8 @@ from neuron_node.frames import Mode
 from neuron_node.protocol import Diverged, GroupState, TraceReport
 
 MEASURED_ROWS_AT_ONCE = 256
+LEARNING_ONLY = (Mode.TRAIN, Mode.TRAIN_AND_REPORT)
+"""The modes of steps that no snapshot waits for."""
 ROWS_AT_MOST = 100_000
 """The largest number of rows of metrics. A run of more steps has one row every few steps."""
 
@@ -57,6 +60,7 @@ class Trainer:
         self._run = run
         self._topology = run.topology
         self._outbox = run.outbox
+        self.telemetry = Telemetry(run)
         self.in_flight = InFlight(
             run.topology, run.outbox.header, run.outbox.send_all, input_errors=plan.network.input_bias_learned
         )
@@ -292,13 +296,19 @@ class Trainer:
         if due:
             self._collector = StateCollector(self._topology, step, set(self._topology.groups))
         slowed = self._collector is not None or self._unsaved is not None
-        mode = Mode.TRAIN_AND_COPY if due else Mode.TRAIN
+        mode = Mode.TRAIN_AND_COPY if due else self.telemetry.mode_of(step)
         followed = self._may_be_followed(step)
         next_rows = len(self.training.schedule.samples_of(step)) if followed else 0
         flights = self.in_flight.launch_step(
             inputs, targets, mode, self._run.now_ms, self._run.plan.microbatches, next_rows
         )
+        if mode is Mode.TRAIN_AND_REPORT:
+            self.telemetry.mark(step, flights[0].number, len(flights))
         self._steps.send(SentStep(step, flights[0].number, len(flights), slowed), followed=followed)
+
+    def receive_telemetry(self, frame: bytes) -> bool:
+        """Receive the numbers of a group in a marked step; False for a frame of another kind. Raises `PeerError`."""
+        return self.telemetry.receive(frame, self.facts)
 
     def _may_be_followed(self, step: int) -> bool:
         """Whether the next step is sent without waiting for this one, because no measurement or answer comes between them."""
@@ -332,7 +342,7 @@ class Trainer:
         # Send the next step first: it does not need the metrics of this one.
         if self._steps.another_is_due or (not self._steps.in_flight and self._may_defer(done)):
             self._launch_step()
-        if self._steps.in_flight and done.mode is Mode.TRAIN:
+        if self._steps.in_flight and done.mode in LEARNING_ONLY:
             self._deferred = done
         else:
             self._count(done)
@@ -341,7 +351,7 @@ class Trainer:
         """Whether only the next step follows: no measurement, no snapshot, and no answer to a client."""
         step, schedule = self.training.progress.step + 1, self.training.schedule
         between = step % schedule.steps_per_epoch == 0 or step >= schedule.steps or self.in_flight.asked
-        return done.mode is Mode.TRAIN and not between and not self._run.plan.inspect_every_step
+        return done.mode in LEARNING_ONLY and not between and not self._run.plan.inspect_every_step
 
     @property
     def has_deferred_work(self) -> bool:

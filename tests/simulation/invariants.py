@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from coordinator.core.events import Persist, Persisted
+from coordinator.core.events import Persist, Persisted, Publish
 from coordinator.core.machine import CoordinatorMachine
 from coordinator.core.state import CoordinatorState
 from coordinator.core.steps import AT_ONCE as STEPS_AT_ONCE
+from coordinator.core.telemetry import ALL, TOPIC
 from coordinator.core.training import Progress
 from coordinator.storage.run_store import Standing
 from neuron_node.addresses import ADDRESS_LENGTH
-from neuron_node.frames import IDENTITY_LENGTH, LENGTH_BYTES
+from neuron_node.frames import IDENTITY_LENGTH, LENGTH_BYTES, parse, split
 from neuron_node.identity import BEGIN_AGAIN, NodeState
 from neuron_node.node import Node
 from neuron_node.protocol import KINDS, Grant, State
@@ -80,7 +81,24 @@ class Watch:
         self._generation = 0
         self._used: dict[int, tuple[int, ...]] = {}
         """The samples of each step that counts, by what was sent to the inputs."""
+        self.shown: dict[tuple[int, int], bytes] = {}
+        """The numbers that were published, by step and group."""
         self._rows = [row.tobytes() for row in reference.plan.data.train_inputs]
+
+    # Telemetry.
+
+    def published(self, action: Publish) -> None:
+        """A set of numbers is whole, and a repeated step shows the numbers of the first time."""
+        header, frames = action.frames
+        step, topic = json.loads(header)["step"], action.topic.removeprefix(TOPIC)
+        shown = {data.sender: data for data in map(parse, split(bytes(ADDRESS_LENGTH) + frames))}
+        wanted = set(self.reference.plan.topology().groups) if topic == ALL else {int(topic)}
+        if shown.keys() != wanted:
+            raise Violation(f"the numbers of step {step} are those of {sorted(shown)}, not of {sorted(wanted)}")
+        for group, data in shown.items():
+            numbers = data.values.tobytes()
+            if self.shown.setdefault((step, group), numbers) != numbers:
+                raise Violation(f"step {step} was repeated, and group {group} shows other numbers")
 
     # Lives.
 

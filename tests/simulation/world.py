@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from coordinator.core.access import Access
-from coordinator.core.events import Answer, Asked, Persist, PersistGeneration, Report
+from coordinator.core.events import Answer, Asked, Persist, PersistGeneration, Publish, Report
 from coordinator.core.machine import CoordinatorMachine
 from coordinator.core.run_plan import RunPlan
 from coordinator.core.state import CoordinatorState
@@ -73,6 +73,10 @@ class World(Network):
         self._asleep: list[Callable[[], None]] = []
         """Whoever is started only if the coordinator is."""
         watch.world = self
+        self._told: dict[type, Callable[[Any], None]] = {
+            Publish: self._published,
+            Ask: lambda action: self._through_door(functools.partial(self._ask, action.request)),
+        }
 
     def perform(self, life: Life, actions: Sequence[Any]) -> None:
         """Do what a program says."""
@@ -92,12 +96,12 @@ class World(Network):
                 self.outlets.disconnect(life, action.endpoint)
             elif kind is End:
                 self._ended(life, action.code)
+            elif kind in self._told:
+                self._told[kind](action)
             elif kind is Report:
                 stops = action.event == "state" and action.facts["state"] == CoordinatorState.STOPPING.value
                 self.run_ends = self.run_ends or stops or action.event == "failed"
                 self.watch.reported(life, action.event, action.facts)
-            elif kind is Ask:
-                self._through_door(functools.partial(self._ask, action.request))
             elif kind is Answer:
                 self.answers[action.request_id] = action.reply
                 self._through_door(functools.partial(self._answer, action))
@@ -116,6 +120,9 @@ class World(Network):
     def _ask(self, request: Request) -> None:
         if self.coordinator is not None:
             self._come(self.coordinator, Asked(request, Access.OPERATOR))
+
+    def _published(self, action: Publish) -> None:
+        self.watch.published(action)
 
     def _answer(self, answer: Answer) -> None:
         for life in self.lives:
