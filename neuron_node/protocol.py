@@ -276,7 +276,7 @@ class TraceRequest(NamedTuple):
 class TraceReport(NamedTuple):
     """Group → coordinator: the numbers of the nine steps in one pass, the header's pass.
 
-    The group sends this message at the end of a pass of mode 3, and, with mode 1 or 2, as the answer to `TraceRequest`. `step`
+    The group sends this message at the end of a pass of mode 3, and, with mode 0, 1 or 2, as the answer to `TraceRequest`. `step`
     counts the steps that the group has learned. `fired_us` and `replied_us` are the times of steps 2 and 6 by the host's own
     clock, in microseconds; 0 if they were not measured.
     """

@@ -324,6 +324,8 @@ class CoordinatorMachine:
 
     def _trace_report(self, message: TraceReport) -> None:
         self.trainer.receive_report(message)
+        # The report may complete a traced pass. The next control message must not find a pass that lacks nothing.
+        self._finish_passes()
 
     def _diverged(self, message: Diverged) -> None:
         if not self.trainer.diverged(message):

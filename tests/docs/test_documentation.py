@@ -22,6 +22,7 @@ from neuron_node.node import TRANSITIONS as NODE_TRANSITIONS
 from tests import networks
 
 from .console import Command, Comparison, commands_of, same
+from .formulas import formulas_in
 from .reader import Reader
 from .tables import TABLES, handlers, marked
 
@@ -77,7 +78,6 @@ TAKE_LONG = {"tutorial", "chaos", "watch"}
 """Documents of which only `make test-all` types the commands."""
 
 LINK = re.compile(r"\]\((?!https?://)(?P<path>[^)#\s]*)(#(?P<part>[^)\s]+))?\)")
-PRODUCT = re.compile(r"(?P<a>\d+\.\d+) × (?P<b>\d+(\.\d+)?)\s=\s(?P<c>\d+(\.\d+)?)")
 CODE = re.compile(r"`(?P<code>coordinator [^`]+)`")
 CONSTANT = re.compile(r"^\| `(?P<module>[a-z_.]+)\.(?P<name>[A-Z_]+)` \| (?P<value>[\d,.]+)", re.MULTILINE)
 KEYS = re.compile(r"^\| (?P<keys>`\w+`(?:, `\w+`)*) \|", re.MULTILINE)
@@ -272,12 +272,51 @@ def test_difference_in_output_is_found(shown: str, line: str, alike: bool) -> No
 
 
 def test_calculations_in_the_text_are_right() -> None:
-    """Every product that a document works out is right to the last digit shown."""
-    found = [match for path in TYPED for match in PRODUCT.finditer(path.read_text(encoding="utf-8"))]
-    assert found
-    for match in found:
-        digits = len(match["c"].partition(".")[2])
-        assert f"{float(match['a']) * float(match['b']):.{digits}f}" == match["c"], match[0]
+    """Each result follows from the numbers that the document shows, to the last digit of what their rounding allows."""
+    found = [formula for path in DOCUMENTS for formula in formulas_in(path.read_text(encoding="utf-8"))]
+    assert len(found) >= 16
+    assert [formula for formula in found if not formula.right] == []
+
+
+@pytest.mark.parametrize(
+    ("line", "right"),
+    [
+        ("weight × activity = 4.9237 × 0.9787 = 4.8189", True),
+        ("weight × activity = 4.9237 × 0.9787 = 4.8187", True),
+        ("weight × activity = 4.9237 × 0.9787 = 4.8192", False),
+        ("weight × activity = 4.9237 × 0.9787 = −4.8189", False),
+        ("the signal 4.923656 × 0.978715 = 4.818856 to", True),
+        ("the signal 4.923656 × 0.978715 = 4.818866 to", False),
+        ("6.040111 × 1 = 6.040111 and", True),
+        ("6.040111 × 1 = 6.040113 and", False),
+        ("slope = 0.9787 × (1 − 0.9787) = 0.02083", True),
+        ("slope = 0.9787 × (1 − 0.9787) = 0.02183", False),
+        ("activity = logistic(6.0401 + −2.2119) = 0.9787", True),
+        ("activity = logistic(6.0401 + −2.2119) = 0.9789", False),
+        ("change is −12 × 1.731e−05 = −0.0002077.", True),
+        ("change is −12 × 1.731e−05 = 0.0002077.", False),
+        ("mean (0.5 × 2 + −0.25 × 1) / 2 = 0.375", True),
+        ("mean (0.5 × 2 + −0.25 × 1) / 2 = 0.475", False),
+        ("signals: 6.0401 from input.0, −1.5 from input.1; sum = 4.5401", True),
+        ("signals: 6.0401 from input.0, −1.5 from input.1; sum = 4.7401", False),
+    ],
+)
+def test_wrong_calculation_is_found(line: str, right: bool) -> None:
+    """A difference of more than the rounding of the factors is a wrong result."""
+    [formula] = formulas_in(line)
+    assert formula.right is right
+
+
+def test_text_without_a_calculation_has_no_formulas() -> None:
+    """Names, versions and ranges are no calculations."""
+    for line in (
+        "own error = −0.002031",
+        "--nodes = 3",
+        "x = a + b = c",
+        "2 − 3 epochs",
+        "gradient of the bias = own error = 5",
+    ):
+        assert list(formulas_in(line)) == []
 
 
 def test_a_digest_stays_what_it_was() -> None:

@@ -15,8 +15,10 @@ from coordinator.core.state import CoordinatorState
 from coordinator.core.training import Progress
 from coordinator.in_memory import network_of
 from coordinator.topology import Parameters
+from coordinator.trace.wording import steps_of
 from coordinator.verify.textbook import Textbook
 from neuron_node.protocol import NOBODY, Header, Request
+from tests.docs.formulas import formulas_in
 from tests.networks import made_data, numbers, parameters, plan_of, settings_of, trained
 
 TOLERANCE = 1e-12
@@ -114,6 +116,18 @@ def test_every_number_of_a_trace_is_numpys(changes: dict[str, Any], group_size: 
             equal(layer(facts, number + 1, "sum"), np.add.accumulate(products)[-1])
             equal(layer(facts, number, "error_sum"), np.add.accumulate(weights * errors, axis=1)[:, -1])
             equal(error, layer(facts, number, "error_sum") * layer(facts, number, "slope"))
+
+
+@pytest.mark.parametrize("activation", ["logistic", "tanh", "relu", "identity"])
+def test_every_formula_of_a_trace_gives_its_result(activation: str) -> None:
+    """A reader can compute each line of the nine steps from the numbers that the line shows."""
+    network = settings_of(LAYERS, hidden_activation=activation)
+    plan, _ = standing(plan_of(network, made_data(10, LAYERS[0], LAYERS[-1])))
+    facts = traced(plan, numbers("sample", 1, LAYERS[0] + LAYERS[-1], 0.0, 1.0))
+    lines = [line.text for neuron in facts["neurons"] for line in steps_of(neuron, every_synapse=True)]
+    found = [formula for line in lines for formula in formulas_in(line)]
+    assert len(found) >= 5 * len(facts["neurons"])
+    assert [formula for formula in found if not formula.right] == []
 
 
 @pytest.mark.parametrize("group_size", [1, 2])

@@ -32,11 +32,11 @@ from neuron_node.addresses import ADDRESS_LENGTH
 from neuron_node.admission import Standing
 from neuron_node.errors import Duplicate, NotFinite, PeerError, Stale
 from neuron_node.frames import LENGTH_BYTES, Mode, parse, pass_of, split
-from neuron_node.group import Group
+from neuron_node.group import Group, Pass
 from neuron_node.hosted_groups import HostedGroups
 from neuron_node.inbox import Direction, Inbox, InboxLayout
 from neuron_node.link_probe import LinkProbe
-from neuron_node.protocol import Stage
+from neuron_node.protocol import Stage, TraceReport
 from neuron_node.snapshot_cache import SnapshotCache
 from tests.simulation import plants_of_faults
 from tests.simulation.reached import reach
@@ -508,6 +508,47 @@ def step_confirmed_by_its_own_later_part(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(InFlight, "finish", finish)
 
 
+def part_of_a_step_reported_as_the_step(patch: pytest.MonkeyPatch) -> None:
+    """A group reports the numbers of the first part of its last step only."""
+    real = group_module.numbers_of_steps
+
+    def numbers_of_steps(role: Any, before: Any, parts: Any, after: Any = None) -> Any:
+        if len(parts) > 1:
+            reach("part_of_a_step_reported_as_the_step")
+        return real(role, before, parts[:1], after)
+
+    patch.setattr(group_module, "numbers_of_steps", numbers_of_steps)
+
+
+def report_of_any_step_accepted(patch: pytest.MonkeyPatch) -> None:
+    """The coordinator does not compare the step of a report with its own: the report may answer an earlier request."""
+    real = Trainer.receive_report
+
+    def receive_report(self: Trainer, message: TraceReport) -> None:
+        step = self.training.progress.step
+        if message.mode != Mode.TRACE and message.step != step and self._asked_for is not None:
+            reach("report_of_any_step_accepted")
+            message = message._replace(step=step)
+        real(self, message)
+
+    patch.setattr(Trainer, "receive_report", receive_report)
+
+
+def traced_pass_learned(patch: pytest.MonkeyPatch) -> None:
+    """A group learns the sample of a trace."""
+    real = Group._outgoing_trace
+
+    def outgoing_trace(self: Group, record: Pass) -> Any:
+        sent = real(self, record)
+        if not record.repeated and not record.broken:
+            reach("traced_pass_learned")
+            neurons: Any = self._as_neuron() if record.plain else self._as_array()
+            neurons.learn(record.activity, record.error_numbers, record.own_error)
+        return sent
+
+    patch.setattr(Group, "_outgoing_trace", outgoing_trace)
+
+
 PLANTS: dict[str, Plant] = {
     plant.__name__: plant
     for plant in (
@@ -544,6 +585,9 @@ PLANTS: dict[str, Plant] = {
         slot_blocked_by_a_frame_that_is_not_finite,
         group_granted_twice,
         message_split_at_the_wrong_place,
+        part_of_a_step_reported_as_the_step,
+        report_of_any_step_accepted,
+        traced_pass_learned,
         *plants_of_faults.PLANTS,
     )
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import starmap
 from typing import Any
 
 import msgpack
@@ -27,7 +28,7 @@ from neuron_node.frames import (
     parse,
     window_of,
 )
-from neuron_node.protocol import NodeStatus, NodeStatusRequest, Placement, Waits
+from neuron_node.protocol import NamedArray, NodeStatus, NodeStatusRequest, Placement, TraceReport, Waits
 from tests.every_kind import control_of_every_kind, data_of_every_kind
 from tests.made_messages import rechecked
 from tests.roles import NODE_LIFE, data, header, matrix, role_of
@@ -46,6 +47,7 @@ def all_data() -> list[DataFrame]:
         data(DataKind.ERROR, 2, 1, matrix((0.5,)), WINDOW_PASSES, low=0, high=WINDOW_PASSES, attempt=2**32 - 1),
         data(DataKind.INPUT_ERROR, 0, 1, np.empty((3, 0)), 1),
         data(DataKind.OUTPUT, 0, 1, np.ones((5, 1)), 1, mode=Mode.FORWARD),
+        data(DataKind.SIGNAL, 2, 1, matrix((0.5,)), 7, mode=Mode.TRACE),
     ]
 
 
@@ -78,7 +80,7 @@ def malformed() -> dict[str, bytes]:
         "low beyond the pass": with_window(0, 8, 9),
         "high before the pass": with_window(0, 5, 6),
         "a window that is too wide": with_window(0, 5, 5 + WINDOW_PASSES + 1),
-        "mode 3, which is reserved": with_bytes(MARK.start + 9, 3),
+        "a mode that is unknown": with_bytes(MARK.start + 9, max(Mode) + 1),
         "part 1 of 1": with_bytes(MARK.start + 10, 1),
         "no parts": with_bytes(MARK.start + 11, 0),
         "rows that the numbers do not fill": with_bytes(MARK.stop + 4, 2),
@@ -136,7 +138,7 @@ def joined() -> list[tuple[bytes, list[bytes]]]:
 
 def made() -> dict[str, list[dict[str, Any]]]:
     """What belongs into each file."""
-    control = [*control_of_every_kind(), *grants()]
+    control = [*control_of_every_kind(), *grants(), *reports()]
     return {
         "data": [{**fields_of_data(frame), "frame": frame.encode().hex()} for frame in all_data()],
         "control": [{**fields_of_control(message), "frame": encode(message).hex()} for message in control],
@@ -159,6 +161,28 @@ def grants() -> list[Any]:
 
     place = Placement(role_of(), 4, None, bytes(range(32)))
     return [Grant(header(9, generation=2), (place,), (Peer(NODE_LIFE, "tcp://host:5573"),))]
+
+
+def reports() -> list[TraceReport]:
+    """Return the reports of a traced pass, of a training step of two rows, and of a group that keeps only its state."""
+    node, row = header(7, incarnation=NODE_LIFE), matrix((0.5,))
+    rows = matrix((0.5,), (-0.25,))
+    step = {
+        "signals": matrix((1.0, -0.5), (0.25, 0.0)),
+        **dict.fromkeys(("activity", "own_error", "sum", "slope"), rows),
+        "errors": rows,
+        **dict.fromkeys(("bias", "bias_gradient", "bias_after", "weights", "gradients", "weights_after"), row),
+        **dict.fromkeys(("fired", "error_sum"), rows),
+    }
+    traced = {name: values[:1] for name, values in step.items()}
+    return [
+        TraceReport(node, 2, 4, Mode.TRACE, tuple(starmap(NamedArray, traced.items())), 1_000_001, 1_000_250),
+        TraceReport(node, 2, 5, Mode.TRAIN, tuple(starmap(NamedArray, step.items())), 0, 0),
+        TraceReport(
+            header(0, incarnation=NODE_LIFE), 2, 0, Mode.FORWARD,
+            (NamedArray("bias_after", row), NamedArray("weights_after", np.empty((1, 0)))), 0, 0,
+        ),
+    ]  # fmt: skip
 
 
 def main() -> None:

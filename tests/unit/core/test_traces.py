@@ -13,7 +13,9 @@ from coordinator.core.queries import DESCRIBED_AT_MOST
 from coordinator.core.run_plan import RunPlan
 from coordinator.topology import Topology
 from coordinator.trace.numbers import neuron_facts
-from neuron_node.events import Tick
+from neuron_node.addresses import COORDINATOR
+from neuron_node.codec import encode
+from neuron_node.events import Received, Tick
 from neuron_node.frames import Mode
 from neuron_node.protocol import (
     NOBODY,
@@ -139,6 +141,21 @@ def test_numbers_that_overflow_in_a_trace_end_the_trace_and_not_the_run() -> Non
     [reply] = answers(tell(machine, Diverged(by(machine, 3, number), 3, "output.0", 1)))
     assert not reply.good and "output.0" in reply.result
     assert machine.failure is None and not machine.trainer.in_flight.traces
+
+
+def test_the_last_report_ends_the_pass_before_the_next_frame_of_its_message() -> None:
+    """A relay joins frames: the answer of a node that was asked why a trace waits may follow the last report."""
+    machine, number = tracing()
+    tell_all(machine, results(machine, number, 1, Mode.TRACE))
+    for group in (1, 2):
+        tell(machine, report(machine, group, number))
+    request(machine, "why", request_id=b"why then")
+    statuses = [
+        NodeStatus(by(machine, group, number), "working", (Waits(group, Stage.DONE, ()),)) for group in (1, 2, 3)
+    ]
+    frames = [encode(report(machine, 3, number)), *map(encode, statuses)]
+    actions = machine.handle(Received(COORDINATOR + b"".join(frames)), 0.0)
+    assert answers(actions)[0].good and answers(actions, b"why then")[0].good
 
 
 def test_a_traced_pass_that_does_not_end_is_given_up_and_the_training_goes_on() -> None:
