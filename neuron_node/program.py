@@ -118,7 +118,7 @@ def endpoints_from_environment() -> Endpoints:
     )
 
 
-def _verify_of(keys: OwnKeys) -> Verify:
+def verify_of(keys: OwnKeys) -> Verify:
     """Return the function that verifies the coordinator's signatures."""
     from neuron_node.ed25519 import verifier  # noqa: PLC0415 - only programs with keys need the memory
 
@@ -182,7 +182,7 @@ def main(arguments: list[str] | None = None) -> int:
             options.name[:255],
             listening=listening,
             message_bytes=message_bytes,
-            verify=_verify_of(keys) if keys else None,
+            verify=verify_of(keys) if keys else None,
             keys=keys,
         )
     except UserError as fault:

@@ -50,8 +50,8 @@ for folder, below in {
     "verify": ("core",),
     "local": ("storage", "verify"),
     "capacity": ("local",),
-    "bench": ("capacity",),
     "security": (),
+    "bench": ("capacity", "security"),
     "page": ("storage", "verify"),
     "cli": ("bench", "page", "security"),
 }.items():
