@@ -25,7 +25,7 @@ def counts_of(attacker: Program) -> dict[str, Any]:
     return counts
 
 
-@pytest.mark.parametrize("wiring", ["broker", "direct"])
+@pytest.mark.parametrize("wiring", ["broker", pytest.param("direct", marks=pytest.mark.slow)])
 def test_no_intruder_changes_a_network(bench: Bench, wiring: str) -> None:
     """No handshake with a wrong key is admitted, and after all attacks no node was lost and the weights are the right ones."""
     network = Network(bench, "--epochs", "500", "--wiring", wiring)
