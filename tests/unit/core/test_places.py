@@ -119,7 +119,7 @@ def test_a_key_takes_no_name_of_another_key(network: Network) -> None:
 
 
 def test_a_revoked_key_is_refused(network: Network) -> None:
-    """After its revocation, the proof of a key admits nobody."""
+    """After its revocation, the proof of a key admits no node."""
     network.keyring.add("guest", NODE, 1)
     message = network.registration(1, "guest")
     network.keyring.revoke("guest")
