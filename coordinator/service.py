@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
+from coordinator.core.access import KeyOf
 from coordinator.core.events import (
     Answer,
     Inspected,
@@ -188,11 +189,12 @@ class Service:
             outlet = listening if self._direct else None
             tick_ms = CoordinatorMachine.tick_interval_ms
             link = new_link(endpoints, tick_ms, self.plan.incarnation, outlet, message_bytes, keys)
-            return self._run(link, orphaned, door, _signer_of(keys) if keys else None)
+            return self._run(link, orphaned, door, keys)
 
-    def _run(self, link: Link, orphaned: Callable[[], bool], door: FrontDoor, sign: Sign | None) -> int:
+    def _run(self, link: Link, orphaned: Callable[[], bool], door: FrontDoor, keys: OwnKeys | None) -> int:
         try:
-            self._machine = CoordinatorMachine(self.plan, link.endpoint, sign)
+            checks = (_signer_of(keys), _places_of(keys)) if keys else (None, None)
+            self._machine = CoordinatorMachine(self.plan, link.endpoint, *checks)
             link.watch(door.sockets)
             announce_health()
             machine = LeavesNodes(self._machine)
@@ -284,3 +286,10 @@ def _signer_of(keys: OwnKeys) -> Sign:
     from neuron_node.ed25519 import signer  # noqa: PLC0415 - only programs with keys need the memory
 
     return signer(keys.own.sign_secret)
+
+
+def _places_of(keys: OwnKeys) -> KeyOf:
+    """Return the function that finds the key of a node that registers."""
+    from coordinator.places import Places  # noqa: PLC0415 - as above
+
+    return Places(keys)

@@ -1,4 +1,4 @@
-"""Ed25519 signatures by PyNaCl. This is the only file that imports nacl.
+"""Ed25519 signatures by PyNaCl. Only this file and `x25519.py` import nacl.
 
 A supervisor imports this file before it forks its nodes, so that they share the library's memory. A program without keys does
 not import it.

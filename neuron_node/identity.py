@@ -40,3 +40,7 @@ class NodeIdentity:
     """The endpoint of the node's outlet for direct wiring; empty if it has none."""
     run: bytes = NOBODY
     """The run that a supervisor started the node for. A registration that names the run supersedes an earlier life at once."""
+    key: str = ""
+    """The name of its key; empty without keys."""
+    proof: bytes | None = None
+    """The proof for the coordinator that it has this key."""

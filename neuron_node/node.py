@@ -358,7 +358,7 @@ class Node:
 
     def _register(self) -> None:
         born = self.born
-        who = (born.name, born.host, born.process, born.software, born.fingerprint, born.endpoint)
+        who = (born.name, born.host, born.process, born.software, born.fingerprint, born.endpoint, born.key, born.proof)
         frame = encode(Register(self._header(), *who))
         self.registration = crc32(frame)
         self.sent += 1

@@ -22,6 +22,7 @@ from neuron_node.keys import BROKER, COORDINATOR, NODE
 from neuron_node.limits import MESSAGE_BYTES
 from neuron_node.node import TICK_MS, Node
 from neuron_node.protocol import NOBODY
+from neuron_node.registration_proof import Registrant, prove
 from neuron_node.security import OwnKeys, own_keys
 from neuron_node.shell import Shell
 from neuron_node.signing import Verify
@@ -68,17 +69,16 @@ def _live(
 ) -> int:
     host, incarnation = socket.gethostname()[:64], secrets.token_bytes(IDENTITY_LENGTH)
     link = new_link(endpoints, TICK_MS, incarnation, listening, message_bytes, keys)
-    born = NodeIdentity(
-        incarnation=incarnation,
-        name=name or f"{host}:{os.getpid()}",
-        host=host,
-        process=os.getpid(),
-        software=__version__,
-        fingerprint=arithmetic,
-        endpoint=link.endpoint,
-        run=run,
-    )
+    registrant = Registrant(incarnation, name or f"{host}:{os.getpid()}", host, os.getpid(), link.endpoint)
     try:
+        born = NodeIdentity(
+            **registrant._asdict(),
+            software=__version__,
+            fingerprint=arithmetic,
+            run=run,
+            key=keys.own.name if keys else "",
+            proof=prove(_secret_with_coordinator(keys), registrant) if keys else None,
+        )
         with quiet():
             broker = f" at {endpoints.inward} and {endpoints.outward}"
             return Shell(Node(born, broker, verify), link, orphaned=orphaned).run()
@@ -118,11 +118,18 @@ def endpoints_from_environment() -> Endpoints:
     )
 
 
-def _verify_of(keys: OwnKeys) -> Verify:
+def verify_of(keys: OwnKeys) -> Verify:
     """Return the function that verifies the coordinator's signatures."""
     from neuron_node.ed25519 import verifier  # noqa: PLC0415 - only programs with keys need the memory
 
     return verifier(keys.folder.holder(COORDINATOR).sign_public)
+
+
+def _secret_with_coordinator(keys: OwnKeys) -> bytes:
+    """Return the secret that this node shares with the coordinator."""
+    from neuron_node.x25519 import shared_secret  # noqa: PLC0415 - only programs with keys need the memory
+
+    return shared_secret(keys.own.curve_secret, keys.folder.holder(COORDINATOR).curve_public)
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -175,7 +182,7 @@ def main(arguments: list[str] | None = None) -> int:
             options.name[:255],
             listening=listening,
             message_bytes=message_bytes,
-            verify=_verify_of(keys) if keys else None,
+            verify=verify_of(keys) if keys else None,
             keys=keys,
         )
     except UserError as fault:

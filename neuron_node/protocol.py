@@ -20,6 +20,7 @@ import numpy as np
 from neuron_node.activations import Array
 from neuron_node.frames import IDENTITY_LENGTH
 from neuron_node.peer import Endpoint, Peer
+from neuron_node.registration_proof import PROOF_BYTES, Registrant
 from neuron_node.role import Role
 from neuron_node.schema import (
     MAX_BATCH,
@@ -161,6 +162,15 @@ class Register(NamedTuple):
     fingerprint: Annotated[str, Text(512)]
     endpoint: Endpoint = ""
     """The endpoint of the node's outlet for direct wiring; empty if it has none."""
+    key: Annotated[str, Text(64)] = ""
+    """The name of the node's key; empty without keys."""
+    proof: Annotated[bytes | None, Maybe(Blob(PROOF_BYTES))] = None
+    """The proof that the registration came with this key; see `registration_proof.py`."""
+
+    @property
+    def registrant(self) -> Registrant:
+        """What the proof covers."""
+        return Registrant(self.header.incarnation, self.name, self.host, self.process, self.endpoint)
 
 
 class Welcome(NamedTuple):

@@ -7,12 +7,13 @@ import os
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from coordinator.bench.network import measure_network
 from coordinator.bench.reference import THREAD_VARIABLES, has_pytorch
+from coordinator.bench.transports import CURVE, IPC, TCP
 from coordinator.bench.wire import Order
 from coordinator.capacity.host import this_machine
 from coordinator.capacity.resources import check_needs, check_nodes, needs_of
@@ -57,6 +58,7 @@ class Case:
     microbatches: int = 1
     nodes: int | None = None
     """The number of programs that host all groups; None: one program per group, as in the bare wire."""
+    transport: str = IPC
 
     @property
     def neurons_a_group(self) -> int:
@@ -74,12 +76,15 @@ class Case:
             wiring=self.wiring,
             microbatches=self.microbatches,
             nodes=self.nodes,
+            transport=self.transport,
         )
 
     @property
     def measured(self) -> list[str]:
         """The measurements of the case, in order. Steps can't overlap, so only predictions have the wire with many at once."""
         absent = {"pytorch": not has_pytorch(), "wire_many_at_once": self.work == "training"}
+        if self.transport != IPC:
+            absent |= {name: name not in ("network", "wire") for name in SPEEDS.values()}
         if self.nodes is not None:
             absent |= dict.fromkeys(("wire", "wire_and_arithmetic", "wire_many_at_once"), True)
         return [name for name in SPEEDS.values() if not absent.get(name, False)]
@@ -125,14 +130,46 @@ def measure_case(case: Case, repeats: int, seconds: float, tell: Callable[[str],
     Raises:
         JobError: a measurement failed.
     """
-    order, samples = case.order(seconds), Samples()
-    names = case.measured
+    [samples] = _measure_in_turn([case], repeats, seconds, tell)
+    return row_of(case, samples)
+
+
+def measure_encryption(case: Case, repeats: int, seconds: float, tell: Callable[[str], None]) -> list[dict[str, Any]]:
+    """Measure a case over TCP with and without CURVE, in turn; return both rows. The latter states the ratios to the former.
+
+    Raises:
+        JobError: a measurement failed.
+    """
+    cases = [replace(case, transport=transport) for transport in (TCP, CURVE)]
+    plain, encrypted = _measure_in_turn(cases, repeats, seconds, tell)
+    rows = [row_of(each, samples) for each, samples in zip(cases, (plain, encrypted), strict=True)]
+    for key, ours, theirs in (
+        ("ratio_to_tcp", encrypted.speeds["network"], plain.speeds["network"]),
+        ("wire_ratio_to_tcp", encrypted.speeds["wire"], plain.speeds["wire"]),
+        ("ratio_of_ratios_to_wire", encrypted.ratios("wire"), plain.ratios("wire")),
+    ):
+        ratios = [own / other for own, other in zip(ours, theirs, strict=True)]
+        rows[1][key] = statistics.median(ratios)
+        rows[1]["spread"][key] = [min(ratios), max(ratios)]
+    return rows
+
+
+def _measure_in_turn(cases: Sequence[Case], repeats: int, seconds: float, tell: Callable[[str], None]) -> list[Samples]:
+    samples = [Samples() for _ in cases]
+    # The same measurement of all cases follows one another: the speed of a machine changes slowly.
+    turns = [
+        (case, kept, name)
+        for name in SPEEDS.values()
+        for case, kept in zip(cases, samples, strict=True)
+        if name in case.measured
+    ]
     for repeat in range(repeats):
         # Reverse the order in every other repeat, so that no measurement always follows the same one.
-        for name in names if repeat % 2 == 0 else reversed(names):
-            tell(f"{'-'.join(map(str, case.layers))}, repeat {repeat + 1} of {repeats}: {name.replace('_', ' ')}")
-            _measure(name, order, samples)
-    return row_of(case, samples)
+        for case, kept, name in turns if repeat % 2 == 0 else reversed(turns):
+            layers, what = "-".join(map(str, case.layers)), name.replace("_", " ")
+            tell(f"{layers}, repeat {repeat + 1} of {repeats}: {what} over {case.transport}")
+            _measure(name, case.order(seconds), kept)
+    return samples
 
 
 def _measure(name: str, order: Order, samples: Samples) -> None:
@@ -198,6 +235,7 @@ def row_of(case: Case, samples: Samples) -> dict[str, Any]:
         "batch_size": case.batch_size,
         "group_size": case.group_size,
         "wiring": case.wiring,
+        "transport": case.transport,
         "microbatches": case.microbatches,
         "nodes": needs.nodes,
         "neurons": needs.neurons,

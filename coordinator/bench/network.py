@@ -16,6 +16,7 @@ import numpy as np
 
 from coordinator.bench.predicting import PredictingRun, await_trained, passes_per_second
 from coordinator.bench.profiled import ProfiledRun, profile_of
+from coordinator.bench.transports import IPC, prepared
 from coordinator.bench.wire import Order
 from coordinator.data.encoding import Encoding
 from coordinator.data.prepared import PreparedData
@@ -84,8 +85,11 @@ def measure_network(order: Order) -> Measured:
     """Train or predict for the seconds of the order, and end the run. Raises `JobError` if the run fails or stalls."""
     if not order.learning:
         return _measure_prediction(order)
-    with made_run(order) as (directory, nodes), LocalRun(directory, nodes) as run:
-        return _watched(run.events(), directory, order.seconds)
+    with made_run(order) as (directory, nodes), tempfile.TemporaryDirectory(prefix="exmachina-bench-") as folder:
+        how = prepared(order.transport, Path(folder))
+        broker = None if order.transport == IPC else how.broker
+        with LocalRun(directory, nodes, broker=broker, keys=how.keys) as run:
+            return _watched(run.events(), directory, order.seconds)
 
 
 def _measure_prediction(order: Order) -> Measured:

@@ -24,10 +24,12 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 from coordinator.bench.bare_link import BareDirectLink, BareLink
 from coordinator.bench.nine_steps import NineSteps
 from coordinator.bench.pattern import Part, PassShape, coordinators_part, groups_part
+from coordinator.bench.transports import prepared
 from coordinator.local.descriptors import broker_descriptors
 from coordinator.local.processes import die_with_parent, name_process
 from coordinator.topology import Topology
@@ -35,9 +37,9 @@ from neuron_node.broker import run_broker
 from neuron_node.direct import Listening
 from neuron_node.errors import JobError, UserError
 from neuron_node.frames import IDENTITY_LENGTH, MAX_FRAME_BYTES
+from neuron_node.keys import BROKER, COORDINATOR, NODE
 from neuron_node.limits import limits_for
 from neuron_node.role import OUTSIDE
-from neuron_node.transport import Endpoints
 
 SILENCE_MS = 30_000
 STARTING_AT_MOST_SECONDS = 120.0
@@ -65,6 +67,8 @@ class Order:
     wiring: str = "broker"
     microbatches: int = 1
     nodes: int | None = None
+    transport: str = "ipc"
+    """A word of `transports.TRANSPORTS`; the bare wire in direct wiring has only sockets in a folder."""
 
     def to_json(self) -> str:
         """Return the order as one line of JSON."""
@@ -165,6 +169,7 @@ class Wire:
 
     def __enter__(self) -> Wire:
         self._sockets = tempfile.mkdtemp(prefix="exmachina-")
+        self._transport = prepared(self.order.transport, Path(self._sockets))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -207,7 +212,8 @@ class Wire:
     def _run_broker(self) -> int:
         # The kernel may signal the death of a parent with several threads more than once; the cleanup must not be interrupted.
         signal.pthread_sigmask(signal.SIG_BLOCK, INTERRUPTIONS)
-        code = run_broker(self._endpoints, self._descriptors, joins=False, limits=limits_for(MAX_FRAME_BYTES))
+        limits, keys = limits_for(MAX_FRAME_BYTES), self._transport.keys_of(BROKER)
+        code = run_broker(self._transport.broker, self._descriptors, joins=False, limits=limits, keys=keys)
         # The parent may have been killed before it could remove them.
         self._remove_sockets()
         return code
@@ -215,10 +221,6 @@ class Wire:
     def _remove_sockets(self) -> None:
         """Remove all sockets, including the outlets of killed programs."""
         shutil.rmtree(self._sockets, ignore_errors=True)
-
-    @property
-    def _endpoints(self) -> Endpoints:
-        return Endpoints(f"ipc://{self._sockets}/in", f"ipc://{self._sockets}/out")
 
     @property
     def _descriptors(self) -> int:
@@ -234,9 +236,11 @@ class Wire:
 
     def _link(self, number: int, receive_timeout_ms: int) -> BareLink:
         if not self._direct:
-            return BareLink(self._endpoints, receive_timeout_ms)
+            keys = self._transport.keys_of(COORDINATOR if number == OUTSIDE else NODE)
+            secure = keys.client_of(BROKER) if keys else None
+            return BareLink(self._transport.broker, receive_timeout_ms, secure=secure)
         listening = Listening(self._outlet(number), self._descriptors)
-        return BareDirectLink(self._endpoints, receive_timeout_ms, _name(number), listening)
+        return BareDirectLink(self._transport.broker, receive_timeout_ms, _name(number), listening)
 
     def _part(self, number: int) -> Part:
         return groups_part(self._topology, number, self._pass)

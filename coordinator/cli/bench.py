@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from coordinator.bench.measuring import WORKS, Case, check_case, measure_case
+from coordinator.bench.measuring import WORKS, Case, check_case, measure_case, measure_encryption
 from coordinator.bench.network import profile_network
 from coordinator.bench.picture import check_picture, save_picture
 from coordinator.bench.profiled import STAGES
@@ -32,6 +32,7 @@ WIRINGS = ("broker", "direct", "auto")
     epilog="""
     coordinator bench digits
     coordinator bench --layers 64,12,10 --batch-sizes 1,64 --group-sizes 1,layer --picture speed.svg
+    coordinator bench digits --group-sizes 1 --curve
     """,
 )
 @click.argument("datasets", metavar="[DATASET]...", nargs=-1)
@@ -56,6 +57,11 @@ WIRINGS = ("broker", "direct", "auto")
     "--seconds", type=click.FloatRange(0.01, 3600), default=3.0, show_default=True, help="Seconds per measurement."
 )
 @click.option("--profile", is_flag=True, help="Also show where the time of a step is spent, by role.")
+@click.option(
+    "--curve",
+    is_flag=True,
+    help="Compare TCP with CURVE, as a network with keys has it, with TCP without; only for training through the broker.",
+)
 @click.option("--picture", type=click.Path(path_type=Path), help="Draw the rows into this file (.svg or .png).")
 @json_option
 def bench(
@@ -70,6 +76,7 @@ def bench(
     repeats: int,
     seconds: float,
     profile: bool,
+    curve: bool,
     picture: Path | None,
     as_json: bool,
 ) -> None:
@@ -94,6 +101,8 @@ def bench(
         for programs in nodes_of("--nodes", nodes)
         for parts in parts_of("--microbatches", microbatches)[: None if each == "training" else 1]
     ]
+    if curve:
+        _check_encryption(cases, profile=profile)
     for case in cases:
         check_case(case)
     rows = []
@@ -104,6 +113,9 @@ def bench(
             def tell(text: str, before: str = before) -> None:
                 status.update(before + text)
 
+            if curve:
+                rows += measure_encryption(case, repeats, seconds, tell)
+                continue
             rows.append(measure_case(case, repeats, seconds, tell))
             if profile and case.work == "training":
                 tell("profile")
@@ -112,11 +124,23 @@ def bench(
         save_picture(rows, picture)
     if as_json:
         print_json({"rows": rows})
+    elif curve:
+        _print_encryption(rows)
     else:
         _print_rows(rows)
         for row in rows:
             if "profile" in row:
                 _print_profile(row)
+
+
+def _check_encryption(cases: Sequence[Case], *, profile: bool) -> None:
+    """Raise `UserError` for a case in which --curve measures nothing."""
+    if bad := next((case for case in cases if (case.work, case.wiring) != ("training", "broker")), None):
+        raise UserError(f"--curve measures training through the broker, not {bad.work} in {bad.wiring} wiring")
+    if profile:
+        raise UserError("--curve measures no profile; use one of --curve and --profile")
+    if any(case.nodes is not None for case in cases):
+        raise UserError("--curve compares with the bare wire, which has one program per group; leave out --nodes")
 
 
 def _known(option: str, text: str, words: Sequence[str]) -> list[str]:
@@ -172,6 +196,36 @@ def _print_rows(rows: Sequence[Mapping[str, Any]]) -> None:
     )  # fmt: skip
 
 
+def _print_encryption(rows: Sequence[Mapping[str, Any]]) -> None:
+    print_table(
+        (
+            "layers",
+            "batch",
+            "group",
+            "transport",
+            "steps/s",
+            "wire steps/s",
+            "of wire",
+            "of TCP",
+            "wire of TCP",
+            "of wire, of TCP",
+        ),
+        [
+            (
+                "-".join(map(str, row["layers"])),
+                row["batch_size"],
+                row["group_size"],
+                row["transport"],
+                row["steps_per_second"],
+                row["wire_steps_per_second"],
+                _with_spread(row, "ratio_to_wire"),
+                *(_with_spread(row, key) for key in ("ratio_to_tcp", "wire_ratio_to_tcp", "ratio_of_ratios_to_wire")),
+            )
+            for row in rows
+        ],
+    )
+
+
 def _print_profile(row: Mapping[str, Any]) -> None:
     layers = "-".join(map(str, row["layers"]))
     print_table(
@@ -182,7 +236,7 @@ def _print_profile(row: Mapping[str, Any]) -> None:
 
 
 def _with_spread(row: Mapping[str, Any], key: str) -> str | None:
-    if row[key] is None:
+    if row.get(key) is None:
         return None
     low, high = row["spread"][key]
     return f"{row[key]:.2f} ({low:.2f}–{high:.2f})"

@@ -63,6 +63,24 @@ class Admission:
             return f"its arithmetic is {message.fingerprint!r}, this run's {plan.fingerprint!r}"
         if self._run.endpoint and not message.endpoint:
             return "this run is wired directly, and it listens nowhere: start it with --listen"
+        return self._objection_to_key(message)
+
+    def _objection_to_key(self, message: Register) -> str | None:
+        """Return the reason to reject the key of a node; None if the key may take part, and has a place."""
+        key_of, membership = self._run.key_of, self._run.membership
+        if key_of is None:
+            return None
+        key = key_of(message)
+        if key is None:
+            return "its registration does not prove that it has a valid key of this network"
+        named = membership.named(message.name)
+        if named is not None and named.key != key.name:
+            return f"the name {message.name} is that of a node with another key"
+        # A node that comes back takes its own place.
+        taken = sum(member.key == key.name for member in membership.members.values() if member is not named)
+        if taken >= key.places:
+            places = "its only place is" if key.places == 1 else f"its {key.places:,} places are"
+            return f"the key {key.name} is in use: {places} taken"
         return None
 
     def namesake(self, message: Register) -> Member | None:

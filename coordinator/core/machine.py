@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 from zlib import crc32
 
-from coordinator.core.access import Access
+from coordinator.core.access import Access, KeyOf
 from coordinator.core.admission import Admission
 from coordinator.core.assignment import Assignment
 from coordinator.core.claim import Claim
@@ -68,12 +68,14 @@ class CoordinatorMachine:
 
     tick_interval_ms = TICK_MS
 
-    def __init__(self, plan: RunPlan, endpoint: str = "", sign: Sign | None = None) -> None:
+    def __init__(
+        self, plan: RunPlan, endpoint: str = "", sign: Sign | None = None, key_of: KeyOf | None = None
+    ) -> None:
         """`endpoint` is where peers connect to receive the coordinator's data in direct wiring; empty: through the broker.
 
-        With `sign`, the messages to nodes are signed.
+        With `sign`, the messages to nodes are signed. With `key_of`, a node must prove which key it has.
         """
-        run = self.run = Run.of(plan, endpoint, sign)
+        run = self.run = Run.of(plan, endpoint, sign, key_of)
         self.topology = run.topology
         self.outbox = run.outbox
         self.membership = run.membership

@@ -26,6 +26,8 @@ class Member:
     received_ms: float
     endpoint: str = ""
     """Where peers connect to receive its data without the broker; empty if it has no such endpoint."""
+    key: str = ""
+    """The name of its key; empty without keys."""
     state: str = "spare"
     groups: list[int] = field(default_factory=list)
     ready: bool = False
@@ -93,7 +95,7 @@ class Membership:
         if earlier:
             self.remove(earlier)
         who = (message.name, message.host, message.process, message.fingerprint)
-        member = Member(incarnation, *who, now_ms, message.endpoint)
+        member = Member(incarnation, *who, now_ms, message.endpoint, message.key)
         self.members[incarnation] = member
         self._in_order = None
         return member, earlier

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from coordinator.core.access import KeyOf
 from coordinator.core.membership import Member, Membership
 from coordinator.core.outbox import Outbox
 from coordinator.core.run_plan import RunPlan
@@ -29,6 +30,8 @@ class Run:
     """Who sends, in which generation, and the actions of the current transition."""
     endpoint: str = ""
     """Where peers connect to receive the coordinator's data without the broker; empty if all data passes the broker."""
+    key_of: KeyOf | None = None
+    """Finds the key of a node that registers; None without keys."""
     membership: Membership = field(default_factory=Membership)
     state: CoordinatorState = CoordinatorState.GATHERING
     now_ms: float = 0.0
@@ -42,9 +45,13 @@ class Run:
     """Why the last write to disk failed; None if it succeeded."""
 
     @classmethod
-    def of(cls, plan: RunPlan, endpoint: str, sign: Sign | None = None) -> Run:
-        """Return the state before the first event. With `sign`, the messages to nodes are signed."""
-        return cls(plan, plan.topology(), Outbox(plan.run, plan.incarnation, plan.generation, sign), endpoint)
+    def of(cls, plan: RunPlan, endpoint: str, sign: Sign | None = None, key_of: KeyOf | None = None) -> Run:
+        """Return the state before the first event.
+
+        With `sign`, the messages to nodes are signed. With `key_of`, a node must prove which key it has.
+        """
+        outbox = Outbox(plan.run, plan.incarnation, plan.generation, sign)
+        return cls(plan, plan.topology(), outbox, endpoint, key_of)
 
     @property
     def running(self) -> bool:

@@ -52,12 +52,27 @@ class LocalRun:
     supervisor_module = "coordinator.local.supervisor"
     """The module of the supervisor, which reads an `Order` and carries it out."""
 
-    def __init__(self, directory: RunFolder, nodes: int, *, verify: bool = False, relayed: bool = False) -> None:
-        """`nodes` is the number of nodes, with spares. If they are `relayed`, they can be disconnected."""
+    def __init__(
+        self,
+        directory: RunFolder,
+        nodes: int,
+        *,
+        verify: bool = False,
+        relayed: bool = False,
+        broker: Endpoints | None = None,
+        keys: Path | None = None,
+    ) -> None:
+        """`nodes` is the number of nodes, with spares. If they are `relayed`, they can be disconnected.
+
+        `broker` are the endpoints of the broker; without them, sockets in a folder. With the folder `keys`, connections over TCP
+        are encrypted.
+        """
         self._directory = directory
         self._nodes = nodes
         self._verify = verify
         self._relayed = relayed
+        self._broker = broker
+        self._keys = keys
         self._sockets: SocketFolder | None = None
         self._supervisor: subprocess.Popen[str] | None = None
         self._stopped_at: float | None = None
@@ -82,7 +97,8 @@ class LocalRun:
     def _begin(self) -> None:
         self._sockets = make_socket_folder(self._directory.path)
         folder = self._sockets.path
-        endpoints, door = Endpoints(f"ipc://{folder}/in", f"ipc://{folder}/out"), f"ipc://{folder}/{DOOR}"
+        endpoints = self._broker or Endpoints(f"ipc://{folder}/in", f"ipc://{folder}/out")
+        door, outlets = f"ipc://{folder}/{DOOR}", "tcp://127.0.0.1:*" if self._broker else f"ipc://{folder}/*"
         write_endpoints(self._directory, endpoints, door)
         self._events, theirs = os.pipe()
         order = Order(
@@ -94,9 +110,10 @@ class LocalRun:
             launcher=os.getpid(),
             verify=self._verify,
             relayed=self._relayed,
-            outlets=f"ipc://{folder}/*" if self._directory.config().get("wiring") == "direct" else "",
+            outlets=outlets if self._directory.config().get("wiring") == "direct" else "",
             descriptors=most_descriptors(self._nodes, relayed=self._relayed),
             limits=limits_of_run(self._directory.config()),
+            keys=str(self._keys.resolve()) if self._keys else "",
         )
         try:
             with open_regular(self.log("supervisor"), os.O_WRONLY | os.O_CREAT | os.O_APPEND) as log:

@@ -52,9 +52,11 @@ from neuron_node.console import LOG_FORMAT
 from neuron_node.direct import Listening
 from neuron_node.errors import JobError, UserError
 from neuron_node.fingerprint import fingerprint
+from neuron_node.keys import BROKER, COORDINATOR, NODE, KeysFolder
 from neuron_node.limits import Limits
-from neuron_node.program import run_node
+from neuron_node.program import run_node, verify_of
 from neuron_node.protocol import NOBODY
+from neuron_node.security import OwnKeys
 from neuron_node.transport import Endpoints
 
 STOPPING_AT_MOST_SECONDS = 3.0
@@ -68,7 +70,8 @@ KERNEL_NAMES = {"broker": "neuron-broker", "coordinator": "coordinator", "relay"
 class Order:
     """The programs to start. The coordinator reports events as lines of JSON on the file descriptor `events`. If nodes are
     `relayed`, they reach the broker through a relay, and can be disconnected. In direct wiring, `outlets` is the endpoint of
-    each program, with its incarnation in place of `*`; else it is empty.
+    each program, with its incarnation in place of `*`; else it is empty. `keys` is the folder of the keys that connections over
+    TCP use; if it is empty, they are not encrypted.
     """
 
     run: str
@@ -82,6 +85,7 @@ class Order:
     outlets: str
     descriptors: int
     limits: Limits
+    keys: str = ""
 
     def to_json(self) -> str:
         """Encode as one line."""
@@ -107,6 +111,9 @@ class Supervisor:
             # The coordinator reports what is wrong with the config.
             self._run = bytes.fromhex(self._directory.config()["run"])
         self._arithmetic = fingerprint()
+        # Before the forks, so that all programs share what it takes.
+        keys = self._keys(NODE)
+        self._verify = verify_of(keys) if keys else None
         self._by_process: dict[int, Program] = {}
         self._waiting: dict[str, tuple[float, Program]] = {}
         """Programs that start later, with the time of their start."""
@@ -285,7 +292,8 @@ class Supervisor:
     def _broker(self, _orphaned: Callable[[], bool]) -> int:
         # Keep the folder of the sockets: if a signal has ended this broker, the next one needs it.
         joins = self.order.nodes >= JOINED_FROM_PROGRAMS
-        return run_broker(self._endpoints, self.order.descriptors, joins=joins, limits=self.order.limits)
+        keys = self._keys(BROKER)
+        return run_broker(self._endpoints, self.order.descriptors, joins=joins, limits=self.order.limits, keys=keys)
 
     def _coordinator(self, orphaned: Callable[[], bool]) -> int:
         with os.fdopen(self.order.events, "w", buffering=1) as events:
@@ -300,7 +308,7 @@ class Supervisor:
                 inspect = watch_steps if self.order.verify else None
                 service = Service(self._directory, observe, stop_when_finished=True, inspect=inspect)
                 doors, most = [self.order.door], self.order.limits.message_bytes
-                return service.run(self._endpoints, doors, orphaned, self._listening, most)
+                return service.run(self._endpoints, doors, orphaned, self._listening, most, self._keys(COORDINATOR))
             except (UserError, JobError) as fault:
                 observe("failed", {"reason": str(fault)})
                 return 2 if isinstance(fault, UserError) else 1
@@ -311,7 +319,22 @@ class Supervisor:
     def _node(self, name: str) -> Callable[[Callable[[], bool]], int]:
         endpoints = relayed(self._endpoints, name) if self._orders else self._endpoints
         size = self.order.limits.message_bytes
-        return lambda orphaned: run_node(endpoints, self._arithmetic, name, orphaned, self._listening, self._run, size)
+        return lambda orphaned: run_node(
+            endpoints,
+            self._arithmetic,
+            name,
+            orphaned,
+            self._listening,
+            self._run,
+            size,
+            self._verify,
+            self._keys(NODE),
+        )
+
+    def _keys(self, role: str) -> OwnKeys | None:
+        """Return the keys of a program; None if connections are not encrypted. Raises `UserError` if it has none."""
+        folder = KeysFolder(Path(self.order.keys))
+        return OwnKeys(folder, folder.own([role])) if self.order.keys else None
 
     def _relay(self, orphaned: Callable[[], bool]) -> int:
         assert self._orders is not None
@@ -365,7 +388,7 @@ class Supervisor:
             self._signal_and_wait(first, signal.SIGTERM, deadline)
         self._signal_and_wait(list(self._by_process.values()), signal.SIGTERM, deadline)
         self._signal_and_wait(list(self._by_process.values()), signal.SIGKILL, deadline + 60)
-        shutil.rmtree(Path(self._endpoints.inward.removeprefix("ipc://")).parent, ignore_errors=True)
+        shutil.rmtree(Path(self.order.door.removeprefix("ipc://")).parent, ignore_errors=True)
 
     def _signal_and_wait(self, programs: list[Program], number: signal.Signals, deadline: float) -> None:
         for program in programs:

@@ -96,18 +96,18 @@ def _training(runs: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
 
 def _measure(client: Client, door: str, pid: int, options: argparse.Namespace) -> dict[str, Any]:
     """Return the ratio of the speeds and the memory of the coordinator, from windows in turn without and with clients."""
-    coordinator = _coordinator_of(pid)
+    coordinator = program_below(pid, "coordinator")
     pairs = max(1, round(options.seconds / options.window))
-    before, ratios, memory = _speed(client, options.window), [], [_memory_mb(coordinator)]
+    before, ratios, memory = speed(client, options.window), [], [memory_mb(coordinator)]
     for _ in range(pairs):
         asking = subprocess.Popen([sys.executable, "-c", ASKS, door, str(options.clients)], cwd=CHECKOUT)
         try:
-            with_clients = _speed(client, options.window)
+            with_clients = speed(client, options.window)
         finally:
             asking.kill()
             asking.wait()
-        memory.append(_memory_mb(coordinator))
-        after = _speed(client, options.window)
+        memory.append(memory_mb(coordinator))
+        after = speed(client, options.window)
         ratios.append(with_clients / ((before + after) / 2))
         before = after
     return {
@@ -119,7 +119,7 @@ def _measure(client: Client, door: str, pid: int, options: argparse.Namespace) -
     }
 
 
-def _speed(client: Client, seconds: float) -> float:
+def speed(client: Client, seconds: float) -> float:
     """Return the steps per second within a window."""
     begun, first = time.monotonic(), client.ask("status")[0]["step"]
     time.sleep(seconds)
@@ -128,8 +128,8 @@ def _speed(client: Client, seconds: float) -> float:
     return speed
 
 
-def _coordinator_of(ancestor: int) -> int:
-    """Return the process of the coordinator among the descendants of the command."""
+def program_below(ancestor: int, name: str) -> int:
+    """Return the process with this name among the descendants of another."""
     parents: dict[int, int] = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -140,12 +140,13 @@ def _coordinator_of(ancestor: int) -> int:
         above = process
         while above in parents and above != ancestor:
             above = parents[above]
-        if above == ancestor and "coordinator" in Path(f"/proc/{process}/comm").read_text():
+        if above == ancestor and name in Path(f"/proc/{process}/comm").read_text():
             return process
-    raise SystemExit("found no coordinator below the command")
+    raise SystemExit(f"found no {name} below process {ancestor}")
 
 
-def _memory_mb(process: int) -> float:
+def memory_mb(process: int) -> float:
+    """Return the resident memory of a process."""
     for line in Path(f"/proc/{process}/status").read_text().splitlines():
         if line.startswith("VmRSS"):
             return round(int(line.split()[1]) / 1024, 1)

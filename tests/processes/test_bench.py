@@ -56,6 +56,28 @@ def test_a_data_set_stands_for_its_sizes(bench: Bench) -> None:
     bench.check_nothing_left()
 
 
+def test_bench_compares_encryption_with_plain_tcp(bench: Bench) -> None:
+    """Network and wire get steps done over both; the ratios are those of the repeats, and no key file stays behind."""
+    program = bench.start(
+        "coordinator", "bench", "xor", "--batch-sizes", "2", "--group-sizes", "2", *SHORT, "--curve", "--json"
+    )
+    plain, encrypted = program.result()["rows"]
+    assert (plain["transport"], encrypted["transport"]) == ("tcp", "curve")
+    for key, of in (("ratio_to_tcp", "steps_per_second"), ("wire_ratio_to_tcp", "wire_steps_per_second")):
+        assert encrypted[key] == pytest.approx(encrypted[of] / plain[of])
+    ratios = encrypted["ratio_to_wire"] / plain["ratio_to_wire"]
+    assert encrypted["ratio_of_ratios_to_wire"] == pytest.approx(ratios)
+    bench.check_nothing_left()
+
+
+@pytest.mark.parametrize("more", [("--work", "prediction"), ("--wirings", "direct"), ("--profile",), ("--nodes", "2")])
+def test_bench_of_encryption_refuses_what_it_does_not_measure(bench: Bench, more: tuple[str, ...]) -> None:
+    """One line, and exit code 2."""
+    program = bench.start("coordinator", "bench", "xor", *SHORT, "--curve", *more)
+    assert program.end() == 2
+    assert "--curve" in program.said().splitlines()[-1]
+
+
 @pytest.mark.parametrize(
     ("batch_size", "learning", "wiring"),
     [
@@ -173,7 +195,7 @@ import os, signal
 from pathlib import Path
 from coordinator.bench import wire
 
-def run_broker(*_, joins, limits):
+def run_broker(*_, **options):
     os.kill(os.getpid(), signal.SIGTERM)
     return 0
 

@@ -102,6 +102,22 @@ def test_programs_without_a_valid_key_are_refused(bench: Bench) -> None:
     network.stop(nodes)
 
 
+def test_a_key_is_used_by_no_more_nodes_than_it_has_places(bench: Bench) -> None:
+    """A node too many ends with one line, which the coordinator logs too. A node that comes back under its name gets in."""
+    network = Network(bench, "--epochs", "100000")
+    nodes = [network.node(number) for number in range(6)]
+    network.service.await_line("wired")
+    too_many = network.node(6)
+    assert too_many.end() == 1
+    assert "the key neurons is in use: its 6 places are taken" in too_many.said().splitlines()[-1]
+    await_that(lambda: "refused node" in network.service.said(), "a line of the coordinator")
+    nodes[5].process.kill()
+    nodes[5].end()
+    nodes[5] = network.node(5)
+    network.service.await_line("recovered")
+    network.stop(nodes)
+
+
 @pytest.mark.parametrize("wiring", ["broker", "direct"])
 def test_a_revoked_node_is_locked_out_and_the_run_recovers(bench: Bench, wiring: str) -> None:
     """The node of a revoked key ends with one line; a spare takes its neuron, and the weights are those of a calm run."""
