@@ -638,7 +638,7 @@ class Group:
         return self._send_report(0, FORWARD, numbers_of_state(state), (0, 0))
 
     def _outgoing_telemetry(self, record: Pass, parts: list[Pass], before: tuple[Any, Any]) -> list[Send]:
-        """Return the numbers of a step that was just learned; nothing if one of them is not finite."""
+        """Return the numbers of a step that was just learned; nothing if a number is not finite."""
         activity = np.concatenate([self._activity(part) for part in parts])
         errors = np.concatenate([self._error_rows(part) for part in parts])
         own = np.concatenate([self._own_error(part) for part in parts])

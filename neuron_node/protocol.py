@@ -18,7 +18,7 @@ from typing import Annotated, NamedTuple
 import numpy as np
 
 from neuron_node.activations import Array
-from neuron_node.frames import IDENTITY_LENGTH
+from neuron_node.frames import IDENTITY_LENGTH, Mode
 from neuron_node.peer import Endpoint, Peer
 from neuron_node.registration_proof import PROOF_BYTES, Registrant
 from neuron_node.role import Role
@@ -286,7 +286,7 @@ class TraceRequest(NamedTuple):
 class TraceReport(NamedTuple):
     """Group → coordinator: the numbers of the nine steps in one pass, the header's pass.
 
-    The group sends this message at the end of a pass of mode 3, and, with mode 0, 1 or 2, as the answer to `TraceRequest`. `step`
+    The group sends this message at the end of a pass of mode 3, and, with another mode, as the answer to `TraceRequest`. `step`
     counts the steps that the group has learned. `fired_us` and `replied_us` are the times of steps 2 and 6 by the host's own
     clock, in microseconds; 0 if they were not measured.
     """
@@ -294,7 +294,7 @@ class TraceReport(NamedTuple):
     header: Header
     group: GroupNumber
     step: Count
-    mode: Annotated[int, Whole(0, 3)]
+    mode: Annotated[int, Whole(0, int(max(Mode)))]
     numbers: Annotated[tuple[NamedArray, ...], Many(record_of(NamedArray), MAX_TRACED)]
     fired_us: Count
     replied_us: Count

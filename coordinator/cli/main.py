@@ -46,7 +46,10 @@ COMMANDS = {
     "neuron": ("ask", "Show one neuron: its bias, the weights of its synapses, its last activity and error."),
     "trace": ("trace", "Send one sample through the neurons, forward and back, and show what each of them computes."),
     "explain": ("trace", "Say why a weight changed in the last training step."),
-    "watch": ("watch", "Show what the neurons hold while they learn."),
+    "watch": (
+        "watch",
+        "Show what the neurons hold while they learn: activities, errors, and weights before and after an update.",
+    ),
     "why": ("ask", "Show what blocks the run: which neuron waits for which, down to the cause."),
     "logs": ("ask", "Print the log of a program of a local run."),
     "predict": ("predict", "Predict the rows of a table."),

@@ -32,6 +32,27 @@ def door_of(bench: Bench, name: str) -> str:
     return door
 
 
+@pytest.mark.parametrize("wiring", ["broker", "direct"])
+def test_watching_shows_the_neurons_and_changes_no_weight(bench: Bench, wiring: str) -> None:
+    """Updates of all neurons and of one arrive while a run learns, and the run ends with the weights of an unwatched one."""
+    program = bench.learn("xor", "--epochs", "3000", "--wiring", wiring, "--name", "a")
+    door_of(bench, "a")
+    everything = bench.start("coordinator", "watch", "--rate", "50", "--json-lines", "--count", "3")
+    one = bench.start("coordinator", "watch", "--neuron", "hidden.1", "--count", "2")
+    wrong = bench.start("coordinator", "watch", "--neuron", "hiden.1")
+    assert wrong.end() == 2 and "did you mean 'hidden.1'?" in wrong.said()
+    assert everything.end() == 0, everything.said()
+    updates = [json.loads(line) for line in everything.stdout.read_text(encoding="utf-8").splitlines()]
+    assert len({update["step"] for update in updates}) == 3
+    for update in updates:
+        assert [len(neuron["activity"]) for neuron in update["neurons"]] == [4] * 6
+        assert update["neurons"][0]["axon"][0].keys() == {"neuron", "before", "gradient", "weight"}
+    assert one.end() == 0, one.said()
+    assert one.stdout.read_text(encoding="utf-8").count("hidden.1") == 2
+    assert program.result()["weights_sha256"] == in_memory_sha256(bench.run_folder())
+    bench.check_nothing_left()
+
+
 def test_commands_find_the_only_live_run_and_list_several(bench: Bench) -> None:
     """A command finds the only live run. With several, or none, it lists the runs. Only their user can open the sockets."""
     none = bench.start("coordinator", "status")

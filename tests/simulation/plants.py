@@ -27,7 +27,7 @@ from coordinator.storage import generation_record, run_log, snapshots
 from coordinator.storage.disk import Disk
 from coordinator.storage.run_log import MetricsFile
 from coordinator.storage.run_store import RunStore
-from neuron_node import admission
+from neuron_node import admission, tracing
 from neuron_node.addresses import ADDRESS_LENGTH
 from neuron_node.admission import Standing
 from neuron_node.errors import Duplicate, NotFinite, PeerError, Stale
@@ -510,7 +510,7 @@ def step_confirmed_by_its_own_later_part(patch: pytest.MonkeyPatch) -> None:
 
 def part_of_a_step_reported_as_the_step(patch: pytest.MonkeyPatch) -> None:
     """A group reports the numbers of the first part of its last step only."""
-    real = group_module.numbers_of_steps
+    real = tracing.numbers_of_steps
 
     def numbers_of_steps(role: Any, before: Any, parts: Any, after: Any = None) -> Any:
         if len(parts) > 1:

@@ -1,4 +1,4 @@
-"""Telemetry: who gets the numbers of which steps, and that nobody who watches changes a run."""
+"""Telemetry: who gets the numbers of which steps, and that a watcher changes no run."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def request(number: int, **arguments: Any) -> Request:
 
 
 class Watched(Scenario):
-    """A simulated run that somebody watches; `sets` are the published sets, by topic."""
+    """A simulated run with a watcher; `sets` are the published sets, by topic."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
         self.sets: list[tuple[bytes, dict[str, Any], dict[int, DataFrame]]] = []
@@ -144,7 +144,7 @@ def modes_of(machine: CoordinatorMachine, steps: int, now_ms: float, ms_a_step: 
 
 
 def test_no_step_is_marked_without_a_lease() -> None:
-    """Steps are marked while a lease lasts, no oftener than asked for, and not after its end."""
+    """Steps are marked while a lease lasts, no more often than asked for, and not after its end."""
     plan = plan_of(settings_of((2, 1)), made_data(4_000, 2, 1), snapshot_interval_steps=10**6)
     machine, _ = wired(plan)
     assert set(modes_of(machine, 20, 0.0, 1.0)) == {Mode.TRAIN}
@@ -157,7 +157,7 @@ def test_no_step_is_marked_without_a_lease() -> None:
 
 
 def test_telemetry_stays_below_its_share() -> None:
-    """However often somebody asks, the steps between two marked ones keep the share of the messages and of their bytes."""
+    """At the highest rate, the steps between two marked ones keep the share of the messages and of their bytes."""
     for layers in ((2, 3, 1), (64, 12, 10), (784, 100, 10)):
         plan = plan_of(settings_of(layers), made_data(22, layers[0], layers[-1]))
         machine = CoordinatorMachine(plan)

@@ -151,8 +151,8 @@ def test_numbers_that_are_not_finite_are_refused(bad: float) -> None:
     ("frame", "fault"),
     [
         (changed(HEAD.start + 4, 20), Malformed),
-        (changed(HEAD.start + 4, 28), Malformed),
-        (changed(MARK.start + 9, 4), Malformed),
+        (changed(HEAD.start + 4, 29), Malformed),
+        (changed(MARK.start + 9, 5), Malformed),
         (changed(MARK.start + 10, 3), Malformed),
         (changed(MARK.start + 11, MAX_PARTS + 1), Malformed),
         (changed(MARK.start + 11, 0), Malformed),
@@ -168,7 +168,7 @@ def test_numbers_that_are_not_finite_are_refused(bad: float) -> None:
         (b"", Malformed),
     ],
     ids=[
-        *("kind 20", "kind 28", "mode 4", "part of parts", "parts", "no parts", "version", "version in two bytes"),
+        *("kind 20", "kind 29", "mode 5", "part of parts", "parts", "no parts", "version", "version in two bytes"),
         *("rows", "batch", "bytes", "generation", "longer", "shorter", "no numbers", "nothing"),
     ],
 )
@@ -251,6 +251,15 @@ def test_a_sender_is_a_run_and_a_group() -> None:
 def test_kinds_and_modes_keep_their_numbers() -> None:
     """Old numbers are never given to new kinds and modes."""
     assert {kind.name: int(kind) for kind in DataKind} == {
-        **{"TARGET": 21, "SIGNAL": 22, "ERROR": 23, "OUTPUT": 24, "INPUT_ERROR": 25, "AXON": 26, "TARGETS": 27},
+        **{
+            "TARGET": 21,
+            "SIGNAL": 22,
+            "ERROR": 23,
+            "OUTPUT": 24,
+            "INPUT_ERROR": 25,
+            "AXON": 26,
+            "TARGETS": 27,
+            "TELEMETRY": 28,
+        },
     }
-    assert [int(mode) for mode in Mode] == [0, 1, 2, 3]
+    assert [int(mode) for mode in Mode] == [0, 1, 2, 3, 4]
