@@ -11,9 +11,12 @@ from typing import Any
 import numpy as np
 
 from coordinator.core.assignment import Assignment
+from coordinator.core.interventions import whole
+from coordinator.core.journal import BIAS, RATE, SILENCE, WAKE, WEIGHT
 from coordinator.core.membership import Member
 from coordinator.core.run import Run
 from coordinator.core.run_stats import RunStats
+from coordinator.core.state import CoordinatorState
 from coordinator.core.state_collector import StateCollector
 from coordinator.core.trainer import Trainer
 from coordinator.core.verdicts import StopRun, Verdict
@@ -58,7 +61,7 @@ class Queries:
         if client in self._answers:
             self._run.outbox.send(client_address(client), self._answers[client])
             return None
-        if client in self._open:
+        if client in self._open or self._trainer.interventions.known(client):
             return None
         command = COMMANDS.get(message.command)
         try:
@@ -113,7 +116,9 @@ class Queries:
         facts = {**run.finished, **stats.counts()} if run.finished else stats.summary()
         waiting = {"nodes_registered": len(run.membership.members), "nodes_needed": self._assignment.nodes_needed}
         dropped = {"dropped": dict(run.drops.counts)}
-        self._answer(message.client, {"state": run.state.value, **facts, **waiting, **dropped, "failure": run.failure})
+        pause = {"pauses_after": self._trainer.interventions.pause_after}
+        answer = {"state": run.state.value, **facts, **waiting, **dropped, **pause, "failure": run.failure}
+        self._answer(message.client, answer)
 
     def _neurons(self, message: Request) -> None:
         run = self._run
@@ -176,6 +181,53 @@ class Queries:
     def _stop(self, message: Request) -> StopRun:
         self._answer(message.client, {"state": "stopping"})
         return StopRun(0)
+
+    # Interventions.
+
+    def answer_interventions(self) -> None:
+        """Answer the interventions that are carried out."""
+        step, still = self._trainer.training.progress.step, self._trainer.still and self._run.running
+        for client, facts, good in self._trainer.interventions.answers(step, still=still):
+            self._answer(client, facts, good=good)
+
+    def _check_training(self) -> None:
+        """Raise `UserError` if no step is left to pause before or to change."""
+        if self._run.state is CoordinatorState.STOPPING:
+            raise UserError("the run is stopping, so nothing was changed")
+        if self._trainer.done:
+            step = self._trainer.training.schedule.steps
+            raise UserError(f"the training has finished with step {step:,}; right would be a run that is in training")
+
+    def _pause(self, message: Request) -> None:
+        self._check_training()
+        self._trainer.interventions.pause(message.client, self._trainer.announced)
+
+    def _resume(self, message: Request) -> None:
+        arguments = _arguments(message)
+        self._check_training()
+        interventions, client = self._trainer.interventions, message.client
+        if arguments.get("to") is None:
+            interventions.resume(client)
+        else:
+            interventions.run_to(client, self._trainer.announced, whole("step", arguments["to"]))
+
+    def _step(self, message: Request) -> None:
+        count = whole("number of steps", _arguments(message).get("count", 1))
+        self._check_training()
+        self._trainer.interventions.step(message.client, self._trainer.announced, count)
+
+    def _set(self, message: Request) -> None:
+        arguments = _arguments(message)
+        kind = arguments.get("what")
+        if kind not in (RATE, WEIGHT, BIAS):
+            raise UserError(f"{kind!r} cannot be set; right would be {RATE}, {WEIGHT} or {BIAS}")
+        self._check_training()
+        self._trainer.interventions.want(message.client, kind, arguments)
+
+    def _silence(self, message: Request) -> None:
+        arguments = _arguments(message)
+        self._check_training()
+        self._trainer.interventions.want(message.client, WAKE if arguments.get("end") else SILENCE, arguments)
 
     def _describe_neuron(self, view: View) -> dict[str, Any]:
         """Return a neuron's activation, bias, last activity and error, and its synapses with their weights."""
@@ -240,4 +292,9 @@ COMMANDS: dict[str, Callable[[Queries, Request], Verdict | None]] = {
     "held_out": Queries._held_out,
     "why": Queries._why,
     "stop": Queries._stop,
+    "pause": Queries._pause,
+    "resume": Queries._resume,
+    "step": Queries._step,
+    "set": Queries._set,
+    "silence": Queries._silence,
 }
