@@ -148,9 +148,8 @@ class Trainer:
         self.snapshot = Snapshot(collector.step, states, self._progress_at_copy, changes)
         self._collector = None
         between = self.snapshot.step == self.training.progress.step and not self._steps.in_flight and not self.done
-        if between and self.interventions.are_due(self.snapshot.step, changes):
-            self._edit(self.snapshot)
-        else:
+        # With changes that are due, `advance` edits the snapshot before it is saved.
+        if not (between and self.interventions.are_due(self.snapshot.step, changes)):
             self._save(self.snapshot)
 
     def _save(self, snapshot: Snapshot, journal: tuple[Entry, ...] = ()) -> None:

@@ -168,6 +168,8 @@ class World(Network):
             self.plan,
             incarnation=(2**32 + self.coordinator_lives).to_bytes(IDENTITY_LENGTH, "big"),
             generation=standing.generation,
+            interventions=standing.interventions,
+            journal=standing.journal,
             restart=standing.snapshot,
         )
         trained = standing.snapshot is not None and standing.snapshot.step == plan.schedule().steps

@@ -17,6 +17,7 @@ from neuron_node.codec import encode
 from neuron_node.protocol import NOBODY, Header, Reply, Request
 from tests.networks import plan_of, settings_of, trained, weights_sha256, xor_data
 from tests.roles import frames_of
+from tests.simulation.scenario import Scenario
 
 PLAN = plan_of(settings_of((2, 3, 1), batch_size=1, epochs=3), xor_data(), snapshot_interval_steps=5)
 LAST = 12
@@ -226,3 +227,43 @@ def test_a_journal_that_is_not_whole_is_known() -> None:
     assert Journal.is_whole(good)
     for wrong in (good[1:], (good[0], good[1]._replace(step=2)), (good[0]._replace(branch=1),)):
         assert not Journal.is_whole(wrong)
+
+
+KINDS_OF_DEATH = ["the coordinator", "node-1", "node-4", "power"]
+
+
+@pytest.mark.parametrize("victim", KINDS_OF_DEATH)
+@pytest.mark.parametrize("after", range(0, 60, 4))
+def test_a_death_at_any_moment_of_a_change_leaves_all_of_it_or_nothing(victim: str, after: int) -> None:
+    """The client asks again until it is answered. There is one entry, and the end is that of a calm run with the journal."""
+    scenario = Scenario(PLAN, seed=after)
+    scenario.run_to(3)
+    name, heard = b"a person", list[bytes]()
+    scenario.hear(client_address(name), heard.append)
+    arguments = json.dumps({"what": "weight", "neuron": "hidden.1", "to": "output.0", "value": 2.5})
+    request = Request(Header(NOBODY, 0, 0, name), name, "set", arguments, np.empty((0, 0)))
+    scenario.inject(COORDINATOR + encode(request))
+    moment = scenario.happened + after
+    scenario.run(lambda: scenario.happened >= moment)
+    if victim == "power":
+        assert scenario.coordinator is not None
+        scenario.disk.cut_power()
+        scenario.kill(scenario.coordinator)
+    elif victim == "the coordinator":
+        assert scenario.coordinator is not None
+        scenario.kill(scenario.coordinator)
+    else:
+        scenario.kill(scenario.nodes[victim])
+    again = scenario.now_ms
+    while not heard and scenario.code is None:
+        if scenario.now_ms >= again:
+            again = scenario.now_ms + 20.0
+            scenario.inject(COORDINATOR + encode(request))
+        scenario.run_next()
+    reply = frames_of(heard[0])[0]
+    assert isinstance(reply, Reply) and reply.good
+    scenario.run()
+    journal = scenario.trainer.interventions.journal.entries
+    assert len(journal) == 1 and journal[0].value == 2.5
+    assert weights_sha256(scenario.machine) == weights_sha256(trained(replace(PLAN, journal=journal)))
+    assert scenario.machine.recoveries == 1
