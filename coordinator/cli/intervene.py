@@ -1,4 +1,4 @@
-"""The commands that change a running network: `pause`, `resume`, `step`, `set` and `silence`."""
+"""The commands that change a running network: `pause`, `resume`, `step`, `set`, `silence` and `kill`."""
 
 from __future__ import annotations
 
@@ -136,5 +136,22 @@ def set_number(what: str, value: float, to: str | None, runs: Path, as_json: boo
 @click.option("--end", is_flag=True, help="End the silence of the neuron.")
 @_where
 def silence(name: str, end: bool, runs: Path, as_json: bool, **where: Any) -> None:
-    """Silence a neuron: its activity counts as 0, and it learns nothing, until --end."""
+    """Silence a neuron: its activity counts as 0, and it learns nothing, until its silence ends."""
     _print_entry(ask(runs, where, "silence", neuron=name, end=end), as_json)
+
+
+@click.command(
+    cls=HelpfulCommand,
+    epilog="""
+    coordinator kill hidden.3
+    """,
+)
+@click.argument("name", shell_complete=complete_neuron)
+@_where
+def kill(name: str, runs: Path, as_json: bool, **where: Any) -> None:
+    """Kill the program of a neuron with SIGKILL. The run goes back to its last snapshot, and loses nothing."""
+    facts = ask(runs, where, "kill", neuron=name)
+    if as_json:
+        print_json(facts)
+        return
+    results.print(f"killed {facts['node']} ({facts['host']}, process {facts['process']}), which ran {name}")

@@ -50,7 +50,14 @@ COMMANDS = {
         "intervene",
         "Set the learning rate, the bias of a neuron or, with --to, the weight of a synapse.",
     ),
-    "silence": ("intervene", "Silence a neuron: its activity counts as 0, and it learns nothing, until --end."),
+    "silence": (
+        "intervene",
+        "Silence a neuron: its activity counts as 0, and it learns nothing, until its silence ends.",
+    ),
+    "kill": (
+        "intervene",
+        "Kill the program of a neuron with SIGKILL. The run goes back to its last snapshot, and loses nothing.",
+    ),
     "logs": ("ask", "Print the log of a program of a local run."),
     "predict": ("predict", "Predict the rows of a table."),
     "evaluate": ("predict", "Measure how good the network is."),

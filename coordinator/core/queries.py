@@ -22,9 +22,9 @@ from coordinator.core.trainer import Trainer
 from coordinator.core.verdicts import StopRun, Verdict
 from coordinator.core.wait_graph import Chain, WaitGraph
 from neuron_node.activations import Array
-from neuron_node.addresses import client_address
+from neuron_node.addresses import client_address, node_address
 from neuron_node.errors import UserError
-from neuron_node.protocol import LATEST_STEP, GroupState, Reply, Request
+from neuron_node.protocol import LATEST_STEP, GroupState, Reply, Request, Stop
 
 ANSWERS_KEPT = 32
 OPEN_AT_MOST = 64
@@ -229,6 +229,18 @@ class Queries:
         self._check_training()
         self._trainer.interventions.want(message.client, WAKE if arguments.get("end") else SILENCE, arguments)
 
+    def _kill(self, message: Request) -> None:
+        name = _arguments(message).get("neuron")
+        host = self._run.membership.host_of(self._group_of(name))
+        if host is None or not self._run.running:
+            raise UserError(f"no program runs {name} at present; try again when the run is in training")
+        outbox = self._run.outbox
+        outbox.send(node_address(host.incarnation), Stop(outbox.header(), at_once=True))
+        outbox.report("killed", neuron=name, node=host.name)
+        killed = {"node": host.name, "host": host.host, "process": host.process, "groups": len(host.groups)}
+        step = self._trainer.training.progress.step
+        self._answer(message.client, {"neuron": name, **killed, "step": step})
+
     def _describe_neuron(self, view: View) -> dict[str, Any]:
         """Return a neuron's activation, bias, last activity and error, and its synapses with their weights."""
         topology = self._run.topology
@@ -297,4 +309,5 @@ COMMANDS: dict[str, Callable[[Queries, Request], Verdict | None]] = {
     "step": Queries._step,
     "set": Queries._set,
     "silence": Queries._silence,
+    "kill": Queries._kill,
 }

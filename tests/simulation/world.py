@@ -16,7 +16,7 @@ from coordinator.core.state import CoordinatorState
 from coordinator.local.restarts import Next, Restarts, fork_again_at, is_overdue, next_of
 from coordinator.storage.run_store import RunStore
 from neuron_node.addresses import stage_address
-from neuron_node.events import Connect, Disconnect, End, Send, Subscribe, Unsubscribe
+from neuron_node.events import Connect, Die, Disconnect, End, Send, Subscribe, Unsubscribe
 from neuron_node.frames import IDENTITY_LENGTH
 from neuron_node.identity import BEGIN_AGAIN, NodeIdentity
 from neuron_node.node import Node
@@ -27,6 +27,7 @@ from tests.simulation.dice import Dice
 from tests.simulation.disk import Killed, SimulatedDisk
 from tests.simulation.invariants import Violation, Watch
 from tests.simulation.network import ANY_LINK, TICK, Life, Network
+from tests.simulation.person import Person
 
 NODE_TICK_MS = 250.0
 FOLDER = Path("run")
@@ -47,6 +48,8 @@ class World(Network):
         self.nodes: dict[str, Life] = {}
         """The present life of every program that a supervisor keeps."""
         self.client: Client | None = None
+        self.person: Person | None = None
+        """Who intervenes."""
         self.restarts = True
         """Whether the dead come back; otherwise others, who were not there before, take their places."""
         self.supervised = True
@@ -84,6 +87,10 @@ class World(Network):
                 self.outlets.connect(life, action.endpoint)
             elif kind is Disconnect:
                 self.outlets.disconnect(life, action.endpoint)
+            elif kind is Die:
+                self.tell(f"{life.name} ({life.number}) kills itself, as it was told")
+                self.kill(life)
+                return
             elif kind is End:
                 self._ended(life, action.code)
             elif kind is Report:

@@ -267,3 +267,21 @@ def test_a_death_at_any_moment_of_a_change_leaves_all_of_it_or_nothing(victim: s
     assert len(journal) == 1 and journal[0].value == 2.5
     assert weights_sha256(scenario.machine) == weights_sha256(trained(replace(PLAN, journal=journal)))
     assert scenario.machine.recoveries == 1
+
+
+@pytest.mark.parametrize("neuron", ["input.0", "hidden.2", "output.0"])
+def test_a_killed_neuron_kills_itself_and_leaves_no_trace(neuron: str, undisturbed: str) -> None:
+    """Its program dies at once, without a last message; another takes its place, and the run ends as an undisturbed one."""
+    scenario = Scenario(PLAN, seed=5)
+    scenario.run_to(4)
+    name, heard = b"a person", list[bytes]()
+    scenario.hear(client_address(name), heard.append)
+    victim = scenario.machine.membership.host_of(scenario.topology.group_of[neuron])
+    request = Request(Header(NOBODY, 0, 0, name), name, "kill", json.dumps({"neuron": neuron}), np.empty((0, 0)))
+    scenario.inject(COORDINATOR + encode(request))
+    scenario.run(lambda: bool(heard))
+    reply = frames_of(heard[0])[0]
+    assert victim and isinstance(reply, Reply) and json.loads(reply.result)["node"] == victim.name
+    scenario.finish()
+    assert any("kills itself" in line for line in scenario.story_lines)
+    assert weights_sha256(scenario.machine) == undisturbed and scenario.machine.recoveries == 1
