@@ -16,7 +16,7 @@ from coordinator.core.run_plan import RunPlan
 from neuron_node.activations import quiet
 from neuron_node.addresses import ADDRESS_LENGTH
 from neuron_node.errors import JobError
-from neuron_node.events import End, Received, Send, Subscribe, Tick, Unsubscribe
+from neuron_node.events import Die, End, Received, Send, Subscribe, Tick, Unsubscribe
 from neuron_node.frames import IDENTITY_LENGTH
 from neuron_node.identity import NodeIdentity
 from neuron_node.machine import Machine
@@ -102,7 +102,7 @@ class MemoryNetwork:
                     self._subscribers.setdefault(address, []).append(number)
                 case Unsubscribe(address):
                     self._subscribers[address].remove(number)
-                case End(_):
+                case End(_) | Die():
                     self._ended.add(number)
                 case Persist(snapshot):
                     self.actions.append(action)

@@ -114,7 +114,8 @@ class CoordinatorMachine:
                 self._asked(request, access)
             case Persisted(step):
                 self.run.unsaved = None
-                self.trainer.persisted(step)
+                if self.trainer.persisted(step):
+                    self._grant_changes()
             case GenerationPersisted(generation):
                 self.assignment.persisted(generation)
             case PersistFailed(reason):
@@ -323,7 +324,8 @@ class CoordinatorMachine:
     def _diverged(self, message: Diverged) -> None:
         if not self.trainer.diverged(message):
             return
-        rate = self.run.plan.network.learning_rate
+        changed = self.trainer.changes.learning_rate
+        rate = self.run.plan.network.learning_rate if changed is None else changed
         self._fail(
             f"diverged: the numbers of neuron {message.neuron} were no longer finite at step {message.step}; "
             f"try a smaller learning rate (it is {rate:g}), or inputs scaled to a smaller range"
@@ -366,6 +368,7 @@ class CoordinatorMachine:
         """Begin what has become possible, and return all actions."""
         self._begin_what_is_due()
         self.trainer.persist()
+        self.queries.answer_interventions()
         return self.outbox.drain()
 
     def _begin_what_is_due(self) -> None:
@@ -434,6 +437,16 @@ class CoordinatorMachine:
             "recovery", reason=reason, generation=self.outbox.generation, step=self.trainer.training.progress.step
         )
 
+    def _grant_changes(self) -> None:
+        """Begin another generation with the edited snapshot. Every node keeps its groups, and nothing is repeated."""
+        if self.state in (CoordinatorState.STOPPING, CoordinatorState.ENDED):
+            return
+        self.run.interventions += 1
+        self._begin_generation()
+        self.trainer.roll_back()
+        self.queries.roll_back()
+        self._enter(CoordinatorState.GATHERING)
+
     def _note_interruption(self, reason: str) -> None:
         self.recovery_stats.begin(reason, self.outbox.generation, self.trainer.step_due, self.run.now_ms)
 
@@ -455,6 +468,7 @@ class CoordinatorMachine:
         if self.state in (CoordinatorState.STOPPING, CoordinatorState.ENDED):
             return
         self.exit_code = exit_code
+        self.trainer.interventions.refuse_all("the run is stopping, so nothing was changed")
         self._enter(CoordinatorState.STOPPING)
         self.connectivity.disconnect()
         self._send_stop()

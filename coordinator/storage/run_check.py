@@ -14,6 +14,7 @@ from coordinator.errors import Damaged, UserError
 from coordinator.storage.disk import REAL_DISK, read_regular
 from coordinator.storage.generation_record import GenerationRecord
 from coordinator.storage.history import FOLDER, NAME, history_of
+from coordinator.storage.journal_file import JournalFile
 from coordinator.storage.restoration import fault_of_model
 from coordinator.storage.resumption import checked_config
 from coordinator.storage.run_folder import RunFolder
@@ -143,6 +144,10 @@ class _Check:
         GenerationRecord(self._directory.path, REAL_DISK).check(name)
         return AS_WRITTEN, ""
 
+    def _of_journal(self, name: str) -> tuple[str, str]:
+        JournalFile(self._directory.path, REAL_DISK).check(name)
+        return AS_WRITTEN, ""
+
     def _of_model(self, _name: str) -> tuple[str, str]:
         fault = fault_of_model(self._directory, (self._result or {}).get("weights_sha256"))
         return (DAMAGED, fault) if fault else (AS_WRITTEN, "")
@@ -197,6 +202,8 @@ CHECKS: dict[str, Callable[[_Check, str], tuple[str, str]]] = {
     "data.npz": _Check._of_data,
     "generation.0": _Check._of_generation,
     "generation.1": _Check._of_generation,
+    "journal.0": _Check._of_journal,
+    "journal.1": _Check._of_journal,
     "metrics.csv": _Check._of_metrics,
     "events.jsonl": _Check._of_events,
     "events.jsonl.1": _Check._of_events,

@@ -14,10 +14,12 @@ from coordinator.core.events import (
     PersistGeneration,
     Snapshot,
 )
-from coordinator.errors import Damaged
+from coordinator.core.journal import Entry, Journal
+from coordinator.errors import Damaged, UserError
 from coordinator.storage.disk import REAL_DISK, Disk
 from coordinator.storage.generation_record import GenerationRecord
 from coordinator.storage.history import History
+from coordinator.storage.journal_file import JournalFile
 from coordinator.storage.run_log import MetricsFile
 from coordinator.storage.snapshots import Saved, SnapshotStore
 from coordinator.topology import Topology
@@ -33,6 +35,9 @@ class Standing(NamedTuple):
 
     generation: int
     snapshot: Snapshot | None
+    interventions: int = 0
+    """How many of these generations were begun by an intervention."""
+    journal: tuple[Entry, ...] = ()
 
 
 class RunStore:
@@ -43,6 +48,9 @@ class RunStore:
         self.metrics = MetricsFile(folder / "metrics.csv", disk)
         self._folder = folder
         self._record = GenerationRecord(folder, disk)
+        self._journal = JournalFile(folder, disk)
+        self._entries = 0
+        """Entries of the journal that are durable."""
         self._snapshots = SnapshotStore(folder, identity, disk, history.take if history else None)
         self._durable_step = 0
         self._half_done = False
@@ -50,22 +58,46 @@ class RunStore:
         """One line for each damaged file that `standing` found, with its replacement."""
 
     def standing(self, topology: Topology) -> Standing:
-        """Load the state that an earlier process left, and cut the metrics after its snapshot. Raises `OSError`."""
+        """Load the state that an earlier process left, and cut the metrics after its snapshot. Raises `OSError`.
+
+        Raises:
+            UserError: the journal is damaged. The run cannot be repeated without it.
+        """
         damaged: list[str] = []
-        saved = self._snapshots.latest(topology, damaged.append)
+        journal = self._read_journal()
+        self._entries = len(journal)
+        path = Journal(journal)
+        saved = self._snapshots.latest(
+            topology, damaged.append, lambda snapshot: path.leads_from(snapshot.changes, snapshot.step)
+        )
+        if saved and saved.snapshot.changes.applied > len(journal):
+            raise UserError(
+                f"the journal of the run has {len(journal)} entries, and its snapshot contains {saved.snapshot.changes.applied}; "
+                "put journal.0 and journal.1 back, or begin another run"
+            )
         instead = f"continuing after step {saved.snapshot.step:,}" if saved else "starting again with the first step"
         self.damage = [f"{line}; {instead}" for line in damaged]
         snapshots_generation = saved.generation if saved else 0
         try:
-            recorded = self._record.read()
+            recorded, interventions = self._record.read()
         except Damaged as fault:
-            recorded = snapshots_generation + BEYOND_ANY
+            recorded, interventions = snapshots_generation + BEYOND_ANY, 0
             self.damage.append(f"the record of the generation is damaged ({fault}); continuing with {recorded:,}")
             logger.error("%s", self.damage[-1])
         self._durable_step = saved.snapshot.step if saved else 0
         self._check_metrics(saved)
         self.metrics.cut(self._durable_step)
-        return Standing(max(recorded, snapshots_generation), saved.snapshot if saved else None)
+        generation = max(recorded, snapshots_generation)
+        return Standing(generation, saved.snapshot if saved else None, interventions, journal)
+
+    def _read_journal(self) -> tuple[Entry, ...]:
+        try:
+            return self._journal.read()
+        except Damaged as fault:
+            raise UserError(
+                f"the journal of the run is damaged ({fault}), so its interventions can't be repeated; put it back, or begin "
+                "another run"
+            ) from None
 
     def _check_metrics(self, saved: Saved | None) -> None:
         """Rename metrics that are damaged, so that no command shows them. Raises `OSError`."""
@@ -86,9 +118,15 @@ class RunStore:
         return self._durable_step
 
     def persist(self, action: Persist) -> Persisted | PersistFailed:
-        """Write the metrics before the snapshot: rows without a snapshot can be cut, missing rows cannot be made again."""
+        """Write the journal, then the metrics, then the snapshot.
+
+        Rows without a snapshot can be cut, missing rows cannot be made again.
+        """
         snapshot = action.snapshot
         try:
+            if len(action.journal) > self._entries:
+                self._journal.write(action.journal)
+                self._entries = len(action.journal)
             if self._half_done:
                 self.metrics.cut(self._durable_step)
             self._half_done = True
@@ -102,7 +140,7 @@ class RunStore:
     def persist_generation(self, action: PersistGeneration) -> GenerationPersisted | PersistFailed:
         """Make a generation durable."""
         try:
-            self._record.write(action.generation)
+            self._record.write(action.generation, action.interventions)
         except OSError as fault:
             return PersistFailed(f"generation {action.generation} can't be saved: {fault.strerror or fault}")
         return GenerationPersisted(action.generation)

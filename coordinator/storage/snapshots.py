@@ -24,6 +24,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from coordinator.core.events import Snapshot
+from coordinator.core.journal import Changes
 from coordinator.core.training import Epoch, Progress
 from coordinator.errors import Damaged
 from coordinator.storage.disk import Disk, write_whole
@@ -84,8 +85,15 @@ class SnapshotStore:
         for name in filter(HALF_WRITTEN.fullmatch, names):
             self._disk.remove(self._folder / name)
 
-    def latest(self, topology: Topology, damaged: Callable[[str], None] = lambda _line: None) -> Saved | None:
+    def latest(
+        self,
+        topology: Topology,
+        damaged: Callable[[str], None] = lambda _line: None,
+        belongs: Callable[[Snapshot], bool] = lambda _snapshot: True,
+    ) -> Saved | None:
         """Return the latest snapshot that is complete and belongs to this run, or None; report others to `damaged`.
+
+        `belongs` says whether the present branch of the run continues from a snapshot.
 
         Raises: `OSError`.
         """
@@ -97,8 +105,9 @@ class SnapshotStore:
                 logger.error("%s; looking at the one before", line)
                 damaged(line)
             else:
-                self._make_durable(step)
-                return saved
+                if belongs(saved.snapshot):
+                    self._make_durable(step)
+                    return saved
         return None
 
     def check(self, step: int, topology: Topology) -> Saved:
@@ -157,6 +166,8 @@ def encode_snapshot(snapshot: Snapshot, generation: int, identity: str, metrics:
             {str(group): _digest(group, snapshot.step, state) for group, state in snapshot.states.items()}
         ),
     }
+    if snapshot.changes != Changes():
+        facts["changes"] = json.dumps(snapshot.changes._asdict())
     if metrics is not None:
         facts["metrics"] = json.dumps(metrics._asdict())
     payload = save(tensors, facts)
@@ -176,6 +187,7 @@ def decode_snapshot(content: bytes, identity: str, topology: Topology) -> Saved:
             number: state_of(tensors[f"{number}.bias"], tensors[f"{number}.weights"]) for number in topology.groups
         }
         belongs = header["identity"] == identity
+        changes = _changes(json.loads(header.get("changes", "{}")), topology)
         metrics = Extent.from_json(header["metrics"]) if "metrics" in header else None
     except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as fault:
         raise Damaged(f"{type(fault).__name__}: {fault}") from None
@@ -192,7 +204,7 @@ def decode_snapshot(content: bytes, identity: str, topology: Topology) -> Saved:
             raise Damaged(f"the state of {group.names[0]} is of another type")
         if digests.get(str(number)) != _digest(number, step, state):
             raise Damaged(f"the state of {group.names[0]} is another's")
-    return Saved(Snapshot(step, states, progress), generation, metrics)
+    return Saved(Snapshot(step, states, progress, changes), generation, metrics)
 
 
 def epochs_in(disk: Disk, path: Path) -> tuple[Epoch, ...]:
@@ -230,6 +242,19 @@ def _digest(group: int, step: int, state: State) -> str:
     digest.update(np.ascontiguousarray(state.bias).data)
     digest.update(np.ascontiguousarray(state.weights).data)
     return digest.hexdigest()
+
+
+def _changes(fields: Any, topology: Topology) -> Changes:
+    if not isinstance(fields, dict):
+        raise TypeError("an object belongs there")
+    changes = Changes(**{**fields, "silent": tuple(fields.get("silent", ()))})
+    if type(changes.branch) is not int or type(changes.applied) is not int:
+        raise TypeError("whole numbers belong there")
+    if type(changes.learning_rate) not in (float, type(None)) or not all(
+        name in topology.group_of for name in changes.silent
+    ):
+        raise TypeError("a rate and names of neurons belong there")
+    return changes
 
 
 def _progress(fields: Any) -> Progress:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from coordinator.core.events import Persist, Persisted
+from coordinator.core.editing import edited
+from coordinator.core.events import Persist, Persisted, Snapshot
+from coordinator.core.journal import Entry, Journal
 from coordinator.core.machine import CoordinatorMachine
 from coordinator.core.state import CoordinatorState
 from coordinator.core.steps import AT_ONCE as STEPS_AT_ONCE
 from coordinator.core.training import Progress
+from coordinator.errors import Damaged
+from coordinator.storage.journal_file import decode_journal
 from coordinator.storage.run_store import Standing
 from neuron_node.addresses import ADDRESS_LENGTH
 from neuron_node.frames import IDENTITY_LENGTH, LENGTH_BYTES
@@ -22,7 +27,7 @@ from neuron_node.node import Node
 from neuron_node.protocol import KINDS, Grant, State
 from neuron_node.signing import NODES, opened
 from tests.simulation.forgers import verify
-from tests.simulation.plans import Reference
+from tests.simulation.plans import Reference, reference_with
 
 if TYPE_CHECKING:
     from tests.simulation.network import Life
@@ -34,6 +39,7 @@ GENERATION_AT = KIND_AT + 1 + 2 + IDENTITY_LENGTH
 """After the run's name."""
 GRANT = next(number for number, kind in KINDS.items() if kind is Grant)
 METRICS = Path("run/metrics.csv")
+JOURNALS = (Path("run/journal.0"), Path("run/journal.1"))
 GENERATIONS = (Path("run/generation.0"), Path("run/generation.1"))
 
 
@@ -46,6 +52,9 @@ class Watch:
 
     def __init__(self, reference: Reference) -> None:
         self.reference = reference
+        self.journal: tuple[Entry, ...] = ()
+        """The interventions that the run must contain, as of the last write or the last start."""
+        self._plan = reference.plan
         self.world: World
         self.recoveries = 0
         self.steps = 0
@@ -209,6 +218,9 @@ class Watch:
         if generation < self.granted_generation:
             raise Violation(f"generation {generation} is granted after {self.granted_generation}")
         self.granted_generation = generation
+        applied = machine.trainer.changes.applied
+        if applied and not any(applied <= self._durable_entries(name) for name in JOURNALS):
+            raise Violation(f"a network with {applied} interventions is granted, and the journal is not durable")
         if self._durable_generation != generation:
             for path in GENERATIONS:
                 content = self.world.disk.durable(path)
@@ -216,6 +228,13 @@ class Watch:
                 if written != generation:
                     raise Violation(f"generation {generation} is granted while {path.name} durably holds {written}")
             self._durable_generation = generation
+
+    def _durable_entries(self, path: Path) -> int:
+        content = self.world.disk.durable(path)
+        try:
+            return len(decode_journal(content)) if content else 0
+        except Damaged:
+            return 0
 
     def reported(self, life: Life, event: str, facts: dict[str, Any]) -> None:
         """The coordinator tells something."""
@@ -253,12 +272,37 @@ class Watch:
 
     # The disk.
 
+    def _follow(self, journal: tuple[Entry, ...]) -> None:
+        """From now on, the undisturbed run is the one with this journal."""
+        if journal != self.journal:
+            requests = [entry.request for entry in journal]
+            if len(set(requests)) < len(requests):
+                raise Violation("a request was carried out twice")
+            self.journal = journal
+            self.reference = reference_with(self._plan, journal)
+
+    def _states_of(self, snapshot: Snapshot) -> Mapping[int, State]:
+        """The states that a snapshot must have."""
+        path, topology = Journal(self.journal).path, self._plan.topology()
+        here = [one for one in path if one.step == snapshot.step and one.number <= snapshot.changes.applied]
+        applied = max(
+            [one.number for one in path if one.step < snapshot.step] + [one.number for one in here], default=0
+        )
+        if snapshot.changes.applied != applied:
+            raise Violation(f"a snapshot after step {snapshot.step} contains {snapshot.changes.applied} interventions")
+        if snapshot.step == 0:
+            return snapshot.states
+        plain = snapshot._replace(states=self.reference.states[snapshot.step - 1])
+        return edited(plain, here, 0, topology).states
+
     def persisting(self, action: Any) -> None:
         """The coordinator wants something to be durable."""
         if type(action) is not Persist:
             return
+        if action.journal:
+            self._follow(action.journal)
         snapshot = action.snapshot
-        expected = self.reference.states[snapshot.step - 1]
+        expected = self._states_of(snapshot)
         if snapshot.states.keys() != expected.keys():
             raise Violation(f"the snapshot after step {snapshot.step} holds groups {sorted(snapshot.states)}")
         for group, state in snapshot.states.items():
@@ -284,10 +328,11 @@ class Watch:
             self._metrics_from = 1
         if standing.generation < self.granted_generation:
             raise Violation(f"it goes on from generation {standing.generation}; {self.granted_generation} was granted")
+        self._follow(standing.journal)
         snapshot = standing.snapshot
         if snapshot is None:
             return
-        expected = self.reference.states[snapshot.step - 1]
+        expected = self._states_of(snapshot)
         if snapshot.states.keys() != expected.keys() or not all(
             same_state(state, expected[group]) for group, state in snapshot.states.items()
         ):

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 
 from coordinator.core.events import Inspected, Persist
+from coordinator.core.journal import Entry, Journal
 from coordinator.core.run_plan import RunPlan
 from coordinator.core.training import Progress
 from coordinator.data.prepared import PreparedData
 from coordinator.in_memory import network_of
-from coordinator.verify.textbook import Textbook
+from coordinator.verify.watching import Reader
 from neuron_node.activations import Array
 from neuron_node.protocol import State, state_of
 from tests.networks import made_data, plan_of, settings_of, xor_data
@@ -110,6 +111,7 @@ def simulated(network: Any, data: PreparedData, **changes: Any) -> RunPlan:
 
 
 _references: dict[int, Reference] = {}
+_with_journal: dict[tuple[int, tuple[Entry, ...]], Reference] = {}
 
 
 def reference_of(plan: RunPlan) -> Reference:
@@ -117,6 +119,16 @@ def reference_of(plan: RunPlan) -> Reference:
     known = _references.get(id(plan))
     if known is None:
         known = _references[id(plan)] = _undisturbed(plan)
+    return known
+
+
+def reference_with(plan: RunPlan, journal: tuple[Entry, ...]) -> Reference:
+    """What a run comes to with these interventions when nothing else happens to it."""
+    if not journal:
+        return reference_of(plan)
+    known = _with_journal.get((id(plan), journal))
+    if known is None:
+        known = _with_journal[id(plan), journal] = _undisturbed(replace(plan, journal=journal))
     return known
 
 
@@ -154,12 +166,17 @@ def _undisturbed(plan: RunPlan) -> Reference:
 
 def _activities(plan: RunPlan) -> list[Array]:
     """What the client's rows give, by the textbook, before the first step and after each."""
-    book, schedule, asked = Textbook(plan.network, plan.seed), plan.schedule(), client_rows(plan.network.layers[0])
-    given = [book.forward(asked)[-1]]
-    for step in range(schedule.steps):
-        samples = schedule.samples_of(step)
-        book.step(plan.data.train_inputs[samples], plan.data.train_targets[samples])
-        given.append(book.forward(asked)[-1])
+    reader, schedule, asked = Reader(plan), plan.schedule(), client_rows(plan.network.layers[0])
+    path = Journal(plan.journal).path
+    given = [reader.textbook.forward(asked)[-1]]
+    for step in range(schedule.steps + 1):
+        if step:
+            reader.trace_of(step, path)
+            given.append(reader.textbook.forward(asked)[-1])
+        for entry in path:
+            if entry.step == step:
+                reader.change([entry])
+                given.append(reader.textbook.forward(asked)[-1])
     return given
 
 

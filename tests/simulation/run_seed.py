@@ -15,6 +15,7 @@ from tests.simulation.dice import Dice
 from tests.simulation.faults import befall
 from tests.simulation.forgers import Forger
 from tests.simulation.invariants import Violation, Watch
+from tests.simulation.person import Person
 from tests.simulation.plans import (
     LARGE,
     LARGE_ROWS,
@@ -43,6 +44,8 @@ SIGNED = 0.5
 """The share of seeds whose coordinator signs its messages to nodes; there, a forger is at the broker."""
 OF_LARGE = 0.01
 """The share of seeds with a larger network and more steps."""
+INTERVENED = (5, 17, 18, 19)
+"""In each twenty seeds, those in which a person intervenes."""
 FULL = 0.3
 """The share of seeds whose queues have a high-water mark."""
 CALM = 0.1
@@ -107,6 +110,9 @@ def _drawn(seed: int, name: str, signs: bool | None) -> Outcome:
     if Dice(seed, f"keys of {name}").falls(SIGNED) if signs is None else signs:
         world.forger = Forger(world, Dice(seed, f"forger of {name}"))
         world.forger.start()
+    meddling = Dice(seed, f"interventions of {name}")
+    if not diverges and seed % 20 in INTERVENED:
+        world.person = Person(meddling, world.topology)
     log = logging.getLogger("exmachina")
     log.disabled, before = True, log.disabled
     trouble = None
@@ -174,6 +180,9 @@ def _run(world: World, dice: Dice, times: int) -> None:
         world.client.absurd = serves
         life = world.begin("the client", world.client, CLIENT_TICK_MS)
         world.perform(life, world.client.start(0.0))
+    if world.person is not None:
+        life = world.begin("the person", world.person, CLIENT_TICK_MS)
+        world.perform(life, world.person.start(0.0))
     mended_at_ms = dice.spread(5_000.0, 20_000.0)
     faults_left = dice.between(7, 17)
     gap_at_most = times * int(dice.spread(12, 60))
@@ -209,6 +218,20 @@ def check_success(world: World) -> None:
     world.watch.at_the_end()
     if world.client is not None:
         check_answers(world.client, world.watch.reference)
+    if world.person is not None:
+        check_interventions(world)
+
+
+def check_interventions(world: World) -> None:
+    """Each change that was answered is in the journal, and no change that was refused."""
+    assert world.person is not None
+    kept = {entry.request for entry in world.watch.journal}
+    for request, good in world.person.answered.items():
+        if good is not (request in kept):
+            raise Violation(
+                f"the change {request} was {'carried out' if good else 'refused'}; the journal says otherwise"
+            )
+    world.counts["intervention"] += len(kept)
 
 
 def check_divergence(world: World) -> None:

@@ -17,7 +17,7 @@ from coordinator.core.state import CoordinatorState
 from coordinator.local.restarts import Next, Restarts, fork_again_at, is_overdue, next_of
 from coordinator.storage.run_store import RunStore
 from neuron_node.addresses import stage_address
-from neuron_node.events import Connect, Disconnect, End, Send, Subscribe, Unsubscribe
+from neuron_node.events import Connect, Die, Disconnect, End, Send, Subscribe, Unsubscribe
 from neuron_node.frames import IDENTITY_LENGTH
 from neuron_node.identity import BEGIN_AGAIN, NodeIdentity
 from neuron_node.node import Node
@@ -29,6 +29,7 @@ from tests.simulation.disk import Killed, SimulatedDisk
 from tests.simulation.forgers import SIGN, Forger, verify
 from tests.simulation.invariants import Violation, Watch
 from tests.simulation.network import ANY_LINK, TICK, Life, Network
+from tests.simulation.person import Person
 
 NODE_TICK_MS = 250.0
 FOLDER = Path("run")
@@ -51,6 +52,8 @@ class World(Network):
         self.client: Client | None = None
         self.answers: dict[bytes, Reply] = {}
         """What the coordinator has answered, by request."""
+        self.person: Person | None = None
+        """Who intervenes."""
         self.restarts = True
         """Whether the dead come back; otherwise others, who were not there before, take their places."""
         self.supervised = True
@@ -86,16 +89,16 @@ class World(Network):
                 life.subscriptions.pop(action.address, None)
                 self._hearers.get(action.address, {}).pop(life, None)
                 self.outlets.unsubscribe(life, action.address)
-            elif kind is Connect:
-                self.outlets.connect(life, action.endpoint)
-            elif kind is Disconnect:
-                self.outlets.disconnect(life, action.endpoint)
+            elif kind is Connect or kind is Disconnect:
+                (self.outlets.connect if kind is Connect else self.outlets.disconnect)(life, action.endpoint)
+            elif kind is Die:
+                self.tell(f"{life.name} ({life.number}) kills itself, as it was told")
+                self.kill(life)
+                return
             elif kind is End:
                 self._ended(life, action.code)
             elif kind is Report:
-                stops = action.event == "state" and action.facts["state"] == CoordinatorState.STOPPING.value
-                self.run_ends = self.run_ends or stops or action.event == "failed"
-                self.watch.reported(life, action.event, action.facts)
+                self._reported(life, action)
             elif kind is Ask:
                 self._through_door(functools.partial(self._ask, action.request))
             elif kind is Answer:
@@ -105,6 +108,11 @@ class World(Network):
                 self._persist(life, action)
                 if not life.alive:
                     return
+
+    def _reported(self, life: Life, report: Report) -> None:
+        stops = report.event == "state" and report.facts["state"] == CoordinatorState.STOPPING.value
+        self.run_ends = self.run_ends or stops or report.event == "failed"
+        self.watch.reported(life, report.event, report.facts)
 
     def _through_door(self, arrive: Callable[[], None]) -> None:
         """A request or an answer is on its way. It is lost if the connection breaks, and then the client asks again."""
@@ -119,7 +127,7 @@ class World(Network):
 
     def _answer(self, answer: Answer) -> None:
         for life in self.lives:
-            if life.machine is self.client:
+            if life.machine is self.client or life.machine is self.person:
                 self._come(life, answer)
 
     def _come(self, life: Life, event: Any) -> None:
@@ -202,6 +210,8 @@ class World(Network):
             self.plan,
             incarnation=(2**32 + self.coordinator_lives).to_bytes(IDENTITY_LENGTH, "big"),
             generation=standing.generation,
+            interventions=standing.interventions,
+            journal=standing.journal,
             restart=standing.snapshot,
         )
         trained = standing.snapshot is not None and standing.snapshot.step == plan.schedule().steps

@@ -1,0 +1,112 @@
+"""The journal of a run: the changes that a person has made, each after which step of which branch.
+
+The weights of a run follow from its settings, its seed and its journal. A snapshot states how many entries it contains
+(`Changes.applied`); the later entries on the path are applied again at their steps.
+
+A rewind begins a branch. Its entry names the snapshot that it starts from: the branch, the step, and the entries that the
+snapshot contains. The path of a branch is the path of the branch before it up to that snapshot, and then its own entries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+RATE, WEIGHT, BIAS, SILENCE, WAKE, REWIND = "rate", "weight", "bias", "silence", "wake", "rewind"
+KINDS = (RATE, WEIGHT, BIAS, SILENCE, WAKE, REWIND)
+ENTRIES_AT_MOST = 10_000
+
+
+class Entry(NamedTuple):
+    """One change, which takes effect after `step` of `branch`. Each kind uses the fields that it needs."""
+
+    number: int
+    """Counts all entries of the run, from 1."""
+    branch: int
+    step: int
+    request: str
+    """The client's name for the request, as hexadecimal digits: a repeated request is found by it."""
+    kind: str
+    neuron: str = ""
+    to: str = ""
+    """The receiver of the weight."""
+    value: float = 0.0
+    """The new rate, weight or bias."""
+    origin: int = 0
+    """The branch of the snapshot to which a rewind goes."""
+    applied: int = 0
+    """The last entry that this snapshot contains."""
+
+
+class Changes(NamedTuple):
+    """What the journal has made of a network besides its numbers. It belongs to a snapshot."""
+
+    branch: int = 0
+    applied: int = 0
+    """The number of the last entry that the snapshot contains; 0 if it contains none."""
+    learning_rate: float | None = None
+    """None: the learning rate of the settings."""
+    silent: tuple[str, ...] = ()
+    """The neurons whose activity counts as 0, in the order of the topology."""
+
+
+class Journal:
+    """The entries of a run, in the order of their numbers."""
+
+    def __init__(self, entries: Sequence[Entry] = ()) -> None:
+        self.entries = tuple(entries)
+        self._paths: dict[int, tuple[Entry, ...]] = {0: ()}
+        self._by_request = {entry.request: entry for entry in self.entries}
+        for entry in self.entries:
+            if entry.kind == REWIND:
+                before = self._paths[entry.origin]
+                self._paths[entry.branch] = tuple(one for one in before if one.number <= entry.applied)
+            else:
+                self._paths[entry.branch] += (entry,)
+
+    @property
+    def branch(self) -> int:
+        """The present branch."""
+        return next((entry.branch for entry in reversed(self.entries) if entry.kind == REWIND), 0)
+
+    @property
+    def path(self) -> tuple[Entry, ...]:
+        """The changes that have led to the present branch and in it, in order, without those that a rewind has undone."""
+        return self._paths[self.branch]
+
+    def due(self, applied: int) -> Entry | None:
+        """Return the first change on the path that a snapshot with these entries does not contain."""
+        return next((entry for entry in self.path if entry.number > applied), None)
+
+    def due_after(self, step: int, applied: int) -> tuple[Entry, ...]:
+        """Return the changes after this step that a snapshot with these entries does not contain."""
+        return tuple(entry for entry in self.path if entry.number > applied and entry.step == step)
+
+    def of_request(self, request: str) -> Entry | None:
+        """Return the entry of a request; None if the request was not carried out."""
+        return self._by_request.get(request)
+
+    def leads_from(self, changes: Changes, step: int) -> bool:
+        """Whether the present branch continues from a snapshot after this step with these changes."""
+        branch, last_step, last_entry = self.branch, step, changes.applied
+        while branch != changes.branch:
+            begun = next((one for one in self.entries if one.kind == REWIND and one.branch == branch), None)
+            if begun is None:
+                return False
+            branch, last_step, last_entry = begun.origin, begun.step, begun.applied
+        return step <= last_step and changes.applied <= last_entry
+
+    @staticmethod
+    def is_whole(entries: Sequence[Entry]) -> bool:
+        """Whether numbers, branches and steps are those of a journal, so that a path can be made of them."""
+        ends: dict[int, int] = {0: 0}
+        for number, entry in enumerate(entries, start=1):
+            if entry.number != number or entry.kind not in KINDS or entry.step < 0:
+                return False
+            if entry.kind == REWIND:
+                if entry.branch in ends or entry.origin not in ends or not 0 <= entry.applied < number:
+                    return False
+            elif entry.branch not in ends or entry.step < ends[entry.branch]:
+                return False
+            ends[entry.branch] = entry.step
+        return True
