@@ -45,7 +45,7 @@ COMMANDS = {
     "neurons": ("ask", "List all neurons: layer, state, and the program that each one runs in."),
     "neuron": ("ask", "Show one neuron: its bias, the weights of its synapses, its last activity and error."),
     "why": ("ask", "Show what blocks the run: which neuron waits for which, down to the cause."),
-    "pause": ("intervene", "Pause the training after the step that is in flight. No number changes."),
+    "pause": ("intervene", "Pause the training after the step that is in flight."),
     "resume": ("intervene", "Continue a paused training, to its end or up to a step."),
     "step": ("intervene", "Do one step, or COUNT steps, and pause."),
     "set": (
@@ -58,7 +58,7 @@ COMMANDS = {
     ),
     "kill": (
         "intervene",
-        "Kill the program of a neuron with SIGKILL. The run goes back to its last snapshot, and loses nothing.",
+        "Kill the program of a neuron with SIGKILL.",
     ),
     "logs": ("ask", "Print the log of a program of a local run."),
     "predict": ("predict", "Predict the rows of a table."),

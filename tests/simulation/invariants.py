@@ -52,6 +52,8 @@ class Watch:
 
     def __init__(self, reference: Reference) -> None:
         self.reference = reference
+        self.activities = list(reference.activities)
+        """What the client's rows may give. A change can come after a step that an earlier life of the coordinator had passed."""
         self.journal: tuple[Entry, ...] = ()
         """The interventions that the run must contain, as of the last write or the last start."""
         self._plan = reference.plan
@@ -280,6 +282,7 @@ class Watch:
                 raise Violation("a request was carried out twice")
             self.journal = journal
             self.reference = reference_with(self._plan, journal)
+            self.activities += self.reference.activities
 
     def _states_of(self, snapshot: Snapshot) -> Mapping[int, State]:
         """The states that a snapshot must have."""
