@@ -10,7 +10,15 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from coordinator.core.events import Answer, GenerationPersisted, Persist, Persisted, PersistGeneration
+from coordinator.core.events import (
+    Answer,
+    GenerationPersisted,
+    LoadSnapshot,
+    Persist,
+    Persisted,
+    PersistGeneration,
+    SnapshotLoaded,
+)
 from coordinator.core.machine import CoordinatorMachine
 from coordinator.core.run_plan import RunPlan
 from neuron_node.activations import quiet
@@ -107,12 +115,22 @@ class MemoryNetwork:
                 case Persist(snapshot):
                     self.actions.append(action)
                     self._handle(number, Persisted(snapshot.step))
+                case LoadSnapshot():
+                    self._handle(number, self._kept(action))
                 case PersistGeneration(generation):
                     self._handle(number, GenerationPersisted(generation))
                 case Answer(request_id, reply):
                     self.answers[request_id] = reply
                 case _:
                     self.actions.append(action)
+
+    def _kept(self, wanted: LoadSnapshot) -> SnapshotLoaded:
+        kept = [action.snapshot for action in reversed(self.actions) if isinstance(action, Persist)]
+        for segment in wanted.segments:
+            for snapshot in kept:
+                if snapshot.step == wanted.step and segment.has(snapshot.changes.branch, wanted.step):
+                    return SnapshotLoaded(wanted.request_id, snapshot)
+        return SnapshotLoaded(wanted.request_id, None, f"no snapshot after step {wanted.step:,} is kept")
 
 
 class _Subscriber:

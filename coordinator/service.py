@@ -17,6 +17,7 @@ from typing import Any
 from coordinator.core.events import (
     Answer,
     Inspected,
+    LoadSnapshot,
     Persist,
     Persisted,
     PersistFailed,
@@ -217,6 +218,8 @@ class Service:
                 self._report(event, facts)
             case Persist():
                 return [self._unless_for_good(self._persist(action))]
+            case LoadSnapshot():
+                return [self._store.load(action, self.plan.topology())]
             case PersistGeneration():
                 return [self._unless_for_good(self._store.persist_generation(action))]
             case Inspected():

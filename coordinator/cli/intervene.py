@@ -1,4 +1,4 @@
-"""The commands that change a running network: `pause`, `resume`, `step`, `set`, `silence` and `kill`."""
+"""The commands that change a running network: `pause`, `resume`, `step`, `set`, `silence`, `rewind` and `kill`."""
 
 from __future__ import annotations
 
@@ -36,6 +36,11 @@ def _print_pause(facts: dict[str, Any], as_json: bool) -> None:
 def _print_entry(facts: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(facts)
+        return
+    if facts["change"] == "rewind":
+        results.print(
+            f"the training goes on from step {facts['step']:,} of branch {facts['origin']}, as branch {facts['branch']}"
+        )
         return
     neuron = facts.get("neuron")
     what = {
@@ -138,6 +143,28 @@ def set_number(what: str, value: float, to: str | None, runs: Path, as_json: boo
 def silence(name: str, end: bool, runs: Path, as_json: bool, **where: Any) -> None:
     """Silence a neuron: its activity counts as 0, and it learns nothing, until its silence ends."""
     _print_entry(ask(runs, where, "silence", neuron=name, end=end), as_json)
+
+
+@click.command(
+    cls=HelpfulCommand,
+    epilog="""
+    coordinator history flowers
+    coordinator rewind 150
+    coordinator rewind 300 --branch 0
+    """,
+)
+@click.argument("step", metavar="STEP", type=click.IntRange(0))
+@click.option(
+    "--branch", type=click.IntRange(0), metavar="N", help="The branch of the snapshot.  [default: the present path]"
+)
+@_where
+def rewind(step: int, branch: int | None, runs: Path, as_json: bool, **where: Any) -> None:
+    """Go back to the snapshot after STEP, and train on from there as a new branch.
+
+    `coordinator history` lists the kept snapshots. Step 0 is the beginning, and is always kept. Each rewind begins a branch; the
+    run began with branch 0. A paused training stays paused.
+    """
+    _print_entry(ask(runs, where, "rewind", step=step, **({} if branch is None else {"branch": branch})), as_json)
 
 
 @click.command(

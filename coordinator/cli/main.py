@@ -56,6 +56,7 @@ COMMANDS = {
         "intervene",
         "Silence a neuron: its activity counts as 0, and it learns nothing, until its silence ends.",
     ),
+    "rewind": ("intervene", "Go back to the snapshot after STEP, and train on from there as a new branch."),
     "kill": (
         "intervene",
         "Kill the program of a neuron with SIGKILL.",

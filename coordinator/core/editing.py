@@ -8,8 +8,12 @@ import numpy as np
 
 from coordinator.core.events import Snapshot
 from coordinator.core.journal import BIAS, RATE, SILENCE, WAKE, Entry
+from coordinator.core.run_plan import RunPlan
+from coordinator.core.training import Progress
 from coordinator.topology import Topology
+from neuron_node.initializers import initial_bias_and_weights
 from neuron_node.protocol import State, state_of
+from neuron_node.role import Role
 
 
 def edited(snapshot: Snapshot, entries: Sequence[Entry], branch: int, topology: Topology) -> Snapshot:
@@ -30,6 +34,18 @@ def edited(snapshot: Snapshot, entries: Sequence[Entry], branch: int, topology: 
         changes = changes._replace(applied=entry.number)
     in_order = tuple(name for name in topology.group_of if name in silent)
     return snapshot._replace(states=states, changes=changes._replace(branch=branch, silent=in_order))
+
+
+def initial_snapshot(plan: RunPlan, topology: Topology) -> Snapshot:
+    """Return the network before the first step, without any intervention."""
+    roles = plan.roles(topology)
+    states = {number: _initial_state(role) for number, role in sorted(roles.items())}
+    return Snapshot(0, states, Progress())
+
+
+def _initial_state(role: Role) -> State:
+    bias, weights = initial_bias_and_weights(role)
+    return state_of(bias.reshape(1, -1), weights)
 
 
 def _with_number(state: State, entry: Entry, topology: Topology) -> State:

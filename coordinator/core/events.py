@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from coordinator.core.access import Access
-from coordinator.core.journal import Changes, Entry
+from coordinator.core.journal import Changes, Entry, Segment
 from coordinator.core.training import Progress
 from neuron_node.protocol import GroupState, Reply, Request, State
 
@@ -42,8 +42,8 @@ class Persist(NamedTuple):
     """Make a complete snapshot durable, and answer with `Persisted` or `PersistFailed`.
 
     `final` marks the trained network; `rows` are the metrics of the steps since the previous snapshot. `journal` has all entries
-    if there is a new one. It must be durable before the snapshot. If the step is below that of an earlier snapshot, the run
-    goes back: the snapshots and metrics of later steps are removed.
+    if there is a new one. It must be durable before the snapshot. If the snapshot begins a branch, the run goes back: the metrics
+    become those of the snapshot's origin, and the snapshots of later steps leave the last two.
     """
 
     snapshot: Snapshot
@@ -51,6 +51,22 @@ class Persist(NamedTuple):
     final: bool
     rows: tuple[Row, ...]
     journal: tuple[Entry, ...] = ()
+
+
+class LoadSnapshot(NamedTuple):
+    """Load a kept snapshot for a rewind, and answer with `SnapshotLoaded`. `segments` are the branches to look in, in order."""
+
+    request_id: bytes
+    step: int
+    segments: tuple[Segment, ...]
+
+
+class SnapshotLoaded(NamedTuple):
+    """The snapshot that a rewind has asked for, or the reason why there is none."""
+
+    request_id: bytes
+    snapshot: Snapshot | None
+    reason: str = ""
 
 
 class PersistGeneration(NamedTuple):

@@ -20,6 +20,7 @@ from coordinator.core.journal import (
     BIAS,
     ENTRIES_AT_MOST,
     RATE,
+    REWIND,
     SILENCE,
     WAKE,
     WEIGHT,
@@ -43,6 +44,8 @@ class Wanted(NamedTuple):
 
     request_id: bytes
     entry: Entry
+    snapshot: Snapshot | None = None
+    """The snapshot that a rewind goes back to."""
 
 
 class Outcome(NamedTuple):
@@ -140,12 +143,28 @@ class Interventions:
 
     def want(self, request_id: bytes, kind: str, arguments: Mapping[str, Any]) -> None:
         """Take a change that will be carried out between two steps. Raises `UserError`."""
+        self._check_number()
+        entry = Entry(0, 0, 0, request_id.hex(), kind, *self._checked(kind, arguments))
+        self._wanted.append(Wanted(request_id, entry))
+
+    def want_rewind(self, request_id: bytes, snapshot: Snapshot) -> None:
+        """Take a rewind to this snapshot, which will be carried out between two steps. Raises `UserError`."""
+        self.check_rewind()
+        changes = snapshot.changes
+        entry = Entry(0, 0, snapshot.step, request_id.hex(), REWIND, origin=changes.branch, applied=changes.applied)
+        self._wanted.append(Wanted(request_id, entry, snapshot))
+
+    def check_rewind(self) -> None:
+        """Raise `UserError` if no rewind can wait now. Only one waits, because it keeps a snapshot in memory."""
+        self._check_number()
+        if any(wanted.snapshot for wanted in self._wanted):
+            raise UserError("a rewind waits already; try again when it is carried out")
+
+    def _check_number(self) -> None:
         if len(self._wanted) >= WAITING_AT_MOST:
             raise UserError(f"{WAITING_AT_MOST} interventions wait already; try again when some are carried out")
         if len(self.journal.entries) + len(self._wanted) >= ENTRIES_AT_MOST:
             raise UserError(f"this run has {ENTRIES_AT_MOST:,} interventions, and cannot have more; begin another run")
-        entry = Entry(0, 0, 0, request_id.hex(), kind, *self._checked(kind, arguments))
-        self._wanted.append(Wanted(request_id, entry))
 
     def _checked(self, kind: str, arguments: Mapping[str, Any]) -> tuple[str, str, float]:
         """Return neuron, receiver and number of a change. Raises `UserError`."""
@@ -190,33 +209,48 @@ class Interventions:
         return True
 
     def carry_out(self, snapshot: Snapshot) -> Snapshot:
-        """Return the snapshot with the changes that are due after its step. Changes that waited get their entries."""
-        due = list(self.journal.due_after(snapshot.step, snapshot.changes.applied))
-        rest = self.journal.due(due[-1].number if due else snapshot.changes.applied)
-        new = [] if rest is not None else self._decide(snapshot.step)
-        branch = self.journal.branch
-        for entry in [*due, *new]:
-            before = number_of(snapshot, entry, self._topology) if entry.kind in (WEIGHT, BIAS) else None
-            if entry.kind == RATE:
-                rate = snapshot.changes.learning_rate
-                before = self._run.plan.network.learning_rate if rate is None else rate
-            facts = {**_facts_of(entry), "before": before}
-            self._run.outbox.report("intervention", **facts)
-            if entry in new:
-                self._undurable.append(Outcome(bytes.fromhex(entry.request), facts))
-            snapshot = edited(snapshot, [entry], branch, self._topology)
+        """Return the snapshot with the changes that are due after its step. Changes that waited get their entries.
+
+        After a rewind, it is the snapshot that the run goes back to.
+        """
+        due = self.journal.due_after(snapshot.step, snapshot.changes.applied)
+        for entry in due:
+            snapshot = self._carry_out(snapshot, entry)
+        if self.journal.due(snapshot.changes.applied) is None:
+            while self._wanted:
+                snapshot = self._decide(self._wanted.popleft(), snapshot)
         return snapshot
 
-    def _decide(self, step: int) -> list[Entry]:
-        """Put the changes that wait into the journal, after this step."""
-        count, branch = len(self.journal.entries), self.journal.branch
-        new = [
-            wanted.entry._replace(number=number, branch=branch, step=step)
-            for number, wanted in enumerate(self._wanted, start=count + 1)
-        ]
-        self._wanted.clear()
-        self.journal = Journal([*self.journal.entries, *new])
-        return new
+    def _decide(self, wanted: Wanted, snapshot: Snapshot) -> Snapshot:
+        """Put a change that waited into the journal, and carry it out."""
+        number, branch = len(self.journal.entries) + 1, self.journal.branch
+        if wanted.snapshot is None:
+            entry = wanted.entry._replace(number=number, branch=branch, step=snapshot.step)
+        else:
+            entry = wanted.entry._replace(number=number, branch=self.journal.branches)
+        self.journal = Journal([*self.journal.entries, entry])
+        if wanted.snapshot is None:
+            return self._carry_out(snapshot, entry, new=True)
+        if self.pause_after is not None and self.pause_after <= snapshot.step:
+            self.pause_after = entry.step
+        self.reached = entry.step
+        self._note(entry, {"from_step": snapshot.step, "from_branch": branch}, new=True)
+        return wanted.snapshot._replace(changes=wanted.snapshot.changes._replace(branch=entry.branch))
+
+    def _carry_out(self, snapshot: Snapshot, entry: Entry, *, new: bool = False) -> Snapshot:
+        before = number_of(snapshot, entry, self._topology) if entry.kind in (WEIGHT, BIAS) else None
+        if entry.kind == RATE:
+            rate = snapshot.changes.learning_rate
+            before = self._run.plan.network.learning_rate if rate is None else rate
+        self._note(entry, {"before": before}, new=new)
+        return edited(snapshot, [entry], self.journal.branch, self._topology)
+
+    def _note(self, entry: Entry, more: dict[str, Any], *, new: bool) -> None:
+        """Report a change, and answer its client when it is durable."""
+        facts = {**_facts_of(entry), **more}
+        self._run.outbox.report("intervention", **facts)
+        if new:
+            self._undurable.append(Outcome(bytes.fromhex(entry.request), facts))
 
     # Answers.
 
@@ -252,6 +286,8 @@ def _facts_of(entry: Entry) -> dict[str, Any]:
         facts["to"] = entry.to
     if entry.kind in (RATE, WEIGHT, BIAS):
         facts["value"] = entry.value
+    if entry.kind == REWIND:
+        facts["origin"] = entry.origin
     return facts
 
 
@@ -265,8 +301,8 @@ def _number(what: str, value: object, *, above_zero: bool = False) -> float:
     return float(value)
 
 
-def whole(what: str, value: object) -> int:
+def whole(what: str, value: object, least: int = 1) -> int:
     """Return a count or a step that a client has given. Raises `UserError`."""
-    if type(value) is not int or not 1 <= value <= MAX_NUMBER:
-        raise UserError(f"{value!r} is no {what}; right would be a whole number from 1 on")
+    if type(value) is not int or not least <= value <= MAX_NUMBER:
+        raise UserError(f"{value!r} is no {what}; right would be a whole number from {least} on")
     return value

@@ -50,6 +50,18 @@ class Changes(NamedTuple):
     """The neurons whose activity counts as 0, in the order of the topology."""
 
 
+class Segment(NamedTuple):
+    """The steps of the present path that were done in one branch. `last` is None for the present branch."""
+
+    branch: int
+    first: int
+    last: int | None = None
+
+    def has(self, branch: int, step: int) -> bool:
+        """Whether a snapshot of a branch after a step belongs to this segment."""
+        return branch == self.branch and self.first <= step and (self.last is None or step <= self.last)
+
+
 class Journal:
     """The entries of a run, in the order of their numbers."""
 
@@ -68,6 +80,22 @@ class Journal:
     def branch(self) -> int:
         """The present branch."""
         return next((entry.branch for entry in reversed(self.entries) if entry.kind == REWIND), 0)
+
+    @property
+    def branches(self) -> int:
+        """How many branches the run has. They are numbered from 0."""
+        return 1 + sum(entry.kind == REWIND for entry in self.entries)
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """The branches that the present path has passed, the present one first."""
+        begun = {entry.branch: entry for entry in self.entries if entry.kind == REWIND}
+        found, branch, last = list[Segment](), self.branch, None
+        while branch in begun:
+            entry = begun[branch]
+            found.append(Segment(branch, entry.step, last))
+            branch, last = entry.origin, entry.step
+        return (*found, Segment(branch, 0, last))
 
     @property
     def path(self) -> tuple[Entry, ...]:

@@ -23,7 +23,7 @@ from coordinator.core.admission import Admission
 from coordinator.core.assignment import Assignment
 from coordinator.core.claim import Claim
 from coordinator.core.connectivity import Connectivity
-from coordinator.core.events import Asked, GenerationPersisted, Persisted, PersistFailed
+from coordinator.core.events import Asked, GenerationPersisted, Persisted, PersistFailed, SnapshotLoaded
 from coordinator.core.failure_detector import FailureDetector
 from coordinator.core.queries import Queries
 from coordinator.core.recovery_stats import RecoveryStats
@@ -116,6 +116,8 @@ class CoordinatorMachine:
                 self.run.unsaved = None
                 if self.trainer.persisted(step):
                     self._grant_changes()
+            case SnapshotLoaded():
+                self.queries.receive_snapshot(event)
             case GenerationPersisted(generation):
                 self.assignment.persisted(generation)
             case PersistFailed(reason):
@@ -438,12 +440,13 @@ class CoordinatorMachine:
         )
 
     def _grant_changes(self) -> None:
-        """Begin another generation with the edited snapshot. Every node keeps its groups, and nothing is repeated."""
+        """Begin another generation with the edited snapshot. Every node keeps its groups; only a rewind repeats steps."""
         if self.state in (CoordinatorState.STOPPING, CoordinatorState.ENDED):
             return
         self.run.interventions += 1
         self._begin_generation()
         self.trainer.roll_back()
+        self.recovery_stats.rewound(self.trainer.training.progress.step)
         self.queries.roll_back()
         self._enter(CoordinatorState.GATHERING)
 

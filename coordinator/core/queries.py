@@ -15,9 +15,10 @@ import numpy as np
 from coordinator.core.access import Access
 from coordinator.core.answers import Answers, size_of
 from coordinator.core.assignment import Assignment
-from coordinator.core.events import Answer
+from coordinator.core.editing import initial_snapshot
+from coordinator.core.events import Answer, LoadSnapshot, SnapshotLoaded
 from coordinator.core.interventions import whole
-from coordinator.core.journal import BIAS, RATE, SILENCE, WAKE, WEIGHT
+from coordinator.core.journal import BIAS, RATE, SILENCE, WAKE, WEIGHT, Segment
 from coordinator.core.membership import Member
 from coordinator.core.run import Run
 from coordinator.core.run_stats import RunStats
@@ -252,6 +253,33 @@ class Queries:
         self._check_training()
         self._trainer.interventions.want(message.id, WAKE if arguments.get("end") else SILENCE, arguments)
 
+    def _rewind(self, message: Request) -> None:
+        arguments = _arguments(message)
+        step = whole("step", arguments.get("step"), least=0)
+        interventions = self._trainer.interventions
+        journal, branch = interventions.journal, arguments.get("branch")
+        self._check_training()
+        interventions.check_rewind()
+        if branch is not None and (type(branch) is not int or not 0 <= branch < journal.branches):
+            last = journal.branches - 1
+            right = f"a branch from 0 to {last}" if last else "branch 0, the only one"
+            raise UserError(f"there is no branch {branch!r}; right would be {right}")
+        if step == 0:
+            interventions.want_rewind(message.id, initial_snapshot(self._run.plan, self._run.topology))
+            return
+        segments = journal.segments if branch is None else (Segment(branch, 0),)
+        self._run.outbox.act(LoadSnapshot(message.id, step, segments))
+
+    def receive_snapshot(self, loaded: SnapshotLoaded) -> None:
+        """Receive the snapshot of a rewind, or the reason why there is none."""
+        try:
+            if loaded.snapshot is None:
+                raise UserError(loaded.reason)
+            self._check_training()
+            self._trainer.interventions.want_rewind(loaded.request_id, loaded.snapshot)
+        except UserError as fault:
+            self._refuse(loaded.request_id, str(fault))
+
     def _kill(self, message: Request) -> None:
         name = _arguments(message).get("neuron")
         host = self._run.membership.host_of(self._group_of(name))
@@ -339,6 +367,7 @@ COMMANDS: dict[str, Command] = {
     "step": Command(Queries._step, Access.OPERATOR),
     "set": Command(Queries._set, Access.OPERATOR),
     "silence": Command(Queries._silence, Access.OPERATOR),
+    "rewind": Command(Queries._rewind, Access.OPERATOR),
     "kill": Command(Queries._kill, Access.OPERATOR),
 }
 """A command that changes the run, or ends it, is for operators."""

@@ -78,6 +78,8 @@ class Trainer:
         self.interventions = Interventions(run)
         self._edited: Snapshot | None = None
         """A snapshot with changes that is not durable yet. It is granted when it is."""
+        self._rewound = False
+        """Whether the edited snapshot begins a branch."""
         self._progress_after_step = self.training.progress
         """The progress after the last step, before any measurement of its epoch."""
         self.held_out_activities: Array | None = None
@@ -104,7 +106,9 @@ class Trainer:
             return
         self.in_flight.launch_forward(self._run.now_ms)
         training = self.training
-        if not self.done and self.interventions.are_due(training.progress.step, self.changes):
+        if not self.done and (
+            self._edited is not None or self.interventions.are_due(training.progress.step, self.changes)
+        ):
             self._change()
             return
         if self.in_flight.flights or self.done:
@@ -152,9 +156,10 @@ class Trainer:
         if not (between and self.interventions.are_due(self.snapshot.step, changes)):
             self._save(self.snapshot)
 
-    def _save(self, snapshot: Snapshot, journal: tuple[Entry, ...] = ()) -> None:
+    def _save(self, snapshot: Snapshot, journal: tuple[Entry, ...] = (), *, rewound: bool = False) -> None:
         every, last = self._rows_every, self.training.schedule.steps
-        rows = (row for _, row in sorted(self._rows.items()) if row.step <= snapshot.step)
+        # A kept snapshot has its rows on disk; those of the steps since the last one are undone.
+        rows = (row for _, row in sorted(self._rows.items()) if row.step <= snapshot.step and not rewound)
         kept = tuple(row for row in rows if row.step % every == 0 or row.step == last)
         self._unsaved = Persist(snapshot, self._outbox.generation, snapshot.step == last, kept, journal)
         self._persist_due = True
@@ -174,6 +179,8 @@ class Trainer:
     @property
     def _last_step(self) -> int:
         """The last step that may be sent now."""
+        if self._edited is not None:
+            return self.training.progress.step
         return self.interventions.last_step(self.announced, self.changes)
 
     @property
@@ -195,8 +202,10 @@ class Trainer:
 
     def _edit(self, snapshot: Snapshot) -> None:
         """Make the journal and the edited snapshot durable. Then the machine begins another generation."""
+        branch = self.interventions.journal.branch
         self._edited = self.interventions.carry_out(snapshot)
-        self._save(self._edited, self.interventions.journal.entries)
+        self._rewound = self.interventions.journal.branch != branch
+        self._save(self._edited, self.interventions.journal.entries, rewound=self._rewound)
 
     def persist(self) -> None:
         """Request that a new snapshot is made durable. Called last in a transition, after the next step was sent."""
@@ -215,6 +224,9 @@ class Trainer:
         if saved is not self._edited:
             return False
         self.snapshot, self._edited = saved, None
+        if self._rewound:
+            # The same steps have other losses in another branch.
+            self._rows, self._rewound = {}, False
         self.interventions.durable()
         return True
 

@@ -8,13 +8,15 @@ from typing import NamedTuple
 
 from coordinator.core.events import (
     GenerationPersisted,
+    LoadSnapshot,
     Persist,
     Persisted,
     PersistFailed,
     PersistGeneration,
     Snapshot,
+    SnapshotLoaded,
 )
-from coordinator.core.journal import Entry, Journal
+from coordinator.core.journal import REWIND, Entry, Journal
 from coordinator.errors import Damaged, UserError
 from coordinator.storage.disk import REAL_DISK, Disk
 from coordinator.storage.generation_record import GenerationRecord
@@ -52,6 +54,11 @@ class RunStore:
         self._entries = 0
         """Entries of the journal that are durable."""
         self._snapshots = SnapshotStore(folder, identity, disk, history.take if history else None)
+        self._history = history
+        self._branch = 0
+        """The branch whose rows metrics.csv has."""
+        self._origin: Saved | None = None
+        """The snapshot that was loaded last for a rewind."""
         self._durable_step = 0
         self._half_done = False
         self.damage: list[str] = []
@@ -67,6 +74,7 @@ class RunStore:
         journal = self._read_journal()
         self._entries = len(journal)
         path = Journal(journal)
+        self._branch = path.branch
         saved = self._snapshots.latest(
             topology, damaged.append, lambda snapshot: path.leads_from(snapshot.changes, snapshot.step)
         )
@@ -122,12 +130,16 @@ class RunStore:
 
         Rows without a snapshot can be cut, missing rows cannot be made again.
         """
-        snapshot = action.snapshot
+        snapshot, rewind = action.snapshot, self._rewind_in(action)
         try:
             if len(action.journal) > self._entries:
+                if rewind and self._history:
+                    self._history.keep_metrics(self._branch, self.metrics.content())
                 self._journal.write(action.journal)
                 self._entries = len(action.journal)
-            if self._half_done:
+            if rewind:
+                self._turn_back(rewind)
+            elif self._half_done:
                 self.metrics.cut(self._durable_step)
             self._half_done = True
             self.metrics.append(action.rows)
@@ -135,7 +147,50 @@ class RunStore:
         except OSError as fault:
             return PersistFailed(f"the snapshot after step {snapshot.step} can't be saved: {fault.strerror or fault}")
         self._durable_step, self._half_done = snapshot.step, False
+        self._branch = snapshot.changes.branch
         return Persisted(snapshot.step)
+
+    def _rewind_in(self, action: Persist) -> Entry | None:
+        """Return the rewind that begins the branch of this snapshot; None if metrics.csv has the rows of the branch already."""
+        branch = action.snapshot.changes.branch
+        if branch == self._branch:
+            return None
+        return next(entry for entry in action.journal if entry.kind == REWIND and entry.branch == branch)
+
+    def _turn_back(self, rewind: Entry) -> None:
+        """Give metrics.csv the rows up to the snapshot that the run goes back to. Raises `OSError`."""
+        if rewind.step == 0 or self._history is None or self._origin is None:
+            self.metrics.cut(0)
+            return
+        extent = self._origin.metrics
+        try:
+            content = self._history.metrics_of(rewind.origin)
+        except FileNotFoundError:
+            content = b""
+        if extent is None or extent.begins(content):
+            self.metrics.replace(content if extent is None else content[: extent.size_bytes])
+            self.metrics.cut(rewind.step)
+            return
+        self.metrics.cut(0)
+        logger.error(
+            "the metrics of branch %s are damaged or missing; metrics.csv has rows from step %s on; no weight depends on it",
+            rewind.origin,
+            f"{rewind.step + 1:,}",
+        )
+
+    def load(self, action: LoadSnapshot, topology: Topology) -> SnapshotLoaded:
+        """Load a kept snapshot for a rewind."""
+        if self._history is None:
+            return SnapshotLoaded(action.request_id, None, "this run keeps no history, so it can't go back")
+        try:
+            self._origin = self._history.find(action.step, action.segments, topology)
+        except UserError as fault:
+            return SnapshotLoaded(action.request_id, None, str(fault))
+        except OSError as fault:
+            return SnapshotLoaded(
+                action.request_id, None, f"the history can't be read: {fault.strerror or fault}; try again"
+            )
+        return SnapshotLoaded(action.request_id, self._origin.snapshot)
 
     def persist_generation(self, action: PersistGeneration) -> GenerationPersisted | PersistFailed:
         """Make a generation durable."""

@@ -30,7 +30,7 @@ FRAMES = (
     "copy altered", "frame with a NaN", "frame too long", "dropped at the high-water mark",
 )  # fmt: skip
 """What becomes of messages and of their frames."""
-COUNTED = (*FAULTS, *FRAMES, *FORGERIES, "intervention")
+COUNTED = (*FAULTS, *FRAMES, *FORGERIES, "intervention", "rewind")
 
 
 @dataclass

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from coordinator.core.editing import edited
+from coordinator.core.editing import edited, initial_snapshot
 from coordinator.core.events import Persist, Persisted, Snapshot
-from coordinator.core.journal import Entry, Journal
+from coordinator.core.journal import REWIND, Entry, Journal
 from coordinator.core.machine import CoordinatorMachine
 from coordinator.core.state import CoordinatorState
 from coordinator.core.steps import AT_ONCE as STEPS_AT_ONCE
@@ -56,6 +56,9 @@ class Watch:
         """What the client's rows may give. A change can come after a step that an earlier life of the coordinator had passed."""
         self.journal: tuple[Entry, ...] = ()
         """The interventions that the run must contain, as of the last write or the last start."""
+        self._branch = 0
+        """The branch of the last durable snapshot."""
+        self.rewinds = 0
         self._plan = reference.plan
         self.world: World
         self.recoveries = 0
@@ -79,6 +82,8 @@ class Watch:
         self._gone: set[bytes] = set()
         self._ever_gone: set[bytes] = set()
         """The lives that any life of the coordinator has given up."""
+        self._metrics_damaged = False
+        """Whether metrics were ever put aside: then a snapshot from before has no rows to go back to."""
         self._metrics_from = 1
         """The first step of the metrics: damaged ones were put aside, and said to be."""
         self._step = 0
@@ -220,9 +225,11 @@ class Watch:
         if generation < self.granted_generation:
             raise Violation(f"generation {generation} is granted after {self.granted_generation}")
         self.granted_generation = generation
-        applied = machine.trainer.changes.applied
-        if applied and not any(applied <= self._durable_entries(name) for name in JOURNALS):
-            raise Violation(f"a network with {applied} interventions is granted, and the journal is not durable")
+        branch, applied = machine.trainer.changes.branch, machine.trainer.changes.applied
+        begun = [entry.number for entry in self.journal if entry.kind == REWIND and entry.branch == branch]
+        needed = max([applied, *begun])
+        if needed and not any(needed <= self._durable_entries(name) for name in JOURNALS):
+            raise Violation(f"a network with {needed} interventions is granted, and the journal is not durable")
         if self._durable_generation != generation:
             for path in GENERATIONS:
                 content = self.world.disk.durable(path)
@@ -294,8 +301,9 @@ class Watch:
         if snapshot.changes.applied != applied:
             raise Violation(f"a snapshot after step {snapshot.step} contains {snapshot.changes.applied} interventions")
         if snapshot.step == 0:
-            return snapshot.states
-        plain = snapshot._replace(states=self.reference.states[snapshot.step - 1])
+            plain = initial_snapshot(self._plan, topology)
+        else:
+            plain = snapshot._replace(states=self.reference.states[snapshot.step - 1])
         return edited(plain, here, 0, topology).states
 
     def persisting(self, action: Any) -> None:
@@ -317,21 +325,37 @@ class Watch:
         if type(answer) is Persisted:
             self.snapshots += 1
             self.world.tell(f"the snapshot after step {answer.step} is durable")
+            if action.snapshot.changes.branch != self._branch:
+                self._rewound(action.snapshot)
             self._check_metrics(answer.step)
             if self.world.disk.durable(Path(f"run/snapshots/step-{answer.step:09d}.snapshot")) is None:
                 raise Violation(f"the snapshot after step {answer.step} is said to be durable, and is not")
         elif type(action) is Persist:
             self.world.tell(f"the snapshot after step {action.snapshot.step} could not be saved")
 
+    def _rewound(self, snapshot: Snapshot) -> None:
+        """The run goes on from a kept snapshot, in another branch."""
+        self.rewinds += 1
+        self._branch = snapshot.changes.branch
+        self._go_back(snapshot.step)
+        # In other branches the same samples were used: they depend on the step only.
+        self._used = {step: self.reference.samples[step - 1] for step in range(1, snapshot.step + 1)}
+        if self._metrics_damaged:
+            there = METRICS.name in self.world.disk.names(METRICS.parent)
+            rows = self.world.disk.read(METRICS, 2**30).split(b"\r\n")[1:-1] if there else []
+            self._metrics_from = int(rows[0].partition(b",")[0]) if rows else snapshot.step + 1
+
     def standing(self, standing: Standing, damage: list[str]) -> None:
         """A new life of the coordinator has looked what the last one left, and has told which files are damaged."""
         if any("metrics.csv" in line for line in damage):
+            self._metrics_damaged = True
             self._metrics_from = standing.snapshot.step + 1 if standing.snapshot else 1
         elif standing.snapshot is None:
             self._metrics_from = 1
         if standing.generation < self.granted_generation:
             raise Violation(f"it goes on from generation {standing.generation}; {self.granted_generation} was granted")
         self._follow(standing.journal)
+        self._branch = Journal(standing.journal).branch
         snapshot = standing.snapshot
         if snapshot is None:
             return

@@ -1,9 +1,9 @@
-"""A person who intervenes in a simulated run: pauses it, does single steps, sets numbers, and silences neurons."""
+"""A person who intervenes in a simulated run: pauses it, sets numbers, silences and kills neurons, and goes back."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from coordinator.core.events import Answer
@@ -14,15 +14,19 @@ from neuron_node.protocol import NOBODY, Header, Request
 from tests.simulation.client import Ask, Client
 from tests.simulation.dice import Dice
 
-KINDS = ("pause", "step", "weight", "weight", "bias", "rate", "silence", "silence")
-CHANGES = ("set", "silence")
+KINDS = (
+    "pause", "step", "weight", "weight", "bias", "rate", "silence", "silence", "rewind", "rewind", "rewind", "kill",
+)  # fmt: skip
+CHANGES = ("set", "silence", "rewind")
 ASKED_AT_MOST = 9
 
 
 class Person(Client):
     """Intervenes a few times, each time until the answer is there, and resumes each pause."""
 
-    def __init__(self, dice: Dice, topology: Topology) -> None:
+    def __init__(self, dice: Dice, topology: Topology, kept: Callable[[], list[int]]) -> None:
+        """`kept` returns the steps of the snapshots that a rewind may go back to."""
+        self._kept = kept
         super().__init__(dice, topology.layers[0])
         self._topology = topology
         self._arguments: dict[str, Any] = {}
@@ -53,6 +57,11 @@ class Person(Client):
         value = round(2.0 * dice.random() - 1.0, 3)
         if kind == "silence":
             return "silence", {"neuron": dice.pick(list(topology.group_of)), "end": dice.falls(0.4)}
+        if kind == "rewind":
+            step = dice.below(13) if dice.falls(0.1) else dice.pick(self._kept())
+            return "rewind", {"step": step} | ({"branch": dice.below(3)} if dice.falls(0.3) else {})
+        if kind == "kill":
+            return "kill", {"neuron": dice.pick(names)}
         if kind == "rate":
             return "set", {"what": "rate", "value": 0.05 + 0.4 * dice.random()}
         if kind == "bias":

@@ -112,7 +112,7 @@ def _drawn(seed: int, name: str, signs: bool | None) -> Outcome:
         world.forger.start()
     meddling = Dice(seed, f"interventions of {name}")
     if not diverges and seed % 20 in INTERVENED:
-        world.person = Person(meddling, world.topology)
+        world.person = Person(meddling, world.topology, world.kept_steps)
     log = logging.getLogger("exmachina")
     log.disabled, before = True, log.disabled
     trouble = None
@@ -232,6 +232,7 @@ def check_interventions(world: World) -> None:
                 f"the change {request} was {'carried out' if good else 'refused'}; the journal says otherwise"
             )
     world.counts["intervention"] += len(kept)
+    world.counts["rewind"] += world.watch.rewinds
 
 
 def check_divergence(world: World) -> None:

@@ -10,12 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from coordinator.core.access import Access
-from coordinator.core.events import Answer, Asked, Persist, PersistGeneration, Report
+from coordinator.core.events import Answer, Asked, LoadSnapshot, Persist, PersistGeneration, Report
 from coordinator.core.machine import CoordinatorMachine
 from coordinator.core.run_plan import RunPlan
 from coordinator.core.state import CoordinatorState
 from coordinator.local.restarts import Next, Restarts, fork_again_at, is_overdue, next_of
+from coordinator.storage.history import FOLDER as HISTORY
+from coordinator.storage.history import NAME as KEPT_NAME
+from coordinator.storage.history import History
 from coordinator.storage.run_store import RunStore
+from coordinator.storage.snapshots import steps_in
 from neuron_node.addresses import stage_address
 from neuron_node.events import Connect, Die, Disconnect, End, Send, Subscribe, Unsubscribe
 from neuron_node.frames import IDENTITY_LENGTH
@@ -35,6 +39,7 @@ NODE_TICK_MS = 250.0
 FOLDER = Path("run")
 RESULTS = stage_address(OUTSIDE)
 IDENTITY = "the simulated run"
+HISTORY_BYTES, HISTORY_MOST = 1 << 30, 6
 
 
 class World(Network):
@@ -104,7 +109,7 @@ class World(Network):
             elif kind is Answer:
                 self.answers[action.request_id] = action.reply
                 self._through_door(functools.partial(self._answer, action))
-            elif kind is Persist or kind is PersistGeneration:
+            elif kind is Persist or kind is PersistGeneration or kind is LoadSnapshot:
                 self._persist(life, action)
                 if not life.alive:
                     return
@@ -142,6 +147,8 @@ class World(Network):
         try:
             if type(action) is Persist:
                 answer: Any = life.store.persist(action)
+            elif type(action) is LoadSnapshot:
+                answer = life.store.load(action, self.topology)
             else:
                 answer = life.store.persist_generation(action)
         except Killed:
@@ -153,6 +160,12 @@ class World(Network):
         actions = life.machine.handle(answer, self.now_ms + life.clock_ms)
         self.watch.after(life)
         self.perform(life, actions)
+
+    def kept_steps(self) -> list[int]:
+        """The steps of the snapshots that a person may go back to, of all branches."""
+        matches = map(KEPT_NAME.fullmatch, self.disk.names(FOLDER / HISTORY))
+        found = {int(match[2]) for match in matches if match}
+        return sorted({0, *found, *steps_in(self.disk.names(FOLDER / "snapshots"))})
 
     # Programs.
 
@@ -190,7 +203,11 @@ class World(Network):
 
     def start_coordinator(self) -> None:
         """A life of the coordinator, which goes on from what the disk holds. As `coordinator.service` does it."""
-        store = RunStore(FOLDER, IDENTITY, self.disk)
+        history = History(
+            FOLDER, IDENTITY, self.disk, most_bytes=HISTORY_BYTES, most=HISTORY_MOST,
+            steps_per_epoch=self.plan.schedule().steps_per_epoch,
+        )  # fmt: skip
+        store = RunStore(FOLDER, IDENTITY, self.disk, history)
         try:
             standing = store.standing(self.topology)
         except OSError:

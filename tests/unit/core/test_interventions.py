@@ -10,7 +10,7 @@ import pytest
 
 from coordinator.core.access import Access
 from coordinator.core.events import Asked
-from coordinator.core.journal import Entry, Journal
+from coordinator.core.journal import Entry, Journal, Segment
 from coordinator.core.queries import NO_ROWS
 from coordinator.core.run_plan import RunPlan
 from coordinator.in_memory import network_of
@@ -115,6 +115,11 @@ def test_a_paused_run_does_no_step_and_goes_on_to_the_same_end(undisturbed: str)
         ("set", {"what": "weight", "neuron": "hidden.1", "to": "input.0", "value": 1}, "lead to output.0"),
         ("set", {"what": "weight", "neuron": "output.0", "to": "input.0", "value": 1}, "is an output neuron"),
         ("silence", {"neuron": 7}, "named input.0 to output.0"),
+        ("rewind", {}, "a whole number from 0 on"),
+        ("rewind", {"step": -1}, "a whole number from 0 on"),
+        ("rewind", {"step": 3}, "no snapshot after step 3 is kept"),
+        ("rewind", {"step": 0, "branch": 1}, "right would be branch 0, the only one"),
+        ("rewind", {"step": 0, "branch": "x"}, "right would be branch 0, the only one"),
     ],
 )
 def test_what_cannot_be_done_is_refused_in_one_line(command: str, arguments: dict[str, Any], right: str) -> None:
@@ -223,6 +228,99 @@ def test_a_request_that_is_repeated_is_carried_out_once() -> None:
     later = Person(replace(PLAN, journal=person.journal))
     assert later.ask("set", name=99, what="rate", value=0.25)["number"] == 1
     assert len(later.journal) == 1
+
+
+def test_a_rewind_goes_back_to_a_kept_snapshot_and_begins_a_branch(undisturbed: str) -> None:
+    """The steps after it come again; without another change they end in the same bits, and it is no recovery."""
+    person = Person()
+    person.run_to(7)
+    answer = person.ask("rewind", step=5)
+    assert (answer["change"], answer["step"], answer["origin"], answer["branch"]) == ("rewind", 5, 0, 1)
+    assert answer["from_step"] >= 7 and answer["from_branch"] == 0
+    person.network.run_until(lambda: person.coordinator.running)
+    assert person.trainer.changes.branch == 1 and person.step == 5
+    assert person.finish() == undisturbed
+    assert person.coordinator.recoveries == 0
+
+
+def test_a_branch_has_none_of_the_changes_that_a_rewind_has_undone(undisturbed: str) -> None:
+    """Neither a silence, nor a rate, nor a weight; a change in the branch counts, and the journal repeats all of it."""
+    person = Person()
+    person.run_to(6)
+    for command, arguments in CHANGES:
+        person.ask(command, **arguments)
+    person.ask("rewind", step=5)
+    person.network.run_until(lambda: person.coordinator.running)
+    assert person.trainer.changes.silent == () and person.trainer.changes.learning_rate is None
+    person.run_to(7)
+    person.ask("set", what="bias", neuron="output.0", value=0.5)
+    end = person.finish()
+    assert end != undisturbed
+    assert weights_sha256(trained(replace(PLAN, journal=person.journal))) == end
+    changes = [entry.kind for entry in Journal(person.journal).path]
+    assert changes == ["bias"]
+
+
+def test_a_rewind_to_step_0_is_the_beginning(undisturbed: str) -> None:
+    """Without any snapshot, and without the changes after step 0."""
+    person = Person()
+    person.run_to(2)
+    person.ask("set", what="weight", neuron="hidden.1", to="output.0", value=7.5)
+    assert person.ask("rewind", step=0)["step"] == 0
+    assert person.finish() == undisturbed
+
+
+def test_a_rewind_goes_back_to_another_branch() -> None:
+    """What was left behind is there again, with its changes; the present path is the default."""
+    person = Person()
+    person.run_to(6)
+    person.ask("pause")
+    person.ask("set", what="bias", neuron="output.0", value=0.5)
+    left = person.step
+    person.ask("rewind", step=5)
+    assert person.ask("status")["pauses_after"] == 5, "a paused training stays paused"
+    assert "no snapshot after step" in person.ask("rewind", step=left)["error"]
+    again = person.ask("rewind", step=left, branch=0)
+    assert (again["origin"], again["branch"], again["from_branch"]) == (0, 2, 1)
+    assert [entry.kind for entry in Journal(person.journal).path] == ["bias"]
+    person.ask("resume")
+    end = person.finish()
+    assert weights_sha256(trained(replace(PLAN, journal=person.journal))) == end
+
+
+def test_one_rewind_waits_at_a_time() -> None:
+    """Each keeps a snapshot in memory."""
+    person = Person()
+    person.run_to(6)
+    first, second = person.send("rewind", step=5), person.send("rewind", step=5)
+    assert "a rewind waits already" in person.answer_to(second)["error"]
+    assert person.answer_to(first)["branch"] == 1
+
+
+def test_a_viewer_may_not_intervene() -> None:
+    """One line says what a viewer may do, and nothing waits."""
+    person = Person()
+    person.run_to(2)
+    for number, (command, arguments) in enumerate([*CHANGES, ("rewind", {"step": 0}), ("pause", {})]):
+        request = asked(500 + number, command, Access.VIEWER, **arguments)
+        person.network.give(COORDINATOR, request)
+        line = person.answer_to(request.request.id)["error"]
+        assert "is for operators" in line and "\n" not in line
+    assert person.trainer.interventions.pause_after is None and person.journal == ()
+
+
+def test_segments_of_a_journal_lead_from_the_present_branch_to_the_first() -> None:
+    """A snapshot belongs to the path if its branch had its step on the path."""
+    journal = Journal(
+        (
+            Entry(1, 0, 3, "aa", "rate", value=0.5),
+            Entry(2, 1, 5, "ab", "rewind", origin=0, applied=1),
+            Entry(3, 2, 2, "ac", "rewind", origin=0, applied=0),
+        )
+    )
+    assert journal.branches == 3
+    assert journal.segments == (Segment(2, 2), Segment(0, 0, 2))
+    assert Segment(0, 0, 2).has(0, 2) and not Segment(0, 0, 2).has(0, 3) and not Segment(0, 0, 2).has(1, 1)
 
 
 def test_a_journal_that_is_not_whole_is_known() -> None:
