@@ -125,7 +125,7 @@ class Interventions:
         for waiting, _ in self._pausing:
             self._answers_now(waiting, {"state": "training", "pauses_after": None})
         self._pausing = []
-        self._answers_now(request_id, {"state": "training", "was_paused_after": was})
+        self._answers_now(request_id, {"state": "training", "pauses_after": None, "was_paused_after": was})
 
     def _paused_at(self, announced: int) -> int:
         known = max(announced, self.reached)

@@ -89,8 +89,12 @@ class Journal:
     @property
     def segments(self) -> tuple[Segment, ...]:
         """The branches that the present path has passed, the present one first."""
+        return self.segments_of(self.branch)
+
+    def segments_of(self, branch: int) -> tuple[Segment, ...]:
+        """Return the branches that the path of a branch has passed, the branch itself first."""
         begun = {entry.branch: entry for entry in self.entries if entry.kind == REWIND}
-        found, branch, last = list[Segment](), self.branch, None
+        found, last = list[Segment](), None
         while branch in begun:
             entry = begun[branch]
             found.append(Segment(branch, entry.step, last))
@@ -100,7 +104,11 @@ class Journal:
     @property
     def path(self) -> tuple[Entry, ...]:
         """The changes that have led to the present branch and in it, in order, without those that a rewind has undone."""
-        return self._paths[self.branch]
+        return self.path_of(self.branch)
+
+    def path_of(self, branch: int) -> tuple[Entry, ...]:
+        """Return the changes that have led to a branch and in it, in order."""
+        return self._paths[branch]
 
     def due(self, applied: int) -> Entry | None:
         """Return the first change on the path that a snapshot with these entries does not contain."""

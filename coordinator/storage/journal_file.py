@@ -35,6 +35,17 @@ class JournalFile:
 
         If a copy is missing, damaged or shorter, write both again: the next fault could hit the other one.
         """
+        found = self._good_copies()
+        longest = max(found, key=len, default=())
+        if found and found != [longest] * len(self._paths):
+            self.write(longest)
+        return longest
+
+    def peek(self) -> tuple[Entry, ...]:
+        """Return what `read` returns, and write nothing."""
+        return max(self._good_copies(), key=len, default=())
+
+    def _good_copies(self) -> list[tuple[Entry, ...]]:
         found: list[tuple[Entry, ...]] = []
         damaged = []
         for path in self._paths:
@@ -46,10 +57,7 @@ class JournalFile:
                 damaged.append(f"{path.name}: {fault}")
         if damaged and not found:
             raise Damaged("; ".join(damaged))
-        longest = max(found, key=len, default=())
-        if found and found != [longest] * len(self._paths):
-            self.write(longest)
-        return longest
+        return found
 
     def check(self, name: str) -> tuple[Entry, ...]:
         """Return the entries in one copy. Raises `OSError` and `Damaged`."""
