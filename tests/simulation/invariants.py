@@ -27,7 +27,7 @@ from neuron_node.node import Node
 from neuron_node.protocol import KINDS, Grant, State
 from neuron_node.signing import NODES, opened
 from tests.simulation.forgers import verify
-from tests.simulation.plans import Reference, reference_with
+from tests.simulation.plans import Reference, path_in, reference_with
 
 if TYPE_CHECKING:
     from tests.simulation.network import Life
@@ -293,7 +293,7 @@ class Watch:
 
     def _states_of(self, snapshot: Snapshot) -> Mapping[int, State]:
         """The states that a snapshot must have."""
-        path, topology = Journal(self.journal).path, self._plan.topology()
+        path, topology = path_in(self.journal), self._plan.topology()
         here = [one for one in path if one.step == snapshot.step and one.number <= snapshot.changes.applied]
         applied = max(
             [one.number for one in path if one.step < snapshot.step] + [one.number for one in here], default=0

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from coordinator.core.events import Inspected, Persist
-from coordinator.core.journal import Entry, Journal
+from coordinator.core.journal import REWIND, Entry
 from coordinator.core.run_plan import RunPlan
 from coordinator.core.training import Progress
 from coordinator.data.prepared import PreparedData
@@ -124,12 +125,32 @@ def reference_of(plan: RunPlan) -> Reference:
 
 def reference_with(plan: RunPlan, journal: tuple[Entry, ...]) -> Reference:
     """What a run comes to with these interventions when nothing else happens to it."""
-    if not journal:
+    # Without branches: what the run makes of them is to be checked, and not to be believed.
+    path = tuple(
+        entry._replace(number=number, branch=0, request=f"{number:016x}")
+        for number, entry in enumerate(path_in(journal), start=1)
+    )
+    if not path:
         return reference_of(plan)
-    known = _with_journal.get((id(plan), journal))
+    known = _with_journal.get((id(plan), path))
     if known is None:
-        known = _with_journal[id(plan), journal] = _undisturbed(replace(plan, journal=journal))
+        known = _with_journal[id(plan), path] = _undisturbed(replace(plan, journal=path))
     return known
+
+
+def path_in(journal: Sequence[Entry]) -> list[Entry]:
+    """The changes that count in the last branch: from the last entry back, and at each rewind on with what it goes back to."""
+    path: list[Entry] = []
+    branch = next((entry.branch for entry in reversed(journal) if entry.kind == REWIND), 0)
+    last = len(journal)
+    for entry in reversed(journal):
+        if entry.branch != branch or entry.number > last:
+            continue
+        if entry.kind == REWIND:
+            branch, last = entry.origin, entry.applied
+        else:
+            path.append(entry)
+    return path[::-1]
 
 
 def _undisturbed(plan: RunPlan) -> Reference:
@@ -167,7 +188,7 @@ def _undisturbed(plan: RunPlan) -> Reference:
 def _activities(plan: RunPlan) -> list[Array]:
     """What the client's rows give, by the textbook, before the first step and after each."""
     reader, schedule, asked = Reader(plan), plan.schedule(), client_rows(plan.network.layers[0])
-    path = Journal(plan.journal).path
+    path = plan.journal
     given = [reader.textbook.forward(asked)[-1]]
     for step in range(schedule.steps + 1):
         if step:

@@ -9,6 +9,8 @@ import pytest
 
 import coordinator.core.editing as editing_module
 import coordinator.core.interventions as interventions_module
+from coordinator.core.interventions import Interventions
+from coordinator.core.journal import Entry, Journal
 from coordinator.storage.run_store import RunStore
 from tests.simulation.reached import reach
 
@@ -40,10 +42,45 @@ def snapshot_not_edited(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(interventions_module, "edited", edited)
 
 
+def applied_twice_after_a_crash(patch: pytest.MonkeyPatch) -> None:
+    """A coordinator that begins again does not look for a repeated request in the journal."""
+    real = Interventions.known
+
+    def known(self: Interventions, request_id: bytes) -> bool:
+        entry = self.journal.of_request(request_id.hex())
+        if entry is not None and entry in self._run.plan.journal:
+            reach("applied_twice_after_a_crash")
+            return False
+        return real(self, request_id)
+
+    patch.setattr(Interventions, "known", known)
+
+
+def entry_of_another_branch_replayed(patch: pytest.MonkeyPatch) -> None:
+    """After a rewind, the entries that it has undone are carried out again when their steps come."""
+    real = Journal.__init__
+
+    def init(self: Journal, entries: Any = ()) -> None:
+        everything = [
+            entry._replace(applied=entry.number) if entry.kind == "rewind" else entry
+            for entry in map(Entry._make, entries)
+        ]
+        real(self, everything)
+        wrong, self.entries = self._paths, tuple(entries)
+        real(self, self.entries)
+        if wrong != self._paths:
+            reach("entry_of_another_branch_replayed")
+        self._paths = wrong
+
+    patch.setattr(Journal, "__init__", init)
+
+
 PLANTS: dict[str, Callable[[pytest.MonkeyPatch], None]] = {
     plant.__name__: plant
     for plant in (
         journal_after_grant,
         snapshot_not_edited,
+        applied_twice_after_a_crash,
+        entry_of_another_branch_replayed,
     )
 }
