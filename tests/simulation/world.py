@@ -98,6 +98,7 @@ class World(Network):
                 (self.outlets.connect if kind is Connect else self.outlets.disconnect)(life, action.endpoint)
             elif kind is Die:
                 self.tell(f"{life.name} ({life.number}) kills itself, as it was told")
+                self.watch.calm = self.watch.alone = False
                 self.kill(life)
                 return
             elif kind is End:
