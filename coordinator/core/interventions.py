@@ -157,8 +157,13 @@ class Interventions:
     def check_rewind(self) -> None:
         """Raise `UserError` if no rewind can wait now. Only one waits, because it keeps a snapshot in memory."""
         self._check_number()
-        if any(wanted.snapshot for wanted in self._wanted):
+        if self.rewinds:
             raise UserError("a rewind waits already; try again when it is carried out")
+
+    @property
+    def rewinds(self) -> bool:
+        """Whether a rewind waits."""
+        return any(wanted.snapshot is not None for wanted in self._wanted)
 
     def _check_number(self) -> None:
         if len(self._wanted) >= WAITING_AT_MOST:

@@ -194,7 +194,11 @@ class Trainer:
         if self._edited is not None or (self._collector is not None and self._collector.step == step):
             return
         if self.snapshot is not None and self.snapshot.step == step:
-            self._edit(self.snapshot)
+            if not self.interventions.rewinds or self._durable_step == step:
+                self._edit(self.snapshot)
+            elif self._unsaved is None or self._unsaved.snapshot is not self.snapshot:
+                # A later rewind may come back to where this one leaves.
+                self._save(self.snapshot)
             return
         self._progress_at_copy = self._progress_after_step
         self._collector = StateCollector(self._topology, step, set(self._topology.groups))

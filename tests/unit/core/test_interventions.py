@@ -9,25 +9,15 @@ from typing import Any
 import pytest
 
 from coordinator.core.access import Access
-from coordinator.core.events import Asked
 from coordinator.core.journal import Entry, Journal, Segment
-from coordinator.core.queries import NO_ROWS
 from coordinator.core.run_plan import RunPlan
 from coordinator.in_memory import network_of
-from neuron_node.protocol import NOBODY, Header, Request
+from tests.intervened_runs import COORDINATOR, asked
 from tests.networks import plan_of, settings_of, trained, weights_sha256, xor_data
 from tests.simulation.scenario import Scenario
 
 PLAN = plan_of(settings_of((2, 3, 1), batch_size=1, epochs=3), xor_data(), snapshot_interval_steps=5)
 LAST = 12
-COORDINATOR = 0
-"""The number of the coordinator in the network in memory."""
-
-
-def asked(name: int, command: str, access: Access = Access.OPERATOR, **arguments: Any) -> Asked:
-    """Return a request as the front door passes it on."""
-    request = Request(Header(NOBODY, 0, 0, NOBODY), name.to_bytes(8, "big"), command, json.dumps(arguments), NO_ROWS)
-    return Asked(request, access)
 
 
 class Person:
