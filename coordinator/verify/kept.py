@@ -6,7 +6,7 @@ one that led to it, or the initial network. So rounding has no more than the ste
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -14,19 +14,19 @@ import numpy as np
 from coordinator.core.events import Snapshot
 from coordinator.core.journal import Changes, Journal
 from coordinator.core.run_plan import RunPlan
-from coordinator.data.prepared import PreparedData
-from coordinator.defaults import NetworkSettings
-from coordinator.errors import Damaged, UserError
-from coordinator.storage.disk import REAL_DISK
-from coordinator.storage.history import Key, history_of
-from coordinator.storage.journal_file import JournalFile
-from coordinator.storage.resumption import checked_config
-from coordinator.storage.run_folder import RunFolder
 from coordinator.topology import Parameters
 from coordinator.verify.comparison import TOLERANCE
 from coordinator.verify.watching import Reader, places_of
 
-BEGINNING = Key(0, 0)
+
+class Place(NamedTuple):
+    """The branch and the step of a snapshot."""
+
+    branch: int
+    step: int
+
+
+BEGINNING = Place(0, 0)
 
 
 class Compared(NamedTuple):
@@ -38,85 +38,64 @@ class Compared(NamedTuple):
 
     branch: int
     step: int
-    since: Key
+    since: Place
     interventions: int
     difference: float | None
     fault: str | None
 
 
-class KeptSnapshots:
-    """The snapshots and the journal of a run, for comparison."""
+def compare_kept(plan: RunPlan, journal: Journal, kept: Iterable[tuple[Place, Snapshot | str]]) -> Iterator[Compared]:
+    """Yield a comparison for each snapshot. They come in the order of branches and steps, or with the reason why they can't be used."""
+    comparing = _Comparing(plan, journal)
+    for place, snapshot in kept:
+        if isinstance(snapshot, str):
+            yield Compared(*place, BEGINNING, 0, None, snapshot)
+        else:
+            yield comparing.compare(place, snapshot)
 
-    def __init__(self, directory: RunFolder) -> None:
-        """Raises `UserError`: the run cannot be read, or its journal is damaged."""
-        config = checked_config(directory)
-        data = PreparedData.load(directory.data)
-        if directory.prepared_sha256() != config["prepared_sha256"]:
-            raise UserError(f"{directory.data} is not the data that the run was started with; put it back")
-        self._plan = RunPlan(
-            run=b"",
-            incarnation=b"",
-            seed=config["seed"],
-            network=NetworkSettings.from_json(config["network"]),
-            data=data,
-            group_size=config["group_size"],
-            fingerprint=config["fingerprint"],
-            steps_at_most=config["steps_at_most"],
-        )
-        self._topology = self._plan.topology()
-        self._history = history_of(directory, config)
-        try:
-            self.journal = Journal(JournalFile(directory.path, REAL_DISK).peek())
-        except (Damaged, OSError) as fault:
-            raise UserError(
-                f"the journal of the run {directory.path.name} can't be used ({fault}); put it back"
-            ) from None
 
-    def compare(self) -> Iterator[Compared]:
-        """Yield a comparison for each kept snapshot, in the order of branches and steps."""
-        reader = Reader(self._plan)
-        found: dict[Key, Snapshot] = {}
-        keys = self._history.keys()
-        for key in keys:
-            try:
-                snapshot = self._history.load(key.step, self._topology, key.branch).snapshot
-            except UserError as fault:
-                yield Compared(*key, BEGINNING, 0, None, str(fault))
-                continue
-            yield self._compared(key, snapshot, found, reader)
-            found[key] = snapshot
+class _Comparing:
+    """The textbook, and the snapshots so far."""
 
-    def _compared(self, key: Key, snapshot: Snapshot, found: dict[Key, Snapshot], reader: Reader) -> Compared:
+    def __init__(self, plan: RunPlan, journal: Journal) -> None:
+        self._journal = journal
+        self._topology = plan.topology()
+        self._reader = Reader(plan)
+        self._found: dict[Place, Snapshot] = {}
+
+    def compare(self, place: Place, snapshot: Snapshot) -> Compared:
+        """Compare a snapshot with the textbook."""
         applied = snapshot.changes.applied
-        if key.branch >= self.journal.branches or applied > len(self.journal.entries):
-            return Compared(*key, BEGINNING, 0, None, "the journal does not have its changes")
-        path = self.journal.path_of(key.branch)
-        before = self._before(key, snapshot, found)
-        since = Key(before.changes.branch, before.step) if before else BEGINNING
-        reader.begin_at(before)
-        changes = [entry for entry in path if (before.changes.applied if before else 0) < entry.number <= applied]
-        reader.go_on_to(key.step, changes)
-        book = Parameters(tuple(reader.textbook.biases), tuple(reader.textbook.weights))
+        if place.branch >= self._journal.branches or applied > len(self._journal.entries):
+            return Compared(*place, BEGINNING, 0, None, "the journal does not have its changes")
+        before = self._before(place, snapshot)
+        self._found[place] = snapshot
+        first = before.changes.applied if before else 0
+        changes = [entry for entry in self._journal.path_of(place.branch) if first < entry.number <= applied]
+        self._reader.begin_at(before)
+        self._reader.go_on_to(place.step, changes)
+        book = Parameters(tuple(self._reader.textbook.biases), tuple(self._reader.textbook.weights))
         difference = largest_difference(self._topology.assemble(snapshot.states), book)
         fault = None if difference <= TOLERANCE else f"its numbers differ by {difference:.1e}"
-        if _effects(reader, snapshot.changes) != (snapshot.changes.learning_rate, snapshot.changes.silent):
+        if _effects(self._reader, snapshot.changes) != (snapshot.changes.learning_rate, snapshot.changes.silent):
             fault = "its learning rate or its silent neurons are not those of the journal"
-        return Compared(*key, since, len(changes), difference, fault)
+        since = Place(before.changes.branch, before.step) if before else BEGINNING
+        return Compared(*place, since, len(changes), difference, fault)
 
-    def _before(self, key: Key, snapshot: Snapshot, found: dict[Key, Snapshot]) -> Snapshot | None:
+    def _before(self, place: Place, snapshot: Snapshot) -> Snapshot | None:
         """Return the latest snapshot before this one on its path."""
-        segments = self.journal.segments_of(key.branch)
+        segments = self._journal.segments_of(place.branch)
         earlier = [
             (known.step, known.branch)
-            for known, kept in found.items()
-            if known.step <= key.step
+            for known, kept in self._found.items()
+            if known.step <= place.step
             and kept.changes.applied <= snapshot.changes.applied
             and any(segment.has(*known) for segment in segments)
         ]
         if not earlier:
             return None
         step, branch = max(earlier)
-        return found[Key(branch, step)]
+        return self._found[Place(branch, step)]
 
 
 def largest_difference(one: Parameters, other: Parameters) -> float:

@@ -1,4 +1,4 @@
-"""Interventions in real programs: whatever is done to them, the weights follow from settings, seed and journal."""
+"""Interventions in real programs: despite kills, the weights follow from settings, seed and journal."""
 
 from __future__ import annotations
 

@@ -94,7 +94,7 @@ def test_a_snapshot_keeps_the_interventions_that_it_contains() -> None:
 
 
 def test_the_journal_is_durable_before_the_snapshot(tmp_path: Path) -> None:
-    """Whichever call to the disk fails, no snapshot contains an entry that the journal lacks; a second attempt succeeds."""
+    """With a fault at any call to the disk, no snapshot contains an entry that the journal lacks; a second attempt succeeds."""
     calls = 0
     for fails_at in range(1, 100):
         folder = tmp_path / str(fails_at)
