@@ -10,13 +10,21 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from coordinator.core.events import Answer, GenerationPersisted, Persist, Persisted, PersistGeneration
+from coordinator.core.events import (
+    Answer,
+    GenerationPersisted,
+    LoadSnapshot,
+    Persist,
+    Persisted,
+    PersistGeneration,
+    SnapshotLoaded,
+)
 from coordinator.core.machine import CoordinatorMachine
 from coordinator.core.run_plan import RunPlan
 from neuron_node.activations import quiet
 from neuron_node.addresses import ADDRESS_LENGTH
 from neuron_node.errors import JobError
-from neuron_node.events import End, Received, Send, Subscribe, Tick, Unsubscribe
+from neuron_node.events import Die, End, Received, Send, Subscribe, Tick, Unsubscribe
 from neuron_node.frames import IDENTITY_LENGTH
 from neuron_node.identity import NodeIdentity
 from neuron_node.machine import Machine
@@ -102,17 +110,27 @@ class MemoryNetwork:
                     self._subscribers.setdefault(address, []).append(number)
                 case Unsubscribe(address):
                     self._subscribers[address].remove(number)
-                case End(_):
+                case End(_) | Die():
                     self._ended.add(number)
                 case Persist(snapshot):
                     self.actions.append(action)
                     self._handle(number, Persisted(snapshot.step))
+                case LoadSnapshot():
+                    self._handle(number, self._kept(action))
                 case PersistGeneration(generation):
                     self._handle(number, GenerationPersisted(generation))
                 case Answer(request_id, reply):
                     self.answers[request_id] = reply
                 case _:
                     self.actions.append(action)
+
+    def _kept(self, wanted: LoadSnapshot) -> SnapshotLoaded:
+        kept = [action.snapshot for action in reversed(self.actions) if isinstance(action, Persist)]
+        for segment in wanted.segments:
+            for snapshot in kept:
+                if snapshot.step == wanted.step and segment.has(snapshot.changes.branch, wanted.step):
+                    return SnapshotLoaded(wanted.request_id, snapshot)
+        return SnapshotLoaded(wanted.request_id, None, f"no snapshot after step {wanted.step:,} is kept")
 
 
 class _Subscriber:

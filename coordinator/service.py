@@ -18,6 +18,7 @@ from coordinator.core.access import KeyOf
 from coordinator.core.events import (
     Answer,
     Inspected,
+    LoadSnapshot,
     Persist,
     Persisted,
     PersistFailed,
@@ -148,12 +149,19 @@ class Service:
             raise UserError(f"{self._directory.path} can't be read: {fault.strerror or fault}") from None
         for line in self._store.damage:
             self._report("damaged", {"reason": line})
-        plan = replace(plan, generation=standing.generation, restart=standing.snapshot)
+        plan = replace(
+            plan,
+            generation=standing.generation,
+            interventions=standing.interventions,
+            journal=standing.journal,
+            restart=standing.snapshot,
+        )
         if standing.snapshot and standing.snapshot.step == plan.schedule().steps:
             self._restore_model(plan, standing.snapshot)
         # A coordinator that ends after the training measures and reports again: the first report may be lost.
         figures = self._directory.result() if self._stays else None
-        if standing.snapshot and standing.snapshot.step == plan.schedule().steps and figures:
+        changed = figures is not None and figures.get("interventions", 0) != len(standing.journal)
+        if standing.snapshot and standing.snapshot.step == plan.schedule().steps and figures and not changed:
             return replace(plan, trained=standing.snapshot, figures=figures)
         return plan
 
@@ -216,6 +224,8 @@ class Service:
                 self._door.publish(topic, *frames)
             case Persist():
                 return [self._unless_for_good(self._persist(action))]
+            case LoadSnapshot():
+                return [self._store.load(action, self.plan.topology())]
             case PersistGeneration():
                 return [self._unless_for_good(self._store.persist_generation(action))]
             case Inspected():

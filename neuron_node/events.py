@@ -84,5 +84,9 @@ class End(NamedTuple):
     code: int
 
 
+class Die(NamedTuple):
+    """End the program by SIGKILL, in the middle of its work."""
+
+
 Event = Received | Tick | LinkLost | Interrupted
-Action = Send | Subscribe | Unsubscribe | Connect | Disconnect | Log | End
+Action = Send | Subscribe | Unsubscribe | Connect | Disconnect | Log | End | Die

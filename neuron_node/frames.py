@@ -31,7 +31,7 @@ from neuron_node.addresses import ADDRESS_LENGTH
 from neuron_node.errors import Malformed, NotFinite, Oversized, WrongVersion
 from neuron_node.schema import MAX_BATCH, MAX_NUMBER
 
-PROTOCOL_VERSION = 6
+PROTOCOL_VERSION = 7
 IDENTITY_LENGTH = 8
 MAX_FRAME_BYTES = 256 * 1024 * 1024
 MAX_FRAMES = 65_536

@@ -33,6 +33,7 @@ class Neuron:
         self._is_output = role.is_output
         self._bias_learned = role.bias_learned
         self._learning_rate = role.learning_rate
+        self._silent = bool(role.silent)
 
     # 1. Wait until every dendrite has received its signal (remember the sender of each signal).
     # 2. Activity = activation(sum of the signals + bias).
@@ -40,9 +41,9 @@ class Neuron:
         """Return the activity for the signals (one for each dendrite).
 
         Adds the signals in synapse order with `+`: the order determines the last bits. The built-in `sum` compensates rounding
-        errors, so its last bits depend on the version of Python.
+        errors, so its last bits depend on the version of Python. The activity of a silenced neuron counts as 0.
         """
-        return self._activation(sum_of(signals) + self.bias)
+        return 0.0 if self._silent else self._activation(sum_of(signals) + self.bias)
 
     # 3. At every synapse of the axon, signal = weight × activity.
     # 4. Send each signal to the neuron at the other end of its synapse.
@@ -58,8 +59,11 @@ class Neuron:
         """Return the own error, d loss / d (sum of signals + bias).
 
         `errors` holds the error of each receiver, in synapse order; for an output neuron it holds the target. `weights` are the
-        weights that the signals were sent with; None stands for the present weights.
+        weights that the signals were sent with; None stands for the present weights. The activity of a silenced neuron is
+        constant, so its own error is 0.
         """
+        if self._silent:
+            return 0.0
         if self._is_output:
             own: float = self._loss(activity, errors[0], self.slope)
             return own

@@ -27,12 +27,19 @@ class NeuronArray:
         self._is_output = role.is_output
         self._bias_learned = role.bias_learned
         self._learning_rate = role.learning_rate
+        self._silent = list(role.silent)
 
     # 1. Wait until every dendrite has received its signal.
     # 2. Activity = activation(sum of the signals + bias).
     def activate(self, signals: Array) -> Array:
-        """Return the activities (rows, neurons) for signals (senders, rows, neurons). Adds the signals in synapse order."""
-        return self._activation.activity(running_total(signals) + self.bias)
+        """Return the activities (rows, neurons) for signals (senders, rows, neurons). Adds the signals in synapse order.
+
+        The activity of a silenced neuron counts as 0.
+        """
+        activity: Array = self._activation.activity(running_total(signals) + self.bias)
+        if self._silent:
+            activity[:, self._silent] = 0.0
+        return activity
 
     # 3. At every synapse of the axon, signal = weight × activity.
     # 4. Send each signal to the neuron at the other end of its synapse.
@@ -47,12 +54,17 @@ class NeuronArray:
         """Return the own errors (rows, neurons), d loss / d (sum of signals + bias).
 
         `errors` (rows, synapses) holds the errors of the receivers; for an output group it holds the targets (rows, neurons).
-        `weights` are the weights that the signals were sent with; None stands for the present weights.
+        `weights` are the weights that the signals were sent with; None stands for the present weights. The activity of a silenced
+        neuron is constant, so its own error is 0.
         """
+        error: Array
         if self._is_output:
-            own: Array = self._loss(activity, errors, self._activation.derivative)
-            return own
-        return self.error_sum(errors, weights) * self.slope(activity)
+            error = self._loss(activity, errors, self._activation.derivative)
+        else:
+            error = self.error_sum(errors, weights) * self.slope(activity)
+        if self._silent:
+            error[:, self._silent] = 0.0
+        return error
 
     def error_sum(self, errors: Array, weights: Array | None = None) -> Array:
         """Return Σ(weight × their error), (rows, neurons)."""

@@ -19,6 +19,7 @@ from neuron_node.drop_counter import DropCounter
 from neuron_node.errors import InternalError, PeerError, Stale, Unexpected
 from neuron_node.events import (
     Action,
+    Die,
     End,
     Event,
     Interrupted,
@@ -304,6 +305,10 @@ class Node:
 
     def _stopped(self, message: Stop) -> None:
         self._begin_run(message.header)
+        if message.at_once:
+            self._enter(NodeState.ENDED, 0)
+            self._actions.append(Die())
+            return
         self._end(0)
 
     def _fetched(self, message: Fetch) -> None:

@@ -310,9 +310,10 @@ class Diverged(NamedTuple):
 
 
 class Stop(NamedTuple):
-    """Coordinator → node: tells the program to end."""
+    """Coordinator → node: tells the program to end: in order, or `at_once` by SIGKILL, without a last message."""
 
     header: Header
+    at_once: Annotated[bool, Flag()] = False
 
 
 class Stopped(NamedTuple):

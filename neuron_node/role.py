@@ -57,6 +57,8 @@ class Role(NamedTuple):
     bias_high: Bound
     bias_learned: Annotated[bool, Flag()]
     seed: Annotated[int, Whole()]
+    silent: Annotated[tuple[int, ...], Many(Whole(0, MAX_GROUP - 1), MAX_GROUP)] = ()
+    """The places in `names` of the silenced neurons. Their activity and their own error count as 0."""
 
     @property
     def size(self) -> int:

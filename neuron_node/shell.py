@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ from typing import Any
 
 from neuron_node.events import (
     Connect,
+    Die,
     Disconnect,
     End,
     Event,
@@ -134,6 +136,8 @@ class Shell:
                     logger.log(level, text)
                 case End(code):
                     self._code = code
+                case Die():
+                    os.kill(os.getpid(), signal.SIGKILL)
                 case _:
                     assert self._perform_other is not None, f"no function performs {action!r}"
                     for event in self._perform_other(action):

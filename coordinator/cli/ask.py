@@ -37,6 +37,7 @@ STATUS_LINES = (
     ("epoch", "epoch"),
     ("epochs", "epochs"),
     ("step", "step"),
+    ("pauses after step", "pauses_after"),
     ("steps", "steps"),
     ("training accuracy", "train_accuracy"),
     ("test accuracy", "test_accuracy"),

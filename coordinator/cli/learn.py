@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from coordinator.capacity.host import this_machine
 from coordinator.capacity.resources import Needs, check_needs, needs_of_run
@@ -26,7 +27,8 @@ from coordinator.cli.options import SETTINGS, json_option, quiet_option, runs_op
 from coordinator.cli.output import errors, print_json, print_table, say_all, shown
 from coordinator.cli.progress import JsonLines, watcher
 from coordinator.cli.resume import run_to_resume
-from coordinator.data.sources import exists
+from coordinator.cli.verify_run import verify_run
+from coordinator.data.sources import DATASET_NAMES, exists
 from coordinator.errors import JobError, UserError
 from coordinator.inference import forward
 from coordinator.job import Job
@@ -40,6 +42,8 @@ from coordinator.storage.run_facts import facts_of
 from coordinator.storage.run_folder import RunFolder
 from coordinator.storage.run_log import EventLog
 
+OF_A_RUN = ("dataset", "run_name", "runs", "as_json", "quiet")
+"""The parameters of `verify` that go with a run."""
 NOTED_HERE = ("ended", "put_aside", "delayed", "continued", "struck", "released")
 """Events of the supervisor. The coordinator writes its own events into the log of the run."""
 
@@ -300,9 +304,17 @@ def _print_result(result: Mapping[str, Any], figures: Figures) -> None:
     epilog="""
     coordinator verify xor --steps 50
     coordinator verify digits --group-sizes 1,layer
+    coordinator verify --run flowers
     """,
 )
 @click.argument("dataset", required=False, shell_complete=complete_dataset)
+@click.option(
+    "--run",
+    "run_name",
+    metavar="RUN",
+    shell_complete=complete_run,
+    help="Compare the kept snapshots of this run instead.",
+)
 @settings_options([name for name in SETTINGS if name != "group_size"])
 @click.option(
     "--steps", type=click.IntRange(1, 100_000), default=20, show_default=True, help="Number of steps to compare."
@@ -321,12 +333,27 @@ def verify(
     group_sizes: str,
     runs: Path,
     as_json: bool,
+    run_name: str | None,
     **flags: Any,
 ) -> None:
     """Train the same network as programs and as textbook matrices, and compare every number of every step.
 
     Exit with 0 if no activity, error, weight or bias differs by more than 1e-12 of the largest of its kind, else with 1.
+
+    With --run, or if DATASET is the name of a run, no program is started: each kept snapshot of the run, of every branch, is
+    compared with the textbook's steps and interventions since the snapshot before it.
     """
+    if run_name is None and dataset is not None and dataset not in DATASET_NAMES and not exists(Path(dataset)):
+        run_name = dataset if (runs / dataset / "config.json").is_file() else None
+    elif run_name is not None and dataset is not None:
+        raise UserError(f"{dataset} and --run {run_name} exclude each other; give a data set, or a run")
+    if run_name is not None:
+        given = [name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+        if others := [name for name in given if name not in OF_A_RUN]:
+            raise UserError(
+                f"--{others[0].replace('_', '-')} does not go with a run, which has its own settings; leave it out"
+            )
+        context.exit(0 if verify_run(RunFolder.existing(runs, run_name), as_json=as_json) else 1)
     say_all(remove_remains())
     sizes = [text.strip() for text in group_sizes.split(",")]
     jobs = [Job.from_flags({"dataset": dataset, **flags, "group_size": size}, config) for size in sizes]

@@ -51,6 +51,22 @@ COMMANDS = {
         "Show what the neurons hold while they learn: activities, errors, and weights before and after an update.",
     ),
     "why": ("ask", "Show what blocks the run: which neuron waits for which, down to the cause."),
+    "pause": ("intervene", "Pause the training after the step that is in flight."),
+    "resume": ("intervene", "Continue a paused training, to its end or up to a step."),
+    "step": ("intervene", "Do one step, or COUNT steps, and pause."),
+    "set": (
+        "intervene",
+        "Set the learning rate, the bias of a neuron or, with --to, the weight of a synapse.",
+    ),
+    "silence": (
+        "intervene",
+        "Silence a neuron: its activity counts as 0, and it learns nothing, until its silence ends.",
+    ),
+    "rewind": ("intervene", "Go back to the snapshot after STEP, and train on from there as a new branch."),
+    "kill": (
+        "intervene",
+        "Kill the program of a neuron with SIGKILL.",
+    ),
     "logs": ("ask", "Print the log of a program of a local run."),
     "predict": ("predict", "Predict the rows of a table."),
     "evaluate": ("predict", "Measure how good the network is."),
@@ -60,6 +76,8 @@ COMMANDS = {
     "completion": ("completing", "Print the script by which a shell completes commands, options and values."),
 }
 """The module of each command, and its line in the help of the group."""
+FUNCTIONS = {"set": "set_number"}
+"""The functions of commands whose name is a word of Python."""
 
 
 class Commands(SuggestingGroup):
@@ -74,7 +92,7 @@ class Commands(SuggestingGroup):
         if cmd_name not in COMMANDS:
             return None
         module = importlib.import_module(f"coordinator.cli.{COMMANDS[cmd_name][0]}")
-        command: click.Command = getattr(module, cmd_name)
+        command: click.Command = getattr(module, FUNCTIONS.get(cmd_name, cmd_name))
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002

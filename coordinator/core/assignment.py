@@ -5,6 +5,7 @@ from __future__ import annotations
 from coordinator.core.connectivity import Connectivity
 from coordinator.core.events import PersistGeneration, Snapshot
 from coordinator.core.inflight import InFlight
+from coordinator.core.journal import Changes
 from coordinator.core.membership import Member
 from coordinator.core.run import Run
 from coordinator.topology import Topology
@@ -46,6 +47,7 @@ class Assignment:
         self._connectivity = connectivity
         self._in_flight = in_flight
         self._roles = plan.roles(run.topology)
+        self._roles_of = Changes()
         self._shares = groups_by_node(run.topology, plan.nodes)
         self._durable_generation = -1
         self._digests_of: Snapshot | None = None
@@ -80,7 +82,7 @@ class Assignment:
     def persist(self) -> None:
         """Request that the generation is made durable, unless it is."""
         if not self.durable:
-            self._run.outbox.act(PersistGeneration(self._run.outbox.generation))
+            self._run.outbox.act(PersistGeneration(self._run.outbox.generation, self._run.interventions))
 
     def assign(self) -> bool:
         """Assign every group to a node. Return False if there are too few nodes, or the generation is not durable."""
@@ -132,6 +134,9 @@ class Assignment:
 
     def grant_to(self, member: Member, snapshot: Snapshot | None) -> None:
         """Grant one node its groups. A state is sent only to a node that keeps no copy of it."""
+        changes = snapshot.changes if snapshot else Changes()
+        if changes != self._roles_of:
+            self._roles_of, self._roles = changes, self._run.plan.roles(self._run.topology, changes)
         placements = tuple(self._placement(group, member, snapshot) for group in member.groups)
         header = self._run.outbox.header(self._in_flight.low)
         self._run.outbox.send(

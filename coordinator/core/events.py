@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from coordinator.core.access import Access
+from coordinator.core.journal import Changes, Entry, Segment
 from coordinator.core.training import Progress
 from neuron_node.protocol import GroupState, Reply, Request, State
 
@@ -29,29 +30,53 @@ class Row(NamedTuple):
 
 
 class Snapshot(NamedTuple):
-    """The states of all groups after one step, and the progress of the training at that step."""
+    """The states of all groups after one step, the progress of the training at that step, and the interventions until then."""
 
     step: int
     states: Mapping[int, State]
     progress: Progress
+    changes: Changes = Changes()
 
 
 class Persist(NamedTuple):
     """Make a complete snapshot durable, and answer with `Persisted` or `PersistFailed`.
 
-    `final` marks the trained network; `rows` are the metrics of the steps since the previous snapshot.
+    `final` marks the trained network; `rows` are the metrics of the steps since the previous snapshot. `journal` has all entries
+    if there is a new one. It must be durable before the snapshot. If the snapshot begins a branch, the run goes back: the metrics
+    become those of the snapshot's origin, and the snapshots of later steps leave the last two.
     """
 
     snapshot: Snapshot
     generation: int
     final: bool
     rows: tuple[Row, ...]
+    journal: tuple[Entry, ...] = ()
+
+
+class LoadSnapshot(NamedTuple):
+    """Load a kept snapshot for a rewind, and answer with `SnapshotLoaded`. `segments` are the branches to look in, in order."""
+
+    request_id: bytes
+    step: int
+    segments: tuple[Segment, ...]
+
+
+class SnapshotLoaded(NamedTuple):
+    """The snapshot that a rewind has asked for, or the reason why there is none."""
+
+    request_id: bytes
+    snapshot: Snapshot | None
+    reason: str = ""
 
 
 class PersistGeneration(NamedTuple):
-    """Make a generation durable, and answer with `GenerationPersisted` or `PersistFailed`. No group is granted before."""
+    """Make a generation durable, and answer with `GenerationPersisted` or `PersistFailed`. No group is granted before.
+
+    `interventions` of the generations so far were begun by an intervention, and not by a recovery.
+    """
 
     generation: int
+    interventions: int = 0
 
 
 class Persisted(NamedTuple):
@@ -77,6 +102,8 @@ class Inspected(NamedTuple):
 
     step: int
     states: Mapping[int, GroupState]
+    path: tuple[Entry, ...] = ()
+    """The interventions until then."""
 
 
 class Publish(NamedTuple):

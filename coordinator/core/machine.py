@@ -23,7 +23,7 @@ from coordinator.core.admission import Admission
 from coordinator.core.assignment import Assignment
 from coordinator.core.claim import Claim
 from coordinator.core.connectivity import Connectivity
-from coordinator.core.events import Asked, GenerationPersisted, Persisted, PersistFailed
+from coordinator.core.events import Asked, GenerationPersisted, Persisted, PersistFailed, SnapshotLoaded
 from coordinator.core.failure_detector import FailureDetector
 from coordinator.core.queries import Queries
 from coordinator.core.recovery_stats import RecoveryStats
@@ -117,7 +117,10 @@ class CoordinatorMachine:
                 self._asked(request, access)
             case Persisted(step):
                 self.run.unsaved = None
-                self.trainer.persisted(step)
+                if self.trainer.persisted(step):
+                    self._grant_changes()
+            case SnapshotLoaded():
+                self.queries.receive_snapshot(event)
             case GenerationPersisted(generation):
                 self.assignment.persisted(generation)
             case PersistFailed(reason):
@@ -332,7 +335,8 @@ class CoordinatorMachine:
     def _diverged(self, message: Diverged) -> None:
         if not self.trainer.diverged(message):
             return
-        rate = self.run.plan.network.learning_rate
+        changed = self.trainer.changes.learning_rate
+        rate = self.run.plan.network.learning_rate if changed is None else changed
         self._fail(
             f"diverged: the numbers of neuron {message.neuron} were no longer finite at step {message.step}; "
             f"try a smaller learning rate (it is {rate:g}), or inputs scaled to a smaller range"
@@ -375,6 +379,7 @@ class CoordinatorMachine:
         """Begin what has become possible, and return all actions."""
         self._begin_what_is_due()
         self.trainer.persist()
+        self.queries.answer_interventions()
         return self.outbox.drain()
 
     def _begin_what_is_due(self) -> None:
@@ -442,6 +447,16 @@ class CoordinatorMachine:
             "recovery", reason=reason, generation=self.outbox.generation, step=self.trainer.training.progress.step
         )
 
+    def _grant_changes(self) -> None:
+        """Begin another generation with the edited snapshot. Every node keeps its groups; only a rewind repeats steps."""
+        if self.state in (CoordinatorState.STOPPING, CoordinatorState.ENDED):
+            return
+        self.run.interventions += 1
+        self._begin_generation()
+        self.trainer.roll_back()
+        self.recovery_stats.rewound(self.trainer.training.progress.step)
+        self._enter(CoordinatorState.GATHERING)
+
     def _note_interruption(self, reason: str) -> None:
         self.recovery_stats.begin(reason, self.outbox.generation, self.trainer.step_due, self.run.now_ms)
 
@@ -463,6 +478,7 @@ class CoordinatorMachine:
         if self.state in (CoordinatorState.STOPPING, CoordinatorState.ENDED):
             return
         self.exit_code = exit_code
+        self.trainer.interventions.refuse_all("the run is stopping, so nothing was changed")
         self._enter(CoordinatorState.STOPPING)
         self.connectivity.disconnect()
         self._send_stop()

@@ -14,10 +14,14 @@ import numpy as np
 from coordinator.core.access import Access
 from coordinator.core.answers import Answers, size_of
 from coordinator.core.assignment import Assignment
-from coordinator.core.events import Answer
+from coordinator.core.editing import initial_snapshot
+from coordinator.core.events import Answer, LoadSnapshot, SnapshotLoaded
+from coordinator.core.interventions import whole
+from coordinator.core.journal import BIAS, RATE, SILENCE, WAKE, WEIGHT, Segment
 from coordinator.core.membership import Member
 from coordinator.core.run import Run
 from coordinator.core.run_stats import RunStats
+from coordinator.core.state import CoordinatorState
 from coordinator.core.telemetry import DEFAULT_RATE
 from coordinator.core.tracing import STATE, Reports, TraceJob, last_step_bytes
 from coordinator.core.trainer import Trainer
@@ -26,8 +30,9 @@ from coordinator.core.wait_graph import Chain, WaitGraph
 from coordinator.requests import rows_a_request
 from coordinator.trace.numbers import layer_facts, neuron_facts
 from neuron_node.activations import Array
+from neuron_node.addresses import node_address
 from neuron_node.errors import UserError
-from neuron_node.protocol import Reply, Request
+from neuron_node.protocol import Reply, Request, Stop
 
 OPEN_AT_MOST = 64
 ANSWERS_KEPT = {Access.VIEWER: (256, 64 * 1024 * 1024), Access.OPERATOR: (4_096, 4 * 1024 * 1024)}
@@ -80,6 +85,8 @@ class Queries:
             if len(self._open) >= OPEN_AT_MOST:
                 raise UserError(f"{OPEN_AT_MOST} requests are open already; try again when some are answered")
             self._open[message.id] = needed
+            if needed is Access.OPERATOR and self._trainer.interventions.known(message.id):
+                return None
             return command.carry_out(self, message)
         except UserError as fault:
             self._refuse(message.id, str(fault))
@@ -105,7 +112,9 @@ class Queries:
         facts = {**run.finished, **stats.counts()} if run.finished else stats.summary()
         waiting = {"nodes_registered": len(run.membership.members), "nodes_needed": self._assignment.nodes_needed}
         dropped = {"dropped": dict(run.drops.counts)}
-        self._answer(message.id, {"state": run.state.value, **facts, **waiting, **dropped, "failure": run.failure})
+        pause = {"pauses_after": self._trainer.interventions.pause_after}
+        answer = {"state": run.state.value, **facts, **waiting, **dropped, **pause, "failure": run.failure}
+        self._answer(message.id, answer)
 
     def _neurons(self, message: Request) -> None:
         run = self._run
@@ -264,6 +273,92 @@ class Queries:
         self._answer(message.id, {"state": "stopping"})
         return StopRun(0)
 
+    # Interventions.
+
+    def answer_interventions(self) -> None:
+        """Answer the interventions that are carried out."""
+        step, still = self._trainer.training.progress.step, self._trainer.still and self._run.running
+        for request_id, facts, good in self._trainer.interventions.answers(step, still=still):
+            self._answer(request_id, facts, good=good)
+
+    def _check_training(self) -> None:
+        """Raise `UserError` if no step is left to pause before or to change."""
+        if self._run.state is CoordinatorState.STOPPING:
+            raise UserError("the run is stopping, so nothing was changed")
+        if self._trainer.done:
+            step = self._trainer.training.schedule.steps
+            raise UserError(f"the training has finished with step {step:,}; right would be a run that is in training")
+
+    def _pause(self, message: Request) -> None:
+        self._check_training()
+        self._trainer.interventions.pause(message.id, self._trainer.announced)
+
+    def _resume(self, message: Request) -> None:
+        arguments = _arguments(message)
+        self._check_training()
+        interventions = self._trainer.interventions
+        if arguments.get("to") is None:
+            interventions.resume(message.id)
+        else:
+            interventions.run_to(message.id, self._trainer.announced, whole("step", arguments["to"]))
+
+    def _step(self, message: Request) -> None:
+        count = whole("number of steps", _arguments(message).get("count", 1))
+        self._check_training()
+        self._trainer.interventions.step(message.id, self._trainer.announced, count)
+
+    def _set(self, message: Request) -> None:
+        arguments = _arguments(message)
+        kind = arguments.get("what")
+        if kind not in (RATE, WEIGHT, BIAS):
+            raise UserError(f"{kind!r} cannot be set; right would be {RATE}, {WEIGHT} or {BIAS}")
+        self._check_training()
+        self._trainer.interventions.want(message.id, kind, arguments)
+
+    def _silence(self, message: Request) -> None:
+        arguments = _arguments(message)
+        self._check_training()
+        self._trainer.interventions.want(message.id, WAKE if arguments.get("end") else SILENCE, arguments)
+
+    def _rewind(self, message: Request) -> None:
+        arguments = _arguments(message)
+        step = whole("step", arguments.get("step"), least=0)
+        interventions = self._trainer.interventions
+        journal, branch = interventions.journal, arguments.get("branch")
+        self._check_training()
+        interventions.check_rewind()
+        if branch is not None and (type(branch) is not int or not 0 <= branch < journal.branches):
+            last = journal.branches - 1
+            right = f"a branch from 0 to {last}" if last else "branch 0, the only one"
+            raise UserError(f"there is no branch {branch!r}; right would be {right}")
+        if step == 0:
+            interventions.want_rewind(message.id, initial_snapshot(self._run.plan, self._run.topology))
+            return
+        segments = journal.segments if branch is None else (Segment(branch, 0),)
+        self._run.outbox.act(LoadSnapshot(message.id, step, segments))
+
+    def receive_snapshot(self, loaded: SnapshotLoaded) -> None:
+        """Receive the snapshot of a rewind, or the reason why there is none."""
+        try:
+            if loaded.snapshot is None:
+                raise UserError(loaded.reason)
+            self._check_training()
+            self._trainer.interventions.want_rewind(loaded.request_id, loaded.snapshot)
+        except UserError as fault:
+            self._refuse(loaded.request_id, str(fault))
+
+    def _kill(self, message: Request) -> None:
+        name = _arguments(message).get("neuron")
+        host = self._run.membership.host_of(self._group_of(name))
+        if host is None or not self._run.running:
+            raise UserError(f"no program runs {name} at present; try again when the run is in training")
+        outbox = self._run.outbox
+        outbox.send(node_address(host.incarnation), Stop(outbox.header(), at_once=True))
+        outbox.report("killed", neuron=name, node=host.name)
+        killed = {"node": host.name, "host": host.host, "process": host.process, "groups": len(host.groups)}
+        step = self._trainer.training.progress.step
+        self._answer(message.id, {"neuron": name, **killed, "step": step})
+
     def _describe_neuron(self, name: str, reports: Reports) -> dict[str, Any]:
         """Return a neuron's numbers in the last training step, and its synapses. Without such a step, the present state only."""
         topology = self._run.topology
@@ -354,6 +449,13 @@ COMMANDS: dict[str, Command] = {
     "held_out": Command(Queries._held_out, Access.VIEWER),
     "why": Command(Queries._why, Access.VIEWER),
     "stop": Command(Queries._stop, Access.OPERATOR),
+    "pause": Command(Queries._pause, Access.OPERATOR),
+    "resume": Command(Queries._resume, Access.OPERATOR),
+    "step": Command(Queries._step, Access.OPERATOR),
+    "set": Command(Queries._set, Access.OPERATOR),
+    "silence": Command(Queries._silence, Access.OPERATOR),
+    "rewind": Command(Queries._rewind, Access.OPERATOR),
+    "kill": Command(Queries._kill, Access.OPERATOR),
 }
 """A command that changes the run, or ends it, is for operators."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 KEPT = 10_000
@@ -35,6 +35,12 @@ class RecoveryStats:
         self._in_a_row += 1
         if len(self._open) < KEPT:
             self._open.append(Interruption(reason, generation, step_due, now_ms))
+
+    def rewound(self, step: int) -> None:
+        """Note that the run goes on from this step: it counts as recovered when it has done another one."""
+        self._open = [
+            one if one.step_due is None else replace(one, step_due=min(one.step_due, step + 1)) for one in self._open
+        ]
 
     @property
     def timeout_factor(self) -> float:

@@ -41,6 +41,8 @@ class Run:
     finished: dict[str, Any] | None = None
     """The figures of the run when its training finished."""
     failure: str | None = None
+    interventions: int = 0
+    """How many generations were begun by an intervention."""
     unsaved: str | None = None
     """Why the last write to disk failed; None if it succeeded."""
 
@@ -51,7 +53,7 @@ class Run:
         With `sign`, the messages to nodes are signed. With `key_of`, a node must prove which key it has.
         """
         outbox = Outbox(plan.run, plan.incarnation, plan.generation, sign)
-        return cls(plan, plan.topology(), outbox, endpoint, key_of)
+        return cls(plan, plan.topology(), outbox, endpoint, key_of, interventions=plan.interventions)
 
     @property
     def running(self) -> bool:
@@ -68,8 +70,11 @@ class Run:
 
     @property
     def recoveries(self) -> int:
-        """How often the network was rolled back or the coordinator restarted: each has its own generation."""
-        return self.outbox.generation - 1
+        """How often the network was rolled back or the coordinator restarted: each has its own generation.
+
+        An intervention has one too, but is no recovery.
+        """
+        return self.outbox.generation - 1 - self.interventions
 
     @property
     def stale_messages(self) -> int:

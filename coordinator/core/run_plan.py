@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from coordinator.core.events import Snapshot
+from coordinator.core.journal import Changes, Entry
 from coordinator.data.encoding import Encoding
 from coordinator.defaults import NetworkSettings
 from coordinator.schedule import Schedule
@@ -15,6 +16,7 @@ from neuron_node.activations import Array
 from neuron_node.role import Role
 
 HEARTBEAT_MS_A_NODE = 5
+UNCHANGED = Changes()
 
 
 class Samples(Protocol):
@@ -82,6 +84,10 @@ class RunPlan:
     """Where the shell saves the trained network. The machine only reports it."""
     generation: int = 0
     """The highest generation that an earlier life of the coordinator may have used."""
+    interventions: int = 0
+    """How many of these generations were begun by an intervention."""
+    journal: tuple[Entry, ...] = ()
+    """The interventions so far. Those that the snapshot does not contain are carried out again at their steps."""
     restart: Snapshot | None = None
     """The last snapshot of an earlier life of the coordinator."""
     figures: Mapping[str, Any] | None = None
@@ -103,9 +109,16 @@ class RunPlan:
         """Return the number of nodes that host all groups."""
         return len(self.topology().groups) if self.nodes is None else self.nodes
 
-    def roles(self, topology: Topology) -> dict[int, Role]:
-        """Return the role of each group."""
-        return {number: topology.role(number, self.network, self.seed) for number in topology.groups}
+    def roles(self, topology: Topology, changes: Changes = UNCHANGED) -> dict[int, Role]:
+        """Return the role of each group after these interventions."""
+        rate, silent = changes.learning_rate, set(changes.silent)
+        network = self.network if rate is None else replace(self.network, learning_rate=rate)
+        roles = {number: topology.role(number, network, self.seed) for number in topology.groups}
+        for number in {topology.group_of[name] for name in silent}:
+            names = roles[number].names
+            rows = tuple(row for row, name in enumerate(names) if name in silent)
+            roles[number] = roles[number]._replace(silent=rows)
+        return roles
 
     def schedule(self) -> Schedule:
         """Return the samples of each step."""

@@ -52,6 +52,7 @@ class RunStats:
             "recovery_seconds_p50": self._recovery_stats.seconds_within(0.50),
             "recovery_seconds_p99": self._recovery_stats.seconds_within(0.99),
             "stale_messages": run.stale_messages,
+            "interventions": len(self._trainer.interventions.journal.entries),
         }
 
     def summary(self) -> dict[str, Any]:
@@ -76,7 +77,9 @@ class RunStats:
             "step": facts["step"],
             "steps_done": trainer.steps_done,
             "batch_size": schedule.batch_size,
-            "learning_rate": plan.network.learning_rate,
+            "learning_rate": rate
+            if (rate := trainer.changes.learning_rate) is not None
+            else plan.network.learning_rate,
             "seed": plan.seed,
             "train_accuracy": measured.accuracy if measured else facts["accuracy"],
             "train_loss": measured.loss if measured else facts["loss"],

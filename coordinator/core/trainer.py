@@ -14,6 +14,8 @@ import numpy as np
 
 from coordinator.core.events import Inspected, Persist, Row, Snapshot
 from coordinator.core.inflight import InFlight
+from coordinator.core.interventions import Interventions
+from coordinator.core.journal import Changes, Entry
 from coordinator.core.passes import ForwardJob, InFlightPass
 from coordinator.core.run import Run
 from coordinator.core.snapshot_interval import SnapshotInterval
@@ -78,6 +80,13 @@ class Trainer:
         if plan.restart:
             self.training.progress = plan.restart.progress
         self._steps = Steps(self.training.progress.step)
+        self.interventions = Interventions(run)
+        self._edited: Snapshot | None = None
+        """A snapshot with changes that is not durable yet. It is granted when it is."""
+        self._rewound = False
+        """Whether the edited snapshot begins a branch."""
+        self._progress_after_step = self.training.progress
+        """The progress after the last step, before any measurement of its epoch."""
         self.held_out_activities: Array | None = None
         self.train_measured: Epoch | None = None
         self.steps_done = 0
@@ -103,6 +112,12 @@ class Trainer:
         if self.in_flight.training or self._inspection or self._asked_for:
             return
         self.in_flight.launch_forward(self._run.now_ms)
+        training = self.training
+        if not self.done and (
+            self._edited is not None or self.interventions.are_due(training.progress.step, self.changes)
+        ):
+            self._change()
+            return
         if self.in_flight.flights:
             return
         if self.in_flight.traces:
@@ -110,11 +125,11 @@ class Trainer:
             return
         if self.done:
             return
-        training = self.training
         if training.epoch_to_measure:
             self._measure(self._run.plan.data.test_inputs, self._epoch_measured)
         elif training.progress.step < training.schedule.steps:
-            self._launch_step()
+            if training.progress.step < self._last_step:
+                self._launch_step()
         elif self.train_measured is None:
             self._measure(self._run.plan.data.train_inputs, self._train_set_measured)
         elif self._durable_step == training.schedule.steps:
@@ -132,7 +147,8 @@ class Trainer:
     def receive_state(self, message: GroupState) -> None:
         """Receive a group's state, if a snapshot or an inspection wants it. Raises `PeerError`."""
         if self._inspection and self._inspection.receive(message):
-            self._outbox.act(Inspected(self._inspection.step, self._inspection.states))
+            path = tuple(one for one in self.interventions.journal.path if one.number <= self.changes.applied)
+            self._outbox.act(Inspected(self._inspection.step, self._inspection.states, path))
             self._inspection = None
         if self._collector and self._collector.receive(message):
             self._keep_if_whole()
@@ -181,13 +197,68 @@ class Trainer:
             return
         states = {number: answer.state for number, answer in sorted(collector.states.items())}
         # The snapshot has no later steps, which ended while its states were received, so it has no metrics of them.
-        self.snapshot = Snapshot(collector.step, states, self._progress_at_copy)
+        changes = self.changes._replace(branch=self.interventions.journal.branch)
+        self.snapshot = Snapshot(collector.step, states, self._progress_at_copy, changes)
         self._collector = None
+        between = self.snapshot.step == self.training.progress.step and not self._steps.in_flight and not self.done
+        # With changes that are due, `advance` edits the snapshot before it is saved.
+        if not (between and self.interventions.are_due(self.snapshot.step, changes)):
+            self._save(self.snapshot)
+
+    def _save(self, snapshot: Snapshot, journal: tuple[Entry, ...] = (), *, rewound: bool = False) -> None:
         every, last = self._rows_every, self.training.schedule.steps
-        rows = (row for _, row in sorted(self._rows.items()) if row.step <= self.snapshot.step)
+        # A kept snapshot has its rows on disk; those of the steps since the last one are undone.
+        rows = (row for _, row in sorted(self._rows.items()) if row.step <= snapshot.step and not rewound)
         kept = tuple(row for row in rows if row.step % every == 0 or row.step == last)
-        self._unsaved = Persist(self.snapshot, self._outbox.generation, self.snapshot.step == last, kept)
+        self._unsaved = Persist(snapshot, self._outbox.generation, snapshot.step == last, kept, journal)
         self._persist_due = True
+
+    # Interventions.
+
+    @property
+    def changes(self) -> Changes:
+        """The interventions that the network contains. Only the grant of another snapshot alters them."""
+        return self.snapshot.changes if self.snapshot else Changes()
+
+    @property
+    def announced(self) -> int:
+        """The last step that was sent or announced to the groups."""
+        return self._steps.latest + self._steps.followed
+
+    @property
+    def _last_step(self) -> int:
+        """The last step that may be sent now."""
+        if self._edited is not None:
+            return self.training.progress.step
+        return self.interventions.last_step(self.announced, self.changes)
+
+    @property
+    def still(self) -> bool:
+        """Whether no training step is in flight, and none is announced."""
+        return not self._steps.in_flight and not self._steps.followed
+
+    def _change(self) -> None:
+        """Carry out the changes that are due after the last step, as soon as the state of every group is known."""
+        step = self.training.progress.step
+        if self._edited is not None or (self._collector is not None and self._collector.step == step):
+            return
+        if self.snapshot is not None and self.snapshot.step == step:
+            if not self.interventions.rewinds or self._durable_step == step:
+                self._edit(self.snapshot)
+            elif self._unsaved is None or self._unsaved.snapshot is not self.snapshot:
+                # A later rewind may come back to where this one leaves.
+                self._save(self.snapshot)
+            return
+        self._progress_at_copy = self._progress_after_step
+        self._collector = StateCollector(self._topology, step, set(self._topology.groups))
+        self._outbox.act_all(self._collector.fetch(self._outbox.header(), self._run.membership.addresses()))
+
+    def _edit(self, snapshot: Snapshot) -> None:
+        """Make the journal and the edited snapshot durable. Then the machine begins another generation."""
+        branch = self.interventions.journal.branch
+        self._edited = self.interventions.carry_out(snapshot)
+        self._rewound = self.interventions.journal.branch != branch
+        self._save(self._edited, self.interventions.journal.entries, rewound=self._rewound)
 
     def persist(self) -> None:
         """Request that a new snapshot is made durable. Called last in a transition, after the next step was sent."""
@@ -195,12 +266,22 @@ class Trainer:
             self._outbox.act(self._unsaved)
         self._persist_due = False
 
-    def persisted(self, step: int) -> None:
-        """Note that the snapshot after this step is durable."""
-        if self._unsaved and self._unsaved.snapshot.step == step:
-            self._durable_step = step
-            self._rows = {later: row for later, row in self._rows.items() if later > step}
-            self._unsaved = None
+    def persisted(self, step: int) -> bool:
+        """Note that the snapshot after this step is durable; return whether it must be granted, because it was edited."""
+        if self._unsaved is None or self._unsaved.snapshot.step != step:
+            return False
+        saved = self._unsaved.snapshot
+        self._durable_step = step
+        self._rows = {later: row for later, row in self._rows.items() if later > step}
+        self._unsaved = None
+        if saved is not self._edited:
+            return False
+        self.snapshot, self._edited = saved, None
+        if self._rewound:
+            # The same steps have other losses in another branch.
+            self._rows, self._rewound = {}, False
+        self.interventions.durable()
+        return True
 
     def repeat_late_passes(self) -> Stall | None:
         """Send late passes again; return the stall if a pass has been repeated too often."""
@@ -236,6 +317,7 @@ class Trainer:
             self.in_flight.jobs.remove(self._measuring)
         self.in_flight.restart()
         self._steps = Steps(self.training.progress.step)
+        self._progress_after_step = self.training.progress
         if not self.done:
             self.train_measured = None
         self._progress_at_copy = Progress()
@@ -287,12 +369,13 @@ class Trainer:
         step = self._steps.latest + 1
         inputs, targets = self.training.batch(step)
         last = self.training.schedule.steps
-        if step == last:
+        changes = self.interventions.are_due(step, self.changes)
+        if step == last or changes:
             self._collector = None
         since = step - (self.snapshot.step if self.snapshot else 0)
         # Groups keep two copies. Take the next snapshot only when the last one is on disk, so that one copy always is.
         free = self._collector is None and self._unsaved is None
-        due = step == last or (free and since >= self._snapshot_interval.interval_steps)
+        due = step == last or changes or (free and since >= self._snapshot_interval.interval_steps)
         if due:
             self._collector = StateCollector(self._topology, step, set(self._topology.groups))
         slowed = self._collector is not None or self._unsaved is not None
@@ -314,7 +397,8 @@ class Trainer:
         """Whether the next step is sent without waiting for this one, because no measurement or answer comes between them."""
         schedule = self.training.schedule
         ends = step % schedule.steps_per_epoch == 0 or step >= schedule.steps
-        return not ends and not self.in_flight.asked and not self._run.plan.inspect_every_step
+        go_on = not ends and not self.in_flight.asked and not self._run.plan.inspect_every_step
+        return go_on and step < self._last_step
 
     def _passed(self, flight: InFlightPass) -> None:
         """Note a finished pass. The last part of a step finishes the step."""
@@ -351,7 +435,8 @@ class Trainer:
         """Whether only the next step follows: no measurement, no snapshot, and no answer to a client."""
         step, schedule = self.training.progress.step + 1, self.training.schedule
         between = step % schedule.steps_per_epoch == 0 or step >= schedule.steps or self.in_flight.asked
-        return done.mode in LEARNING_ONLY and not between and not self._run.plan.inspect_every_step
+        go_on = done.mode in LEARNING_ONLY and not between and not self._run.plan.inspect_every_step
+        return go_on and step < self._last_step
 
     @property
     def has_deferred_work(self) -> bool:
@@ -369,6 +454,8 @@ class Trainer:
         self._snapshot_interval.step_done(done.took_ms, slowed=done.slowed)
         loss = self.training.learned(done.activities, done.targets, done.took_ms / 1000.0)
         self._note_row(loss)
+        self._progress_after_step = self.training.progress
+        self.interventions.note_step(self.training.progress.step)
         step, all_groups = self.training.progress.step, set(self._topology.groups)
         if done.mode is Mode.TRAIN_AND_COPY:
             self._progress_at_copy = self.training.progress

@@ -140,6 +140,9 @@ class WaitGraph:
             return Chain((f"the snapshot after step {trainer.snapshot_step} waits for the state of {names}",), "state")
         if trainer.waits_for_disk:
             return Chain(("the last snapshot is not on disk yet",), "disk")
+        after = trainer.interventions.pause_after
+        if after is not None and trainer.training.progress.step >= after:
+            return Chain((f"the training is paused after step {after:,}; `coordinator resume` continues it",), None)
         return Chain((f"nothing is blocked: step {trainer.training.progress.step} is done",), None)
 
     def _in_pass(self, flight: InFlightPass, group: int | None) -> Chain:

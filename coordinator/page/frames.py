@@ -11,18 +11,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from coordinator.core.journal import Journal
 from coordinator.core.training import LOSSES, Epoch
 from coordinator.data.prepared import PreparedData
 from coordinator.data.table import Floats
 from coordinator.defaults import NetworkSettings
-from coordinator.errors import UserError
+from coordinator.errors import Damaged, UserError
 from coordinator.page.picture_state import Frame, most_frames, spread
 from coordinator.scores import accuracy
-from coordinator.storage.history import Key, history_of
+from coordinator.storage.disk import REAL_DISK
+from coordinator.storage.history import Kept, Key, history_of
+from coordinator.storage.journal_file import JournalFile
 from coordinator.storage.resumption import checked_config
 from coordinator.storage.run_folder import RunFolder
 from coordinator.topology import Parameters, Topology
 from coordinator.verify.textbook import Textbook
+from coordinator.verify.watching import silent_in
 
 logger = logging.getLogger("exmachina")
 
@@ -51,7 +55,7 @@ class RunFrames:
             raise UserError(f"{directory.data} does not fit the network of the run; put the run's own file back")
         self._topology = Topology(self.network.layers, self.config["group_size"])
         self._history = history_of(directory, self.config)
-        self.kept = [row for row in self._history.kept(self._topology, self.result.get("test_loss")) if row.branch == 0]
+        self.kept = self._on_path(self._history.kept(self._topology, self.result.get("test_loss")))
         self.good = [row for row in self.kept if row.fault is None]
         if not self.good:
             why = f"; of those it has, {self.kept[-1].file} is damaged ({self.kept[-1].fault})" if self.kept else ""
@@ -60,10 +64,24 @@ class RunFrames:
                 "a run has one after its first steps, and keeps more with --history"
             )
         last = self.good[-1]
-        self.epochs: Sequence[Epoch] = self._history.load(last.step, self._topology).snapshot.progress.epochs
+        self.epochs: Sequence[Epoch] = self._history.load(
+            last.step, self._topology, last.branch
+        ).snapshot.progress.epochs
         steps = self.config.get("steps")
         self.steps = steps if isinstance(steps, int) and steps > 0 else last.step
         self.steps_per_epoch = max(1, self.steps // self.network.epochs)
+
+    def _on_path(self, rows: Sequence[Kept]) -> list[Kept]:
+        """Return the snapshots that led to the present branch, in the order of their steps; one for each step."""
+        try:
+            journal = Journal(JournalFile(self.directory.path, REAL_DISK).peek())
+        except (Damaged, OSError) as fault:
+            raise UserError(f"the journal of the run {self.directory.path.name} can't be used ({fault})") from None
+        # The snapshot that begins a branch takes the place of the one that it comes from.
+        steps = {
+            row.step: row for segment in reversed(journal.segments) for row in rows if segment.has(row.branch, row.step)
+        }
+        return [row for _, row in sorted(steps.items())]
 
     def measured(self) -> Iterator[Measured]:
         """Return the network before the first step and at each kept snapshot, as many as a picture can hold."""
@@ -82,6 +100,7 @@ class RunFrames:
                     continue
                 parameters = self._topology.assemble(saved.snapshot.states)
                 book.biases, book.weights = list(parameters.biases), list(parameters.weights)
+                book.silent = silent_in(self.network.layers, saved.snapshot.changes)
             parameters = Parameters(tuple(book.biases), tuple(book.weights))
             with np.errstate(over="ignore"):
                 outputs = book.forward(self.data.test_inputs)[-1]

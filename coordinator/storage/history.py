@@ -1,6 +1,7 @@
 """The history of a run on disk: older snapshots, spread evenly over its steps, and the best by held-out loss.
 
     history/branch-000-step-000000150.snapshot    a snapshot, as in `snapshots`
+    history/branch-000.metrics.csv                metrics.csv as it was when a rewind left the branch
 
 A snapshot that is no longer among the last two is renamed into this folder, so nothing is written twice and a kill leaves no
 half file. Which snapshots are kept depends on steps, sizes and losses only, never on a clock. The history is not needed to
@@ -15,17 +16,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from coordinator.core.journal import Segment
 from coordinator.core.training import Epoch
 from coordinator.defaults import HISTORY_BYTES, NetworkSettings
 from coordinator.errors import Damaged, UserError
-from coordinator.storage.disk import REAL_DISK, Disk
+from coordinator.storage.disk import REAL_DISK, Disk, write_whole
 from coordinator.storage.run_folder import RunFolder
-from coordinator.storage.snapshots import LARGEST_SNAPSHOT_BYTES, Saved, decode_snapshot, epochs_in, steps_in
+from coordinator.storage.run_log import LARGEST_METRICS_BYTES
+from coordinator.storage.snapshots import LARGEST_SNAPSHOT_BYTES, Saved, decode_snapshot, header_of, steps_in
 from coordinator.topology import Topology
 
 MOST_KEPT = 50
 FOLDER = "history"
 NAME = re.compile(r"branch-(\d{3,9})-step-(\d{9,18})\.snapshot")
+
+METRICS_NAME = re.compile(r"branch-(\d{3,9})\.metrics\.csv")
 
 logger = logging.getLogger("exmachina")
 
@@ -125,7 +130,11 @@ class History:
             if self._most_bytes:
                 if self._facts is None:
                     self._facts = self._found()
-                sizes = {old: fact.size_bytes for old, fact in self._facts.items() if old.branch == branch}
+                sizes = {
+                    old: fact.size_bytes
+                    for old, fact in self._facts.items()
+                    if old.branch == branch and old.step <= step
+                }
                 sizes[key] = self._disk.size(path)
                 # After a restart, the newest file of the history may lack the metrics of the last epochs.
                 facts = self._facts | {
@@ -135,6 +144,7 @@ class History:
                 for old in self._facts.keys() - set(keys):
                     self._disk.remove(self._path(old))
                     del self._facts[old]
+                    self._remove_metrics(old.branch, keys)
                 if key in keys:
                     self._disk.make_folder(self._folder)
                     self._disk.rename(path, self._path(key))
@@ -144,6 +154,39 @@ class History:
             self._facts = None
             logger.error("the snapshot after step %s can't be kept: %s", f"{step:,}", fault.strerror or fault)
         self._disk.remove(path)
+
+    def keep_metrics(self, branch: int, content: bytes) -> None:
+        """Keep metrics.csv of a branch that a rewind leaves: a later rewind may go back to the branch. Raises `OSError`."""
+        self._disk.make_folder(self._folder)
+        self._disk.sync_folder(self._run)
+        write_whole(self._metrics_path(branch), content, self._disk)
+
+    def metrics_of(self, branch: int) -> bytes:
+        """Return the metrics of a branch that a rewind has left. Raises `OSError`."""
+        return self._disk.read(self._metrics_path(branch), LARGEST_METRICS_BYTES)
+
+    def check_metrics(self, name: str, topology: Topology) -> str | None:
+        """Return the fault of the metrics of a left branch, or None: they must begin as each snapshot of the branch says."""
+        match = METRICS_NAME.fullmatch(name)
+        assert match is not None, "the caller knows the name"
+        branch, files = int(match[1]), self._files()
+        try:
+            content = self.metrics_of(branch)
+        except OSError as fault:
+            return str(fault.strerror or fault)
+        for key in sorted(files, reverse=True):
+            found = self._read(key, files[key], topology) if key.branch == branch else None
+            if isinstance(found, Saved) and found.metrics is not None:
+                return None if found.metrics.begins(content) else "it is not as it was written"
+        return None
+
+    def _remove_metrics(self, branch: int, kept: Sequence[Key]) -> None:
+        """Remove the metrics of a branch that has no snapshot left."""
+        if not any(key.branch == branch for key in (*kept, *self._files())):
+            self._disk.remove(self._metrics_path(branch))
+
+    def _metrics_path(self, branch: int) -> Path:
+        return self._folder / f"branch-{branch:03d}.metrics.csv"
 
     def keys(self) -> list[Key]:
         """Return the branch and step of each snapshot in the history and of the last two, damaged or not, in order."""
@@ -201,6 +244,21 @@ class History:
             raise UserError(f"the snapshot after step {step:,} can't be used ({found})")
         return found
 
+    def find(self, step: int, segments: Sequence[Segment], topology: Topology) -> Saved:
+        """Return the snapshot after a step in the first segment that has one. Raises `UserError`, as `load` does."""
+        files = self._files()
+        for segment in segments:
+            if Key(segment.branch, step) in files and segment.has(segment.branch, step):
+                return self.load(step, topology, segment.branch)
+        steps = {key.step for key in files if any(segment.has(*key) for segment in segments)}
+        lines = [", ".join(f"{known:,}" for known in sorted({0, *steps}))]
+        others: dict[int, list[str]] = {}
+        for key in sorted(files):
+            if not any(segment.has(*key) for segment in segments):
+                others.setdefault(key.branch, []).append(f"{key.step:,}")
+        lines += [f"{', '.join(known)} of branch {branch}" for branch, known in others.items()]
+        raise UserError(f"no snapshot after step {step:,} is kept; kept are: {'; '.join(lines)}")
+
     def check(self, name: str, topology: Topology) -> str | None:
         """Return the fault of a file in the history, or None."""
         match = NAME.fullmatch(name)
@@ -215,14 +273,23 @@ class History:
             return str(fault.strerror or fault)
         except Damaged as fault:
             return str(fault)
+        if saved.snapshot.changes.branch != key.branch:
+            return f"it is of branch {saved.snapshot.changes.branch}"
         return saved if saved.snapshot.step == key.step else f"it holds step {saved.snapshot.step}"
 
     def _files(self) -> dict[Key, Path]:
         """Return the files of all kept snapshots; a file among the last two takes precedence."""
         found = {key: self._path(key) for key in _keys_in(self._disk.names(self._folder))}
         folder = self._run / "snapshots"
-        last = {Key(0, step): folder / f"step-{step:09d}.snapshot" for step in steps_in(self._disk.names(folder))}
-        return found | last
+        paths = {step: folder / f"step-{step:09d}.snapshot" for step in steps_in(self._disk.names(folder))}
+        return found | {Key(self._branch_of(path), step): path for step, path in paths.items()}
+
+    def _branch_of(self, path: Path) -> int:
+        """Return the branch of one of the last two snapshots; 0 if it cannot be read."""
+        try:
+            return header_of(self._disk, path).branch
+        except (OSError, Damaged):
+            return 0
 
     def _found(self) -> dict[Key, Fact]:
         """Return the facts of the snapshots that earlier processes have kept; remove the damaged ones. Raises `OSError`."""
@@ -231,7 +298,7 @@ class History:
         for key in sorted(_keys_in(self._disk.names(self._folder))):
             path = self._path(key)
             try:
-                epochs[key.branch] = epochs_in(self._disk, path)
+                epochs[key.branch] = header_of(self._disk, path).epochs
             except Damaged:
                 self._disk.remove(path)
                 continue

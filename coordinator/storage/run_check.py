@@ -13,7 +13,8 @@ from coordinator.defaults import NetworkSettings
 from coordinator.errors import Damaged, UserError
 from coordinator.storage.disk import REAL_DISK, read_regular
 from coordinator.storage.generation_record import GenerationRecord
-from coordinator.storage.history import FOLDER, NAME, history_of
+from coordinator.storage.history import FOLDER, METRICS_NAME, NAME, History, history_of
+from coordinator.storage.journal_file import JournalFile
 from coordinator.storage.restoration import fault_of_model
 from coordinator.storage.resumption import checked_config
 from coordinator.storage.run_folder import RunFolder
@@ -25,8 +26,8 @@ from coordinator.topology import Topology
 AS_WRITTEN, DAMAGED, MISSING, UNKNOWN, NOT_COVERED = "as written", "damaged", "missing", "not a run's", "not covered"
 GOOD = (AS_WRITTEN, NOT_COVERED)
 SNAPSHOT = re.compile(r"snapshots/step-(\d{9,18})\.snapshot")
-IN_HISTORY = re.compile(rf"{FOLDER}/({NAME.pattern})")
-HALF_WRITTEN = re.compile(r"(?:snapshots/)?\.[^/]*\.new")
+IN_HISTORY = re.compile(rf"{FOLDER}/({NAME.pattern}|{METRICS_NAME.pattern})")
+HALF_WRITTEN = re.compile(r"(?:snapshots/|history/)?\.[^/]*\.new")
 
 
 class Finding(NamedTuple):
@@ -100,7 +101,7 @@ class _Check:
             saved = self._snapshots[int(match[1])]
             return Finding(name, DAMAGED, saved) if isinstance(saved, str) else Finding(name, AS_WRITTEN)
         if match := IN_HISTORY.fullmatch(name):
-            fault = self._config_fault if self._config is None else self._history_fault(self._config, match[1])
+            fault = self._history_fault(match[1])
             return Finding(name, DAMAGED, fault) if fault else Finding(name, AS_WRITTEN)
         if HALF_WRITTEN.fullmatch(name):
             return Finding(name, NOT_COVERED, "a temporary file of a killed program; no program reads it")
@@ -141,6 +142,10 @@ class _Check:
 
     def _of_generation(self, name: str) -> tuple[str, str]:
         GenerationRecord(self._directory.path, REAL_DISK).check(name)
+        return AS_WRITTEN, ""
+
+    def _of_journal(self, name: str) -> tuple[str, str]:
+        JournalFile(self._directory.path, REAL_DISK).check(name)
         return AS_WRITTEN, ""
 
     def _of_model(self, _name: str) -> tuple[str, str]:
@@ -184,8 +189,11 @@ class _Check:
         except Damaged as fault:
             return str(fault)
 
-    def _history_fault(self, config: dict[str, Any], name: str) -> str | None:
-        return history_of(self._directory, config).check(name, self._topology(config))
+    def _history_fault(self, name: str) -> str | None:
+        if self._config is None:
+            return self._config_fault
+        check = History.check if NAME.fullmatch(name) else History.check_metrics
+        return check(history_of(self._directory, self._config), name, self._topology(self._config))
 
     @staticmethod
     def _topology(config: dict[str, Any]) -> Topology:
@@ -197,6 +205,8 @@ CHECKS: dict[str, Callable[[_Check, str], tuple[str, str]]] = {
     "data.npz": _Check._of_data,
     "generation.0": _Check._of_generation,
     "generation.1": _Check._of_generation,
+    "journal.0": _Check._of_journal,
+    "journal.1": _Check._of_journal,
     "metrics.csv": _Check._of_metrics,
     "events.jsonl": _Check._of_events,
     "events.jsonl.1": _Check._of_events,

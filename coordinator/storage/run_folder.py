@@ -5,6 +5,7 @@ runs/NAME/data.npz           the samples, split, scaled and encoded
 runs/NAME/snapshots/         the last two snapshots of the network
 runs/NAME/history/           older snapshots, and the best
 runs/NAME/generation.0, .1   the generation, in two copies
+runs/NAME/journal.0, .1      the interventions, in two copies
 runs/NAME/metrics.csv        one row per step
 runs/NAME/events.jsonl       the events, one per line
 runs/NAME/placements.json    which node hosted which neuron, last

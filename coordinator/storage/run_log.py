@@ -68,6 +68,17 @@ class MetricsFile:
             self._know(self._content())
         return Extent(self._size_bytes, self._digest.hexdigest())
 
+    def content(self) -> bytes:
+        """Return the file; nothing if there is none. Raises `OSError`."""
+        return self._content()
+
+    def replace(self, content: bytes) -> None:
+        """Give the file another content, durably: the rows of another branch. Raises `OSError`."""
+        if content:
+            self._write(content)
+        else:
+            self.cut(0)
+
     def put_aside(self) -> None:
         """Rename the file, so that the next rows begin a new one. Raises `OSError`."""
         self._disk.rename(self._path, self._path.with_suffix(".csv.damaged"))

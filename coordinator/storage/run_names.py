@@ -13,7 +13,8 @@ LOCKS = ("lock", "launcher.lock")
 """The locks of a folder: of its coordinator, and of the command line of `learn`, which outlives a killed coordinator."""
 
 NAMES = frozenset({
-    "config.json", "data.npz", "snapshots", "history", "generation.0", "generation.1", "metrics.csv", "metrics.csv.damaged",
+    "config.json", "data.npz", "snapshots", "history", "generation.0", "generation.1", "journal.0", "journal.1",
+    "metrics.csv", "metrics.csv.damaged",
     "events.jsonl", "events.jsonl.1", "placements.json", "endpoints.json", "model.safetensors", "result.json",
     "failure.json", "comparison.json", "logs", *LOCKS,
 })  # fmt: skip

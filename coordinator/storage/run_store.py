@@ -8,16 +8,20 @@ from typing import NamedTuple
 
 from coordinator.core.events import (
     GenerationPersisted,
+    LoadSnapshot,
     Persist,
     Persisted,
     PersistFailed,
     PersistGeneration,
     Snapshot,
+    SnapshotLoaded,
 )
-from coordinator.errors import Damaged
+from coordinator.core.journal import REWIND, Entry, Journal
+from coordinator.errors import Damaged, UserError
 from coordinator.storage.disk import REAL_DISK, Disk
 from coordinator.storage.generation_record import GenerationRecord
 from coordinator.storage.history import History
+from coordinator.storage.journal_file import JournalFile
 from coordinator.storage.run_log import MetricsFile
 from coordinator.storage.snapshots import Saved, SnapshotStore
 from coordinator.topology import Topology
@@ -33,6 +37,9 @@ class Standing(NamedTuple):
 
     generation: int
     snapshot: Snapshot | None
+    interventions: int = 0
+    """How many of these generations were begun by an intervention."""
+    journal: tuple[Entry, ...] = ()
 
 
 class RunStore:
@@ -43,29 +50,62 @@ class RunStore:
         self.metrics = MetricsFile(folder / "metrics.csv", disk)
         self._folder = folder
         self._record = GenerationRecord(folder, disk)
+        self._journal = JournalFile(folder, disk)
+        self._entries = 0
+        """Entries of the journal that are durable."""
         self._snapshots = SnapshotStore(folder, identity, disk, history.take if history else None)
+        self._history = history
+        self._branch = 0
+        """The branch whose rows metrics.csv has."""
+        self._origin: Saved | None = None
+        """The snapshot that was loaded last for a rewind."""
         self._durable_step = 0
         self._half_done = False
         self.damage: list[str] = []
         """One line for each damaged file that `standing` found, with its replacement."""
 
     def standing(self, topology: Topology) -> Standing:
-        """Load the state that an earlier process left, and cut the metrics after its snapshot. Raises `OSError`."""
+        """Load the state that an earlier process left, and cut the metrics after its snapshot. Raises `OSError`.
+
+        Raises:
+            UserError: the journal is damaged. The run cannot be repeated without it.
+        """
         damaged: list[str] = []
-        saved = self._snapshots.latest(topology, damaged.append)
+        journal = self._read_journal()
+        self._entries = len(journal)
+        path = Journal(journal)
+        self._branch = path.branch
+        saved = self._snapshots.latest(
+            topology, damaged.append, lambda snapshot: path.leads_from(snapshot.changes, snapshot.step)
+        )
+        if saved and saved.snapshot.changes.applied > len(journal):
+            raise UserError(
+                f"the journal of the run has {len(journal)} entries, and its snapshot contains {saved.snapshot.changes.applied}; "
+                "put journal.0 and journal.1 back, or begin another run"
+            )
         instead = f"continuing after step {saved.snapshot.step:,}" if saved else "starting again with the first step"
         self.damage = [f"{line}; {instead}" for line in damaged]
         snapshots_generation = saved.generation if saved else 0
         try:
-            recorded = self._record.read()
+            recorded, interventions = self._record.read()
         except Damaged as fault:
-            recorded = snapshots_generation + BEYOND_ANY
+            recorded, interventions = snapshots_generation + BEYOND_ANY, 0
             self.damage.append(f"the record of the generation is damaged ({fault}); continuing with {recorded:,}")
             logger.error("%s", self.damage[-1])
         self._durable_step = saved.snapshot.step if saved else 0
         self._check_metrics(saved)
         self.metrics.cut(self._durable_step)
-        return Standing(max(recorded, snapshots_generation), saved.snapshot if saved else None)
+        generation = max(recorded, snapshots_generation)
+        return Standing(generation, saved.snapshot if saved else None, interventions, journal)
+
+    def _read_journal(self) -> tuple[Entry, ...]:
+        try:
+            return self._journal.read()
+        except Damaged as fault:
+            raise UserError(
+                f"the journal of the run is damaged ({fault}), so its interventions can't be repeated; put it back, or begin "
+                "another run"
+            ) from None
 
     def _check_metrics(self, saved: Saved | None) -> None:
         """Rename metrics that are damaged, so that no command shows them. Raises `OSError`."""
@@ -86,10 +126,20 @@ class RunStore:
         return self._durable_step
 
     def persist(self, action: Persist) -> Persisted | PersistFailed:
-        """Write the metrics before the snapshot: rows without a snapshot can be cut, missing rows cannot be made again."""
-        snapshot = action.snapshot
+        """Write the journal, then the metrics, then the snapshot.
+
+        Rows without a snapshot can be cut, missing rows cannot be made again.
+        """
+        snapshot, rewind = action.snapshot, self._rewind_in(action)
         try:
-            if self._half_done:
+            if len(action.journal) > self._entries:
+                if rewind and self._history:
+                    self._history.keep_metrics(self._branch, self.metrics.content())
+                self._journal.write(action.journal)
+                self._entries = len(action.journal)
+            if rewind:
+                self._turn_back(rewind)
+            elif self._half_done:
                 self.metrics.cut(self._durable_step)
             self._half_done = True
             self.metrics.append(action.rows)
@@ -97,12 +147,55 @@ class RunStore:
         except OSError as fault:
             return PersistFailed(f"the snapshot after step {snapshot.step} can't be saved: {fault.strerror or fault}")
         self._durable_step, self._half_done = snapshot.step, False
+        self._branch = snapshot.changes.branch
         return Persisted(snapshot.step)
+
+    def _rewind_in(self, action: Persist) -> Entry | None:
+        """Return the rewind that begins the branch of this snapshot; None if metrics.csv has the rows of the branch already."""
+        branch = action.snapshot.changes.branch
+        if branch == self._branch:
+            return None
+        return next(entry for entry in action.journal if entry.kind == REWIND and entry.branch == branch)
+
+    def _turn_back(self, rewind: Entry) -> None:
+        """Give metrics.csv the rows up to the snapshot that the run goes back to. Raises `OSError`."""
+        if rewind.step == 0 or self._history is None or self._origin is None:
+            self.metrics.cut(0)
+            return
+        extent = self._origin.metrics
+        try:
+            content = self._history.metrics_of(rewind.origin)
+        except FileNotFoundError:
+            content = b""
+        if extent is None or extent.begins(content):
+            self.metrics.replace(content if extent is None else content[: extent.size_bytes])
+            self.metrics.cut(rewind.step)
+            return
+        self.metrics.cut(0)
+        logger.error(
+            "the metrics of branch %s are damaged or missing; metrics.csv has rows from step %s on; no weight depends on it",
+            rewind.origin,
+            f"{rewind.step + 1:,}",
+        )
+
+    def load(self, action: LoadSnapshot, topology: Topology) -> SnapshotLoaded:
+        """Load a kept snapshot for a rewind."""
+        if self._history is None:
+            return SnapshotLoaded(action.request_id, None, "this run keeps no history, so it can't go back")
+        try:
+            self._origin = self._history.find(action.step, action.segments, topology)
+        except UserError as fault:
+            return SnapshotLoaded(action.request_id, None, str(fault))
+        except OSError as fault:
+            return SnapshotLoaded(
+                action.request_id, None, f"the history can't be read: {fault.strerror or fault}; try again"
+            )
+        return SnapshotLoaded(action.request_id, self._origin.snapshot)
 
     def persist_generation(self, action: PersistGeneration) -> GenerationPersisted | PersistFailed:
         """Make a generation durable."""
         try:
-            self._record.write(action.generation)
+            self._record.write(action.generation, action.interventions)
         except OSError as fault:
             return PersistFailed(f"generation {action.generation} can't be saved: {fault.strerror or fault}")
         return GenerationPersisted(action.generation)

@@ -24,6 +24,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from coordinator.core.events import Snapshot
+from coordinator.core.journal import Changes
 from coordinator.core.training import Epoch, Progress
 from coordinator.errors import Damaged
 from coordinator.storage.disk import Disk, write_whole
@@ -37,10 +38,11 @@ DIGEST_LENGTH = 32
 KEPT = 2
 HALF_WRITTEN = re.compile(r"\.step-\d{9,18}\.snapshot\.new")
 LARGEST_SNAPSHOT_BYTES = 16 * 1024**3
+LARGEST_BRANCH = 10**9 - 1
 LARGEST_HEADER_BYTES = 256 * 1024**2
 
-LetGo = Callable[[Path, int, Sequence[Epoch]], None]
-"""Receives the file and the step of a snapshot, and the metrics of all epochs so far."""
+LetGo = Callable[[Path, int, Sequence[Epoch], int], None]
+"""Receives the file and the step of a snapshot, the metrics of all epochs of its branch so far, and the branch."""
 
 logger = logging.getLogger("exmachina")
 
@@ -65,27 +67,60 @@ class SnapshotStore:
         self._folder = folder / "snapshots"
         self._identity = identity
         self._disk = disk
+        self._branches: dict[int, int] = {}
+        """The branch of each snapshot, by its step, as far as this process has read or written it."""
 
     def write(self, snapshot: Snapshot, generation: int, metrics: Extent | None = None) -> None:
-        """Make a snapshot durable, then remove older ones. Raises `OSError`."""
-        if not self._disk.names(self._folder):
+        """Make a snapshot durable, then remove older ones. Raises `OSError`.
+
+        If the run went back to begin a branch, later snapshots of other branches are removed too.
+        """
+        names = self._disk.names(self._folder)
+        if not names:
             self._disk.make_folder(self._folder)
             self._disk.sync_folder(self._folder.parent)
+        branch, epochs = snapshot.changes.branch, snapshot.progress.epochs
+        for later in steps_in(names):
+            if later >= snapshot.step and self._branch_of(later, branch) != branch:
+                self._remove(later, branch, epochs)
         write_whole(
             self._path(snapshot.step), encode_snapshot(snapshot, generation, self._identity, metrics), self._disk
         )
+        self._branches[snapshot.step] = branch
         names = self._disk.names(self._folder)
-        for old in steps_in(names)[:-KEPT]:
-            if self._let_go is None:
-                self._disk.remove(self._path(old))
-            else:
-                self._let_go(self._path(old), old, snapshot.progress.epochs)
+        for old in sorted(steps_in(names), key=lambda step: (self._branch_of(step, branch), step))[:-KEPT]:
+            self._remove(old, branch, epochs)
         # Remove the temporary files of killed processes too.
         for name in filter(HALF_WRITTEN.fullmatch, names):
             self._disk.remove(self._folder / name)
 
-    def latest(self, topology: Topology, damaged: Callable[[str], None] = lambda _line: None) -> Saved | None:
+    def _remove(self, step: int, present: int, epochs: Sequence[Epoch]) -> None:
+        """Remove a snapshot, or let it go; `epochs` are the metrics of the present branch. Raises `OSError`."""
+        path, branch = self._path(step), self._branch_of(step, present)
+        if self._let_go is None:
+            self._disk.remove(path)
+        else:
+            self._let_go(path, step, epochs if branch == present else header_of(self._disk, path).epochs, branch)
+        self._branches.pop(step, None)
+
+    def _branch_of(self, step: int, present: int) -> int:
+        """Return the branch of a snapshot; the present one for a damaged file. Raises `OSError`."""
+        if step not in self._branches:
+            try:
+                self._branches[step] = header_of(self._disk, self._path(step)).branch
+            except Damaged:
+                return present
+        return self._branches[step]
+
+    def latest(
+        self,
+        topology: Topology,
+        damaged: Callable[[str], None] = lambda _line: None,
+        belongs: Callable[[Snapshot], bool] = lambda _snapshot: True,
+    ) -> Saved | None:
         """Return the latest snapshot that is complete and belongs to this run, or None; report others to `damaged`.
+
+        `belongs` says whether the present branch of the run continues from a snapshot.
 
         Raises: `OSError`.
         """
@@ -97,8 +132,9 @@ class SnapshotStore:
                 logger.error("%s; looking at the one before", line)
                 damaged(line)
             else:
-                self._make_durable(step)
-                return saved
+                if belongs(saved.snapshot):
+                    self._make_durable(step)
+                    return saved
         return None
 
     def check(self, step: int, topology: Topology) -> Saved:
@@ -157,6 +193,8 @@ def encode_snapshot(snapshot: Snapshot, generation: int, identity: str, metrics:
             {str(group): _digest(group, snapshot.step, state) for group, state in snapshot.states.items()}
         ),
     }
+    if snapshot.changes != Changes():
+        facts["changes"] = json.dumps(snapshot.changes._asdict())
     if metrics is not None:
         facts["metrics"] = json.dumps(metrics._asdict())
     payload = save(tensors, facts)
@@ -176,6 +214,7 @@ def decode_snapshot(content: bytes, identity: str, topology: Topology) -> Saved:
             number: state_of(tensors[f"{number}.bias"], tensors[f"{number}.weights"]) for number in topology.groups
         }
         belongs = header["identity"] == identity
+        changes = _changes(json.loads(header.get("changes", "{}")), topology)
         metrics = Extent.from_json(header["metrics"]) if "metrics" in header else None
     except (SafetensorError, ValueError, KeyError, TypeError, RecursionError) as fault:
         raise Damaged(f"{type(fault).__name__}: {fault}") from None
@@ -192,20 +231,30 @@ def decode_snapshot(content: bytes, identity: str, topology: Topology) -> Saved:
             raise Damaged(f"the state of {group.names[0]} is of another type")
         if digests.get(str(number)) != _digest(number, step, state):
             raise Damaged(f"the state of {group.names[0]} is another's")
-    return Saved(Snapshot(step, states, progress), generation, metrics)
+    return Saved(Snapshot(step, states, progress, changes), generation, metrics)
 
 
-def epochs_in(disk: Disk, path: Path) -> tuple[Epoch, ...]:
-    """Return the metrics of all epochs from the header of a snapshot, without its numbers. Raises `OSError` and `Damaged`."""
+class Header(NamedTuple):
+    """Facts in the header of a snapshot: the metrics of all epochs, and the branch."""
+
+    epochs: tuple[Epoch, ...]
+    branch: int
+
+
+def header_of(disk: Disk, path: Path) -> Header:
+    """Read the header of a snapshot, without its numbers. Raises `OSError` and `Damaged`."""
     start = len(MAGIC) + DIGEST_LENGTH + 8
     content = disk.read(path, start)
     length = int.from_bytes(content[start - 8 :], "little")
     if content[: len(MAGIC)] != MAGIC or len(content) < start or length > LARGEST_HEADER_BYTES:
         raise Damaged("it is no snapshot")
     try:
-        header = json.loads(disk.read(path, start + length)[start:])
-        return _progress(json.loads(header["__metadata__"]["progress"])).epochs
-    except (ValueError, KeyError, TypeError, RecursionError) as fault:
+        facts = json.loads(disk.read(path, start + length)[start:])["__metadata__"]
+        branch = json.loads(facts.get("changes", "{}")).get("branch", 0)
+        if type(branch) is not int or not 0 <= branch <= LARGEST_BRANCH:
+            raise TypeError("a whole number belongs there")
+        return Header(_progress(json.loads(facts["progress"])).epochs, branch)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as fault:
         raise Damaged(f"{type(fault).__name__}: {fault}") from None
 
 
@@ -230,6 +279,19 @@ def _digest(group: int, step: int, state: State) -> str:
     digest.update(np.ascontiguousarray(state.bias).data)
     digest.update(np.ascontiguousarray(state.weights).data)
     return digest.hexdigest()
+
+
+def _changes(fields: Any, topology: Topology) -> Changes:
+    if not isinstance(fields, dict):
+        raise TypeError("an object belongs there")
+    changes = Changes(**{**fields, "silent": tuple(fields.get("silent", ()))})
+    if type(changes.branch) is not int or type(changes.applied) is not int:
+        raise TypeError("whole numbers belong there")
+    if type(changes.learning_rate) not in (float, type(None)) or not all(
+        name in topology.group_of for name in changes.silent
+    ):
+        raise TypeError("a rate and names of neurons belong there")
+    return changes
 
 
 def _progress(fields: Any) -> Progress:

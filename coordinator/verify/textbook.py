@@ -40,6 +40,9 @@ class Textbook:
     def __init__(self, network: NetworkSettings, seed: int) -> None:
         """Draw the initial biases and weights. Raises `InternalError` for an activation or a loss that is not in this module."""
         self.network = network
+        self.learning_rate = network.learning_rate
+        self.silent: dict[int, list[int]] = {}
+        """The silenced neurons of each layer. Their activities and errors are 0."""
         try:
             self._functions = [ACTIVATIONS[name] for name in network.activations]
             self._output_error = OUTPUT_ERRORS[network.loss]
@@ -71,10 +74,18 @@ class Textbook:
 
     def forward(self, inputs: Matrix) -> list[Matrix]:
         """Return the activities of every layer, (batch, neurons)."""
-        activities = [self._functions[0][0](inputs + self.biases[0])]
+        activities = [self._quieted(0, self._functions[0][0](inputs + self.biases[0]))]
         for layer, weights in enumerate(self.weights, start=1):
-            activities.append(self._functions[layer][0](activities[-1] @ weights + self.biases[layer]))
+            total = activities[-1] @ weights + self.biases[layer]
+            activities.append(self._quieted(layer, self._functions[layer][0](total)))
         return activities
+
+    def _quieted(self, layer: int, numbers: Matrix) -> Matrix:
+        if self.silent.get(layer):
+            mask = np.ones(numbers.shape[1])
+            mask[self.silent[layer]] = 0.0
+            return np.where(mask == 0.0, 0.0, numbers)
+        return numbers
 
     def step(self, inputs: Matrix, targets: Matrix, *, input_errors: bool = True) -> Trace:
         """Run forward and back, and take one step down the gradient of the mean loss.
@@ -83,11 +94,12 @@ class Textbook:
         are learned.
         """
         activities = self.forward(inputs)
-        errors = [self._output_error(activities[-1], targets, self._functions[-1][1])]
+        last = len(activities) - 1
+        errors = [self._quieted(last, self._output_error(activities[-1], targets, self._functions[-1][1]))]
         for layer in range(len(self.weights) - 1, 0, -1):
             errors.insert(0, self._error(layer, activities[layer], errors[0]))
         errors.insert(0, self._error(0, activities[0], errors[0]) if input_errors else np.empty((len(inputs), 0)))
-        rate, batch = self.network.learning_rate, len(inputs)
+        rate, batch = self.learning_rate, len(inputs)
         self.weights = [
             weights - rate * activities[layer].T @ errors[layer + 1] / batch
             for layer, weights in enumerate(self.weights)
@@ -99,7 +111,8 @@ class Textbook:
         return Trace(tuple(activities), tuple(errors), tuple(self.biases), tuple(self.weights))
 
     def _error(self, layer: int, activity: Matrix, errors_below: Matrix) -> Matrix:
-        return np.asarray(errors_below @ self.weights[layer].T * self._functions[layer][1](activity))
+        own = errors_below @ self.weights[layer].T * self._functions[layer][1](activity)
+        return self._quieted(layer, np.asarray(own))
 
 
 def layer_words(count: int) -> list[str]:

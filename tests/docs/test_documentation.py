@@ -81,7 +81,7 @@ LINK = re.compile(r"\]\((?!https?://)(?P<path>[^)#\s]*)(#(?P<part>[^)\s]+))?\)")
 CODE = re.compile(r"`(?P<code>coordinator [^`]+)`")
 CONSTANT = re.compile(r"^\| `(?P<module>[a-z_.]+)\.(?P<name>[A-Z_]+)` \| (?P<value>[\d,.]+)", re.MULTILINE)
 KEYS = re.compile(r"^\| (?P<keys>`\w+`(?:, `\w+`)*) \|", re.MULTILINE)
-STATUS_ONLY = {"state", "nodes_registered", "nodes_needed", "dropped", "failure"}
+STATUS_ONLY = {"state", "pauses_after", "nodes_registered", "nodes_needed", "dropped", "failure"}
 
 
 def text_of(name: str) -> str:

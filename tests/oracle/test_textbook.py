@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from coordinator.core.events import Inspected, Snapshot
+from coordinator.core.journal import Entry
 from coordinator.core.run_plan import RunPlan
 from coordinator.core.state import CoordinatorState
 from coordinator.core.training import LOSSES, Progress
@@ -205,3 +206,24 @@ def test_textbook_refuses_an_activation_or_loss_without_formula(unknown: dict[st
     """It computes nothing in place of a formula that it does not have."""
     with pytest.raises(InternalError, match="no formula for"):
         textbook.Textbook(settings_of((3, 4, 2), **unknown), 1)
+
+
+@pytest.mark.parametrize("group_size", [1, WHOLE_LAYER])
+@pytest.mark.parametrize(("hidden", "loss"), [("tanh", "squared_error"), ("logistic", "cross_entropy")])
+def test_every_number_with_interventions_is_the_textbooks(hidden: str, loss: str, group_size: int) -> None:
+    """Before the first step, at the end of an epoch and between: rate, weight, bias, and silence in each layer until it ends."""
+    journal = (
+        Entry(1, 0, 0, "01", "weight", "input.1", "hidden.2", -0.75),
+        Entry(2, 0, 1, "02", "silence", "hidden.1"),
+        Entry(3, 0, 1, "03", "bias", "hidden.3", value=0.5),
+        Entry(4, 0, 3, "04", "rate", value=0.05),
+        Entry(5, 0, 3, "05", "silence", "input.0"),
+        Entry(6, 0, 4, "06", "wake", "hidden.1"),
+        Entry(7, 0, 4, "07", "silence", "output.1"),
+    )
+    network = settings_of((3, 4, 2), hidden_activation=hidden, loss=loss)
+    plan = plan_of(network, made_data(10, 3, 2), group_size=group_size, inspect_every_step=True, journal=journal)
+    comparison = compared(plan)
+    assert comparison["steps"] == plan.schedule().steps == 6
+    assert comparison["first_beyond"] is None, comparison
+    assert comparison["largest"]["difference"] < 1e-12

@@ -30,6 +30,7 @@ FRAMES = (
     "copy altered", "frame with a NaN", "frame too long", "dropped at the high-water mark",
 )  # fmt: skip
 """What becomes of messages and of their frames."""
+COUNTED = (*FAULTS, *FRAMES, *FORGERIES, "intervention", "rewind")
 
 
 @dataclass
@@ -70,7 +71,7 @@ class Campaign:
             lacks.append(f"the median of recoveries is {statistics.median(self.recoveries)}")
         if self.seeds >= ENOUGH_SEEDS:
             lacks += [f"no row was used: {row}" for row in all_rows() if row not in self.rows]
-            lacks += [f"no such fault came: {name}" for name in (*FAULTS, *FRAMES, *FORGERIES) if not self.counts[name]]
+            lacks += [f"no such fault came: {name}" for name in COUNTED if not self.counts[name]]
         return lacks
 
 
@@ -124,7 +125,7 @@ def story_of(outcome: Outcome) -> str:
 def report(campaign: Campaign, seconds: float) -> str:
     """The figures of a campaign."""
     used = sum(row in campaign.rows for row in all_rows())
-    faults = ", ".join(f"{name} {campaign.counts[name]}" for name in (*FAULTS, *FRAMES, *FORGERIES))
+    faults = ", ".join(f"{name} {campaign.counts[name]}" for name in COUNTED)
     lines = [
         f"seeds       {campaign.seeds:,} in {seconds:.1f} s, {campaign.events:,} events",
         f"failed      {len(campaign.failing)}",

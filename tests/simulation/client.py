@@ -10,6 +10,7 @@ import numpy as np
 
 from coordinator.core.events import Answer
 from coordinator.core.queries import NO_ROWS
+from coordinator.core.telemetry import MOST_RATE
 from neuron_node.activations import Array
 from neuron_node.frames import IDENTITY_LENGTH
 from neuron_node.protocol import NOBODY, Header, Request
@@ -17,6 +18,7 @@ from tests.simulation.dice import Dice
 
 COMMANDS = (
     "status", "neuron", "forward", "neurons", "held_out", "describe", "forward", "neuron", "why", "nonsense", "trace", "trace",
+    "watch", "watch",
 )  # fmt: skip
 ABSURD = {"forward": "absurd forward", "trace": "absurd trace"}
 """The names of the commands with rows that no network can take."""
@@ -99,8 +101,11 @@ class Client:
 
     def _request(self) -> Ask:
         rows = self._rows.get(self._command, NO_ROWS)
-        arguments = json.dumps(
-            {"neuron": self._dice.pick(("input.0", "output.0"))} if self._command == "neuron" else {}
-        )
+        made: dict[str, Any] = {}
+        if self._command == "neuron":
+            made = {"neuron": self._dice.pick(("input.0", "output.0"))}
+        elif self._command == "watch":
+            made = {"watcher": "a client", "rate": MOST_RATE}
+        arguments = json.dumps(made)
         command = self._command.removeprefix("absurd ")
         return Ask(Request(Header(NOBODY, 0, 0, NOBODY), self._name, command, arguments, rows))

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from coordinator.core.events import Persist, Persisted, Publish
+from coordinator.core.editing import edited, initial_snapshot
+from coordinator.core.events import Persist, Persisted, Publish, Snapshot
+from coordinator.core.journal import REWIND, Entry, Journal
 from coordinator.core.machine import CoordinatorMachine
 from coordinator.core.state import CoordinatorState
 from coordinator.core.steps import AT_ONCE as STEPS_AT_ONCE
 from coordinator.core.telemetry import ALL, TOPIC
 from coordinator.core.training import Progress
+from coordinator.errors import Damaged
+from coordinator.storage.journal_file import decode_journal
 from coordinator.storage.run_store import Standing
 from neuron_node.addresses import ADDRESS_LENGTH
 from neuron_node.frames import IDENTITY_LENGTH, LENGTH_BYTES, parse, split
@@ -23,7 +28,7 @@ from neuron_node.node import Node
 from neuron_node.protocol import KINDS, Grant, State
 from neuron_node.signing import NODES, opened
 from tests.simulation.forgers import verify
-from tests.simulation.plans import Reference
+from tests.simulation.plans import Reference, path_in, reference_with
 
 if TYPE_CHECKING:
     from tests.simulation.network import Life
@@ -35,6 +40,7 @@ GENERATION_AT = KIND_AT + 1 + 2 + IDENTITY_LENGTH
 """After the run's name."""
 GRANT = next(number for number, kind in KINDS.items() if kind is Grant)
 METRICS = Path("run/metrics.csv")
+JOURNALS = (Path("run/journal.0"), Path("run/journal.1"))
 GENERATIONS = (Path("run/generation.0"), Path("run/generation.1"))
 
 
@@ -47,6 +53,16 @@ class Watch:
 
     def __init__(self, reference: Reference) -> None:
         self.reference = reference
+        self.activities = list(reference.activities)
+        """What the client's rows may give. A change can come after a step that an earlier life of the coordinator had passed."""
+        self.journal: tuple[Entry, ...] = ()
+        """The interventions that the run must contain, as of the last write or the last start."""
+        self._followed: list[tuple[Reference, tuple[Entry, ...]]] = [(reference, ())]
+        """The undisturbed run of each journal that the run has followed."""
+        self._branch = 0
+        """The branch of the last durable snapshot."""
+        self.rewinds = 0
+        self._plan = reference.plan
         self.world: World
         self.recoveries = 0
         self.steps = 0
@@ -69,6 +85,8 @@ class Watch:
         self._gone: set[bytes] = set()
         self._ever_gone: set[bytes] = set()
         """The lives that any life of the coordinator has given up."""
+        self._metrics_damaged = False
+        """Whether metrics were ever put aside: then a snapshot from before has no rows to go back to."""
         self._metrics_from = 1
         """The first step of the metrics: damaged ones were put aside, and said to be."""
         self._step = 0
@@ -81,8 +99,8 @@ class Watch:
         self._generation = 0
         self._used: dict[int, tuple[int, ...]] = {}
         """The samples of each step that counts, by what was sent to the inputs."""
-        self.shown: dict[tuple[int, int], bytes] = {}
-        """The numbers that were published, by step and group."""
+        self.shown: dict[tuple[int, int, int], bytes] = {}
+        """The numbers that were published, by the number of changes, step and group."""
         self._rows = [row.tobytes() for row in reference.plan.data.train_inputs]
 
     # Telemetry.
@@ -97,7 +115,7 @@ class Watch:
             raise Violation(f"the numbers of step {step} are those of {sorted(shown)}, not of {sorted(wanted)}")
         for group, data in shown.items():
             numbers = data.values.tobytes()
-            if self.shown.setdefault((step, group), numbers) != numbers:
+            if self.shown.setdefault((len(self.journal), step, group), numbers) != numbers:
                 raise Violation(f"step {step} was repeated, and group {group} shows other numbers")
 
     # Lives.
@@ -228,6 +246,11 @@ class Watch:
         if generation < self.granted_generation:
             raise Violation(f"generation {generation} is granted after {self.granted_generation}")
         self.granted_generation = generation
+        branch, applied = machine.trainer.changes.branch, machine.trainer.changes.applied
+        begun = [entry.number for entry in self.journal if entry.kind == REWIND and entry.branch == branch]
+        needed = max([applied, *begun])
+        if needed and not any(needed <= self._durable_entries(name) for name in JOURNALS):
+            raise Violation(f"a network with {needed} interventions is granted, and the journal is not durable")
         if self._durable_generation != generation:
             for path in GENERATIONS:
                 content = self.world.disk.durable(path)
@@ -235,6 +258,13 @@ class Watch:
                 if written != generation:
                     raise Violation(f"generation {generation} is granted while {path.name} durably holds {written}")
             self._durable_generation = generation
+
+    def _durable_entries(self, path: Path) -> int:
+        content = self.world.disk.durable(path)
+        try:
+            return len(decode_journal(content)) if content else 0
+        except Damaged:
+            return 0
 
     def reported(self, life: Life, event: str, facts: dict[str, Any]) -> None:
         """The coordinator tells something."""
@@ -272,12 +302,51 @@ class Watch:
 
     # The disk.
 
+    def _follow(self, journal: tuple[Entry, ...]) -> None:
+        """From now on, the undisturbed run is the one with this journal."""
+        if journal != self.journal:
+            requests = [entry.request for entry in journal]
+            if len(set(requests)) < len(requests):
+                raise Violation("a request was carried out twice")
+            self.journal = journal
+            self.reference = reference_with(self._plan, journal)
+            self._followed.append((self.reference, journal))
+            self.activities += self.reference.activities
+
+    def states_after(self, step: int) -> Iterator[Mapping[int, State]]:
+        """Yield the states that the network may have had after a step, with each journal that it followed, before and after changes."""
+        topology = self._plan.topology()
+        for reference, journal in self._followed:
+            plain = initial_snapshot(self._plan, topology)
+            if step:
+                plain = plain._replace(step=step, states=reference.states[step - 1])
+            here = [entry for entry in path_in(journal) if entry.step == step]
+            for count in range(len(here) + 1):
+                yield edited(plain, here[:count], 0, topology).states
+
+    def _states_of(self, snapshot: Snapshot) -> Mapping[int, State]:
+        """The states that a snapshot must have."""
+        path, topology = path_in(self.journal), self._plan.topology()
+        here = [one for one in path if one.step == snapshot.step and one.number <= snapshot.changes.applied]
+        applied = max(
+            [one.number for one in path if one.step < snapshot.step] + [one.number for one in here], default=0
+        )
+        if snapshot.changes.applied != applied:
+            raise Violation(f"a snapshot after step {snapshot.step} contains {snapshot.changes.applied} interventions")
+        if snapshot.step == 0:
+            plain = initial_snapshot(self._plan, topology)
+        else:
+            plain = snapshot._replace(states=self.reference.states[snapshot.step - 1])
+        return edited(plain, here, 0, topology).states
+
     def persisting(self, action: Any) -> None:
         """The coordinator wants something to be durable."""
         if type(action) is not Persist:
             return
+        if action.journal:
+            self._follow(action.journal)
         snapshot = action.snapshot
-        expected = self.reference.states[snapshot.step - 1]
+        expected = self._states_of(snapshot)
         if snapshot.states.keys() != expected.keys():
             raise Violation(f"the snapshot after step {snapshot.step} holds groups {sorted(snapshot.states)}")
         for group, state in snapshot.states.items():
@@ -289,24 +358,41 @@ class Watch:
         if type(answer) is Persisted:
             self.snapshots += 1
             self.world.tell(f"the snapshot after step {answer.step} is durable")
+            if action.snapshot.changes.branch != self._branch:
+                self._rewound(action.snapshot)
             self._check_metrics(answer.step)
             if self.world.disk.durable(Path(f"run/snapshots/step-{answer.step:09d}.snapshot")) is None:
                 raise Violation(f"the snapshot after step {answer.step} is said to be durable, and is not")
         elif type(action) is Persist:
             self.world.tell(f"the snapshot after step {action.snapshot.step} could not be saved")
 
+    def _rewound(self, snapshot: Snapshot) -> None:
+        """The run goes on from a kept snapshot, in another branch."""
+        self.rewinds += 1
+        self._branch = snapshot.changes.branch
+        self._go_back(snapshot.step)
+        # In other branches the same samples were used: they depend on the step only.
+        self._used = {step: self.reference.samples[step - 1] for step in range(1, snapshot.step + 1)}
+        if self._metrics_damaged:
+            there = METRICS.name in self.world.disk.names(METRICS.parent)
+            rows = self.world.disk.read(METRICS, 2**30).split(b"\r\n")[1:-1] if there else []
+            self._metrics_from = int(rows[0].partition(b",")[0]) if rows else snapshot.step + 1
+
     def standing(self, standing: Standing, damage: list[str]) -> None:
         """A new life of the coordinator has looked what the last one left, and has told which files are damaged."""
         if any("metrics.csv" in line for line in damage):
+            self._metrics_damaged = True
             self._metrics_from = standing.snapshot.step + 1 if standing.snapshot else 1
         elif standing.snapshot is None:
             self._metrics_from = 1
         if standing.generation < self.granted_generation:
             raise Violation(f"it goes on from generation {standing.generation}; {self.granted_generation} was granted")
+        self._follow(standing.journal)
+        self._branch = Journal(standing.journal).branch
         snapshot = standing.snapshot
         if snapshot is None:
             return
-        expected = self.reference.states[snapshot.step - 1]
+        expected = self._states_of(snapshot)
         if snapshot.states.keys() != expected.keys() or not all(
             same_state(state, expected[group]) for group, state in snapshot.states.items()
         ):

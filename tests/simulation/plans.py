@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from coordinator.core.events import Inspected, Persist
+from coordinator.core.journal import REWIND, Entry
 from coordinator.core.run_plan import RunPlan
 from coordinator.core.training import Progress
 from coordinator.data.prepared import PreparedData
 from coordinator.in_memory import network_of
-from coordinator.verify.textbook import Textbook
+from coordinator.verify.watching import Reader
 from neuron_node.activations import Array
 from neuron_node.protocol import State, state_of
 from tests.networks import made_data, plan_of, settings_of, xor_data
@@ -110,6 +112,7 @@ def simulated(network: Any, data: PreparedData, **changes: Any) -> RunPlan:
 
 
 _references: dict[int, Reference] = {}
+_with_journal: dict[tuple[int, tuple[Entry, ...]], Reference] = {}
 
 
 def reference_of(plan: RunPlan) -> Reference:
@@ -118,6 +121,36 @@ def reference_of(plan: RunPlan) -> Reference:
     if known is None:
         known = _references[id(plan)] = _undisturbed(plan)
     return known
+
+
+def reference_with(plan: RunPlan, journal: tuple[Entry, ...]) -> Reference:
+    """What a run comes to with these interventions when nothing else happens to it."""
+    # Without branches: what the run makes of them is to be checked, and not to be believed.
+    path = tuple(
+        entry._replace(number=number, branch=0, request=f"{number:016x}")
+        for number, entry in enumerate(path_in(journal), start=1)
+    )
+    if not path:
+        return reference_of(plan)
+    known = _with_journal.get((id(plan), path))
+    if known is None:
+        known = _with_journal[id(plan), path] = _undisturbed(replace(plan, journal=path))
+    return known
+
+
+def path_in(journal: Sequence[Entry]) -> list[Entry]:
+    """The changes that count in the last branch: from the last entry back, and at each rewind on with what it goes back to."""
+    path: list[Entry] = []
+    branch = next((entry.branch for entry in reversed(journal) if entry.kind == REWIND), 0)
+    last = len(journal)
+    for entry in reversed(journal):
+        if entry.branch != branch or entry.number > last:
+            continue
+        if entry.kind == REWIND:
+            branch, last = entry.origin, entry.applied
+        else:
+            path.append(entry)
+    return path[::-1]
 
 
 def _undisturbed(plan: RunPlan) -> Reference:
@@ -154,12 +187,17 @@ def _undisturbed(plan: RunPlan) -> Reference:
 
 def _activities(plan: RunPlan) -> list[Array]:
     """What the client's rows give, by the textbook, before the first step and after each."""
-    book, schedule, asked = Textbook(plan.network, plan.seed), plan.schedule(), client_rows(plan.network.layers[0])
-    given = [book.forward(asked)[-1]]
-    for step in range(schedule.steps):
-        samples = schedule.samples_of(step)
-        book.step(plan.data.train_inputs[samples], plan.data.train_targets[samples])
-        given.append(book.forward(asked)[-1])
+    reader, schedule, asked = Reader(plan), plan.schedule(), client_rows(plan.network.layers[0])
+    path = plan.journal
+    given = [reader.textbook.forward(asked)[-1]]
+    for step in range(schedule.steps + 1):
+        if step:
+            reader.trace_of(step, path)
+            given.append(reader.textbook.forward(asked)[-1])
+        for entry in path:
+            if entry.step == step:
+                reader.change([entry])
+                given.append(reader.textbook.forward(asked)[-1])
     return given
 
 

@@ -38,7 +38,7 @@ from neuron_node.inbox import Direction, Inbox, InboxLayout
 from neuron_node.link_probe import LinkProbe
 from neuron_node.protocol import Stage, TraceReport
 from neuron_node.snapshot_cache import SnapshotCache
-from tests.simulation import plants_of_faults
+from tests.simulation import plants_of_faults, plants_of_interventions
 from tests.simulation.reached import reach
 
 Plant = Callable[[pytest.MonkeyPatch], None]
@@ -591,3 +591,4 @@ PLANTS: dict[str, Plant] = {
         *plants_of_faults.PLANTS,
     )
 }
+PLANTS |= plants_of_interventions.PLANTS

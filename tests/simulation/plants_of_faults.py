@@ -309,9 +309,9 @@ def only_the_newest_snapshot_tried(patch: pytest.MonkeyPatch) -> None:
     """If the newest snapshot is damaged, the run begins again with the first step, and keeps its metrics."""
     real = SnapshotStore.latest
 
-    def latest(self: SnapshotStore, topology: Any, damaged: Any) -> Any:
+    def latest(self: SnapshotStore, topology: Any, _damaged: Any, belongs: Any) -> Any:
         lines: list[str] = []
-        saved = real(self, topology, lines.append)
+        saved = real(self, topology, lines.append, belongs)
         if lines:
             reach("only_the_newest_snapshot_tried")
             return None

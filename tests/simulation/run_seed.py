@@ -16,11 +16,11 @@ from tests.simulation.dice import Dice
 from tests.simulation.faults import befall
 from tests.simulation.forgers import Forger
 from tests.simulation.invariants import Violation, Watch
+from tests.simulation.person import Person
 from tests.simulation.plans import (
     LARGE,
     LARGE_ROWS,
     SHAPES,
-    Reference,
     diverging_plan,
     large_plan,
     plan_number,
@@ -44,6 +44,8 @@ SIGNED = 0.5
 """The share of seeds whose coordinator signs its messages to nodes; there, a forger is at the broker."""
 OF_LARGE = 0.01
 """The share of seeds with a larger network and more steps."""
+INTERVENED = (5, 17, 18, 19)
+"""In each twenty seeds, those in which a person intervenes."""
 FULL = 0.3
 """The share of seeds whose queues have a high-water mark."""
 CALM = 0.1
@@ -108,6 +110,9 @@ def _drawn(seed: int, name: str, signs: bool | None) -> Outcome:
     if Dice(seed, f"keys of {name}").falls(SIGNED) if signs is None else signs:
         world.forger = Forger(world, Dice(seed, f"forger of {name}"))
         world.forger.start()
+    meddling = Dice(seed, f"interventions of {name}")
+    if not diverges and seed % 20 in INTERVENED:
+        world.person = Person(meddling, world.topology, world.kept_steps)
     log = logging.getLogger("exmachina")
     log.disabled, before = True, log.disabled
     trouble = None
@@ -175,6 +180,9 @@ def _run(world: World, dice: Dice, times: int) -> None:
         world.client.absurd = serves
         life = world.begin("the client", world.client, CLIENT_TICK_MS)
         world.perform(life, world.client.start(0.0))
+    if world.person is not None:
+        life = world.begin("the person", world.person, CLIENT_TICK_MS)
+        world.perform(life, world.person.start(0.0))
     mended_at_ms = dice.spread(5_000.0, 20_000.0)
     faults_left = dice.between(7, 17)
     gap_at_most = times * int(dice.spread(12, 60))
@@ -209,7 +217,22 @@ def check_success(world: World) -> None:
         raise Violation(f"the coordinator ended with {world.code}, and had not finished")
     world.watch.at_the_end()
     if world.client is not None:
-        check_answers(world.client, world.watch.reference, calm=world.watch.calm)
+        check_answers(world.client, world.watch, calm=world.watch.calm)
+    if world.person is not None:
+        check_interventions(world)
+
+
+def check_interventions(world: World) -> None:
+    """Each change that was answered is in the journal, and no change that was refused."""
+    assert world.person is not None
+    kept = {entry.request for entry in world.watch.journal}
+    for request, good in world.person.answered.items():
+        if good is not (request in kept):
+            raise Violation(
+                f"the change {request} was {'carried out' if good else 'refused'}; the journal says otherwise"
+            )
+    world.counts["intervention"] += len(kept)
+    world.counts["rewind"] += world.watch.rewinds
 
 
 def check_divergence(world: World) -> None:
@@ -221,7 +244,7 @@ def check_divergence(world: World) -> None:
         raise Violation(f"it failed with {failure!r}, undisturbed with {expected!r}")
 
 
-def check_answers(client: Client, reference: Reference, *, calm: bool) -> None:
+def check_answers(client: Client, watch: Watch, *, calm: bool) -> None:
     """Check that all numbers of an answer are those of the network after one of its steps.
 
     Unless the network is calm, a trace may be refused because a group did not report.
@@ -237,35 +260,35 @@ def check_answers(client: Client, reference: Reference, *, calm: bool) -> None:
             if calm or not given_up:
                 raise Violation(f"{command} was answered with {values}")
         elif command == "trace":
-            _check_trace(values, reference)
+            _check_trace(values, watch)
         elif command == "neuron":
-            _check_neuron(values, reference)
+            _check_neuron(values, watch)
         if command == "forward" and not any(
-            np.allclose(values, activities, rtol=0.0, atol=1e-9) for activities in reference.activities
+            np.allclose(values, activities, rtol=0.0, atol=1e-9) for activities in watch.activities
         ):
             raise Violation(f"rows sent forward gave {values.tolist()}, as after no step at all")
 
 
-def _check_trace(facts: dict[str, Any], reference: Reference) -> None:
+def _check_trace(facts: dict[str, Any], watch: Watch) -> None:
     """Check that a trace went through the network after the step that it names, and shows the weights of that step."""
     step, neurons = facts["step"], facts["neurons"]
-    last = reference.plan.topology().last_layer
+    last = watch.reference.plan.topology().last_layer
     outputs = [each["activity"][0] for each in neurons if each["layer"] == last]
-    if not np.allclose(outputs, reference.activities[step][0], rtol=0.0, atol=1e-9):
+    if not any(np.allclose(outputs, each[0], rtol=0.0, atol=1e-9) for each in watch.activities):
         raise Violation(f"a trace after step {step} gave {outputs}")
     for each in neurons:
         weights = [synapse["weight"] for synapse in each["axon"]]
-        _check_learned(reference, step, each["neuron"], each["bias"], weights)
+        _check_learned(watch, step, each["neuron"], each["bias"], weights)
 
 
-def _check_neuron(facts: dict[str, Any], reference: Reference) -> None:
+def _check_neuron(facts: dict[str, Any], watch: Watch) -> None:
     """Check that a neuron has the numbers of one training step: the weights before it and after it, and its rows."""
     step, name, axon = facts["step"], facts["neuron"], facts["axon"]
-    _check_learned(reference, step, name, facts["bias"], [synapse["weight"] for synapse in axon])
+    _check_learned(watch, step, name, facts["bias"], [synapse["weight"] for synapse in axon])
     if facts["pass"] is None:
         return
-    _check_learned(reference, step - 1, name, facts["bias_before"], [synapse["before"] for synapse in axon])
-    rows = len(reference.samples[step - 1])
+    _check_learned(watch, step - 1, name, facts["bias_before"], [synapse["before"] for synapse in axon])
+    rows = len(watch.reference.samples[step - 1])
     if {rows} != {facts["rows"], len(facts["last_activity"]), *(len(synapse["error"]) for synapse in axon)}:
         raise Violation(f"{name} has other numbers of rows than the {rows} of step {step}: {facts}")
     for synapse in facts["dendrites"]:
@@ -274,12 +297,13 @@ def _check_neuron(facts: dict[str, Any], reference: Reference) -> None:
             raise Violation(f"the gradient from {synapse['neuron']} to {name} is of another pass: {facts}")
 
 
-def _check_learned(reference: Reference, step: int, name: str, bias: float, weights: list[float]) -> None:
-    """Check the bias and the weights of a neuron against those after a step."""
-    if step == 0:
-        return
-    topology = reference.plan.topology()
+def _check_learned(watch: Watch, step: int, name: str, bias: float, weights: list[float]) -> None:
+    """Check the bias and the weights of a neuron against those after a step, before or after a change."""
+    topology = watch.reference.plan.topology()
     number = topology.group_of[name]
-    state, index = reference.states[step - 1][number], topology.groups[number].names.index(name)
-    if bias != state.bias[0, index] or weights != state.weights[index].tolist():
-        raise Violation(f"{name} has the bias {bias} and the weights {weights}, as not after step {step}")
+    index = topology.groups[number].names.index(name)
+    for states in watch.states_after(step):
+        state = states[number]
+        if bias == state.bias[0, index] and weights == state.weights[index].tolist():
+            return
+    raise Violation(f"{name} has the bias {bias} and the weights {weights}, as not after step {step}")

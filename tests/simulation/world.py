@@ -10,14 +10,18 @@ from pathlib import Path
 from typing import Any
 
 from coordinator.core.access import Access
-from coordinator.core.events import Answer, Asked, Persist, PersistGeneration, Publish, Report
+from coordinator.core.events import Answer, Asked, LoadSnapshot, Persist, PersistGeneration, Publish, Report
 from coordinator.core.machine import CoordinatorMachine
 from coordinator.core.run_plan import RunPlan
 from coordinator.core.state import CoordinatorState
 from coordinator.local.restarts import Next, Restarts, fork_again_at, is_overdue, next_of
+from coordinator.storage.history import FOLDER as HISTORY
+from coordinator.storage.history import NAME as KEPT_NAME
+from coordinator.storage.history import History
 from coordinator.storage.run_store import RunStore
+from coordinator.storage.snapshots import steps_in
 from neuron_node.addresses import stage_address
-from neuron_node.events import Connect, Disconnect, End, Send, Subscribe, Unsubscribe
+from neuron_node.events import Connect, Die, Disconnect, End, Send, Subscribe, Unsubscribe
 from neuron_node.frames import IDENTITY_LENGTH
 from neuron_node.identity import BEGIN_AGAIN, NodeIdentity
 from neuron_node.node import Node
@@ -29,11 +33,13 @@ from tests.simulation.disk import Killed, SimulatedDisk
 from tests.simulation.forgers import SIGN, Forger, verify
 from tests.simulation.invariants import Violation, Watch
 from tests.simulation.network import ANY_LINK, TICK, Life, Network
+from tests.simulation.person import Person
 
 NODE_TICK_MS = 250.0
 FOLDER = Path("run")
 RESULTS = stage_address(OUTSIDE)
 IDENTITY = "the simulated run"
+HISTORY_BYTES, HISTORY_MOST = 1 << 30, 6
 
 
 class World(Network):
@@ -51,6 +57,8 @@ class World(Network):
         self.client: Client | None = None
         self.answers: dict[bytes, Reply] = {}
         """What the coordinator has answered, by request."""
+        self.person: Person | None = None
+        """Who intervenes."""
         self.restarts = True
         """Whether the dead come back; otherwise others, who were not there before, take their places."""
         self.supervised = True
@@ -90,25 +98,31 @@ class World(Network):
                 life.subscriptions.pop(action.address, None)
                 self._hearers.get(action.address, {}).pop(life, None)
                 self.outlets.unsubscribe(life, action.address)
-            elif kind is Connect:
-                self.outlets.connect(life, action.endpoint)
-            elif kind is Disconnect:
-                self.outlets.disconnect(life, action.endpoint)
+            elif kind is Connect or kind is Disconnect:
+                (self.outlets.connect if kind is Connect else self.outlets.disconnect)(life, action.endpoint)
+            elif kind is Die:
+                self.tell(f"{life.name} ({life.number}) kills itself, as it was told")
+                self.watch.calm = self.watch.alone = False
+                self.kill(life)
+                return
             elif kind is End:
                 self._ended(life, action.code)
             elif kind in self._told:
                 self._told[kind](action)
             elif kind is Report:
-                stops = action.event == "state" and action.facts["state"] == CoordinatorState.STOPPING.value
-                self.run_ends = self.run_ends or stops or action.event == "failed"
-                self.watch.reported(life, action.event, action.facts)
+                self._reported(life, action)
             elif kind is Answer:
                 self.answers[action.request_id] = action.reply
                 self._through_door(functools.partial(self._answer, action))
-            elif kind is Persist or kind is PersistGeneration:
+            elif kind is Persist or kind is PersistGeneration or kind is LoadSnapshot:
                 self._persist(life, action)
                 if not life.alive:
                     return
+
+    def _reported(self, life: Life, report: Report) -> None:
+        stops = report.event == "state" and report.facts["state"] == CoordinatorState.STOPPING.value
+        self.run_ends = self.run_ends or stops or report.event == "failed"
+        self.watch.reported(life, report.event, report.facts)
 
     def _through_door(self, arrive: Callable[[], None]) -> None:
         """A request or an answer is on its way. It is lost if the connection breaks, and then the client asks again."""
@@ -126,7 +140,7 @@ class World(Network):
 
     def _answer(self, answer: Answer) -> None:
         for life in self.lives:
-            if life.machine is self.client:
+            if life.machine is self.client or life.machine is self.person:
                 self._come(life, answer)
 
     def _come(self, life: Life, event: Any) -> None:
@@ -141,6 +155,8 @@ class World(Network):
         try:
             if type(action) is Persist:
                 answer: Any = life.store.persist(action)
+            elif type(action) is LoadSnapshot:
+                answer = life.store.load(action, self.topology)
             else:
                 answer = life.store.persist_generation(action)
         except Killed:
@@ -152,6 +168,12 @@ class World(Network):
         actions = life.machine.handle(answer, self.now_ms + life.clock_ms)
         self.watch.after(life)
         self.perform(life, actions)
+
+    def kept_steps(self) -> list[int]:
+        """The steps of the snapshots that a person may go back to, of all branches."""
+        matches = map(KEPT_NAME.fullmatch, self.disk.names(FOLDER / HISTORY))
+        found = {int(match[2]) for match in matches if match}
+        return sorted({0, *found, *steps_in(self.disk.names(FOLDER / "snapshots"))})
 
     # Programs.
 
@@ -189,7 +211,11 @@ class World(Network):
 
     def start_coordinator(self) -> None:
         """A life of the coordinator, which goes on from what the disk holds. As `coordinator.service` does it."""
-        store = RunStore(FOLDER, IDENTITY, self.disk)
+        history = History(
+            FOLDER, IDENTITY, self.disk, most_bytes=HISTORY_BYTES, most=HISTORY_MOST,
+            steps_per_epoch=self.plan.schedule().steps_per_epoch,
+        )  # fmt: skip
+        store = RunStore(FOLDER, IDENTITY, self.disk, history)
         try:
             standing = store.standing(self.topology)
         except OSError:
@@ -209,6 +235,8 @@ class World(Network):
             self.plan,
             incarnation=(2**32 + self.coordinator_lives).to_bytes(IDENTITY_LENGTH, "big"),
             generation=standing.generation,
+            interventions=standing.interventions,
+            journal=standing.journal,
             restart=standing.snapshot,
         )
         trained = standing.snapshot is not None and standing.snapshot.step == plan.schedule().steps

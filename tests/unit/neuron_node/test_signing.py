@@ -131,12 +131,12 @@ def test_a_signed_message_of_another_run_or_an_old_generation_is_refused(stated:
 
 
 def test_the_kind_is_covered() -> None:
-    """The signature covers the kind, so a status request can not be turned into a stop."""
+    """The signature covers the kind, so a status request can not be turned into a dismissal."""
     machine, asked = node_with_key(), signed(HOME, encode(NodeStatusRequest(header())), SIGN)
     body = encode(NodeStatusRequest(header()))[LENGTH_BYTES:]
-    stop = encode(Stop(header()))[LENGTH_BYTES:]
-    assert asked.endswith(body) and len(stop) == len(body)
-    machine.handle(Received(HOME + asked[: -len(body)] + stop), 0.0)
+    dismissal = encode(Superseded(header()))[LENGTH_BYTES:]
+    assert asked.endswith(body) and len(dismissal) == len(body)
+    machine.handle(Received(HOME + asked[: -len(body)] + dismissal), 0.0)
     assert machine.drops.counts == {"signature": 1}
     assert machine.state is NodeState.WORKING
 

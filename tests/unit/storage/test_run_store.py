@@ -15,7 +15,7 @@ from tests.stores import TOPOLOGY, check_is, persist
 def test_a_later_life_finds_what_an_earlier_one_left(tmp_path: Path) -> None:
     """Generation, snapshot to the last bit, progress; the older of three snapshots is gone."""
     store = RunStore(tmp_path, "whose")
-    assert store.standing(TOPOLOGY) == (0, None)
+    assert store.standing(TOPOLOGY) == (0, None, 0, ())
     assert store.persist_generation(PersistGeneration(7)) == GenerationPersisted(7)
     for first, last in ((1, 2), (3, 4), (5, 6)):
         assert persist(store, last, first) == Persisted(last)
