@@ -383,7 +383,7 @@ class Watch:
         if any("metrics.csv" in line for line in damage):
             self._metrics_damaged = True
             self._metrics_from = standing.snapshot.step + 1 if standing.snapshot else 1
-        elif standing.snapshot is None:
+        elif standing.snapshot is None or standing.snapshot.step == 0:
             self._metrics_from = 1
         if standing.generation < self.granted_generation:
             raise Violation(f"it goes on from generation {standing.generation}; {self.granted_generation} was granted")
