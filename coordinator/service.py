@@ -130,6 +130,7 @@ class Service:
             fingerprint=fingerprint(),
             snapshot_interval_steps=config["snapshot_interval_steps"],
             grace_ms=round(1000 * config["regroup_after_seconds"]),
+            rebalances=config["settings"].get("rebalance") == "auto",
             steps_at_most=config["steps_at_most"],
             mixed_arithmetic=config["mixed_arithmetic"],
             inspect_every_step=inspect is not None,

@@ -291,6 +291,11 @@ class LearnSettings(BaseModel):
         allow_inf_nan=False,
         description="a number from 0 to 86,400",
     )
+    rebalance: Literal["command", "auto"] = Field(
+        title="When groups that moved to another node move to a node of their own again",
+        default="command",
+        description="command (coordinator rebalance) or auto",
+    )
     name: str | None = Field(
         title="Name of the run",
         default=None,

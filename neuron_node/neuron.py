@@ -40,8 +40,8 @@ class Neuron:
     def activate(self, signals: Sequence[float]) -> float:
         """Return the activity for the signals (one for each dendrite).
 
-        Adds the signals in synapse order with `+`: the order determines the last bits. The built-in `sum` compensates rounding
-        errors, so its last bits depend on the version of Python. The activity of a silenced neuron counts as 0.
+        Adds them in synapse order with `+`: the order determines the last bits, which the built-in `sum` would round otherwise in
+        other versions of Python. The activity of a silenced neuron counts as 0.
         """
         return 0.0 if self._silent else self._activation(sum_of(signals) + self.bias)
 
@@ -59,14 +59,12 @@ class Neuron:
         """Return the own error, d loss / d (sum of signals + bias).
 
         `errors` holds the error of each receiver, in synapse order; for an output neuron it holds the target. `weights` are the
-        weights that the signals were sent with; None stands for the present weights. The activity of a silenced neuron is
-        constant, so its own error is 0.
+        weights that the signals were sent with; None stands for the present weights. A silenced neuron has the error 0.
         """
         if self._silent:
             return 0.0
         if self._is_output:
-            own: float = self._loss(activity, errors[0], self.slope)
-            return own
+            return float(self._loss(activity, errors[0], self.slope))
         return self.error_sum(errors, weights) * self.slope(activity)
 
     def error_sum(self, errors: Sequence[float], weights: Sequence[float] | None = None) -> float:
@@ -81,8 +79,7 @@ class Neuron:
     def learn(self, activity: float, errors: Sequence[float], own_error: float) -> bool:
         """Subtract learning rate × gradient from weights and bias; return whether all numbers are still finite.
 
-        Replaces the list of weights and does not change the old list: a snapshot may refer to it.
-        """
+        Replaces the list of weights and does not change the old list: a snapshot may refer to it."""
         rate = self._learning_rate
         if not self._is_output:
             self.weights = [

@@ -24,6 +24,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     DATA: ("data", "target_kind", "delimiter", "decimal", "encoding", "header", "na", "ignore", "inputs", "noise"),
     PROGRAMS: (
         "group_size", "nodes", "wiring", "microbatches", "snapshot_interval_steps", "history", "regroup_after_seconds",
+        "rebalance",
         "spares", "allow_mixed", "broker_in", "broker_out", "bind_door", "listen",
     ),
     FAULTS: ("chaos", "chaos_seed", "chaos_overlap", "compare"),
@@ -63,6 +64,7 @@ WHEN: dict[str, str] = {
     "snapshot_interval_steps": "Lower it if a failure may cost less time, raise it if the disk is slow",
     "history": "Raise it to keep more snapshots of a large network, 0 keeps only the last two",
     "regroup_after_seconds": "Raise it if lost nodes come back slowly, 0 moves their groups at once",
+    "rebalance": "auto repeats the steps since the last snapshot whenever a node comes back",
     "name": "Set it to find the run again",
 }
 """When to change a setting."""

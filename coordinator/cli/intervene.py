@@ -1,4 +1,4 @@
-"""The commands that change a running network: `pause`, `resume`, `step`, `set`, `silence`, `rewind` and `kill`."""
+"""The commands that change a running network: `pause`, `resume`, `step`, `set`, `silence`, `rewind`, `rebalance` and `kill`."""
 
 from __future__ import annotations
 
@@ -148,7 +148,6 @@ def silence(name: str, end: bool, runs: Path, as_json: bool, **where: Any) -> No
 @click.command(
     cls=HelpfulCommand,
     epilog="""
-    coordinator history flowers
     coordinator rewind 150
     coordinator rewind 300 --branch 0
     """,
@@ -182,3 +181,25 @@ def kill(name: str, runs: Path, as_json: bool, **where: Any) -> None:
         print_json(facts)
         return
     results.print(f"killed {facts['node']} ({facts['host']}, process {facts['process']}), which ran {name}")
+
+
+@click.command(
+    cls=HelpfulCommand,
+    epilog="""
+    coordinator rebalance
+    coordinator rebalance --run flowers
+    """,
+)
+@_where
+def rebalance(runs: Path, as_json: bool, **where: Any) -> None:
+    """Move groups that went to other nodes to free nodes.
+
+    When a node is lost for long, another node takes its groups. This command goes back to the last snapshot, and gives the groups to
+    nodes that host none. No weight changes.
+    """
+    facts = ask(runs, where, "rebalance")
+    if as_json:
+        print_json(facts)
+        return
+    rest = f"; {facts['remaining']} more could move, but no node is free" if facts["remaining"] else ""
+    results.print(f"{facts['moved']} of the places of groups moved, from step {facts['step']:,} on{rest}")

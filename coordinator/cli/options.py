@@ -24,7 +24,7 @@ SETTINGS = (
     "data", "target", "target_kind", "delimiter", "decimal", "encoding", "header", "na", "ignore", "inputs", "noise",
     "hidden", "layers", "epochs", "batch_size", "learning_rate", "activation",
     "output_activation", "loss", "seed", "group_size", "wiring", "microbatches", "nodes", "test_fraction", "scaling",
-    "preset", "snapshot_interval_steps", "history", "regroup_after_seconds", "name",
+    "preset", "snapshot_interval_steps", "history", "regroup_after_seconds", "rebalance", "name",
 )  # fmt: skip
 """All settings except the data set, which is an argument. `coordinator.settings` checks the values."""
 

@@ -60,6 +60,7 @@ LINES: dict[str, Callable[[dict[str, Any]], str]] = {
     "recovered": _recovered,
     "ended": _ended,
     "stalled": lambda facts: f"a step is stuck: {facts['why']}",
+    "rebalanced": lambda _facts: "groups move to nodes of their own",
     "regrouped": lambda facts: f"{facts['neuron']} now runs in program {facts['node']}",
     "damaged": lambda facts: facts["reason"],
     "unsaved": lambda facts: f"{facts['reason']}; trying again",

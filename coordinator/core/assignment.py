@@ -59,6 +59,9 @@ class Assignment:
         self._since_ms: float | None = None
         self._short_since_ms: float | None = None
         self._assigned_before = plan.generation > 0
+        self._able = 0
+        """How many shares could move to a node of their own, at the last look."""
+        self._able_since_ms = 0.0
 
     @property
     def durable(self) -> bool:
@@ -112,6 +115,25 @@ class Assignment:
         for group, member in run.membership.regroup(list(run.topology.groups)):
             run.outbox.report("regrouped", neuron=run.topology.groups[group].names[0], node=member.name)
         return True
+
+    def doubled(self) -> tuple[int, int]:
+        """Return how many shares could move to a node of their own, and how many nodes host nothing."""
+        return self._run.membership.doubled(self._shares)
+
+    def release_doubled(self) -> int:
+        """Take shares from nodes that host several, for the nodes that host nothing; return how many."""
+        return self._run.membership.release_doubled(self._shares)
+
+    def spread_when_due(self) -> bool:
+        """Release shares, if the plan says so and no node has come for a while; return whether there were any."""
+        run = self._run
+        doubled, spares = self.doubled() if run.plan.rebalances else (0, 0)
+        able = min(doubled, spares)
+        if able != self._able:
+            self._able, self._able_since_ms = able, run.now_ms
+        if not able or run.now_ms - self._able_since_ms < UNCHANGED_MS:
+            return False
+        return self.release_doubled() > 0
 
     def report_missing_nodes(self, *, again: bool) -> bool:
         """Report how many nodes are missing, and return whether it did.

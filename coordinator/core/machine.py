@@ -33,7 +33,7 @@ from coordinator.core.run_stats import RunStats
 from coordinator.core.state import ALIVE, OPEN, RUNNING, CoordinatorState
 from coordinator.core.timers import STALLS_IN_A_ROW, TICK_MS, Timers
 from coordinator.core.trainer import Trainer
-from coordinator.core.verdicts import Dead, Recover, StopRun, Verdict
+from coordinator.core.verdicts import Dead, Recover, Spread, StopRun, Verdict
 from coordinator.core.wait_graph import WaitGraph
 from neuron_node.addresses import ADDRESS_LENGTH, COORDINATOR, node_address, stage_address
 from neuron_node.codec import decode
@@ -143,6 +143,9 @@ class CoordinatorMachine:
             case Recover(reason, seen_generation):
                 self.outbox.generation = max(self.outbox.generation, seen_generation)
                 self._recover(reason)
+            case Spread():
+                self.outbox.report("rebalanced", generation=self.outbox.generation + 1)
+                self._grant_changes()
             case StopRun(exit_code):
                 self._stop(exit_code)
 
@@ -537,6 +540,9 @@ class CoordinatorMachine:
     def _tick_running(self, control_due: bool) -> None:
         if control_due:
             self.trainer.request_again()
+        if control_due and not self.trainer.changing and self.assignment.spread_when_due():
+            self.apply(Spread())
+            return
         if self.state is CoordinatorState.TRAINING and self._timers.poll_report():
             rate, stale = self.membership.rate, self.run.stale_messages
             self.outbox.report("progress", **self.trainer.facts(), messages_per_second=rate, stale_messages=stale)

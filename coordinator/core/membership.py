@@ -164,6 +164,24 @@ class Membership:
             given.append((group, member))
         return given
 
+    def release_doubled(self, shares: list[list[int]]) -> int:
+        """Take shares from members that host several, as many as there are members without groups; return how many."""
+        share_of = {group: number for number, share in enumerate(shares) for group in share}
+        spares = sum(not member.groups for member in self.members.values())
+        released = 0
+        for member in self.in_order():
+            theirs = sorted({share_of[group] for group in member.groups})
+            for number in theirs[1 : 1 + spares - released]:
+                member.groups = [group for group in member.groups if share_of[group] != number]
+                released += 1
+        return released
+
+    def doubled(self, shares: list[list[int]]) -> tuple[int, int]:
+        """Return how many shares could move to a member of their own, and how many members host nothing."""
+        share_of = {group: number for number, share in enumerate(shares) for group in share}
+        hosted = [len({share_of[group] for group in member.groups}) for member in self.members.values()]
+        return sum(count - 1 for count in hosted if count > 1), hosted.count(0)
+
     @property
     def rate(self) -> float:
         """Messages that all nodes send per second, between their last two counts."""

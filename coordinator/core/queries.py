@@ -25,7 +25,7 @@ from coordinator.core.state import CoordinatorState
 from coordinator.core.telemetry import DEFAULT_RATE
 from coordinator.core.tracing import STATE, Reports, TraceJob, last_step_bytes
 from coordinator.core.trainer import Trainer
-from coordinator.core.verdicts import StopRun, Verdict
+from coordinator.core.verdicts import Spread, StopRun, Verdict
 from coordinator.core.wait_graph import Chain, WaitGraph
 from coordinator.requests import rows_a_request
 from coordinator.trace.numbers import layer_facts, neuron_facts
@@ -359,6 +359,21 @@ class Queries:
         step = self._trainer.training.progress.step
         self._answer(message.id, {"neuron": name, **killed, "step": step})
 
+    def _rebalance(self, message: Request) -> Spread:
+        doubled, spares = self._assignment.doubled()
+        if not self._run.running or self._trainer.changing:
+            raise UserError("the run is in a recovery or a change; try again when it is in training")
+        if not doubled:
+            raise UserError("no node hosts the groups of another; there is nothing to move")
+        if not spares:
+            raise UserError(
+                f"{doubled} places of groups could move, but no node is free; start more nodes, and type it again"
+            )
+        moved = self._assignment.release_doubled()
+        step = self._trainer.snapshot.step if self._trainer.snapshot else 0
+        self._answer(message.id, {"moved": moved, "remaining": doubled - moved, "step": step})
+        return Spread()
+
     def _describe_neuron(self, name: str, reports: Reports) -> dict[str, Any]:
         """Return a neuron's numbers in the last training step, and its synapses. Without such a step, the present state only."""
         topology = self._run.topology
@@ -456,6 +471,7 @@ COMMANDS: dict[str, Command] = {
     "silence": Command(Queries._silence, Access.OPERATOR),
     "rewind": Command(Queries._rewind, Access.OPERATOR),
     "kill": Command(Queries._kill, Access.OPERATOR),
+    "rebalance": Command(Queries._rebalance, Access.OPERATOR),
 }
 """A command that changes the run, or ends it, is for operators."""
 

@@ -73,6 +73,8 @@ class RunPlan:
     """The time after which a silent node is dead. For large networks, see `in_proportion`."""
     grace_ms: int = 30_000
     """The time that a group waits for a missing node before another node hosts it."""
+    rebalances: bool = False
+    """Whether groups that moved to other nodes move to nodes of their own as soon as there are any."""
     mixed_arithmetic: bool = False
     inspect_every_step: bool = False
     stop_when_finished: bool = True

@@ -309,6 +309,11 @@ class Trainer:
             if collector and collector.step <= self.training.progress.step:
                 self._outbox.act_all(collector.fetch(self._outbox.header(), self._run.membership.addresses()))
 
+    @property
+    def changing(self) -> bool:
+        """Whether a change of a person is being made durable."""
+        return self._edited is not None
+
     def roll_back(self) -> None:
         """Roll schedule and metrics back to the last snapshot."""
         self.training.progress = self.snapshot.progress if self.snapshot else Progress()

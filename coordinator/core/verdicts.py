@@ -22,10 +22,14 @@ class Recover(NamedTuple):
     """A generation that a node has seen; the new one must be higher."""
 
 
+class Spread(NamedTuple):
+    """Begin another generation, go back to the last snapshot, and grant released groups to spares. It is no recovery."""
+
+
 class StopRun(NamedTuple):
     """Stop all nodes and end the run, with this exit code."""
 
     exit_code: int
 
 
-Verdict = Dead | Recover | StopRun
+Verdict = Dead | Recover | Spread | StopRun

@@ -169,6 +169,7 @@ WRONG = [
     ("preset", "seed", "exmachina, not 'seed'"),
     ("snapshot_interval_steps", "0", "a whole number from 1 to 1,000,000, or auto, not '0'"),
     ("regroup_after_seconds", "-1", "a number from 0 to 86,400, not '-1'"),
+    ("rebalance", "always", "command (coordinator rebalance) or auto, not 'always'"),
     ("target_kind", "text", "auto, classes or numbers, not 'text'"),
     ("hidden", "12,0", "the sizes of the hidden layers, such as 12 or 16,12 (none for no hidden layer), not '12,0'"),
     (
