@@ -27,12 +27,12 @@ from coordinator.storage import generation_record, run_log, snapshots
 from coordinator.storage.disk import Disk
 from coordinator.storage.run_log import MetricsFile
 from coordinator.storage.run_store import RunStore
-from neuron_node import admission
+from neuron_node import admission, tracing
 from neuron_node.addresses import ADDRESS_LENGTH
 from neuron_node.admission import Standing
 from neuron_node.errors import Duplicate, NotFinite, PeerError, Stale
 from neuron_node.frames import LENGTH_BYTES, Mode, parse, pass_of, split
-from neuron_node.group import Group
+from neuron_node.group import Group, Pass
 from neuron_node.hosted_groups import HostedGroups
 from neuron_node.inbox import Direction, Inbox, InboxLayout
 from neuron_node.link_probe import LinkProbe
@@ -508,6 +508,33 @@ def step_confirmed_by_its_own_later_part(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(InFlight, "finish", finish)
 
 
+def part_of_a_step_reported_as_the_step(patch: pytest.MonkeyPatch) -> None:
+    """A group reports the numbers of the first part of its last step only."""
+    real = tracing.numbers_of_steps
+
+    def numbers_of_steps(role: Any, before: Any, parts: Any, after: Any = None) -> Any:
+        if len(parts) > 1:
+            reach("part_of_a_step_reported_as_the_step")
+        return real(role, before, parts[:1], after)
+
+    patch.setattr(group_module, "numbers_of_steps", numbers_of_steps)
+
+
+def traced_pass_learned(patch: pytest.MonkeyPatch) -> None:
+    """A group learns the sample of a trace."""
+    real = Group._outgoing_trace
+
+    def outgoing_trace(self: Group, record: Pass) -> Any:
+        sent = real(self, record)
+        if not record.repeated and not record.broken:
+            reach("traced_pass_learned")
+            neurons: Any = self._as_neuron() if record.plain else self._as_array()
+            neurons.learn(record.activity, record.error_numbers, record.own_error)
+        return sent
+
+    patch.setattr(Group, "_outgoing_trace", outgoing_trace)
+
+
 PLANTS: dict[str, Plant] = {
     plant.__name__: plant
     for plant in (
@@ -544,6 +571,8 @@ PLANTS: dict[str, Plant] = {
         slot_blocked_by_a_frame_that_is_not_finite,
         group_granted_twice,
         message_split_at_the_wrong_place,
+        part_of_a_step_reported_as_the_step,
+        traced_pass_learned,
         *plants_of_faults.PLANTS,
     )
 }

@@ -150,9 +150,10 @@ def test_the_last_report_ends_the_pass_before_the_next_frame_of_its_message() ->
     for group in (1, 2):
         tell(machine, report(machine, group, number))
     request(machine, "why", request_id=b"why then")
-    frames = [encode(report(machine, 3, number))]
-    for group in (1, 2, 3):
-        frames.append(encode(NodeStatus(by(machine, group, number), "working", (Waits(group, Stage.DONE, ()),))))
+    statuses = [
+        NodeStatus(by(machine, group, number), "working", (Waits(group, Stage.DONE, ()),)) for group in (1, 2, 3)
+    ]
+    frames = [encode(report(machine, 3, number)), *map(encode, statuses)]
     actions = machine.handle(Received(COORDINATOR + b"".join(frames)), 0.0)
     assert answers(actions)[0].good and answers(actions, b"why then")[0].good
 
