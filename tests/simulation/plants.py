@@ -520,20 +520,6 @@ def part_of_a_step_reported_as_the_step(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(group_module, "numbers_of_steps", numbers_of_steps)
 
 
-def report_of_any_step_accepted(patch: pytest.MonkeyPatch) -> None:
-    """The coordinator does not compare the step of a report with its own: the report may answer an earlier request."""
-    real = Trainer.receive_report
-
-    def receive_report(self: Trainer, message: TraceReport) -> None:
-        step = self.training.progress.step
-        if message.mode != Mode.TRACE and message.step != step and self._asked_for is not None:
-            reach("report_of_any_step_accepted")
-            message = message._replace(step=step)
-        real(self, message)
-
-    patch.setattr(Trainer, "receive_report", receive_report)
-
-
 def traced_pass_learned(patch: pytest.MonkeyPatch) -> None:
     """A group learns the sample of a trace."""
     real = Group._outgoing_trace
@@ -586,7 +572,6 @@ PLANTS: dict[str, Plant] = {
         group_granted_twice,
         message_split_at_the_wrong_place,
         part_of_a_step_reported_as_the_step,
-        report_of_any_step_accepted,
         traced_pass_learned,
         *plants_of_faults.PLANTS,
     )
