@@ -17,8 +17,8 @@ from tests.processes.test_front_door import door_of
 
 pytestmark = pytest.mark.processes
 
-XOR = ("xor", "--batch-size", "2", "--epochs", "400", "--snapshot-interval-steps", "20", "--name", "r")
-"""800 steps."""
+XOR = ("xor", "--batch-size", "2", "--epochs", "1000", "--snapshot-interval-steps", "20", "--name", "r")
+"""2,000 steps."""
 PATIENCE_SECONDS = 60.0
 CHAOS = ("--chaos", "kill=4,coordinator=1", "--chaos-seed", "7", "--spares", "1")
 
@@ -74,9 +74,10 @@ def test_chaos_with_interventions_ends_as_a_calm_run_with_the_same_journal(bench
 def test_a_killed_neuron_comes_back_and_leaves_no_trace(bench: Bench) -> None:
     """Its process is gone at once, another takes its place, and the commands say in one line what they cannot do."""
     program = bench.learn(*XOR)
-    door_of(bench, "r")
-    await_that(lambda: list(bench.runs.glob("r/snapshots/*")), "a snapshot")
-    assert bench.start("coordinator", "pause", "--json").result()["state"] in ("paused", "pausing")
+    with Client(door_of(bench, "r"), PATIENCE_SECONDS) as client:
+        await_that(lambda: list(bench.runs.glob("r/snapshots/*")), "a snapshot")
+        assert client.ask("pause")[0]["state"] in ("paused", "pausing")
+    assert bench.start("coordinator", "pause").end() == 0
     killed = bench.start("coordinator", "kill", "hidden.1", "--json").result()
     assert killed["neuron"] == "hidden.1" and killed["process"] > 0
     for arguments, right in (

@@ -326,11 +326,14 @@ KINDS_OF_DEATH = ["the coordinator", "node-1", "node-4", "power"]
 
 @pytest.mark.parametrize("victim", KINDS_OF_DEATH)
 @pytest.mark.parametrize("after", range(0, 60, 4))
-def test_a_death_at_any_moment_of_a_change_leaves_all_of_it_or_nothing(victim: str, after: int) -> None:
+@pytest.mark.parametrize("kind", ["weight", "rewind"])
+def test_a_death_at_any_moment_of_a_change_leaves_all_of_it_or_nothing(victim: str, after: int, kind: str) -> None:
     """The client asks again until it is answered. There is one entry, and the end is that of a calm run with the journal."""
     scenario = Scenario(PLAN, seed=after)
-    scenario.run_to(3)
+    scenario.run_to(3 if kind == "weight" else 7)
     request = asked(99, "set", what="weight", neuron="hidden.1", to="output.0", value=2.5)
+    if kind == "rewind":
+        request = asked(99, "rewind", step=5)
     assert scenario.coordinator is not None
     scenario.give(scenario.coordinator, request)
     moment = scenario.happened + after
@@ -351,7 +354,7 @@ def test_a_death_at_any_moment_of_a_change_leaves_all_of_it_or_nothing(victim: s
     assert scenario.answers[request.request.id].good
     scenario.run()
     journal = scenario.trainer.interventions.journal.entries
-    assert len(journal) == 1 and journal[0].value == 2.5
+    assert [entry.kind for entry in journal] == [kind]
     assert weights_sha256(scenario.machine) == weights_sha256(trained(replace(PLAN, journal=journal)))
     assert scenario.machine.recoveries == 1
 
