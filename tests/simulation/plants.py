@@ -36,7 +36,7 @@ from neuron_node.group import Group, Pass
 from neuron_node.hosted_groups import HostedGroups
 from neuron_node.inbox import Direction, Inbox, InboxLayout
 from neuron_node.link_probe import LinkProbe
-from neuron_node.protocol import Stage, TraceReport
+from neuron_node.protocol import Stage
 from neuron_node.snapshot_cache import SnapshotCache
 from tests.simulation import plants_of_faults, plants_of_interventions
 from tests.simulation.reached import reach
