@@ -60,7 +60,7 @@ OVER = (CoordinatorState.IDLE.value, CoordinatorState.STOPPING.value, Coordinato
 def watch(neurons: tuple[str, ...], rate: float, count: int | None, json_lines: bool, runs: Path, **where: Any) -> None:
     """Show what the neurons hold while they learn: activities, errors, and weights before and after an update.
 
-    Each update is one training step. Neurons send these numbers only while somebody watches.
+    Each update is one training step. Neurons send these numbers only while a person or program watches.
     """
     with client_of(runs, where) as client:
         watching = _begin(client, neurons, rate)

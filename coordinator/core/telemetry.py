@@ -99,7 +99,7 @@ class Telemetry:
 
     @property
     def watched(self) -> bool:
-        """Whether somebody holds a lease."""
+        """Whether a watcher holds a lease."""
         self._forget_ended()
         return bool(self._leases)
 
