@@ -207,7 +207,12 @@ class Queries:
 
     def _neuron_facts(self, reports: Reports, name: str) -> dict[str, Any]:
         hosts = {group: member.host for member in self._run.membership.members.values() for group in member.groups}
-        return neuron_facts(self._run.topology, self._run.plan.network, reports, name, hosts)
+        changes = self._trainer.changes
+        facts = neuron_facts(self._run.topology, self._run.plan.network, reports, name, hosts)
+        facts["silent"] = name in changes.silent
+        if changes.learning_rate is not None:
+            facts["learning_rate"] = changes.learning_rate
+        return facts
 
     def _pass_facts(self, reports: Reports, group: int) -> dict[str, Any]:
         """Return the pass, step and rows of the numbers of a group."""

@@ -81,6 +81,8 @@ class Steps:
 
     def activity(self) -> list[str]:
         """Step 2: the activity."""
+        if self._facts.get("silent"):
+            return [f"activity = {self._a}: the neuron is silent"]
         total = f"{self._of('sum')} + {shown(self._facts['bias'])}"
         name = self._facts["activation"]
         formula = total if name == "identity" else f"{name}({total})"
@@ -120,6 +122,8 @@ class Steps:
 
     def own_error(self) -> list[str]:
         """Step 6: the own error."""
+        if self._facts.get("silent"):
+            return [f"own error = {self._of('error')}: the activity of a silent neuron is constant"]
         slope = SLOPES[self._facts["activation"]].format(a=self._a)
         slopes = [f"slope = {slope}" if slope == self._of("slope") else f"slope = {slope} = {self._of('slope')}"]
         if self._is_output:

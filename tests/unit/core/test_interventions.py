@@ -12,6 +12,7 @@ from coordinator.core.access import Access
 from coordinator.core.journal import Entry, Journal, Segment
 from coordinator.core.run_plan import RunPlan
 from coordinator.in_memory import network_of
+from coordinator.trace.wording import steps_of
 from tests.intervened_runs import COORDINATOR, asked
 from tests.networks import plan_of, settings_of, trained, weights_sha256, xor_data
 from tests.simulation.scenario import Scenario
@@ -201,8 +202,29 @@ def test_a_silenced_neuron_learns_nothing() -> None:
     after = person.ask("neuron", neuron="hidden.1")
     assert after["step"] == before["step"] + 3
     assert after["last_activity"] == [0.0] and after["last_error"] == [0.0]
-    for key in ("bias", "axon", "dendrites"):
-        assert after[key] == before[key]
+    assert after["bias"] == before["bias"] == after["bias_before"]
+    for key in ("axon", "dendrites"):
+        weights = [(synapse["neuron"], synapse["weight"]) for synapse in after[key]]
+        assert weights == [(synapse["neuron"], synapse["weight"]) for synapse in before[key]]
+        assert {synapse["gradient"] for synapse in after[key]} == {0.0}
+    assert after["steps"]["silent"] and "activity = 0: the neuron is silent" in [
+        line.text for line in steps_of(after["steps"])
+    ]
+    learner = person.ask("neuron", neuron="output.0")
+    assert not learner["steps"]["silent"]
+
+
+def test_a_view_of_numbers_has_the_present_learning_rate() -> None:
+    """After the learning rate was set, a step is explained with the new one."""
+    person = Person()
+    person.run_to(2)
+    person.ask("pause")
+    person.ask("set", what="rate", value=0.125)
+    person.ask("step")
+    facts = person.ask("neuron", neuron="hidden.1")
+    assert facts["steps"]["learning_rate"] == 0.125
+    for synapse in facts["axon"]:
+        assert synapse["weight"] == pytest.approx(synapse["before"] - 0.125 * synapse["gradient"], abs=1e-15)
 
 
 def test_a_request_that_is_repeated_is_carried_out_once() -> None:
