@@ -41,7 +41,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=300.0, help="how long with clients, in all (default 300)")
     parser.add_argument("--window", type=float, default=30.0, help="seconds between two changes (default 30)")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="figures-") as runs, _training(runs) as (process, door):
+    with tempfile.TemporaryDirectory(prefix="figures-") as runs, training(runs) as (process, door):
         with Client(door, PATIENCE_SECONDS) as client:
             figure = _measure(client, door, process.pid, options)
             client.ask("stop")
@@ -77,7 +77,7 @@ def ask_on(door: str, clients: int) -> None:
 
 
 @contextmanager
-def _training(runs: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+def training(runs: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
     """Train digits without end; yield the command and the endpoint of its front door."""
     command = ["learn", "digits", "--epochs", "100000", "--runs", runs, "--name", "measured"]
     process = subprocess.Popen(
