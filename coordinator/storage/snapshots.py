@@ -33,6 +33,7 @@ from coordinator.topology import Topology
 from neuron_node.activations import Array
 from neuron_node.protocol import State, state_of
 
+HEADER_LENGTH_BYTES = 8
 MAGIC = b"exmachina snapshot 1\n"
 DIGEST_LENGTH = 32
 KEPT = 2
@@ -197,8 +198,19 @@ def encode_snapshot(snapshot: Snapshot, generation: int, identity: str, metrics:
         facts["changes"] = json.dumps(snapshot.changes._asdict())
     if metrics is not None:
         facts["metrics"] = json.dumps(metrics._asdict())
-    payload = save(tensors, facts)
+    payload = _in_order(save(tensors, facts))
     return MAGIC + hashlib.sha256(payload).digest() + payload
+
+
+def _in_order(payload: bytes) -> bytes:
+    """Return the same safetensors file with a sorted header. The library writes the metadata in an order that differs each time.
+
+    The file begins with the length of its header, which is JSON and may end with spaces.
+    """
+    begin = HEADER_LENGTH_BYTES + int.from_bytes(payload[:HEADER_LENGTH_BYTES], "little")
+    header = json.loads(payload[HEADER_LENGTH_BYTES:begin])
+    in_order = json.dumps(header, sort_keys=True, ensure_ascii=False, separators=(",", ":")).encode()
+    return payload[:HEADER_LENGTH_BYTES] + in_order.ljust(begin - HEADER_LENGTH_BYTES) + payload[begin:]
 
 
 def decode_snapshot(content: bytes, identity: str, topology: Topology) -> Saved:

@@ -32,10 +32,10 @@ def door_of(bench: Bench, name: str) -> str:
     return door
 
 
-@pytest.mark.parametrize("wiring", ["broker", "direct"])
+@pytest.mark.parametrize("wiring", ["broker", pytest.param("direct", marks=pytest.mark.slow)])
 def test_watching_shows_the_neurons_and_changes_no_weight(bench: Bench, wiring: str) -> None:
     """Updates of all neurons and of one arrive while a run learns, and the run ends with the weights of an unwatched one."""
-    program = bench.learn("xor", "--epochs", "3000", "--wiring", wiring, "--name", "a")
+    program = bench.learn("xor", "--epochs", "1500", "--wiring", wiring, "--name", "a")
     door_of(bench, "a")
     everything = bench.start("coordinator", "watch", "--rate", "50", "--json-lines", "--count", "3")
     one = bench.start("coordinator", "watch", "--neuron", "hidden.1", "--count", "2")

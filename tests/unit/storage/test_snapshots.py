@@ -40,6 +40,15 @@ def test_the_good_one_is_good() -> None:
     assert saved.generation == 3
 
 
+def test_the_same_snapshot_gives_the_same_bytes() -> None:
+    """The header is sorted, and safetensors reads it."""
+    assert {encode_snapshot(snapshot(6), 3, "whose") for _ in range(50)} == {GOOD}
+    size = int.from_bytes(GOOD[START : START + 8], "little")
+    header = json.loads(GOOD[START + 8 : START + 8 + size])
+    assert list(header) == sorted(header) and list(header["__metadata__"]) == sorted(header["__metadata__"])
+    assert load(GOOD[START:]).keys() == header.keys() - {"__metadata__"}
+
+
 def test_truncated_at_every_byte() -> None:
     """From nothing to all but the last byte; and one byte too many."""
     for length in range(len(GOOD)):
