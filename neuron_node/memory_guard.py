@@ -144,14 +144,13 @@ class MemoryGuard:
             threading.Thread(target=self._watch, name="memory guard").start()
 
     def _watch(self) -> None:
-        awaited = [(monitor, zmq.POLLIN) for monitor in self._monitors]
         try:
             with contextlib.suppress(zmq.ContextTerminated):
                 while True:
-                    ready = dict(zmq.zmq_poll(awaited, ALERT_MS if self._alert else CALM_MS))
+                    # Events of connections are not awaited: a wake-up at each would delay the thread that relays messages.
+                    self._dismissing.wait((ALERT_MS if self._alert else CALM_MS) / 1_000)
                     for number, monitor in enumerate(self._monitors):
-                        if monitor in ready:
-                            self._note(monitor, number)
+                        self._note_all(monitor, number)
                     if self._dismissing.is_set():
                         self._close_all()
                     self._check(now := time.monotonic())
@@ -166,9 +165,15 @@ class MemoryGuard:
         for connection in list(self._connections.values()):
             self._close(connection, "its key may no longer be valid")
 
-    def _note(self, monitor: zmq.Socket[bytes], socket: int) -> None:
+    def _note_all(self, monitor: zmq.Socket[bytes], socket: int) -> None:
+        """Note all events of a bound socket that have arrived."""
+        with contextlib.suppress(zmq.Again):
+            while True:
+                self._note(monitor.recv_multipart(zmq.NOBLOCK), socket)
+
+    def _note(self, message: list[bytes], socket: int) -> None:
         """Add or remove a connection of a bound socket."""
-        event = parse_monitor_message(monitor.recv_multipart())
+        event = parse_monitor_message(message)
         if event["event"] & HANDSHAKE_FAILED:
             self._say(WITHOUT_KEY)
             return

@@ -88,16 +88,12 @@ class ZapHandler(Authenticator):
         return self._holders[client_public_key].user
 
     def _run(self) -> None:
-        awaited = [(socket, zmq.POLLIN) for socket in (self.zap_socket, *self._monitors)]
+        awaited = [(self.zap_socket, zmq.POLLIN)]
         try:
             with contextlib.suppress(zmq.ContextTerminated):
                 while True:
-                    for socket, _ in zmq.zmq_poll(awaited, LOOK_INTERVAL_MS):
-                        if socket is self.zap_socket:
-                            self._answer()
-                        else:
-                            socket.recv_multipart()
-                            self._say(WITHOUT_KEY)
+                    for _ in zmq.zmq_poll(awaited, LOOK_INTERVAL_MS):
+                        self._answer()
                     self._look()
         finally:
             for monitor in self._monitors:
@@ -110,11 +106,12 @@ class ZapHandler(Authenticator):
             self.handle_zap_message(self.zap_socket.recv_multipart()).send(None)
 
     def _look(self) -> None:
-        """Read the public keys again if they have changed; ask for the end of all connections if a key is no longer valid."""
+        """Read failed handshakes, and the public keys if they have changed; ask for the end of all connections of an ended key."""
         now = time.monotonic()
         if now < self._look_due:
             return
         self._look_due = now + LEAST_LOOK_SECONDS
+        self._read_failures()
         version = self._keys.version()
         if version == self._version:
             return
@@ -131,6 +128,17 @@ class ZapHandler(Authenticator):
             names = ", ".join(sorted(holder.name for holder in gone))
             logger.warning("no longer valid: %s; all connections are closed, and valid keys connect again", names)
             self.dismissing.set()
+
+    def _read_failures(self) -> None:
+        """Read which handshakes have failed, many at once: each wake-up of this thread delays the thread that relays messages."""
+        for monitor in self._monitors:
+            failed = False
+            with contextlib.suppress(zmq.Again):
+                while True:
+                    monitor.recv_multipart(zmq.NOBLOCK)
+                    failed = True
+            if failed:
+                self._say(WITHOUT_KEY)
 
     def _is_valid(self, public: bytes) -> bool:
         holder = self._holders.get(public)

@@ -50,21 +50,25 @@ def main() -> int:
     """Exit 1 if a program ended, a bit changed, or the limit of speed was not kept."""
     parser = argparse.ArgumentParser(prog="flood", description=__doc__)
     parser.add_argument("--scale", type=float, default=1.0, help="how much of each attack (default 1)")
+    parser.add_argument("attacks", nargs="*", metavar="ATTACK", help="which attacks (default all)")
     options = parser.parse_args()
+    attacks = {name: ATTACKS[name] for name in options.attacks or ATTACKS}
     with tempfile.TemporaryDirectory(prefix="figures-") as name:
         folder = Path(name)
         directory = Job.from_flags({"dataset": "digits", "epochs": 100_000}, None).create_run(folder / "runs")
         how = prepared(CURVE, folder)
         with directory.claimed(), LocalRun(directory, 86, broker=how.broker, keys=how.keys) as run:
-            figure = _attacked(run, directory, how, options.scale)
+            figure = _attacked(run, directory, how, attacks, options.scale)
         figure |= _compared(directory)
     figure["ratio_at_least"] = SLOWEST_RATIO
     print(json.dumps(figure, indent=1))
     good = figure["identical"] and not figure["ended"] and figure["recoveries"] == 0
-    return int(not good or any(figure[name]["ratio"] < SLOWEST_RATIO for name in LIMITED))
+    return int(not good or any(figure[name]["ratio"] < SLOWEST_RATIO for name in LIMITED if name in figure))
 
 
-def _attacked(run: LocalRun, directory: RunFolder, how: Prepared, scale: float) -> dict[str, Any]:
+def _attacked(
+    run: LocalRun, directory: RunFolder, how: Prepared, attacks: dict[str, tuple[int, float]], scale: float
+) -> dict[str, Any]:
     """Attack the run in turn; return the figures of each attack, and what happened to its programs."""
     events = run.events()
     for event in events:
@@ -80,7 +84,7 @@ def _attacked(run: LocalRun, directory: RunFolder, how: Prepared, scale: float) 
         figure: dict[str, Any] = {}
         pids = {name: _process(run, name) for name in ("neuron-broker", "coordinator")}
         before = speed(client, CALM_SECONDS)
-        for kind, (count, rate) in ATTACKS.items():
+        for kind, (count, rate) in attacks.items():
             memory = [{name: memory_mb(pid) for name, pid in pids.items()}]
             during, taken = _speed_during(client, kind, how, round(count * scale), rate)
             memory.append({name: memory_mb(pid) for name, pid in pids.items()})

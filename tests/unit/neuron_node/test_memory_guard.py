@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import struct
-from typing import cast
 
 import zmq
 
@@ -105,22 +104,12 @@ def test_a_peer_that_reads_slowly_reads() -> None:
     assert closed(one, now=9 * SILENT_SECONDS, above_since=9 * SILENT_SECONDS) == []
 
 
-class Monitor:
-    """A monitor that reports one event."""
-
-    def __init__(self, event: int, descriptor: int) -> None:
-        self._parts = [struct.pack("=hi", event, descriptor), b""]
-
-    def recv_multipart(self) -> list[bytes]:
-        """Return the event as libzmq encodes it."""
-        return self._parts
-
-
 def test_a_descriptor_that_another_socket_uses_again_stays_watched() -> None:
     """The end of a connection at one socket may be reported after the same descriptor was accepted at the other."""
     guard = MemoryGuard([], 1)
     with socket.socket() as peer:
         reports = ((zmq.EVENT_ACCEPTED, 1), (zmq.EVENT_ACCEPTED, 0), (zmq.EVENT_DISCONNECTED, 1))
         for event, bound in reports:
-            guard._note(cast("zmq.Socket[bytes]", Monitor(event, peer.fileno())), bound)
+            # As libzmq encodes an event.
+            guard._note([struct.pack("=hi", event, peer.fileno()), b""], bound)
         assert [(one.descriptor, one.socket) for one in guard._connections.values()] == [(peer.fileno(), 0)]
