@@ -44,9 +44,10 @@ class Job:
         machine: Callable[[], Host] = this_machine,
         spares: int = 0,
         relayed: bool = False,
+        environment: Mapping[str, str] = os.environ,
     ) -> Job:
         """Make a job from settings; the machine decides the group size `auto`. Raises `UserError`."""
-        settings = resolve_settings(flags, os.environ, config)
+        settings = resolve_settings(flags, environment, config)
         data = prepare_data(settings)
         network = resolve_network(settings, data)
         if settings.group_size != "auto":

@@ -10,7 +10,7 @@ import logging
 import os
 import secrets
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,8 +23,10 @@ from coordinator.core.events import (
     Persisted,
     PersistFailed,
     PersistGeneration,
+    PrepareRun,
     Publish,
     Report,
+    RunPrepared,
     Snapshot,
 )
 from coordinator.core.machine import CoordinatorMachine
@@ -102,10 +104,13 @@ class Service:
         *,
         stop_when_finished: bool,
         claims_broker: bool = False,
+        prepare_run: Callable[[PrepareRun], RunPrepared] | None = None,
+        begun_by: tuple[bytes, Mapping[str, Any]] | None = None,
         inspect: Callable[[RunPlan], Callable[[Inspected], dict[str, Any] | None]] | None = None,
     ) -> None:
         """With `claims_broker`, the coordinator ends if another one works at the broker.
 
+        `prepare_run` prepares another run for a client; `begun_by` is the request that began this run, and its answer.
         `inspect` makes a function from the plan. It receives all groups after every step, and its results are reported."""
         config = config_to_go_on(directory)
         directory.lock()
@@ -113,6 +118,7 @@ class Service:
         self._directory = directory
         self._observe = observe
         self._stays = not stop_when_finished
+        self._prepare_run = prepare_run
         self._machine: CoordinatorMachine
         self._door: FrontDoor | None = None
         self._direct = config["wiring"] == "direct"
@@ -136,6 +142,8 @@ class Service:
             inspect_every_step=inspect is not None,
             stop_when_finished=stop_when_finished,
             claims_broker=claims_broker,
+            restarts=prepare_run is not None,
+            begun_by=begun_by,
             label=f"the coordinator of the run {directory.path.name} (process {os.getpid()} on {socket.gethostname()})",
             model_path=str(directory.model),
         )
@@ -229,6 +237,11 @@ class Service:
                 return [self._store.load(action, self.plan.topology())]
             case PersistGeneration():
                 return [self._unless_for_good(self._store.persist_generation(action))]
+            case PrepareRun():
+                assert self._prepare_run is not None, (
+                    "the machine refuses, unless the plan says that there is a function"
+                )
+                return [self._prepare_run(action)]
             case Inspected():
                 assert self._inspect is not None
                 if compared := self._inspect(action):

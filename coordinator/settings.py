@@ -357,6 +357,24 @@ def resolve_with_sources(
     flags: Mapping[str, object], environment: Mapping[str, str], config_file: Path | None
 ) -> tuple[LearnSettings, dict[str, str]]:
     """Combine the settings of all places, and return the place of each setting that is not a plain default. Raises `UserError`."""
+    given, labels = _given(flags, environment, config_file)
+    asked = _validated(given, labels)
+    defaults = defaults_for(asked.preset, asked.dataset, asked.model_dump(), frozenset(given))
+    chosen_by = f"preset {asked.preset}" if asked.preset else f"data set {shown(asked.dataset)[1:-1]}"
+    return _validated(defaults | given, labels), {**dict.fromkeys(defaults, chosen_by), **labels}
+
+
+def given_settings(
+    flags: Mapping[str, object], environment: Mapping[str, str], config_file: Path | None
+) -> dict[str, object]:
+    """Return the settings that are given somewhere, without defaults, as they are written there. Raises `UserError`."""
+    return _given(flags, environment, config_file)[0]
+
+
+def _given(
+    flags: Mapping[str, object], environment: Mapping[str, str], config_file: Path | None
+) -> tuple[dict[str, object], dict[str, str]]:
+    """Return the given settings, and the place of each."""
     given: dict[str, object] = {}
     labels: dict[str, str] = {}
     for source in (_flags(flags), _environment(environment), _config(config_file)):
@@ -366,10 +384,7 @@ def resolve_with_sources(
         new = {name: value for name, value in source.values.items() if name not in taken}
         given |= new
         labels |= {name: source.labels[name] for name in new}
-    asked = _validated(given, labels)
-    defaults = defaults_for(asked.preset, asked.dataset, asked.model_dump(), frozenset(given))
-    chosen_by = f"preset {asked.preset}" if asked.preset else f"data set {shown(asked.dataset)[1:-1]}"
-    return _validated(defaults | given, labels), {**dict.fromkeys(defaults, chosen_by), **labels}
+    return given, labels
 
 
 def prepare_data(settings: LearnSettings) -> PreparedData:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from coordinator.core.state import RESTARTED as RESTARTED_CODE
 from coordinator.errors import DivergedError, JobError, NobodyAnswers, UserError
 
 
@@ -21,8 +22,9 @@ FAILED = Exit(1, "failed", "the job failed, or `verify`, `learn --compare` or `r
 USAGE = Exit(2, "usage", "wrong usage: an option, a file or a number that cannot be right")
 DIVERGED = Exit(3, "diverged", "the training diverged: its numbers overflowed")
 NOBODY_ANSWERED = Exit(4, "nobody_answered", "no broker or no coordinator answered in time")
+RESTARTED = Exit(RESTARTED_CODE, "restarted", "`serve` ended because of `restart`; the next `serve` begins the new run")
 INTERRUPTED = Exit(130, "interrupted", "interrupted by Ctrl-C or SIGTERM")
-EXITS = (SUCCESS, FAILED, USAGE, DIVERGED, NOBODY_ANSWERED, INTERRUPTED)
+EXITS = (SUCCESS, FAILED, USAGE, DIVERGED, NOBODY_ANSWERED, RESTARTED, INTERRUPTED)
 """All exit codes; docs/reference/commands.md has this table."""
 
 

@@ -78,10 +78,10 @@ OTHER_DEFAULTS = {
 }  # fmt: skip
 
 
-def help_of_setting(name: str) -> str:
-    """Return what a setting does, its values, when to change it, and its default."""
+def help_of_setting(name: str, default: str | None = None) -> str:
+    """Return what a setting does, its values, when to change it, and its default, if it is not `default` of this command."""
     field = LearnSettings.model_fields[name]
-    return f"{field.title}: {field.description}. {WHEN[name]}.  [default: {default_of_setting(name)}]"
+    return f"{field.title}: {field.description}. {WHEN[name]}.  [default: {default or default_of_setting(name)}]"
 
 
 def default_of_setting(name: str) -> str:

@@ -63,6 +63,7 @@ COMMANDS = {
         "Silence a neuron: its activity counts as 0, and it learns nothing, until its silence ends.",
     ),
     "rewind": ("intervene", "Go back to the snapshot after STEP, and train on from there as a new branch."),
+    "restart": ("restart", "Begin another run of a service, with other settings; the nodes stay."),
     "rebalance": ("intervene", "Move groups that went to other nodes to free nodes."),
     "kill": (
         "intervene",

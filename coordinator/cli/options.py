@@ -62,15 +62,28 @@ runs_option = click.option(
 )
 
 
-def settings_options(names: Sequence[str] = SETTINGS) -> Callable[[Command], Command]:
-    """Add one option per setting, and --config, to a command."""
+def one_option_per_setting(names: Sequence[str], default: str | None = None) -> Callable[[Command], Command]:
+    """Add the options of these settings to a command. `default` says which value they have in this command."""
 
     def decorate(command: Command) -> Command:
         for name in reversed(names):
             metavar = name.rpartition("_")[2].upper()
             command = click.option(
-                flag_of(name), name, metavar=metavar, help=help_of_setting(name), shell_complete=complete_setting(name)
+                flag_of(name),
+                name,
+                metavar=metavar,
+                help=help_of_setting(name, default),
+                shell_complete=complete_setting(name),
             )(command)
+        return command
+
+    return decorate
+
+
+def settings_options(names: Sequence[str] = SETTINGS) -> Callable[[Command], Command]:
+    """Add one option per setting, and --config, to a command."""
+
+    def decorate(command: Command) -> Command:
         config = click.Path(path_type=Path)
         return click.option(
             "--config",
@@ -79,7 +92,7 @@ def settings_options(names: Sequence[str] = SETTINGS) -> Callable[[Command], Com
             default=lambda: FOUND if FOUND.is_file() else None,
             help="A TOML file with settings; options and variables take precedence.  "
             "[default: $EXMACHINA_CONFIG or ./exmachina.toml, if there is one]",
-        )(command)
+        )(one_option_per_setting(names)(command))
 
     return decorate
 

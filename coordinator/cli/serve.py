@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from coordinator.capacity.host import other_machines
 from coordinator.capacity.resources import check_needs, needs_of_run
 from coordinator.cli.choices import say_data, say_placement
 from coordinator.cli.completing import complete_dataset
-from coordinator.cli.exits import job_failure
+from coordinator.cli.exits import RESTARTED, job_failure
 from coordinator.cli.figures import Figures
 from coordinator.cli.helping import HelpfulCommand
 from coordinator.cli.options import (
@@ -31,7 +32,9 @@ from coordinator.front_door import check_door
 from coordinator.job import Job
 from coordinator.local.limits import largest_message_bytes
 from coordinator.local.remains import local_door, remove_remains
+from coordinator.restarting import Remembered, Restarting, recall
 from coordinator.service import Service
+from coordinator.settings import given_settings
 from coordinator.storage.resumption import config_to_go_on
 from coordinator.storage.run_facts import facts_of
 from coordinator.storage.run_folder import RunFolder
@@ -62,6 +65,18 @@ LARGEST_LOG_BYTES = 8 * 1024 * 1024
 )
 @broker_endpoint_options
 @click.option(
+    "--data-folder",
+    type=click.Path(path_type=Path),
+    default=lambda: Path(os.environ.get("EXMACHINA_DATA_FOLDER") or "."),
+    help="Folder with the files that `coordinator restart` may name as data.  "
+    "[default: $EXMACHINA_DATA_FOLDER or the present folder]",
+)
+@click.option(
+    "--start-again",
+    is_flag=True,
+    help="After `coordinator restart`, begin the new run, instead of ending with exit code 5.",
+)
+@click.option(
     "--bind-door",
     metavar="ENDPOINT",
     help="Where users of other hosts reach this program; the next port publishes events.  "
@@ -88,6 +103,8 @@ def serve(
     dataset: str | None,
     config: Path | None,
     allow_mixed: bool,
+    data_folder: Path,
+    start_again: bool,
     broker_in: str | None,
     broker_out: str | None,
     bind_door: str | None,
@@ -102,7 +119,8 @@ def serve(
 
     The broker and the nodes are separate programs: neuron-broker, and one neuron-node per group (or --nodes). A run with
     the same name (by default, the name of the data set), settings and data continues from its last snapshot. SIGTERM and
-    Ctrl-C stop only the coordinator, and the nodes wait for the next one. `coordinator stop` stops the nodes too.
+    Ctrl-C stop only the coordinator, and the nodes wait for the next one. `coordinator stop` stops the nodes too, and
+    `coordinator restart` begins another run with the same nodes.
     """
     say_all(remove_remains())
     where = broker_endpoints(broker_in, broker_out)
@@ -111,17 +129,39 @@ def serve(
     listening_endpoint = listen or os.environ.get("EXMACHINA_LISTEN") or "tcp://127.0.0.1:*"
     listening = listening_at("--listen", listening_endpoint)
     message_bytes = stated_message_bytes(max_message)
-    job = Job.from_flags({"dataset": dataset, **flags}, config, machine=other_machines)
+    base = given_settings({"dataset": dataset, **flags}, os.environ, config)
+    remembered, note = recall(runs, base)
+    if note:
+        errors.print(note)
+    if remembered is None:
+        job = Job.from_flags({"dataset": dataset, **flags}, config, machine=other_machines)
+    else:
+        job = Job.from_flags(remembered.settings, None, machine=other_machines, environment={})
     listens = [*doors, listening_endpoint] if job.wiring == "direct" else doors
     own = own_keys([COORDINATOR], keys, insecure=insecure, connects=where, listens=listens)
     check_needs(job.needs(), other_machines())
     say_data(job)
     before = {directory.path for directory in RunFolder.all_in(runs)}
-    directory = _run_of(job, runs, allow_mixed)
+    directory = _run_of(job, runs, allow_mixed) if remembered is None else _begun_by_restart(remembered, runs)
     _check_messages(directory, message_bytes)
     nodes = needs_of_run(directory.config()).nodes
     watch = _Watch(directory, Figures.of(job.data))
-    service = Service(directory, watch, stop_when_finished=False, claims_broker=True)
+    restarting = Restarting(
+        runs,
+        base,
+        base if remembered is None else remembered.settings,
+        data_folder=data_folder,
+        mixed_arithmetic=allow_mixed,
+        check=lambda other: _check_messages(other, message_bytes),
+    )
+    service = Service(
+        directory,
+        watch,
+        stop_when_finished=False,
+        claims_broker=True,
+        prepare_run=restarting,
+        begun_by=remembered.begun_by if remembered else None,
+    )
     log = RotatingFileHandler(directory.logs / "coordinator.log", maxBytes=LARGEST_LOG_BYTES, backupCount=1)
     log.setFormatter(logging.Formatter(LOG_FORMAT))
     logging.getLogger("exmachina").addHandler(log)
@@ -143,6 +183,10 @@ def serve(
         raise
     if watch.failure is not None:
         raise job_failure(watch.failure)
+    if code == RESTARTED.code and start_again:
+        # The same process goes on, so that Compose and systemd see no end.
+        logging.shutdown()
+        os.execv(sys.executable, sys.orig_argv)
     context.exit(code)
 
 
@@ -153,6 +197,15 @@ def _check_messages(directory: RunFolder, message_bytes: int) -> None:
             f"--max-message: a message of this network may have {largest} bytes, {message_bytes} are allowed; start broker, "
             f"coordinator and nodes with --max-message {largest} or {MESSAGE_VARIABLE}={largest}"
         )
+
+
+def _begun_by_restart(remembered: Remembered, runs: Path) -> RunFolder:
+    """Return the run that a client has begun. Raises `UserError` if it can't go on, or another coordinator works on it."""
+    directory = RunFolder.existing(runs, remembered.run)
+    directory.check_free()
+    config_to_go_on(directory)
+    errors.print(f"the run {remembered.run} was begun by `coordinator restart`, in the place of the given settings")
+    return directory
 
 
 def _run_of(job: Job, runs: Path, mixed: bool) -> RunFolder:

@@ -69,6 +69,22 @@ class SnapshotLoaded(NamedTuple):
     reason: str = ""
 
 
+class PrepareRun(NamedTuple):
+    """Prepare another run, and answer with `RunPrepared`. `settings` are those that change, `nodes` are registered."""
+
+    request_id: bytes
+    settings: Mapping[str, Any]
+    nodes: int
+
+
+class RunPrepared(NamedTuple):
+    """Another run is on disk, and the next coordinator begins it; or the reason why there is none."""
+
+    request_id: bytes
+    facts: Mapping[str, Any]
+    reason: str = ""
+
+
 class PersistGeneration(NamedTuple):
     """Make a generation durable, and answer with `GenerationPersisted` or `PersistFailed`. No group is granted before.
 

@@ -23,7 +23,7 @@ from coordinator.core.admission import Admission
 from coordinator.core.assignment import Assignment
 from coordinator.core.claim import Claim
 from coordinator.core.connectivity import Connectivity
-from coordinator.core.events import Asked, GenerationPersisted, Persisted, PersistFailed, SnapshotLoaded
+from coordinator.core.events import Asked, GenerationPersisted, Persisted, PersistFailed, RunPrepared, SnapshotLoaded
 from coordinator.core.failure_detector import FailureDetector
 from coordinator.core.queries import Queries
 from coordinator.core.recovery_stats import RecoveryStats
@@ -33,7 +33,7 @@ from coordinator.core.run_stats import RunStats
 from coordinator.core.state import ALIVE, OPEN, RUNNING, CoordinatorState
 from coordinator.core.timers import STALLS_IN_A_ROW, TICK_MS, Timers
 from coordinator.core.trainer import Trainer
-from coordinator.core.verdicts import Dead, Recover, Spread, StopRun, Verdict
+from coordinator.core.verdicts import Dead, LeaveNodes, Recover, Spread, StopRun, Verdict
 from coordinator.core.wait_graph import WaitGraph
 from neuron_node.addresses import ADDRESS_LENGTH, COORDINATOR, node_address, stage_address
 from neuron_node.codec import decode
@@ -119,8 +119,8 @@ class CoordinatorMachine:
                 self.run.unsaved = None
                 if self.trainer.persisted(step):
                     self._grant_changes()
-            case SnapshotLoaded():
-                self.queries.receive_snapshot(event)
+            case SnapshotLoaded() | RunPrepared():
+                self.apply(self.queries.receive_prepared(event))
             case GenerationPersisted(generation):
                 self.assignment.persisted(generation)
             case PersistFailed(reason):
@@ -148,6 +148,8 @@ class CoordinatorMachine:
                 self._grant_changes()
             case StopRun(exit_code):
                 self._stop(exit_code)
+            case LeaveNodes(exit_code):
+                self.outbox.act(End(exit_code))
 
     @property
     def state(self) -> CoordinatorState:

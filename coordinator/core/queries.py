@@ -15,17 +15,17 @@ from coordinator.core.access import Access
 from coordinator.core.answers import Answers, size_of
 from coordinator.core.assignment import Assignment
 from coordinator.core.editing import initial_snapshot
-from coordinator.core.events import Answer, LoadSnapshot, SnapshotLoaded
+from coordinator.core.events import Answer, LoadSnapshot, PrepareRun, RunPrepared, SnapshotLoaded
 from coordinator.core.interventions import whole
 from coordinator.core.journal import BIAS, RATE, SILENCE, WAKE, WEIGHT, Segment
 from coordinator.core.membership import Member
 from coordinator.core.run import Run
 from coordinator.core.run_stats import RunStats
-from coordinator.core.state import CoordinatorState
+from coordinator.core.state import RESTARTED, CoordinatorState
 from coordinator.core.telemetry import DEFAULT_RATE
 from coordinator.core.tracing import STATE, Reports, TraceJob, last_step_bytes
 from coordinator.core.trainer import Trainer
-from coordinator.core.verdicts import Spread, StopRun, Verdict
+from coordinator.core.verdicts import LeaveNodes, Spread, StopRun, Verdict
 from coordinator.core.wait_graph import Chain, WaitGraph
 from coordinator.requests import rows_a_request
 from coordinator.trace.numbers import layer_facts, neuron_facts
@@ -342,8 +342,14 @@ class Queries:
         segments = journal.segments if branch is None else (Segment(branch, 0),)
         self._run.outbox.act(LoadSnapshot(message.id, step, segments))
 
-    def receive_snapshot(self, loaded: SnapshotLoaded) -> None:
-        """Receive the snapshot of a rewind, or the reason why there is none."""
+    def receive_prepared(self, prepared: SnapshotLoaded | RunPrepared) -> LeaveNodes | None:
+        """Receive what the shell has prepared for a request, or the reason why it could not."""
+        if isinstance(prepared, RunPrepared):
+            return self._receive_run(prepared)
+        self._receive_snapshot(prepared)
+        return None
+
+    def _receive_snapshot(self, loaded: SnapshotLoaded) -> None:
         try:
             if loaded.snapshot is None:
                 raise UserError(loaded.reason)
@@ -378,6 +384,36 @@ class Queries:
         step = self._trainer.snapshot.step if self._trainer.snapshot else 0
         self._answer(message.id, {"moved": moved, "remaining": doubled - moved, "step": step})
         return Spread()
+
+    def _restart(self, message: Request) -> None:
+        plan, settings = self._run.plan, _arguments(message).get("settings")
+        if plan.begun_by is not None and plan.begun_by[0] == message.id:
+            self._answer(message.id, {**plan.begun_by[1], "again": True})
+            return
+        if not plan.restarts:
+            raise UserError(
+                "only a service can begin another run, and this run was started by `coordinator learn`; "
+                "begin another one with: coordinator learn"
+            )
+        if not isinstance(settings, dict) or not all(isinstance(value, str) for value in settings.values()):
+            raise UserError(
+                "the settings of another run are an object: the name of each setting, and its value as text"
+            )
+        if self._run.state is CoordinatorState.STOPPING:
+            raise UserError("the run is stopping, so no other run begins")
+        self._run.outbox.act(PrepareRun(message.id, settings, len(self._run.membership.members)))
+
+    def _receive_run(self, prepared: RunPrepared) -> LeaveNodes | None:
+        """Answer a client that has asked for another run, and end this one for it."""
+        if prepared.reason:
+            self._refuse(prepared.request_id, prepared.reason)
+            return None
+        facts = {**prepared.facts, "step": self._trainer.training.progress.step}
+        self._run.outbox.report("restarted", **facts)
+        self._trainer.interventions.refuse_all("the coordinator begins another run, so nothing was changed")
+        self.answer_interventions()
+        self._answer(prepared.request_id, facts)
+        return LeaveNodes(RESTARTED)
 
     def _describe_neuron(self, name: str, reports: Reports) -> dict[str, Any]:
         """Return a neuron's numbers in the last training step, and its synapses. Without such a step, the present state only."""
@@ -477,6 +513,7 @@ COMMANDS: dict[str, Command] = {
     "rewind": Command(Queries._rewind, Access.OPERATOR),
     "kill": Command(Queries._kill, Access.OPERATOR),
     "rebalance": Command(Queries._rebalance, Access.OPERATOR),
+    "restart": Command(Queries._restart, Access.OPERATOR),
 }
 """A command that changes the run, or ends it, is for operators."""
 

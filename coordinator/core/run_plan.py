@@ -80,6 +80,10 @@ class RunPlan:
     stop_when_finished: bool = True
     claims_broker: bool = False
     """Whether nodes are taken only when no other coordinator at the broker has objected: see `claim.py`."""
+    restarts: bool = False
+    """Whether a client may ask for another run in the place of this one, because the shell can prepare it."""
+    begun_by: tuple[bytes, Mapping[str, Any]] | None = None
+    """The request that began this run, and its answer."""
     label: str = ""
     """The name of the run, its process and host, for another coordinator at the broker."""
     model_path: str | None = None

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from enum import Enum
 
+RESTARTED = 5
+"""The exit code of a coordinator that ended to make room for another run."""
+
 
 class CoordinatorState(Enum):
     """The states of a run."""

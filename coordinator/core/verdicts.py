@@ -32,4 +32,10 @@ class StopRun(NamedTuple):
     exit_code: int
 
 
-Verdict = Dead | Recover | Spread | StopRun
+class LeaveNodes(NamedTuple):
+    """End the coordinator with this exit code. The nodes stay, and wait for the next one."""
+
+    exit_code: int
+
+
+Verdict = Dead | Recover | Spread | StopRun | LeaveNodes

@@ -39,3 +39,22 @@ def test_a_coordinator_that_is_restarted_goes_on(projects: Projects) -> None:
     undisturbed = project.ask("learn", "--name", "undisturbed")
     assert undisturbed["weights_sha256"] == disturbed["weights_sha256"]
     project.down()
+
+
+def test_another_run_begins_in_the_same_containers(projects: Projects) -> None:
+    """`coordinator restart` with another data set of more groups than containers: no container ends, the three neurons share
+    the groups, and the coordinator's next start continues the new run.
+    """
+    project = projects(SETTINGS)
+    project.must("up", "--detach", "--no-build")
+    started = {container["Id"]: container["State"]["StartedAt"] for container in project.containers()}
+    project.await_snapshot("xor")
+    answer = project.ask("restart", "iris", "--group-size", "1", "--epochs", "2")
+    assert (answer["run"], answer["groups"], answer["nodes"]) == ("iris", 15, 3)
+    trained = project.await_status(state="idle", dataset="iris")
+    assert {container["Id"]: container["State"]["StartedAt"] for container in project.containers()} == started
+    project.must("restart", "--timeout", "20", "coordinator")
+    again = project.await_status(state="idle")
+    assert again["weights_sha256"] == trained["weights_sha256"]
+    assert sorted(row["name"] for row in project.ask("runs")["runs"]) == ["iris", "xor"]
+    project.down()
