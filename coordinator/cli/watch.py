@@ -72,6 +72,8 @@ def watch(neurons: tuple[str, ...], rate: float, count: int | None, json_lines: 
                     json.dumps({**update.facts, "rows_shown": rows, "neurons": facts}), markup=False, soft_wrap=True
                 )
             else:
+                if number > 1:
+                    results.print()
                 _print(update, facts, rows, each=bool(neurons))
             if number == count:
                 return
@@ -141,7 +143,6 @@ def _print(update: Update, facts: Sequence[Mapping[str, Any]], rows: int, *, eac
             )
         if len(axon) > LISTED_AT_MOST:
             results.print(f"and {len(axon) - LISTED_AT_MOST:,} more; --json-lines has all")
-    results.print()
 
 
 def _rows_of_layers(facts: Sequence[Mapping[str, Any]]) -> list[tuple[object, ...]]:

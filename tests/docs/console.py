@@ -39,7 +39,7 @@ VARYING = tuple(
 """Parts of a line that differ from run to run: names made of dates, times, speeds, process ids, tiny differences."""
 
 SHA256 = re.compile(r"^[0-9a-f]{64}$")
-LIVE_NUMBER = re.compile(r"(?<![\w.])[-+]?\d[\d,]*(\.\d+)?(?![\w.]*\w)")
+LIVE_NUMBER = re.compile(r"(?<![\w.])[-+−]?\d[\d,]*(\.\d+)?(e[-+−]\d+)?(?![\w.]*\w)")
 PROCESS = re.compile(r"^((?:input|hidden\d*|output)\.\d+) +\d+ +\w+ +\S+ +(?P<process>\d+) +[\d.,]+ *$")
 
 
