@@ -292,7 +292,12 @@ class Queries:
             raise UserError("the run is stopping, so nothing was changed")
         if self._trainer.done:
             step = self._trainer.training.schedule.steps
-            raise UserError(f"the training has finished with step {step:,}; right would be a run that is in training")
+            right = (
+                "`coordinator restart` begins another run"
+                if self._run.plan.restarts
+                else "right would be a run that is in training"
+            )
+            raise UserError(f"the training has finished with step {step:,}; {right}")
 
     def _pause(self, message: Request) -> None:
         self._check_training()
