@@ -19,7 +19,7 @@ from coordinator.cli.options import door_options, json_option, model_option, run
 from coordinator.cli.output import print_json, print_table, results, shown
 from coordinator.client import Client
 from coordinator.data.suggestion import did_you_mean
-from coordinator.errors import NobodyAnswers, UserError
+from coordinator.errors import JobError, NobodyAnswers, UserError
 from coordinator.storage.disk import open_regular
 from coordinator.storage.run_folder import RunFolder
 
@@ -60,8 +60,15 @@ def ask(runs: Path, where: dict[str, Any], command: str, **arguments: Any) -> di
         except UserError as fault:
             if "neuron" not in arguments:
                 raise
-            names = [row["neuron"] for row in client.ask("neurons")[0]["neurons"]]
-            raise UserError(f"{fault}{did_you_mean(arguments['neuron'], names)}") from None
+            raise UserError(f"{fault}{did_you_mean(arguments['neuron'], names_of(client))}") from None
+
+
+def names_of(client: Client) -> list[str]:
+    """Return the names of the neurons of a service; none if it no longer answers. They serve only to complete an error message."""
+    try:
+        return [row["neuron"] for row in client.ask("neurons")[0]["neurons"]]
+    except (UserError, JobError):
+        return []
 
 
 @click.command(
@@ -261,7 +268,7 @@ def logs(name: str, run_name: str | None, lines: int, follow: bool, runs: Path) 
 
     NAME is coordinator (the default), broker, supervisor, node-7 or another node, or the name of a neuron.
     """
-    directory = RunFolder.existing(runs, run_name) if run_name else RunFolder.latest(runs)
+    directory = RunFolder.latest(runs) if run_name is None else RunFolder.existing(runs, run_name)
     if directory is None:
         raise UserError(f"there is no run in {runs}; the logs of containers are in: docker compose logs neuron")
     placements = directory.read_json("placements") if (directory.path / "placements.json").is_file() else {}

@@ -52,7 +52,7 @@ def asked_network(model: Path | None, runs: Path, where: dict[str, Any]) -> Iter
     """Open the network of a model, of a finished run, or of a running service. Raises `UserError` and `JobError`."""
     data: PreparedData | None = None
     place = f"in one process, from the saved model {model}"
-    if model is None and where["run_name"]:
+    if model is None and where["run_name"] is not None:
         run = RunFolder.existing(runs, where["run_name"])
         if run.holder() is None and run.result() is not None and run.model.is_file():
             model, data = run.model, PreparedData.load(run.data)

@@ -28,7 +28,7 @@ def client_of(runs: Path, where: dict[str, Any]) -> Client:
 
 def find_door(runs: Path, run_name: str | None, door: str | None) -> str:
     """Return the endpoint of a front door: of the named run, else of `--door`, else of the only live run. Raises `UserError`."""
-    if run_name:
+    if run_name is not None:
         return _door_of(RunFolder.existing(runs, run_name))
     if door or (door := os.environ.get("EXMACHINA_DOOR")):
         return check_door("--door", door)

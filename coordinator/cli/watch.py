@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from coordinator.cli.ask import names_of
 from coordinator.cli.completing import complete_neuron
 from coordinator.cli.finding import client_of
 from coordinator.cli.helping import HelpfulCommand
@@ -83,7 +84,7 @@ def _begin(client: Client, neurons: Sequence[str], rate: float) -> Watch:
     try:
         return Watch(client, neurons or None, rate)
     except UserError as fault:
-        names = [row["neuron"] for row in client.ask("neurons")[0]["neurons"]] if neurons else []
+        names = names_of(client) if neurons else []
         unknown = next((name for name in neurons if name not in names), None)
         if unknown is None:
             raise

@@ -26,9 +26,9 @@ def match(name: str, known: Iterable[str], other_names: Mapping[str, str] | None
 
 
 def did_you_mean(name: str, known: Iterable[str], other_names: Mapping[str, str] | None = None) -> str:
-    """Return `; did you mean 'x'?`, or nothing, as the end of a message."""
+    """Return `; did you mean 'x'?`, or nothing, as the end of a message. A known name was meant as it is."""
     found = match(name, known, other_names)
-    return f"; did you mean {shown(found)}?" if found is not None else ""
+    return f"; did you mean {shown(found)}?" if found not in (None, name) else ""
 
 
 def closest(name: str, known: Sequence[str], most: int = 12) -> str:

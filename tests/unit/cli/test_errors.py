@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from coordinator.cli import ask
 from coordinator.cli.exits import EXITS, exit_of, job_failure
 from coordinator.errors import DivergedError, JobError, NobodyAnswers, UserError
 from tests.commands import Terminal
@@ -43,6 +44,46 @@ def test_misspelled_name_leads_to_the_right_one(terminal: Terminal, arguments: l
     said = terminal.type(*arguments)
     assert (said.code, said.out) == (2, "")
     assert "did you mean" in said.err.lower() and meant in said.err
+
+
+class _Refuses:
+    """A service that refuses every change. It may end after its answer."""
+
+    def __init__(self, *, ends: bool) -> None:
+        self._ends = ends
+
+    def __enter__(self) -> _Refuses:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def ask(self, command: str, **_: object) -> tuple[dict[str, object], None]:
+        if command == "neurons" and not self._ends:
+            return {"neurons": [{"neuron": "hidden.1"}]}, None
+        raise NobodyAnswers("no coordinator answers") if command == "neurons" else UserError("it is out of range")
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_known_name_is_not_suggested_and_no_suggestion_hides_the_fault(
+    terminal: Terminal, monkeypatch: pytest.MonkeyPatch, ends: bool
+) -> None:
+    """A wrong number for a right neuron, also if the service ends before it has listed its neurons."""
+    monkeypatch.setattr(ask, "client_of", lambda *_: _Refuses(ends=ends))
+    said = terminal.type("set", "hidden.1", "nan")
+    assert (said.code, said.err) == (2, "coordinator: it is out of range\n")
+
+
+@pytest.mark.parametrize(
+    "command", [["stop"], ["kill", "hidden.1"], ["predict", "fruit.csv"], ["neuron", "x"], ["logs"]]
+)
+def test_empty_name_of_a_run_is_not_another_run(terminal: Terminal, command: list[str]) -> None:
+    """`--run "$RUN"` with a variable that is not set does not stop the only live run."""
+    live = finished_run(Path("runs"), "mine")
+    live.lock()
+    said = terminal.type(*command, "--run", "")
+    live.unlock()
+    assert said.code == 2 and "'' is no run's name" in said.err
 
 
 def test_row_in_place_of_a_file_is_explained(terminal: Terminal) -> None:
