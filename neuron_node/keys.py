@@ -159,11 +159,11 @@ class KeysFolder:
         if found:
             names = ", ".join(other for _, other in found[:5])
             raise UserError(f"{self.path} has {len(found):,} keys to choose from ({names}); name yours with --key NAME")
-        kind = " or ".join(roles)
+        kind = f"{'an' if roles[0] == OPERATOR else 'a'} {' or '.join(roles)}"
         if name:
-            raise UserError(f"{self.path} has no key {name[:80]} of a {kind}; `coordinator keys list` shows all keys")
+            raise UserError(f"{self.path} has no key {name[:80]} of {kind}; `coordinator keys list` shows all keys")
         make = "init" if set(roles) & {BROKER, COORDINATOR} else f"add-{roles[0]} NAME"
-        raise UserError(f"{self.path} has no key of a {kind}; create one: coordinator keys {make} --keys {self.path}")
+        raise UserError(f"{self.path} has no key of {kind}; create one: coordinator keys {make} --keys {self.path}")
 
     def _names(self, role: str) -> list[str]:
         """Return the names of the holders of a role whose secrets are here, in order."""

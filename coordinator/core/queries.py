@@ -27,6 +27,7 @@ from coordinator.core.tracing import STATE, Reports, TraceJob, last_step_bytes
 from coordinator.core.trainer import Trainer
 from coordinator.core.verdicts import LeaveNodes, Spread, StopRun, Verdict
 from coordinator.core.wait_graph import Chain, WaitGraph
+from coordinator.data.limits import counted
 from coordinator.requests import rows_a_request
 from coordinator.trace.numbers import layer_facts, neuron_facts
 from neuron_node.activations import Array
@@ -46,6 +47,8 @@ TRACED_AT_MOST = 4_000_000
 DESCRIBED_AT_MOST = 200_000
 """The most synapses in one answer."""
 NAMED_AT_MOST = 1_000
+REASON_AT_MOST = 1_000
+"""The most characters of a refusal: it quotes what the client has sent."""
 REPORTED_BYTES_AT_MOST = 64 * 1024 * 1024
 """The most bytes of the numbers of a training step that the groups send for one answer."""
 NO_STEP = "the present state; no numbers of a step are kept, because none was learned since the last grant, or a group is too large"
@@ -105,6 +108,10 @@ class Queries:
         self._run.outbox.act(Answer(request_id, reply))
 
     def _refuse(self, request_id: bytes, reason: str) -> None:
+        if (over := len(reason) - REASON_AT_MOST) > 0:
+            # Keep both ends: the first says what is wrong, the last says what would be right.
+            half = REASON_AT_MOST // 2
+            reason = f"{reason[:half]} ({over:,} characters are left out) {reason[-half:]}"
         self._answer(request_id, {"error": reason}, good=False)
 
     def _status(self, message: Request) -> None:
@@ -128,7 +135,7 @@ class Queries:
 
     def _neuron(self, message: Request) -> None:
         topology = self._run.topology
-        name = str(_arguments(message).get("neuron"))
+        name = _arguments(message).get("neuron")
         group = self._group_of(name)
         request_id, wanted = message.id, frozenset({group, *topology.senders[group]})
         rows = self._run.plan.network.batch_size
@@ -250,8 +257,12 @@ class Queries:
 
     def _forward(self, message: Request) -> None:
         inputs = self._run.topology.layers[0]
-        if message.rows.ndim != 2 or message.rows.shape[1] != inputs or not len(message.rows):
-            raise UserError(f"rows of {message.rows.shape[1]} numbers for {inputs} input neurons")
+        rows, columns = message.rows.shape
+        if not rows or columns != inputs:
+            raise UserError(
+                f"{rows:,} rows of {columns:,} numbers for {inputs:,} input neurons; right would be at least one row of "
+                f"{counted(inputs, 'number')}"
+            )
         self._trainer.forward(
             message.rows,
             lambda activities: self._answer(message.id, {}, activities),
@@ -383,7 +394,7 @@ class Queries:
             raise UserError("no node hosts the groups of another; there is nothing to move")
         if not spares:
             raise UserError(
-                f"{doubled} places of groups could move, but no node is free; start more nodes, and type it again"
+                f"{counted(doubled, 'place')} of groups could move, but no node is free; start more nodes, and type it again"
             )
         moved = self._assignment.release_doubled()
         step = self._trainer.snapshot.step if self._trainer.snapshot else 0

@@ -114,6 +114,29 @@ def test_rows_of_another_width_are_a_fault_of_the_asker(rows: np.ndarray) -> Non
     assert str(rows.shape[1]) in line and "2 input neurons" in line
 
 
+def test_a_request_without_rows_says_so() -> None:
+    """Its line does not only say that rows of 2 numbers are wrong for 2 input neurons."""
+    assert "0 rows of 2 numbers" in fault(request(wired(PLAN)[0], "forward", rows=np.zeros((0, 2))))
+
+
+@pytest.mark.parametrize(
+    ("command", "arguments"),
+    [
+        ("neuron", {"neuron": "n" * 60_000}),
+        ("kill", {"neuron": ["n" * 60_000]}),
+        ("step", {"count": "9" * 60_000}),
+        ("set", {"what": {"n" * 60_000: 1}}),
+    ],
+)
+def test_a_refusal_is_short_however_long_the_wrong_value_is(command: str, arguments: dict[str, object]) -> None:
+    """The beginning of the value is quoted, and the end of the line still says what would be right."""
+    sent = json.dumps(arguments)
+    line = fault(request(wired(PLAN)[0], command, sent))
+    plain = fault(request(wired(PLAN)[0], command, sent.replace("n" * 60_000, "n").replace("9" * 60_000, "9")))
+    assert len(line) < 1_100
+    assert line[-25:] == plain[-25:]
+
+
 def test_a_repeated_request_is_answered_once_and_then_again_from_memory() -> None:
     """While it is open the repetition does nothing; afterwards the same reply comes, and nothing is computed again."""
     machine, _ = wired(PLAN)
