@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from coordinator.cli.output import errors, print_json, print_table
+from coordinator.core.editing import fault_of_entries
 from coordinator.core.events import Snapshot
 from coordinator.core.journal import Journal
 from coordinator.core.run_plan import RunPlan
@@ -24,6 +25,8 @@ def verify_run(directory: RunFolder, *, as_json: bool) -> bool:
     """Print a comparison of each kept snapshot; return whether all are right. Raises `UserError`."""
     config = checked_config(directory)
     plan, journal = _plan(directory, config), _journal(directory)
+    if wrong := fault_of_entries(journal.entries, plan.topology()):
+        raise UserError(f"the journal of the run {directory.path.name} is not that of this run: {wrong}; put it back")
     rows = list(compare_kept(plan, journal, _kept(directory, config, plan)))
     good = bool(rows) and all(row.fault is None for row in rows)
     name = directory.path.name

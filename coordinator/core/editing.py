@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from coordinator.core.events import Snapshot
-from coordinator.core.journal import BIAS, RATE, SILENCE, WAKE, Entry
+from coordinator.core.journal import BIAS, RATE, REWIND, SILENCE, WAKE, WEIGHT, Entry
 from coordinator.core.run_plan import RunPlan
 from coordinator.core.training import Progress
+from coordinator.data.limits import shown
 from coordinator.topology import Topology
 from neuron_node.initializers import initial_bias_and_weights
 from neuron_node.protocol import State, state_of
@@ -34,6 +35,19 @@ def edited(snapshot: Snapshot, entries: Sequence[Entry], branch: int, topology: 
         changes = changes._replace(applied=entry.number)
     in_order = tuple(name for name in topology.group_of if name in silent)
     return snapshot._replace(states=states, changes=changes._replace(branch=branch, silent=in_order))
+
+
+def fault_of_entries(entries: Sequence[Entry], topology: Topology) -> str | None:
+    """Return why these entries are not those of a network with this topology; None if they can be."""
+    for entry in entries:
+        known = entry.neuron in topology.group_of
+        if entry.kind == RATE and entry.value <= 0:
+            return f"entry {entry.number:,} sets the learning rate {entry.value:g}, which is not above 0"
+        if entry.kind not in (RATE, REWIND) and not known:
+            return f"entry {entry.number:,} is of the neuron {shown(entry.neuron)}, which this network does not have"
+        if entry.kind == WEIGHT and entry.to not in _receivers(entry.neuron, topology):
+            return f"entry {entry.number:,} is of a weight from {entry.neuron} to {shown(entry.to)}, which this network does not have"
+    return None
 
 
 def initial_snapshot(plan: RunPlan, topology: Topology) -> Snapshot:
@@ -71,5 +85,9 @@ def place_of(entry: Entry, topology: Topology) -> tuple[int, int]:
     row = group.names.index(entry.neuron)
     if entry.kind == BIAS:
         return row, 0
-    names = [name for below in topology.receivers[group.number] for name in topology.groups[below].names]
-    return row, names.index(entry.to)
+    return row, _receivers(entry.neuron, topology).index(entry.to)
+
+
+def _receivers(neuron: str, topology: Topology) -> list[str]:
+    """Return the neurons to which the synapses of a neuron lead, in order."""
+    return [name for below in topology.receivers[topology.group_of[neuron]] for name in topology.groups[below].names]

@@ -118,6 +118,13 @@ class Journal:
         """Return the changes after this step that a snapshot with these entries does not contain."""
         return tuple(entry for entry in self.path if entry.number > applied and entry.step == step)
 
+    def missed(self, branch: int, step: int, applied: int) -> Entry | None:
+        """Return the first change on the path of a branch that a snapshot after this step should contain, but does not.
+
+        The change after the snapshot's own step may follow.
+        """
+        return next((entry for entry in self.path_of(branch) if entry.number > applied and entry.step < step), None)
+
     def of_request(self, request: str) -> Entry | None:
         """Return the entry of a request; None if the request was not carried out."""
         return self._by_request.get(request)

@@ -6,6 +6,7 @@ import logging
 from pathlib import Path
 from typing import NamedTuple
 
+from coordinator.core.editing import fault_of_entries
 from coordinator.core.events import (
     GenerationPersisted,
     LoadSnapshot,
@@ -28,6 +29,8 @@ from coordinator.topology import Topology
 
 BEYOND_ANY = 2**32
 """Added to the last known generation if the record is lost. No run has as many recoveries."""
+
+PUT_BACK = "put journal.0 and journal.1 back, or begin another run"
 
 logger = logging.getLogger("exmachina")
 
@@ -68,10 +71,12 @@ class RunStore:
         """Load the state that an earlier process left, and cut the metrics after its snapshot. Raises `OSError`.
 
         Raises:
-            UserError: the journal is damaged. The run cannot be repeated without it.
+            UserError: the journal is damaged, or is not that of this run. The run cannot be repeated without it.
         """
         damaged: list[str] = []
         journal = self._read_journal()
+        if fault := fault_of_entries(journal, topology):
+            raise UserError(f"the journal is not that of this run: {fault}; {PUT_BACK}")
         self._entries = len(journal)
         path = Journal(journal)
         self._branch = path.branch
@@ -81,7 +86,12 @@ class RunStore:
         if saved and saved.snapshot.changes.applied > len(journal):
             raise UserError(
                 f"the journal of the run has {len(journal)} entries, and its snapshot contains {saved.snapshot.changes.applied}; "
-                "put journal.0 and journal.1 back, or begin another run"
+                f"{PUT_BACK}"
+            )
+        if saved and (missed := path.missed(path.branch, saved.snapshot.step, saved.snapshot.changes.applied)):
+            raise UserError(
+                f"the journal is not that of this run: the snapshot after step {saved.snapshot.step:,} does not contain entry "
+                f"{missed.number:,}, a change after step {missed.step:,}; {PUT_BACK}"
             )
         instead = f"continuing after step {saved.snapshot.step:,}" if saved else "starting again with the first step"
         self.damage = [f"{line}; {instead}" for line in damaged]

@@ -13,6 +13,7 @@ import pytest
 from coordinator.core.events import LoadSnapshot, Persist, Persisted, PersistFailed, SnapshotLoaded
 from coordinator.core.journal import REWIND, Changes, Entry, Journal, Segment
 from coordinator.defaults import NetworkSettings
+from coordinator.errors import UserError
 from coordinator.page.frames import RunFrames
 from coordinator.storage.disk import REAL_DISK
 from coordinator.storage.history import History, Key, history_of
@@ -126,6 +127,43 @@ def test_verify_of_a_run_finds_a_changed_journal(run: RunFolder, terminal: Termi
         (run.path / name).write_bytes(b"x")
     said = terminal.type("verify", "r")
     assert said.code == 2 and "journal" in said.err and said.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("changed", "line"),
+    [
+        ({"kind": "bias", "neuron": "hidden.99"}, "neuron 'hidden.99', which this network does not have"),
+        ({"kind": "silence", "neuron": "hidden.99"}, "neuron 'hidden.99', which this network does not have"),
+        ({"kind": "weight", "neuron": "hidden.0", "to": "input.0"}, "hidden.0 to 'input.0', which this network"),
+        ({"kind": "rate", "neuron": "", "to": "", "value": -1.0}, "sets the learning rate -1"),
+    ],
+)
+def test_journal_of_another_network_is_refused(
+    run: RunFolder, terminal: Terminal, changed: dict[str, object], line: str
+) -> None:
+    """In one line, by `verify` and by a coordinator that goes on, although all checksums are right."""
+    file = JournalFile(run.path, REAL_DISK)
+    entries = file.peek()
+    file.write((entries[0]._replace(**changed), *entries[1:]))  # type: ignore[arg-type]
+    said = terminal.type("verify", "r")
+    assert said.code == 2 and line in said.err and said.err.count("\n") == 1
+    with pytest.raises(UserError, match="the journal is not that of this run") as refused:
+        RunStore(run.path, run.identity(run.config())).standing(topology_of(run))
+    assert line in str(refused.value)
+
+
+def test_journal_with_a_change_that_the_snapshots_lack_is_refused(run: RunFolder, terminal: Terminal) -> None:
+    """A coordinator would wait for a step that is over; `verify` says which snapshots lack the change."""
+    file = JournalFile(run.path, REAL_DISK)
+    entries = file.peek()
+    last = Journal(entries)
+    more = Entry(len(entries) + 1, last.branch, entries[-1].step, "f" * 16, "bias", "hidden.0", "", 0.5)
+    file.write((*entries, more))
+    said = terminal.type("verify", "r", "--json")
+    faults = [row["fault"] for row in json.loads(said.out)["snapshots"] if row["step"] > more.step]
+    assert said.code == 1 and f"it does not contain entry {more.number} of the journal" in faults
+    with pytest.raises(UserError, match=f"does not contain entry {more.number}, a change after step {more.step}"):
+        RunStore(run.path, run.identity(run.config())).standing(topology_of(run))
 
 
 @pytest.mark.parametrize(
