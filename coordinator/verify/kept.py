@@ -76,18 +76,11 @@ class _Comparing:
         self._reader.go_on_to(place.step, changes)
         book = Parameters(tuple(self._reader.textbook.biases), tuple(self._reader.textbook.weights))
         difference = largest_difference(self._topology.assemble(snapshot.states), book)
-        if missed := self._journal.missed(place.branch, place.step, applied):
-            fault = f"it does not contain entry {missed.number} of the journal"
-            return Compared(
-                *place,
-                Place(before.changes.branch, before.step) if before else BEGINNING,
-                len(changes),
-                difference,
-                fault,
-            )
         fault = None if difference <= TOLERANCE else f"its numbers differ by {difference:.1e}"
         if _effects(self._reader, snapshot.changes) != (snapshot.changes.learning_rate, snapshot.changes.silent):
             fault = "its learning rate or its silent neurons are not those of the journal"
+        if missed := self._journal.missed(place.branch, place.step, applied):
+            fault = f"it does not contain entry {missed.number} of the journal"
         since = Place(before.changes.branch, before.step) if before else BEGINNING
         return Compared(*place, since, len(changes), difference, fault)
 
