@@ -8,8 +8,10 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import queue
 import secrets
 import socket
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -119,6 +121,8 @@ class Service:
         self._observe = observe
         self._stays = not stop_when_finished
         self._prepare_run = prepare_run
+        self._prepared: queue.SimpleQueue[RunPrepared] = queue.SimpleQueue()
+        """The answers of the threads that prepare another run."""
         self._machine: CoordinatorMachine
         self._door: FrontDoor | None = None
         self._direct = config["wiring"] == "direct"
@@ -216,7 +220,9 @@ class Service:
             announce_health()
             machine = LeavesNodes(self._machine)
             with quiet():
-                return Shell(machine, link, perform=self._perform, orphaned=orphaned, poll=door.poll).run()
+                return Shell(
+                    machine, link, perform=self._perform, orphaned=orphaned, poll=lambda: self._poll(door)
+                ).run()
         finally:
             link.close()
             self._directory.unlock()
@@ -241,12 +247,32 @@ class Service:
                 assert self._prepare_run is not None, (
                     "the machine refuses, unless the plan says that there is a function"
                 )
-                return [self._prepare_run(action)]
+                # A large table takes a minute to read. The network learns meanwhile.
+                threading.Thread(target=self._prepare, args=(self._prepare_run, action), daemon=True).start()
             case Inspected():
                 assert self._inspect is not None
                 if compared := self._inspect(action):
                     self._observe("compared", compared)
         return []
+
+    def _prepare(self, prepare_run: Callable[[PrepareRun], RunPrepared], wanted: PrepareRun) -> None:
+        """Prepare another run, in a thread of its own."""
+        try:
+            prepared = prepare_run(wanted)
+        except Exception:
+            logger.exception("another run can't be prepared")
+            prepared = RunPrepared(
+                wanted.request_id, {}, "the coordinator failed to prepare another run; its log has the cause"
+            )
+        self._prepared.put(prepared)
+
+    def _poll(self, door: FrontDoor) -> list[Any]:
+        """Return the requests of clients, and the runs that are prepared."""
+        events: list[Any] = list(door.poll())
+        with contextlib.suppress(queue.Empty):
+            while True:
+                events.append(self._prepared.get_nowait())
+        return events
 
     def _unless_for_good(self, answer: Any) -> Any:
         """Return the answer of a write. The machine tries again if the disk is full, but a read-only disk stays read-only.

@@ -142,12 +142,12 @@ def key_options(command: Command) -> Command:
     )(command)
 
 
-def door_options(command: Command) -> Command:
+def door_options(command: Command, patience_seconds: float = 10.0) -> Command:
     """Add the options that locate a running service to a command."""
     command = click.option(
         "--patience",
         type=click.FloatRange(0.1, 3600),
-        default=10.0,
+        default=patience_seconds,
         show_default=True,
         help="Seconds to wait for an answer.",
     )(command)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ from coordinator.cli.completing import complete_dataset
 from coordinator.cli.helping import HelpfulCommand
 from coordinator.cli.options import SETTINGS, door_options, json_option, one_option_per_setting, runs_option
 from coordinator.cli.output import print_json, results
+
+PATIENCE_SECONDS = 300.0
+"""A table with a million rows takes a minute to read."""
 
 
 @click.command(
@@ -24,7 +28,7 @@ from coordinator.cli.output import print_json, results
 )
 @click.argument("dataset", required=False, shell_complete=complete_dataset)
 @one_option_per_setting(SETTINGS, "as it is")
-@door_options
+@partial(door_options, patience_seconds=PATIENCE_SECONDS)
 @runs_option
 @json_option
 def restart(dataset: str | None, runs: Path, as_json: bool, **options: Any) -> None:

@@ -68,6 +68,8 @@ class Queries:
         self._answers = {access: Answers(*bounds) for access, bounds in ANSWERS_KEPT.items()}
         self._open: dict[bytes, Access] = {}
         """The store for the answer of each open request."""
+        self._preparing = False
+        """Whether the shell prepares another run."""
 
     def receive(self, message: Request, access: Access) -> Verdict | None:
         """Answer a request now, or when the network has answered; return what the request demands of the run."""
@@ -135,8 +137,8 @@ class Queries:
 
     def _neuron(self, message: Request) -> None:
         topology = self._run.topology
-        name = _arguments(message).get("neuron")
-        group = self._group_of(name)
+        asked = _arguments(message).get("neuron")
+        group, name = self._group_of(asked), str(asked)
         request_id, wanted = message.id, frozenset({group, *topology.senders[group]})
         rows = self._run.plan.network.batch_size
         size = sum(last_step_bytes(topology, each, rows) for each in wanted)
@@ -417,11 +419,15 @@ class Queries:
             )
         if self._run.state is CoordinatorState.STOPPING:
             raise UserError("the run is stopping, so no other run begins")
+        if self._preparing:
+            raise UserError("another run is being prepared already; try again when it has begun")
+        self._preparing = True
         self._run.outbox.act(PrepareRun(message.id, settings, len(self._run.membership.members)))
 
     def _receive_run(self, prepared: RunPrepared) -> LeaveNodes | None:
         """Answer a client that has asked for another run, and end this one for it."""
         if prepared.reason:
+            self._preparing = False
             self._refuse(prepared.request_id, prepared.reason)
             return None
         facts = {**prepared.facts, "step": self._trainer.training.progress.step}

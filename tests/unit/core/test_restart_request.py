@@ -55,6 +55,18 @@ def test_a_run_that_cannot_begin_ends_nothing() -> None:
     assert answers(handle(machine, asked({"seed": "x"}))) == [reply]
 
 
+def test_one_other_run_at_a_time() -> None:
+    """A second client is refused in one line while a run is prepared, and may ask again if that one can't begin."""
+    machine = linked(PLAN)
+    handle(machine, asked({"seed": "x"}))
+    second = bytes(8)
+    [refused] = answers(handle(machine, asked({"seed": "4"}, number=second)))
+    assert not refused.good and "another run is being prepared already" in refused.result
+    handle(machine, RunPrepared(REQUEST, {}, "--seed must be a whole number"))
+    [wanted] = handle(machine, asked({"seed": "4"}, number=b"again..."))
+    assert wanted == PrepareRun(b"again...", {"seed": "4"}, 0)
+
+
 def test_a_repeated_request_is_not_carried_out_twice() -> None:
     """The reply was lost, and the client repeats its request to the next coordinator: it gets the answer, and no other run begins."""
     machine = linked(replace(PLAN, begun_by=(REQUEST, {"run": "xor-2"})))
