@@ -15,9 +15,9 @@ from coordinator.core.state import CoordinatorState
 from coordinator.core.training import Progress
 from coordinator.in_memory import network_of
 from coordinator.topology import Parameters
-from coordinator.trace.wording import steps_of
 from coordinator.verify.textbook import Textbook
 from neuron_node.protocol import NOBODY, Header, Request
+from neuron_node.wording import steps_of
 from tests.docs.formulas import formulas_in
 from tests.networks import made_data, numbers, parameters, plan_of, settings_of, trained
 
