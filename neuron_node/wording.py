@@ -71,10 +71,10 @@ def steps_of(
     return [Line(facts["neuron"], number, text) for number in steps for text in written[number - 1]()]
 
 
-def direction(gradient: float, what: str) -> str:
+def direction(gradient: float, what: str, samples: str = "these rows") -> str:
     """Return the sentence that says why a weight or a bias grew, fell or stayed."""
     if gradient == 0:
-        return f"A gradient of 0 means that the {what} did not matter for these rows, so it stays."
+        return f"A gradient of 0 means that the {what} did not matter for {samples}, so it stays."
     sign, larger, done = ("negative", "lower", "grew") if gradient < 0 else ("positive", "raise", "fell")
     return f"The gradient is {sign}: a larger {what} would {larger} the loss, so the {what} {done}."
 
