@@ -1,12 +1,8 @@
 """The errors of the coordinator. Its modules import all errors from here."""
 
-from neuron_node.errors import ExmachinaError, InternalError, JobError, PeerError, UserError
+from neuron_node.errors import DivergedError, ExmachinaError, InternalError, JobError, PeerError, UserError
 
 __all__ = ["Damaged", "DivergedError", "InternalError", "JobError", "NobodyAnswers", "PeerError", "UserError"]
-
-
-class DivergedError(JobError):
-    """The numbers of the network became infinite. Exit code 3."""
 
 
 class NobodyAnswers(JobError):

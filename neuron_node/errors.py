@@ -97,5 +97,9 @@ class JobError(ExmachinaError):
     """The job failed. The message is one line with the reason. Exit code 1."""
 
 
+class DivergedError(JobError):
+    """The numbers of the network became infinite. Exit code 3."""
+
+
 class InternalError(ExmachinaError):
     """Two parts of the program disagree: a bug."""

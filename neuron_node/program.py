@@ -26,6 +26,7 @@ from neuron_node.registration_proof import Registrant, prove
 from neuron_node.security import OwnKeys, own_keys
 from neuron_node.shell import Shell
 from neuron_node.signing import Verify
+from neuron_node.terminal import add_demo_options, demo_options, run_demo
 from neuron_node.transport import DEFAULT_ENDPOINTS, Endpoints, Link, check_endpoint
 
 DESCRIPTORS_OF_A_LISTENER = 1_024
@@ -133,7 +134,10 @@ def _secret_with_coordinator(keys: OwnKeys) -> bytes:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run the console script `neuron-node`. Exit codes: 0 stopped, 1 refused by the coordinator, 2 wrong usage."""
+    """Run the console script `neuron-node`.
+
+    Exit codes: 0 stopped, 1 refused by the coordinator, 2 wrong usage; of the demo also 3 diverged, 130 interrupted.
+    """
     default = endpoints_from_environment()
     parser = argparse.ArgumentParser(
         prog="neuron-node", description="One neuron of an Exmachina network, as a program of its own."
@@ -164,9 +168,12 @@ def main(arguments: list[str] | None = None) -> int:
     add_key_options(parser, key=True)
     parser.add_argument("--verbose", action="store_true", help="log every change of state")
     parser.add_argument("--version", action="version", version=f"neuron-node {__version__}")
+    add_demo_options(parser)
     options = parser.parse_args(arguments)
     log_to_stderr(logging.INFO if options.verbose else logging.WARNING)
     try:
+        if (asked := demo_options(options)) is not None:
+            return run_demo(asked)
         endpoints = Endpoints(
             check_endpoint("--broker-in", options.broker_in), check_endpoint("--broker-out", options.broker_out)
         )

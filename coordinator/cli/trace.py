@@ -31,7 +31,7 @@ from coordinator.storage.disk import write_whole
 from coordinator.trace.explaining import explain_neuron, explain_weight, parts_of_weight
 from coordinator.trace.messages import Message, messages_of
 from coordinator.trace.perfetto import chrome_trace
-from coordinator.trace.wording import shown, steps_of
+from neuron_node.wording import shown, steps_of
 
 LISTED_AT_MOST = 8
 """The most inputs or targets of a sample that are shown."""

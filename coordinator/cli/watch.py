@@ -20,8 +20,8 @@ from coordinator.core.state import CoordinatorState
 from coordinator.core.telemetry import DEFAULT_RATE, LEAST_RATE, MOST_RATE
 from coordinator.data.suggestion import did_you_mean
 from coordinator.errors import NobodyAnswers, UserError
-from coordinator.trace.wording import shown
 from coordinator.watching import Update, Watch
+from neuron_node.wording import shown
 
 SILENT_SECONDS = 2.0
 """After so long without an update, `watch` says why."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from coordinator.data.suggestion import did_you_mean
 from coordinator.errors import UserError
-from coordinator.trace.wording import shown
+from neuron_node.wording import direction, shown
 
 BETWEEN = re.compile(r"\s*(?:→|->|>|:)\s*")
 ROWS_SHOWN = 4
@@ -35,7 +35,7 @@ def explain_weight(facts: Mapping[str, Any], receiver: str) -> list[str]:
         _changed(facts, f"the weight from {sender} to {receiver}", synapse["before"], synapse["weight"]),
         _product(steps["learning_rate"], synapse["gradient"]),
         _source(synapse, facts, receiver),
-        _direction(synapse["gradient"], "weight"),
+        direction(synapse["gradient"], "weight"),
     ]
 
 
@@ -50,7 +50,7 @@ def explain_neuron(facts: Mapping[str, Any]) -> list[str]:
             _changed(facts, f"the bias of {name}", facts["bias_before"], facts["bias"]),
             _product(steps["learning_rate"], facts["bias_gradient"]),
             f"The gradient of a bias is the neuron's own error{errors} = {shown(facts['bias_gradient'])}.",
-            _direction(facts["bias_gradient"], "bias"),
+            direction(facts["bias_gradient"], "bias"),
         ]
     if facts["axon"]:
         most = max(facts["axon"], key=lambda synapse: abs(synapse["gradient"]))
@@ -108,13 +108,6 @@ def _mean(numbers: Sequence[float]) -> str:
         return ""
     more = f" + {len(numbers) - ROWS_SHOWN:,} more" if len(numbers) > ROWS_SHOWN else ""
     return f", as the mean of all rows: ({' + '.join(map(shown, numbers[:ROWS_SHOWN]))}{more}) / {len(numbers):,}"
-
-
-def _direction(gradient: float, what: str) -> str:
-    if gradient == 0:
-        return f"A gradient of 0 means that the {what} did not matter for these rows, so it stays."
-    sign, larger, done = ("negative", "lower", "grew") if gradient < 0 else ("positive", "raise", "fell")
-    return f"The gradient is {sign}: a larger {what} would {larger} the loss, so the {what} {done}."
 
 
 def _bracketed(number: str) -> str:

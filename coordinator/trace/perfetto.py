@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from coordinator.trace.messages import Message
-from coordinator.trace.wording import shown, steps_of
+from neuron_node.wording import shown, steps_of
 
 INSTANT_US = 1
 """The length of an event that has no measured length."""

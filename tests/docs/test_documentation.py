@@ -29,7 +29,7 @@ from .tables import TABLES, handlers, marked
 CHECKOUT = Path(__file__).parents[2]
 DOCUMENTS = sorted([*CHECKOUT.glob("*.md"), *CHECKOUT.glob("docs/**/*.md")])
 TYPED = [
-    *(CHECKOUT / name for name in ("README.md", "docs/data.md", "docs/tutorial.md")),
+    *(CHECKOUT / name for name in ("README.md", "docs/data.md", "docs/lesson.md", "docs/tutorial.md")),
     *sorted(CHECKOUT.glob("docs/how-to/*.md")),
 ]
 """The documents with terminal sessions: every command is typed here, or covered elsewhere."""
@@ -58,17 +58,15 @@ ELSEWHERE = {
 }
 """Commands that are not typed here, since they need a container engine or half an hour, and the test that covers each."""
 
-ONLINE = "coordinator learn iris --batch-size 1 --learning-rate 0.5 --epochs"
 STANDS_FOR = {
     "make learn": ("coordinator learn digits --group-size layer", {r"\b86(?= nodes connected| hosted neurons)": "3"}),
-    f"{ONLINE} 40 --name undisturbed": (
-        f"{ONLINE} 20 --name undisturbed",
-        {r"\b40 epochs, 4,800 steps": "20 epochs, 2,400 steps"},
+    "coordinator learn digits --save digits.safetensors": (
+        "coordinator learn digits --group-size layer --save digits.safetensors",
+        {r"\b86(?= nodes connected| hosted neurons)": "3"},
     ),
-    f"{ONLINE} 40 --name killed": (f"{ONLINE} 20 --name killed", {}),
 }
 """Shorter commands that are typed instead of commands that take a minute, and how they change the output. The digits learn in
-three processes instead of 86, with the same losses; a run that a person needs time to disturb is half as long.
+three processes instead of 86, with the same losses.
 """
 
 SESSIONS = [path for path in TYPED if any(command.text not in ELSEWHERE for command in commands_of(path))]

@@ -14,10 +14,11 @@ from coordinator.core.run_plan import RunPlan
 from coordinator.core.state import CoordinatorState
 from coordinator.core.training import Progress
 from coordinator.in_memory import network_of
-from coordinator.topology import Parameters
-from coordinator.trace.wording import steps_of
+from coordinator.topology import Parameters, Topology
 from coordinator.verify.textbook import Textbook
+from neuron_node.one_neuron import OneNeuron
 from neuron_node.protocol import NOBODY, Header, Request
+from neuron_node.wording import steps_of
 from tests.docs.formulas import formulas_in
 from tests.networks import made_data, numbers, parameters, plan_of, settings_of, trained
 
@@ -138,3 +139,23 @@ def test_a_trace_changes_no_weight(group_size: int) -> None:
     first, third = traced(plan, row), traced(plan, row, times=3)
     assert (first.pop("pass"), third.pop("pass")) == (1, 3)
     assert first == third
+
+
+@pytest.mark.parametrize("activation", ["logistic", "tanh", "relu", "identity"])
+def test_one_neuron_in_a_terminal_has_the_numbers_of_a_network(activation: str) -> None:
+    """The roles are those of a network 3-1, and with its weights each step has its lines and its numbers, to the last bit."""
+    network = settings_of((3, 1), output_activation=activation, hidden_activation=activation)
+    plan, _ = standing(plan_of(network, made_data(10, 3, 1)))
+    row = numbers("sample", 1, 4, 0.0, 1.0)
+    facts = traced(plan, row)["neurons"]
+    topology = Topology((3, 1), 1)
+    one = OneNeuron(3, activation, network.learning_rate, plan.seed, "coordinator")
+    assert [member.role for member in one.members] == [
+        topology.role(number, network, plan.seed) for number in sorted(topology.groups)
+    ]
+    for (_, neuron), each in zip(one.members, facts, strict=True):
+        neuron.bias, neuron.weights = each["bias"], [synapse["weight"] for synapse in each["axon"]]
+    found = one.learn(one.forward(row[0, :3].tolist()), float(row[0, 3]))
+    assert [steps_of(each) for each in found] == [steps_of(each) for each in facts]
+    assert [each["axon"] for each in found] == [each["axon"] for each in facts]
+    assert one.bias == facts[-1]["bias_after"] and one.weights == [each["axon"][0]["after"] for each in facts[:-1]]

@@ -10,8 +10,8 @@ import pytest
 from coordinator.cli.main import run
 from coordinator.storage.model_file import Model, save_model
 from coordinator.trace.explaining import explain_weight, parts_of_weight
-from coordinator.trace.wording import shown
 from neuron_node.errors import UserError
+from neuron_node.wording import shown
 from tests.networks import parameters, plan_of, settings_of, trained, xor_data
 
 

@@ -12,7 +12,7 @@ from coordinator.core.access import Access
 from coordinator.core.journal import Entry, Journal, Segment
 from coordinator.core.run_plan import RunPlan
 from coordinator.in_memory import network_of
-from coordinator.trace.wording import steps_of
+from neuron_node.wording import steps_of
 from tests.intervened_runs import COORDINATOR, asked
 from tests.networks import plan_of, settings_of, trained, weights_sha256, xor_data
 from tests.simulation.scenario import Scenario

@@ -26,7 +26,7 @@ WORLD = {
 
 SHELL = {
     "__init__", "__main__", "broker", "console", "curve", "direct", "fingerprint", "keys", "memory", "memory_guard", "program",
-    "security", "shell", "transport", "zap",
+    "security", "shell", "terminal", "transport", "zap",
 }  # fmt: skip
 """The modules of neuron_node that know sockets, clocks, processes or the platform. All others are machines, or data of machines."""
 PURE = [

@@ -1,20 +1,24 @@
-"""The nine steps of a neuron in words, with the numbers in the formulas. The numbers are those of `numbers.neuron_facts`.
+"""The nine steps of a neuron in words, with the numbers in the formulas.
 
-Every view of the steps uses these words: the command `trace`, and the page.
+Every view of the steps uses these words: `coordinator trace`, the page, and `neuron-node --demo`. The numbers of a neuron come as
+plain data: `coordinator.trace.numbers` makes them from the reports of a network, `one_neuron` from a neuron in a terminal.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 PLACES = 4
 """Digits after the decimal point, and the least number of significant digits."""
 SMALLEST_PLAIN = 1e-4
 LARGEST_PLAIN = 1e9
+EVERY_STEP = range(1, 10)
 TERMS_AT_MOST = 3
 """The most terms of a sum, or synapses of a neuron, that are shown unless all are wanted."""
+COORDINATOR = "the coordinator"
+"""The usual sender of inputs and targets, and receiver of outputs."""
 
 SOURCES = {
     "squared_error": "(activity − target) × slope",
@@ -49,26 +53,40 @@ def shown(number: float) -> str:
     return f"{number:.{places}f}".replace("-", "−")
 
 
-def steps_of(facts: Mapping[str, Any], row: int = 0, *, every_synapse: bool = False) -> list[Line]:
-    """Return the lines of the nine steps of one neuron for one row of the pass."""
-    made = Steps(facts, row, None if every_synapse else TERMS_AT_MOST)
-    return [
-        Line(facts["neuron"], number, text)
-        for number, texts in enumerate(
-            (made.receive(), made.activity(), made.fire(), made.send(), made.errors(), made.own_error(), made.reply(),
-             made.gradients(), made.update()), start=1
-        )
-        for text in texts
-    ]  # fmt: skip
+def steps_of(
+    facts: Mapping[str, Any],
+    row: int = 0,
+    *,
+    every_synapse: bool = False,
+    steps: Iterable[int] = EVERY_STEP,
+    outside: str = COORDINATOR,
+) -> list[Line]:
+    """Return the lines of the nine steps of one neuron for one row of the pass; of some steps only, if `steps` names them.
+
+    `outside` names the sender of inputs and targets. Steps 1 to 4 need no numbers of the way back.
+    """
+    made = Steps(facts, row, None if every_synapse else TERMS_AT_MOST, outside)
+    written = (made.receive, made.activity, made.fire, made.send, made.errors, made.own_error, made.reply, made.gradients,
+               made.update)  # fmt: skip
+    return [Line(facts["neuron"], number, text) for number in steps for text in written[number - 1]()]
+
+
+def direction(gradient: float, what: str, samples: str = "these rows") -> str:
+    """Return the sentence that says why a weight or a bias grew, fell or stayed."""
+    if gradient == 0:
+        return f"A gradient of 0 means that the {what} did not matter for {samples}, so it stays."
+    sign, larger, done = ("negative", "lower", "grew") if gradient < 0 else ("positive", "raise", "fell")
+    return f"The gradient is {sign}: a larger {what} would {larger} the loss, so the {what} {done}."
 
 
 class Steps:
     """Writes each of the nine steps of one neuron."""
 
-    def __init__(self, facts: Mapping[str, Any], row: int, most: int | None) -> None:
-        """`most` is the largest number of terms or synapses to write; None writes all."""
+    def __init__(self, facts: Mapping[str, Any], row: int, most: int | None, outside: str) -> None:
+        """`most` is the largest number of terms or synapses to write; None writes all. `outside` names the coordinator."""
         self._facts, self._row, self._most = facts, row, most
         self._axon: Sequence[Mapping[str, Any]] = facts["axon"]
+        self._outside = outside
         self._is_output = facts["kind"] == "output"
         self._a = self._of("activity")
 
@@ -106,7 +124,7 @@ class Steps:
     def send(self) -> list[str]:
         """Step 4: the receivers."""
         if self._is_output:
-            return [f"sends {self._a} to the coordinator"]
+            return [f"sends {self._a} to {self._outside}"]
         first, last = self._axon[0]["to"], self._axon[-1]["to"]
         if len(self._axon) == 1:
             return [f"sends the signal to {first}"]
@@ -115,7 +133,7 @@ class Steps:
     def errors(self) -> list[str]:
         """Step 5: the errors of the receivers, or the target."""
         if self._is_output:
-            return [f"target: {self._of('target')} from the coordinator"]
+            return [f"target: {self._of('target')} from {self._outside}"]
         texts = [f"{shown(synapse['error'][self._row])} from {synapse['to']}" for synapse in self._some(self._axon)]
         word = "errors" if len(self._axon) > 1 else "error"
         return [f"{word}: {', '.join(texts)}{self._rest(self._axon)}"]
@@ -149,7 +167,7 @@ class Steps:
         signals = self._facts["signals"]
         if self._facts["kind"] == "input":
             if self._facts["bias_learned"]:
-                return [f"sends {self._of('error')} to the coordinator"]
+                return [f"sends {self._of('error')} to {self._outside}"]
             return ["has no neuron to send its error to; reports that it is done"]
         if len(signals) == 1:
             return [f"sends {self._of('error')} back to {signals[0]['from']}"]
