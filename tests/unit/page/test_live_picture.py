@@ -19,30 +19,12 @@ from coordinator.trace.explaining import explain_neuron, explain_weight
 from coordinator.trace.wording import shown, steps_of
 from tests.browser import chromium, needs_chromium
 from tests.networks import numbers
-from tests.pictures import base64_floats, live_values, network_state, pixel_state, traced
+from tests.pictures import HOST, SETUP, base64_floats, live_values, network_state, pixel_state, traced
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 pytestmark = [needs_chromium, pytest.mark.xdist_group("browser")]
-SETUP = """async (source) => {
-  const m = await import(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
-  window.m = m;
-  class Fake extends m.PlainModel {
-    send(message) { this.sent.push(message); }
-    emit(message) { for (const listener of this.listeners.get("msg:custom")) listener(message); }
-    receive(values) {
-      Object.assign(this.values, values);
-      for (const name of Object.keys(values)) for (const listener of this.listeners.get(`change:${name}`) ?? []) listener();
-    }
-  }
-  window.show = (state) => {
-    window.model = new Fake(state);
-    window.end = m.render({ model, el: document.getElementById("here") });
-  };
-  window.drawn = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
-}"""
-HOST = "<!doctype html><html lang=en><title>the page</title><main><h1>The page</h1><div id=here></div></main></html>"
 CANVAS = ".exm-stage canvas"
 
 
