@@ -419,7 +419,7 @@ export function momentsOf(network, record) {
 export function beatWords(network, moments, selected) {
   const has = (place) => place && selected && place.layer === selected.layer && place.index === selected.index;
   const ours = moments.filter(({ from, to }) => has(from) || has(to));
-  const some = ours.length ? ours : moments;
+  const some = ours[0] ? ours : moments;
   let [one] = some;
   if (one.what === "step") {
     const others = moments.length - 1;
@@ -840,7 +840,7 @@ const STYLE = `
 .exm-bar { display: flex; flex-wrap: wrap; align-items: center; gap: 6px 12px; margin-bottom: 8px; }
 .exm-bar input { flex: 1 1 180px; min-width: 120px; accent-color: var(--accent); height: 24px; }
 .exm-bar output { flex: 0 1 auto; font-variant-numeric: tabular-nums; }
-.exm button { font: inherit; color: var(--ink); background: var(--card); border: 1px solid var(--line); border-radius: 6px;
+.exm button, .exm select { font: inherit; color: var(--ink); background: var(--card); border: 1px solid var(--line); border-radius: 6px;
   min-width: 34px; min-height: 32px; padding: 3px 10px; cursor: pointer; }
 .exm button:hover { border-color: var(--accent); }
 .exm :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
@@ -875,7 +875,6 @@ const STYLE = `
 .exm-pad div { flex: 1 1 90px; }
 .exm-pad output { display: block; min-height: 30px; font-size: 20px; font-weight: 600; }
 .exm-motion { margin-top: 8px; min-height: 184px; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
-.exm select { font: inherit; min-height: 32px; color: inherit; background: var(--card); border: 1px solid var(--line); border-radius: 6px; }
 .exm-note { margin: 6px 0 0; color: var(--soft); font-size: 13px; }
 .exm-keys { display: inline-block; width: 22px; height: 4px; margin: 0 4px 3px 10px; border-radius: 2px; }
 .exm-keys:first-child { margin-left: 0; }
@@ -902,6 +901,10 @@ function element(tag, properties = {}, ...children) {
 
 function button(text, name, onclick) {
   return element("button", { type: "button", "aria-label": name, title: name, onclick }, text);
+}
+
+function divs(lines) {
+  return lines.map((line) => element("div", {}, line));
 }
 
 /** Whether the page around an element is dark: a notebook says so, else the browser does. */
@@ -1246,7 +1249,7 @@ class Picture {
 
   tellBeat() {
     const { title, lines } = beatWords(this.network, this.beats[this.beat], this.selected);
-    this.happens.replaceChildren(element("b", {}, title), ...lines.map((line) => element("div", {}, line)));
+    this.happens.replaceChildren(element("b", {}, title), ...divs(lines));
   }
 
   /** Whether the neurons of a layer have their activity at this beat. */
@@ -1455,7 +1458,7 @@ class Picture {
 
   /** Write lines beside a box of the canvas. */
   tell(lines, box) {
-    this.tip.replaceChildren(...lines.map((line) => element("div", {}, line)));
+    this.tip.replaceChildren(...divs(lines));
     const width = this.stage.clientWidth;
     const right = box.x + box.w / 2 > width / 2;
     this.tip.style.left = right ? "" : `${Math.min(box.x + box.w + 8, width - 180)}px`;
@@ -1488,10 +1491,11 @@ class Picture {
 
   /** The row of inputs shown and its pass: of the trace, the pad, the neurons of a live page, or computed here. */
   readRow() {
-    const real = this.live && passedOf(this.network, this.model.get("passed"));
+    const inputs = this.model.get("inputs");
+    const real = this.live && inputs && passedOf(this.network, this.model.get("passed"));
     if (this.moments) ({ row: this.row, passed: this.passed } = this.traced);
     else if (this.answer) ({ row: this.row, passed: this.passed } = this.answer);
-    else if (real) [this.row, this.passed] = [rowOf(this.network, bytesOf(this.model.get("inputs")), 0), real];
+    else if (real) [this.row, this.passed] = [rowOf(this.network, bytesOf(inputs), 0), real];
     else {
       this.row = this.sample >= 0 && !this.network.pooled ? this.rowAt(this.sample) : null;
       this.passed = this.row && forward(this.network, this.parameters, this.row);
@@ -1509,7 +1513,7 @@ class Picture {
     const given = this.moments ? { source: "trace", label: null, predicted: null, moment: this.record.moment }
       : this.answer ? { source: "pad", label: null, predicted: this.answer.predicted } : {};
     const lines = liveWords(this.network, { ...this.live, ...given });
-    this.told.replaceChildren(...lines.map((line) => element("div", {}, line)));
+    this.told.replaceChildren(...divs(lines));
     // Only what a reader must know is read aloud: not every step.
     const gone = (this.live.dead ?? []).join(", ");
     if (gone !== this.gone) this.voice.textContent = gone ? `dead: ${gone}` : this.gone ? "no neuron is dead" : "";
