@@ -383,7 +383,8 @@ export function momentsOf(network, record) {
   for (const { number, kind, from, to, value } of record.messages) {
     const message = { what: kind, number, value, sender: from, receiver: to, from: placed(from), to: placed(to) };
     const key = kind + (message.to ?? message.from).layer;
-    waves.set(key, [...(waves.get(key) ?? []), message]);
+    if (!waves.has(key)) waves.set(key, []);
+    waves.get(key).push(message);
   }
   const moments = [];
   let [at, beat] = [0, 0];
