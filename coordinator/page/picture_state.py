@@ -30,7 +30,7 @@ MOST_SAMPLES, MOST_POINTS, MOST_ROW_BYTES = 120, 400, 400_000
 LONGEST_NAME = 40
 SMALLEST_PICTURE = 16
 T = TypeVar("T")
-GENERIC_NAME = re.compile(r"(?:pixel|column|input)[ _]?\d+(?:[_ x]\d+)?")
+GENERIC_NAME = re.compile(r"(?:pixel|column|input)[ _]?\d+(?:[_ x,]\d+)?")
 
 
 class Frame(NamedTuple):

@@ -18,7 +18,7 @@ import pytest
 from coordinator.page.resources import resource
 from coordinator.page.widget import state_of
 from coordinator.trace.explaining import explain_neuron, explain_weight
-from coordinator.trace.wording import shown, steps_of
+from neuron_node.wording import shown, steps_of
 from tests.browser import chromium, needs_chromium
 from tests.drawn_runs import drawn_run
 from tests.networks import numbers

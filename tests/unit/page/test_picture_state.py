@@ -104,6 +104,7 @@ def test_spread_items_have_both_ends(items: list[int], most: int) -> None:
     ("names", "image"),
     [
         ([f"pixel_{row}_{column}" for row in range(8) for column in range(8)], [8, 8]),
+        ([f"pixel {row},{column}" for row in range(16) for column in range(16)], [16, 16]),
         ([f"column {number}" for number in range(1, 785)], [28, 28]),
         ([f"column {number}" for number in range(1, 10)], None),
         ([f"column {number}" for number in range(1, 19)], None),
