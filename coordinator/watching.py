@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from coordinator.client import Client
@@ -29,14 +29,21 @@ class Update(NamedTuple):
 class Watch:
     """A lease on the numbers of some neurons, or of all. As a context manager it needs no end: the lease runs out."""
 
-    def __init__(self, client: Client, neurons: Sequence[str] | None, rate: float) -> None:
-        """Begin to watch, at most `rate` updates per second. `neurons` None: all.
+    def __init__(
+        self,
+        client: Client,
+        neurons: Sequence[str] | None,
+        rate: float,
+        others: Callable[[Sequence[bytes]], None] = lambda _message: None,
+    ) -> None:
+        """Begin to watch, at most `rate` updates per second. `neurons` None: all. `others` receives messages of other topics.
 
         Raises:
             UserError: there is no such neuron, or the network can't be watched.
             NobodyAnswers: the coordinator does not answer.
         """
         self._client = client
+        self._others = others
         self._wanted: dict[str, Any] = {"watcher": secrets.token_hex(8), "rate": rate}
         if neurons is not None:
             self._wanted["neurons"] = list(neurons)
@@ -57,9 +64,19 @@ class Watch:
             if time.monotonic() - self._renewed > RENEWED_AFTER * self.lease["lease_seconds"]:
                 self._renew()
             message = self._client.next_published(min(rest, 0.5))
-            if message is not None and (update := self._received(message)):
+            if message is None:
+                continue
+            if message[0].decode("utf-8", "replace") not in self.lease["topics"]:
+                self._others(message)
+            elif update := self._received(message):
                 return update
         return None
+
+    def set_rate(self, rate: float) -> None:
+        """Take another number of updates per second from now on. Raises as the constructor does."""
+        if rate != self._wanted["rate"]:
+            self._wanted["rate"] = rate
+            self._renew()
 
     def facts_of(self, update: Update) -> list[dict[str, Any]]:
         """Return the numbers of an update, neuron by neuron, as plain data. Lists have one number for each shown row."""
@@ -97,7 +114,7 @@ class Watch:
 
     def _received(self, message: Sequence[bytes]) -> Update | None:
         """Return the update that a message completes. Groups that were asked for by name arrive one by one."""
-        if len(message) != 3 or message[0].decode("utf-8", "replace") not in self.lease["topics"]:
+        if len(message) != 3:
             return None
         try:
             facts = json.loads(message[1])

@@ -23,7 +23,14 @@ from coordinator.core.admission import Admission
 from coordinator.core.assignment import Assignment
 from coordinator.core.claim import Claim
 from coordinator.core.connectivity import Connectivity
-from coordinator.core.events import Asked, GenerationPersisted, Persisted, PersistFailed, SnapshotLoaded
+from coordinator.core.events import (
+    Asked,
+    GenerationPersisted,
+    Persisted,
+    PersistFailed,
+    SnapshotLoaded,
+    SnapshotsListed,
+)
 from coordinator.core.failure_detector import FailureDetector
 from coordinator.core.queries import Queries
 from coordinator.core.recovery_stats import RecoveryStats
@@ -121,6 +128,8 @@ class CoordinatorMachine:
                     self._grant_changes()
             case SnapshotLoaded():
                 self.queries.receive_snapshot(event)
+            case SnapshotsListed():
+                self.queries.receive_list(event)
             case GenerationPersisted(generation):
                 self.assignment.persisted(generation)
             case PersistFailed(reason):
