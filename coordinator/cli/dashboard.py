@@ -1,0 +1,119 @@
+"""The command `dashboard`: a live page of a run, in a web server of its own."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from coordinator.cli.finding import client_of, live_runs
+from coordinator.cli.helping import HelpfulCommand
+from coordinator.cli.options import door_options, runs_option
+from coordinator.cli.output import results
+from coordinator.client import Client
+from coordinator.core.access import Access
+from coordinator.errors import UserError
+from coordinator.front_door import check_door
+from coordinator.storage.run_folder import RunFolder
+from neuron_node.keys import COORDINATOR, OPERATOR, VIEWER
+from neuron_node.security import OwnKeys, own_keys
+from neuron_node.transport import is_tcp
+
+DEFAULT_PORT = 8_420
+MISSING = "the page needs {}; try: pip install 'exmachina[coordinator,dashboard]'"
+
+
+@click.command(
+    cls=HelpfulCommand,
+    epilog="""
+    coordinator dashboard
+    coordinator dashboard --run flowers --port 8421
+    coordinator dashboard --door tcp://host-a:5573 --keys keys
+    """,
+)
+@click.option(
+    "--port", type=click.IntRange(1, 65_535), default=DEFAULT_PORT, show_default=True, help="The port of the page."
+)
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="The address to listen at. With any other than this one, browsers of other hosts reach the page, unencrypted.",
+)
+@click.option(
+    "--name",
+    "names",
+    multiple=True,
+    help="A name of this host in the address of the page, if browsers of other hosts use one; may be repeated.",
+)
+@click.option("--with-parent", is_flag=True, hidden=True)
+@door_options
+@runs_option
+def dashboard(port: int, host: str, names: tuple[str, ...], with_parent: bool, runs: Path, **where: Any) -> None:
+    """Show a run as a live page in the browser: the network, its neurons, curves, predictions and programs.
+
+    The command prints two addresses: an operator may change the run, a viewer may look. The page goes on when the coordinator is
+    gone, and finds it again. It ends with Ctrl-C.
+    """
+    if importlib.util.find_spec("nicegui") is None:
+        raise UserError(MISSING.format("nicegui"))
+    # These take a second and tens of megabytes; no other command needs them.
+    from coordinator.dashboard.access import Tokens  # noqa: PLC0415
+    from coordinator.dashboard.server import Address, serve  # noqa: PLC0415
+
+    connect, may_operate = connector(runs, where)
+    address, tokens = Address(host, port, names), Tokens.new()
+
+    def announce() -> None:
+        if may_operate:
+            results.print(f"operator  {address.link(tokens.operator)}", markup=False, soft_wrap=True)
+        results.print(f"viewer    {address.link(tokens.viewer)}", markup=False, soft_wrap=True)
+        sys.stdout.flush()
+
+    serve(connect, address, tokens, announce, with_parent=with_parent)
+
+
+def connector(runs: Path, where: dict[str, Any]) -> tuple[Callable[[Access, float], Client], bool]:
+    """Return how the page connects as a viewer or an operator, and whether it can operate at all. Raises `UserError`."""
+    run_name, door = where["run_name"], where["door"]
+    if run_name:
+        RunFolder.existing(runs, run_name)
+    elif door:
+        check_door("--door", door)
+    elif len(live := live_runs(runs)) > 1:
+        names = ", ".join(directory.path.name for directory in live)
+        raise UserError(
+            f"several runs are live in {runs}: {names}; name one: coordinator dashboard --run {live[0].path.name}"
+        )
+    elif live:
+        where = {**where, "run_name": live[0].path.name}
+    if not (door and is_tcp(door)):
+        # On `ipc://` there are no keys: the page itself tells viewers from operators.
+        return lambda _access, patience: client_of(runs, {**where, "patience": patience}), True
+    return _with_keys(door, where)
+
+
+def _with_keys(door: str, where: dict[str, Any]) -> tuple[Callable[[Access, float], Client], bool]:
+    """Connect with the key of each role. Without an operator's key nobody can operate; without a viewer's, it serves both."""
+    keys: dict[Access, OwnKeys | None] = {}
+    faults: list[UserError] = []
+    for access, role in ((Access.OPERATOR, OPERATOR), (Access.VIEWER, VIEWER)):
+        name = where["key"] if access is Access.OPERATOR else ""
+        try:
+            keys[access] = own_keys([role], where["keys"], name, insecure=where["insecure"], connects=[door])
+        except UserError as fault:
+            faults.append(fault)
+    if not keys:
+        raise faults[0]
+    viewer = keys.get(Access.VIEWER, keys.get(Access.OPERATOR))
+    chosen = {Access.VIEWER: viewer, Access.OPERATOR: keys.get(Access.OPERATOR, viewer)}
+
+    def connect(access: Access, patience: float) -> Client:
+        own = chosen[access]
+        return Client(door, patience, own.client_of(COORDINATOR) if own else None)
+
+    return connect, Access.OPERATOR in keys
