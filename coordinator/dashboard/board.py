@@ -95,7 +95,9 @@ class Board:
         rows, targets = self.samples
         data = PreparedData("", "", encoding, rows, targets, rows, targets, None, None) if len(rows) else None
         state = picture_state(network, encoding, [], data)
-        self._put({name: finite(state[name]) if name != "rows" else state[name] for name in ("network", "samples", "rows")})
+        self._put(
+            {name: finite(state[name]) if name != "rows" else state[name] for name in ("network", "samples", "rows")}
+        )
 
     def unwatchable(self, why: str) -> None:
         """Note that the network is too large to be watched."""

@@ -18,23 +18,27 @@ class Curve:
     def __init__(self, most: int = MOST_POINTS) -> None:
         self._most = most
         self._every = 1
-        """How many added points one kept point stands for."""
-        self._added = 0
+        """Of so many added points, one is kept."""
+        self._since = 0
+        """The points that were added after the last kept one."""
         self._kept: list[tuple[int, tuple[float | None, ...]]] = []
         self._newest: tuple[int, tuple[float | None, ...]] | None = None
 
     def add(self, step: int, *numbers: float | None) -> None:
-        """Add the numbers of a step. Points of later steps are forgotten: the run has gone back."""
+        """Add the numbers of a step. Points of this step and of later ones are forgotten: the run has gone back."""
         if self._newest is not None and step <= self._newest[0]:
             self._kept = [point for point in self._kept if point[0] < step]
+            self._since = self._every
         self._newest = step, numbers
-        if self._added % self._every == 0:
+        self._since += 1
+        if not self._kept or self._since >= self._every:
             self._kept.append(self._newest)
-        self._added += 1
+            self._since = 0
         if len(self._kept) > self._most:
+            newest_stays = len(self._kept) % 2 == 1
             self._kept = self._kept[::2]
+            self._since = 0 if newest_stays else self._every
             self._every *= 2
-            self._added = 1
 
     @property
     def points(self) -> list[list[float | None]]:
@@ -78,4 +82,5 @@ class Predictions:
         """The share of right predictions; None without any, or if the targets are numbers."""
         if not self._latest or not isinstance(self._latest[-1].found, int):
             return None
-        return sum(each.found == each.right for each in self._latest) / len(self._latest)
+        right = [each for each in self._latest if each.found == each.right]
+        return len(right) / len(self._latest)

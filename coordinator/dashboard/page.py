@@ -97,6 +97,9 @@ class Page:
 
     def _tell_link(self) -> None:
         """Give the browser the address of what it shows."""
-        query = {"select": self._session.selected, "hide": ",".join(name for name in PANELS if name in self._session.hidden)}
+        query = {
+            "select": self._session.selected,
+            "hide": ",".join(name for name in PANELS if name in self._session.hidden),
+        }
         link = urlencode({name: value for name, value in query.items() if value}, safe=",", quote_via=quote)
         self._session.slot.put({"link": f"?{link}" if link else ""})

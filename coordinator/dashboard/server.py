@@ -82,10 +82,14 @@ def listening_socket(address: Address) -> socket.socket:
     """Bind the port of the page. Raises `UserError` if that is impossible."""
     host, port = address.host, address.port
     try:
-        [(family, _, _, _, place), *_] = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        [(family, _, _, _, place), *_] = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
         made = socket.socket(family, socket.SOCK_STREAM)
     except OSError as fault:
-        raise UserError(f"--host: {host} is no address of this machine ({fault.strerror}); try --host 127.0.0.1") from None
+        raise UserError(
+            f"--host: {host} is no address of this machine ({fault.strerror}); try --host 127.0.0.1"
+        ) from None
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         made.bind(place)
@@ -95,8 +99,12 @@ def listening_socket(address: Address) -> socket.socket:
             other = port + 1 if port < 65_535 else port - 1
             raise UserError(f"port {port} is in use on {host}; choose another one: --port {other}") from None
         if fault.errno == errno.EACCES:
-            raise UserError(f"port {port} needs more rights than you have; choose one above 1023: --port 8420") from None
-        raise UserError(f"--host: the page can't listen at {host}:{port} ({fault.strerror}); try --host 127.0.0.1") from None
+            raise UserError(
+                f"port {port} needs more rights than you have; choose one above 1023: --port 8420"
+            ) from None
+        raise UserError(
+            f"--host: the page can't listen at {host}:{port} ({fault.strerror}); try --host 127.0.0.1"
+        ) from None
     return made
 
 
@@ -156,9 +164,15 @@ class Dashboard:
         """Give a browser what the neurons compute for the sample that it has chosen."""
         board, sample, now = self.board, session.sample, time.monotonic()
         inputs, targets = board.samples
-        if board.network is None or sample >= len(inputs) or now - self._traced.get(sample, -math.inf) < SAMPLE_AGAIN_SECONDS:
+        if (
+            board.network is None
+            or sample >= len(inputs)
+            or now - self._traced.get(sample, -math.inf) < SAMPLE_AGAIN_SECONDS
+        ):
             return
-        self._traced = {known: at for known, at in self._traced.items() if now - at < SAMPLE_AGAIN_SECONDS} | {sample: now}
+        self._traced = {known: at for known, at in self._traced.items() if now - at < SAMPLE_AGAIN_SECONDS} | {
+            sample: now
+        }
         row = np.concatenate([inputs[sample], targets[sample]])[None, :]
         with contextlib.suppress(UserError, JobError):
             facts, _ = await self.door.ask(Access.VIEWER, "trace", row)
@@ -222,7 +236,7 @@ class Dashboard:
             if network is None:
                 raise UserError("the network is not connected yet; try again")
             inputs, outputs = network.layers[0], network.layers[-1]
-            answer |= await self._answer_of(_checked_row(row, inputs), outputs)
+            answer |= await self._answer_of(checked_row(row, inputs), outputs)
         except (UserError, JobError) as fault:
             answer["error"] = str(fault)
         session.slot.put({"answer": answer})
@@ -242,12 +256,13 @@ class Dashboard:
         }
 
 
-def _checked_row(row: object, inputs: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+def checked_row(row: object, inputs: int) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Return a row of inputs from a browser. Raises `UserError` if it is none."""
-    good = isinstance(row, list) and len(row) == inputs and all(type(each) in (int, float) for each in row)
-    if not good or not all(math.isfinite(each) and abs(each) <= LARGEST_INPUT for each in row):  # type: ignore[union-attr, arg-type]
-        raise UserError(f"a drawing is a list of {inputs} numbers from −{LARGEST_INPUT:,.0f} to {LARGEST_INPUT:,.0f}")
-    return np.array(row, dtype=float)
+    if isinstance(row, list) and len(row) == inputs and all(type(each) in (int, float) for each in row):
+        numbers = np.array(row, dtype=float)
+        if np.all(np.abs(numbers) <= LARGEST_INPUT):
+            return numbers
+    raise UserError(f"a drawing is a list of {inputs} numbers from −{LARGEST_INPUT:,.0f} to {LARGEST_INPUT:,.0f}")
 
 
 def application(dashboard: Dashboard, tokens: Tokens, address: Address) -> App:
@@ -287,7 +302,7 @@ def application(dashboard: Dashboard, tokens: Tokens, address: Address) -> App:
         show_welcome_message=False,
         binding_refresh_interval=None,
     )
-    return Guard(app, tokens, address.names, anywhere=address.anywhere)  # type: ignore[arg-type]
+    return Guard(app, tokens, address.names, anywhere=address.anywhere)
 
 
 class _Server(uvicorn.Server):
@@ -315,7 +330,7 @@ def serve(
     """
     with listening_socket(address) as made:
         config = uvicorn.Config(
-            application(Dashboard(connect), tokens, address),  # type: ignore[arg-type]
+            application(Dashboard(connect), tokens, address),
             log_level="warning",
             access_log=False,
             server_header=False,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from nicegui import ui
@@ -45,9 +45,14 @@ def chart(name: str) -> ui.echart:
 
 
 def lines(
-    colours: Colours, title: str, series: Sequence[tuple[str, str, Sequence[Sequence[float | None]]]], marks: Sequence[Any]
+    colours: Colours,
+    title: str,
+    series: Sequence[tuple[str, str, Sequence[Sequence[float | None]]]],
+    marks: Sequence[Any],
+    span: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Return the options of a chart of numbers over steps: each series has a name, a colour and points."""
+    """Return the options of a chart of numbers over steps: each series has a name, a colour and points. `span` are
+    the limits of the vertical axis."""
     made: list[dict[str, Any]] = [
         {
             "name": name,
@@ -73,11 +78,13 @@ def lines(
         "animation": False,
         "textStyle": {"fontFamily": "system-ui, sans-serif"},
         "title": {"text": title, "left": 0, "top": 0, "textStyle": {"fontSize": 13, "color": colours.ink}},
-        "legend": {"right": 0, "top": 0, "textStyle": {"color": colours.ink}, "itemHeight": 8} if len(made) > 1 else {"show": False},
+        "legend": {"right": 0, "top": 0, "textStyle": {"color": colours.ink}, "itemHeight": 8}
+        if len(made) > 1
+        else {"show": False},
         "grid": {"left": 50, "right": 14, "top": 30, "bottom": 24},
         "tooltip": {"trigger": "axis"},
         "xAxis": axis(colours, type="value", min="dataMin", max="dataMax"),
-        "yAxis": axis(colours, type="value", scale=True, splitNumber=3),
+        "yAxis": axis(colours, type="value", splitNumber=3, **span),
         "series": made,
     }
 

@@ -39,13 +39,15 @@ class CurvesPanel:
             some = [("training", colours.training, training), ("held out", colours.held_out, held_out)]
             return [(name, colour, [[row[0], row[column]] for row in points]) for name, colour, points in some]
 
-        show(self._loss, lines(colours, "loss", pair(1), marks))
+        show(self._loss, lines(colours, "loss", pair(1), marks, {"min": 0}))
         has_accuracy = any(row[2] is not None for row in training)
         self._accuracy.visible = has_accuracy
         if has_accuracy:
-            show(self._accuracy, lines(colours, "accuracy", pair(2), marks))
+            show(self._accuracy, lines(colours, "accuracy", pair(2), marks, {"min": 0, "max": 1}))
         names = (("samples/s", colours.training), ("messages/s", colours.held_out))
         series = [(name, colour, [[row[0], row[at]] for row in speed]) for at, (name, colour) in enumerate(names, 1)]
-        show(self._speed, lines(colours, "speed", series, marks))
+        show(self._speed, lines(colours, "speed", series, marks, {"min": 0}))
         latest = ", ".join(f"{word} after step {step:,}" for step, word in marks[-3:])
-        self._words.text = f"Dotted lines: {latest}" if marks else "Dotted lines will mark recoveries and interventions."
+        self._words.text = (
+            f"Dotted lines: {latest}" if marks else "Dotted lines will mark recoveries and interventions."
+        )

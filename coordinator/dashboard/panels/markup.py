@@ -22,12 +22,14 @@ def table(caption: str, titles: Sequence[str], rows: Iterable[Sequence[object]],
 
     body = "".join(cells("td", row) for row in rows)
     head = cells('th scope="col"', titles).replace('</th scope="col">', "</th>")
-    return f'<table><caption class="unseen">{escape(caption)}</caption><thead>{head}</thead><tbody>{body}</tbody></table>'
+    return (
+        f'<table><caption class="unseen">{escape(caption)}</caption><thead>{head}</thead><tbody>{body}</tbody></table>'
+    )
 
 
 def html(content: str = "") -> ui.html:
     """Return an element with HTML of this module."""
-    return ui.html(content, sanitize=False)
+    return ui.html(content, sanitize=False).classes("text")
 
 
 def heading(text: str) -> ui.label:
@@ -42,7 +44,7 @@ def hint(text: str = "") -> ui.label:
 
 def button(text: str, name: str = "") -> ui.button:
     """Return a button; `name` says more about it than its text."""
-    made = ui.button(text).props("no-caps unelevated dense")
+    made = ui.button(text, color=None).props("no-caps unelevated dense")
     return made.props(f'aria-label="{name}" title="{name}"') if name else made
 
 

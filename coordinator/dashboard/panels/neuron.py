@@ -19,6 +19,8 @@ AGAIN_SECONDS = 2.0
 LISTED_AT_MOST = 40
 """The most weights, signals or errors that are listed: the strongest ones."""
 BIAS = "bias"
+FORMULAS = (2, 6)
+"""The steps whose formulas are shown at once: activity and own error."""
 
 
 class NeuronPanel:
@@ -38,7 +40,7 @@ class NeuronPanel:
             self._choice = ui.select([], label="Neuron", with_input=True).props("dense outlined options-dense")
             self._choice.classes("wide").on_value_change(self._chosen)
             with ui.element("div").classes("details") as self._details:
-                self._place, self._formula = hint(), html()
+                self._place, self._formula = hint(), html().classes("formula")
                 with ui.element("div").classes("line"):
                     self._synapse = ui.select({BIAS: "bias"}, label="Bias or weight", value=BIAS)
                     self._synapse.props("dense outlined options-dense").classes("grow")
@@ -48,6 +50,8 @@ class NeuronPanel:
                 if view.may_operate:
                     self._operate()
                 self._weights = html()
+                with ui.expansion("The nine steps with all numbers").props("dense"):
+                    self._steps = html()
                 with ui.expansion("Messages in and out").props("dense"):
                     self._messages = html()
             self._details.visible = False
@@ -111,18 +115,28 @@ class NeuronPanel:
         if self._view.may_operate:
             self._silence.text = "End silence" if silent else "Silence"
         lines = [(line.step, line.text) for line in steps_of(steps)] if steps else []
-        about = f"Step {facts['step']:,}, row 1 of {facts['rows']:,}" if steps else f"bias {shown(facts['bias'])}"
-        self._formula.content = table(about, ("step", about), lines) if lines else f"<p>{about}</p>"
+        about = f"In step {facts['step']:,}, row 1 of {facts['rows']:,}"
+        told = (
+            [about, *(text for step, text in lines if step in FORMULAS)] if lines else [f"bias {shown(facts['bias'])}"]
+        )
+        self._formula.content = "".join(f"<p>{escape(line)}</p>" for line in told)
+        self._steps.content = table(about, ("step", about), lines) if lines else ""
         axon = sorted(facts["axon"], key=lambda synapse: -abs(synapse["weight"]))[:LISTED_AT_MOST]
         options = {BIAS: f"bias = {shown(facts['bias'])}"} | {
-            synapse["neuron"]: f"weight to {synapse['neuron']} = {shown(synapse['weight'])}" for synapse in facts["axon"]
+            synapse["neuron"]: f"weight to {synapse['neuron']} = {shown(synapse['weight'])}"
+            for synapse in facts["axon"]
         }
         if options != self._synapse.options:
             self._synapse.set_options(options, value=self._synapse.value if self._synapse.value in options else BIAS)
         rows = [
-            (s["neuron"], *(shown(s[key]) if key in s else "–" for key in ("before", "gradient", "weight"))) for s in axon
+            (s["neuron"], *(shown(s[key]) if key in s else "–" for key in ("before", "gradient", "weight")))
+            for s in axon
         ]
-        more = f"the {len(axon)} strongest of {len(facts['axon']):,} weights" if len(axon) < len(facts["axon"]) else "weight to"
+        more = (
+            f"the {len(axon)} strongest of {len(facts['axon']):,} weights"
+            if len(axon) < len(facts["axon"])
+            else "weight to"
+        )
         self._weights.content = table("Weights", (more, "before", "gradient", "now"), rows, numbers=3) if rows else ""
         self._messages.content = _messages(facts)
 
@@ -148,7 +162,9 @@ class NeuronPanel:
         what = {"what": "bias"} if receiver == BIAS else {"what": "weight", "to": receiver}
         if done := await self._view.ask("set", neuron=self._shown, value=self._value.value, **what):
             name = f"the bias of {self._shown}" if receiver == BIAS else f"the weight from {self._shown} to {receiver}"
-            self._view.say(f"after step {done['step']:,} {name} is {shown(done['value'])}, before {shown(done['before'])}")
+            self._view.say(
+                f"after step {done['step']:,} {name} is {shown(done['value'])}, before {shown(done['before'])}"
+            )
             self._step = None
 
     async def _silence_or_wake(self) -> None:

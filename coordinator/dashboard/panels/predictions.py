@@ -96,6 +96,6 @@ def matrix(classes: Any, counts: list[list[int]], samples: int) -> str:
         rows.append(f'<tr><th scope="row">{escape(str(name)[:16])}</th>{cells}</tr>')
     caption = f"Rows are the right classes, columns the predictions, of {samples:,} samples."
     return (
-        f'<div class="scroll" tabindex="0" role="group" aria-label="Confusion matrix"><table class="matrix"><caption>{caption}'
-        f"</caption><thead><tr><td></td>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+        f'<div class="scroll" tabindex="0" role="group" aria-label="Confusion matrix"><table class="matrix">'
+        f"<thead><tr><td></td>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div><p>{caption}</p>"
     )

@@ -31,7 +31,9 @@ class TimelinePanel:
             with ui.element("div").classes("line"):
                 heading("One step, program by program")
                 button("Trace one sample").on_click(self._trace)
-            self._words = hint("Send one sample forward and back, and see what each program does when. No weight changes.")
+            self._words = hint(
+                "Send one sample forward and back, and see what each program does when. No weight changes."
+            )
             self._chart = chart("When each program fired and replied")
             self._chart.visible = False
             with ui.expansion("Steps and messages as text").props("dense") as self._more:
@@ -60,7 +62,9 @@ class TimelinePanel:
         self._chart.style(f"height: {70 + ROW_PX * len(neurons)}px")
         show(self._chart, timeline_of(neurons, colours_of(self._view.session.dark)))
         hosts = {neuron["host"] for neuron in neurons}
-        clocks = "" if len(hosts) == 1 else f" Each of the {len(hosts)} hosts has its own clock, so compare within a host."
+        clocks = (
+            "" if len(hosts) == 1 else f" Each of the {len(hosts)} hosts has its own clock, so compare within a host."
+        )
         self._words.text = f"Training sample 1, {facts['moment']}. Times in ms.{clocks}"
         chosen = self._view.session.selected or neurons[-1]["neuron"]
         one = next((neuron for neuron in facts["neurons"] if neuron["neuron"] == chosen), neurons[-1])
