@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import signal
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +16,18 @@ import click
 from coordinator.cli.finding import client_of, live_runs
 from coordinator.cli.helping import HelpfulCommand
 from coordinator.cli.options import door_options, runs_option
-from coordinator.cli.output import results
+from coordinator.cli.output import errors, results
 from coordinator.client import Client
 from coordinator.core.access import Access
-from coordinator.errors import UserError
+from coordinator.dashboard.address import DEFAULT_PORT, Address, free_port
+from coordinator.errors import JobError, UserError
 from coordinator.front_door import check_door
 from coordinator.storage.run_folder import RunFolder
 from neuron_node.keys import COORDINATOR, OPERATOR, VIEWER
 from neuron_node.security import OwnKeys, own_keys
 from neuron_node.transport import is_tcp
 
-DEFAULT_PORT = 8_420
-MISSING = "the page needs {}; try: pip install 'exmachina[coordinator,dashboard]'"
+MISSING = "the page needs NiceGUI; try: pip install 'exmachina[coordinator,dashboard]'"
 
 
 @click.command(
@@ -59,11 +62,10 @@ def dashboard(port: int, host: str, names: tuple[str, ...], with_parent: bool, r
     The command prints two addresses: an operator may change the run, a viewer may look. The page goes on when the coordinator is
     gone, and finds it again. It ends with Ctrl-C.
     """
-    if importlib.util.find_spec("nicegui") is None:
-        raise UserError(MISSING.format("nicegui"))
+    check_installed()
     # These take a second and tens of megabytes; no other command needs them.
     from coordinator.dashboard.access import Tokens  # noqa: PLC0415
-    from coordinator.dashboard.server import Address, serve  # noqa: PLC0415
+    from coordinator.dashboard.server import serve  # noqa: PLC0415
 
     connect, may_operate = connector(runs, where)
     address, tokens = Address(host, port, names), Tokens.new()
@@ -74,7 +76,49 @@ def dashboard(port: int, host: str, names: tuple[str, ...], with_parent: bool, r
         results.print(f"viewer    {address.link(tokens.viewer)}", markup=False, soft_wrap=True)
         sys.stdout.flush()
 
-    serve(connect, address, tokens, announce, with_parent=with_parent)
+    # The command that has started this one says why it ends.
+    with contextlib.suppress(*([KeyboardInterrupt] if with_parent else [])):
+        serve(connect, address, tokens, announce, with_parent=with_parent)
+
+
+def check_installed() -> None:
+    """Raise `UserError` if the extra of the page is not installed."""
+    if importlib.util.find_spec("nicegui") is None:
+        raise UserError(MISSING)
+
+
+class PageOfRun:
+    """The page of a run that is learned here, in a process of its own."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def stay(self) -> None:
+        """Wait until the user ends the page with Ctrl-C."""
+        errors.print("the page stays open, with what it has seen of the run, until you press Ctrl-C")
+        with contextlib.suppress(KeyboardInterrupt):
+            self._process.wait()
+
+
+@contextlib.contextmanager
+def page_of(directory: RunFolder) -> Iterator[PageOfRun]:
+    """Serve the page of a run, and print its addresses. Raises `UserError` and `JobError` if it can't be served."""
+    command = [sys.executable, "-m", "coordinator", "dashboard", "--with-parent", "--port", str(free_port())]
+    command += ["--run", directory.path.name, "--runs", str(directory.path.parent)]
+    # Ctrl-C ends the run first, and then the page.
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, process_group=0)
+    assert process.stdout is not None
+    try:
+        for _ in Access:
+            line = process.stdout.readline()
+            if not line:
+                raise JobError("the page can't be shown; the line above says why")
+            errors.print(f"page for the {line.rstrip()}", markup=False, soft_wrap=True)
+        yield PageOfRun(process)
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait()
+        process.stdout.close()
 
 
 def connector(runs: Path, where: dict[str, Any]) -> tuple[Callable[[Access, float], Client], bool]:

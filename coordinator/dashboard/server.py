@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import logging
 import math
 import os
-import socket
 import time
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import uvicorn
@@ -27,6 +25,7 @@ from starlette.websockets import WebSocket
 from coordinator.client import Client
 from coordinator.core.access import Access
 from coordinator.dashboard.access import ACCESS, App, Guard, Tokens
+from coordinator.dashboard.address import Address, listening_socket
 from coordinator.dashboard.board import Board
 from coordinator.dashboard.door import Door
 from coordinator.dashboard.feed import Feed
@@ -55,57 +54,6 @@ ICON = (
 )
 
 logger = logging.getLogger("exmachina")
-
-
-class Address(NamedTuple):
-    """Where the page is."""
-
-    host: str
-    port: int
-    names: tuple[str, ...] = ()
-    """Names of this host by which browsers reach it, besides localhost."""
-
-    @property
-    def anywhere(self) -> bool:
-        """Whether browsers of other hosts reach the page."""
-        return self.host not in ("127.0.0.1", "::1", "localhost")
-
-    def link(self, token: str) -> str:
-        """Return the address for a browser."""
-        host = self.names[0] if self.names else self.host
-        if host in ("0.0.0.0", "::"):
-            host = "127.0.0.1"
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/?token={token}"
-
-
-def listening_socket(address: Address) -> socket.socket:
-    """Bind the port of the page. Raises `UserError` if that is impossible."""
-    host, port = address.host, address.port
-    try:
-        [(family, _, _, _, place), *_] = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )
-        made = socket.socket(family, socket.SOCK_STREAM)
-    except OSError as fault:
-        raise UserError(
-            f"--host: {host} is no address of this machine ({fault.strerror}); try --host 127.0.0.1"
-        ) from None
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        made.bind(place)
-    except OSError as fault:
-        made.close()
-        if fault.errno == errno.EADDRINUSE:
-            other = port + 1 if port < 65_535 else port - 1
-            raise UserError(f"port {port} is in use on {host}; choose another one: --port {other}") from None
-        if fault.errno == errno.EACCES:
-            raise UserError(
-                f"port {port} needs more rights than you have; choose one above 1023: --port 8420"
-            ) from None
-        raise UserError(
-            f"--host: the page can't listen at {host}:{port} ({fault.strerror}); try --host 127.0.0.1"
-        ) from None
-    return made
 
 
 class Dashboard:
@@ -343,6 +291,5 @@ def serve(
         )
         server = _Server(config)
         server.parent = os.getppid() if with_parent else None
-        made.listen(128)
         announce()
         server.run(sockets=[made])

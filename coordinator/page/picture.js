@@ -11,6 +11,17 @@
      snapshot    the index of the snapshot shown      sample    the index of the sample, or -1
      selected    the name of the selected neuron, or ""
 
+   A live page has more; they change together, several times a second:
+
+     live            {step, steps, epoch, epochs, state, moment, source, label, predicted, learning_rate, silent, dead}, or null
+                     Then `numbers` has the biases and weights with which `passed` was computed.
+     inputs          the inputs of the row shown: float32
+     passed          what the neurons computed for it, float32: sums, activities and errors of all neurons; NaN where there is none
+     weights_change  the gradients of the step, float32, in the order of `numbers`, or null
+     record          a traced pass as `coordinator trace --json` writes it, or null    motion   {playing, speed}
+
+   A drawing on the pad is sent as {ask: "answer", id, row}; the reply is the custom message {id, predicted, outputs, passed, inputs}.
+
    The first half is arithmetic without a page: numbers, layout, colours, words. */
 
 export const MOST_LINES = 30_000;
@@ -34,20 +45,20 @@ export function bytesOf(value) {
 
 /** The number of biases and weights of one snapshot. */
 export function countOf(network) {
-  const biases = network.layers.reduce((sum, size) => sum + size, 0);
-  return network.shapes.reduce((sum, [rows, columns]) => sum + rows * columns, biases);
+  return network.shapes.reduce((sum, [rows, columns]) => sum + rows * columns, sizeOf(network));
 }
 
 /** Biases and weights of one snapshot, as arrays per layer. Weights lie row by row: from a neuron to all of the next layer. */
 export function decodeSnapshot(network, view, index, peaks) {
   let at = index * countOf(network) * 2;
   let array = 0;
-  const read = (count) => {
+  return arraysOf(network, (count) => {
     const peak = peaks[array++] / LARGEST_SHARE;
-    const numbers = new Float64Array(count);
-    for (let i = 0; i < count; i++, at += 2) numbers[i] = view.getInt16(at, true) * peak;
-    return numbers;
-  };
+    return Float64Array.from({ length: count }, () => view.getInt16((at += 2) - 2, true) * peak);
+  });
+}
+
+function arraysOf(network, read) {
   const biases = [];
   const weights = [];
   network.layers.forEach((size, layer) => {
@@ -55,6 +66,43 @@ export function decodeSnapshot(network, view, index, peaks) {
     if (layer < network.shapes.length) weights.push(read(network.shapes[layer][0] * network.shapes[layer][1]));
   });
   return { biases, weights };
+}
+
+/** Reads arrays of float32, one after the other. Null if there are not `count` numbers in all. */
+function floatsOf(value, count) {
+  const view = value ? bytesOf(value) : null;
+  if (view?.byteLength !== count * 4) return null;
+  let at = 0;
+  return (size) => Float64Array.from({ length: size }, () => view.getFloat32((at += 4) - 4, true));
+}
+
+/** The gradients of biases and weights, as arrays per layer, or null. */
+export function gradientsOf(network, value) {
+  const read = floatsOf(value, countOf(network));
+  return read && arraysOf(network, read);
+}
+
+/** Sums, activities and errors that the neurons themselves computed, or null. */
+export function passedOf(network, value) {
+  const read = floatsOf(value, 3 * sizeOf(network));
+  if (!read) return null;
+  const [sums, activities, errors] = [0, 1, 2].map(() => network.layers.map(read));
+  return { sums, activities, errors };
+}
+
+/** The number of neurons. */
+function sizeOf(network) {
+  return network.layers.reduce((sum, size) => sum + size, 0);
+}
+
+/** Biases, weights, inputs and results of a traced pass. */
+export function tracedOf(network, record) {
+  const layers = network.layers.map((_, layer) => record.neurons.filter((facts) => facts.layer === layer));
+  const column = (name) => layers.map((some) => some.map((facts) => facts[name][0]));
+  const passed = { sums: column("sum"), activities: column("activity"), errors: column("error") };
+  const biases = layers.map((some) => some.map((facts) => facts.bias));
+  const weights = layers.slice(0, -1).map((some) => Float64Array.from(some.flatMap((facts) => facts.axon.map((synapse) => synapse.weight))));
+  return { parameters: { biases, weights }, passed, row: record.inputs[0] };
 }
 
 /** The inputs of a sample. */
@@ -136,6 +184,17 @@ export function shown(number) {
   return number < 0 && Number(text) !== 0 ? MINUS + text : text;
 }
 
+/** A number in a formula, as `trace` writes it: four decimals or four digits. */
+export function exact(number) {
+  if (number === null || number === undefined || Number.isNaN(number)) return "–";
+  const size = Math.abs(number);
+  let text;
+  if (size < 1e9 && Number.isInteger(size)) text = String(size);
+  else if (size < 1e-4 || size >= 1e9) text = size.toExponential(3).replace(/([+-])(\d)$/, (_, sign, digit) => `${sign}0${digit}`);
+  else text = size.toFixed(4 + Math.max(0, -1 - Math.floor(Math.log10(size))));
+  return (number < 0 ? MINUS : "") + text.replace("-", MINUS);
+}
+
 /** A whole number with commas, such as 1,080. */
 export function counted(number) {
   return number.toLocaleString("en-US");
@@ -160,17 +219,18 @@ export function placeOf(network, name) {
   return { layer, index };
 }
 
-/** The formula of a neuron's activity with its numbers, in the words of step 2. */
+/** The formula of a neuron's activity with its numbers, in the words of step 2. Numbers of real neurons are those of `trace`. */
 export function formulaOf(network, parameters, passed, layer, index) {
+  const told = passed.errors ? exact : shown;
   const bias = parameters.biases[layer][index];
   const activity = passed.activities[layer][index];
   const sum = passed.sums[layer][index];
   const activation = network.activations[layer];
-  if (layer === 0 && activation === "identity" && bias === 0) return `activity = input = ${shown(activity)}`;
-  const inside = `${shown(sum)} + ${shown(bias)}`;
+  if (layer === 0 && activation === "identity" && bias === 0) return `activity = input = ${told(activity)}`;
+  const inside = `${told(sum)} + ${told(bias)}`;
   return activation === "identity"
-    ? `activity = ${inside} = ${shown(activity)}`
-    : `activity = ${activation}(${inside}) = ${shown(activity)}`;
+    ? `activity = ${inside} = ${told(activity)}`
+    : `activity = ${activation}(${inside}) = ${told(activity)}`;
 }
 
 /** What a neuron stands for: the name of an input, or the class of an output; empty for hidden neurons. */
@@ -181,12 +241,17 @@ export function meaningOf(network, layer, index) {
   return (network.classes ?? network.outputs)[index] ?? "";
 }
 
-/** The lines that describe a neuron. `passed` is the pass of the chosen sample, or null. */
-export function linesOf(network, parameters, passed, layer, index) {
+/** The lines that describe a neuron. `passed` is the pass of the chosen sample, or null; `live` and `gradients` those of a live page. */
+export function linesOf(network, parameters, passed, layer, index, live = null, gradients = null) {
   const name = nameOf(network, layer, index);
   const meaning = meaningOf(network, layer, index);
   const lines = [meaning && meaning !== name ? `${name} · ${meaning}` : name];
+  if (live?.dead?.includes(name)) lines.push("dead: no program has this neuron now; the run waits for one");
+  if (live?.silent?.includes(name)) lines.push("silent: its activity is constant, and it learns nothing");
   lines.push(passed ? formulaOf(network, parameters, passed, layer, index) : `bias ${shown(parameters.biases[layer][index])}`);
+  const error = passed?.errors?.[layer][index] ?? NaN;
+  if (!Number.isNaN(error)) lines.push(`error ${exact(error)}`);
+  if (gradients && layer) lines.push(`gradient of the bias ${exact(gradients.biases[layer][index])}`);
   if (network.pooled) return lines;
   const into = incoming(network, parameters, layer, index);
   const out = outgoing(network, parameters, layer, index);
@@ -199,6 +264,246 @@ function synapseWords(network, weights, layer, way) {
   const index = ranked(weights)[0];
   const one = `${shown(weights[index])} (${nameOf(network, layer, index)})`;
   return weights.length === 1 ? `one synapse ${way}: ${one}` : `${counted(weights.length)} synapses ${way}, the strongest ${one}`;
+}
+
+/** The synapse between two neurons, {layer, from, to}, in whichever order they are given; null if there is none. */
+export function synapseOf(one, other) {
+  if (!one || !other || Math.abs(one.layer - other.layer) !== 1) return null;
+  const [low, high] = one.layer < other.layer ? [one, other] : [other, one];
+  return { layer: low.layer, from: low.index, to: high.index };
+}
+
+/** Why a weight changed in the step, or with to = null the bias of neuron `from`: sentences in the words of `coordinator explain`. */
+export function whyOf(network, parameters, gradients, passed, live, { layer, from, to }) {
+  const sender = nameOf(network, layer, from);
+  const receiver = to === null ? "" : nameOf(network, layer + 1, to);
+  const columns = to === null ? 1 : network.shapes[layer][1];
+  const at = (arrays) => (to === null ? arrays.biases[layer][from] : arrays.weights[layer][from * columns + to]);
+  const [before, gradient, rate] = [at(parameters), at(gradients), live.learning_rate];
+  const what = to === null ? "bias" : "weight";
+  const name = to === null ? `the bias of ${sender}` : `the weight from ${sender} to ${receiver}`;
+  const rows = live.rows ? ` (pass ${counted(live.pass)}, ${counted(live.rows)} row${live.rows > 1 ? "s" : ""})` : "";
+  const factors = to === null ? [passed.errors[layer][from]] : [passed.errors[layer + 1][to], passed.activities[layer][from]];
+  const product = factors.reduce((a, b) => a * b);
+  const words = to === null ? "the neuron's own error" : `the error of ${receiver} × the activity of ${sender}`;
+  const written = factors.map(exact).join(" × ");
+  // A batch of one row has no mean.
+  const alone = live.rows ? live.rows === 1 : Math.abs(product - gradient) <= 1e-3 * Math.abs(gradient);
+  const subject = to === null ? "The gradient of a bias" : "The gradient";
+  let source = `${subject} is ${words} = ${to === null ? "" : `${written} = `}${exact(gradient)}.`;
+  if (!alone) source = `${subject} is the mean of ${words} over all rows = ${exact(gradient)}; in the row shown: ${written}${to === null ? "" : ` = ${exact(product)}`}.`;
+  const [sign, larger, done] = gradient < 0 ? ["negative", "lower", "grew"] : ["positive", "raise", "fell"];
+  return [
+    `In step ${counted(live.step)}${rows} ${name} changed from ${exact(before)} to ${exact(before - rate * gradient)}.`,
+    `Its change is −learning rate × gradient = −${exact(rate)} × ${bracketed(exact(gradient))} = ${exact(-rate * gradient)}.`,
+    source,
+    gradient === 0
+      ? `A gradient of 0 means that the ${what} did not matter for these rows, so it stays.`
+      : `The gradient is ${sign}: a larger ${what} would ${larger} the loss, so the ${what} ${done}.`,
+  ];
+}
+
+function bracketed(text) {
+  return text.startsWith(MINUS) ? `(${text})` : text;
+}
+
+const SLOPES = {
+  logistic: (a) => `${a} × (1 − ${a})`, tanh: (a) => `1 − ${a} × ${a}`, relu: (a) => `1 if ${a} > 0, else 0`, identity: () => "1",
+};
+const STEPS = ["wait for the signals", "activity", "signals", "send", "wait for the errors", "own error", "send the error back", "gradients", "update"];
+const TERMS = 3;
+
+/** The lines of one of the nine steps of a neuron of a traced pass, in the words of `coordinator trace`. */
+export function stepLines(facts, step) {
+  const { axon, signals, kind } = facts;
+  const of = (name) => exact(facts[name][0]);
+  const few = (items) => (items.length <= TERMS + 1 ? items : items.slice(0, TERMS));
+  const more = (items) => items.length - few(items).length;
+  const rest = (items) => (more(items) ? ` and ${counted(more(items))} more` : "");
+  const each = (line) => [...few(axon).map(line), ...(more(axon) ? [`… and ${counted(more(axon))} more synapses`] : [])];
+  const plural = (word, items) => word + (items.length > 1 ? "s" : "");
+  const output = kind === "output";
+  const a = of("activity");
+  const change = (name, before, gradient, after) => `${name} = ${exact(before)} − ${exact(facts.learning_rate)} × ${exact(gradient)} = ${exact(after)}`;
+  const made = [
+    () => [`${kind === "input" ? "input" : plural("signal", signals)}: ${few(signals).map((one) => `${exact(one.signal[0])} from ${one.from}`).join(", ")}${rest(signals)}; sum = ${of("sum")}`],
+    () => {
+      if (facts.silent) return [`activity = ${a}: the neuron is silent`];
+      const total = `${of("sum")} + ${exact(facts.bias)}`;
+      return [`activity = ${facts.activation === "identity" ? total : `${facts.activation}(${total})`} = ${a}`];
+    },
+    () => (output ? [`no synapses: the activity ${a} is an output of the network`] : each(({ to, weight, signal }) => {
+      const product = `weight × activity = ${exact(weight)} × ${a}`;
+      return signal === null ? `part of the signal to ${to} = ${product}` : `signal to ${to} = ${product} = ${exact(signal[0])}`;
+    })),
+    () => {
+      if (output) return [`sends ${a} to the coordinator`];
+      return [axon.length === 1 ? `sends the signal to ${axon[0].to}` : `sends ${counted(axon.length)} signals, to ${axon[0].to} … ${axon.at(-1).to}`];
+    },
+    () => (output
+      ? [`target: ${of("target")} from the coordinator`]
+      : [`${plural("error", axon)}: ${few(axon).map(({ to, error }) => `${exact(error[0])} from ${to}`).join(", ")}${rest(axon)}`]),
+    () => {
+      if (facts.silent) return [`own error = ${of("error")}: the activity of a silent neuron is constant`];
+      const formula = SLOPES[facts.activation](a);
+      const slope = `slope = ${formula}${formula === of("slope") ? "" : ` = ${of("slope")}`}`;
+      if (output) {
+        const difference = `${a} − ${bracketed(of("target"))}`;
+        if (facts.loss === "cross_entropy") return [`own error = activity − target = ${difference} = ${of("error")}`];
+        return [slope, `own error = (activity − target) × slope = (${difference}) × ${of("slope")} = ${of("error")}`];
+      }
+      const terms = few(axon).map(({ weight, error }) => `${exact(weight)} × ${exact(error[0])}`);
+      if (more(axon)) terms.push(`${counted(more(axon))} more`);
+      return [`sum of weight × error = ${terms.join(" + ")} = ${of("error_sum")}`, slope, `own error = ${of("error_sum")} × ${of("slope")} = ${of("error")}`];
+    },
+    () => {
+      if (kind === "input") return [facts.bias_learned ? `sends ${of("error")} to the coordinator` : "has no neuron to send its error to; reports that it is done"];
+      if (signals.length === 1) return [`sends ${of("error")} back to ${signals[0].from}`];
+      return [`sends ${of("error")} back to all ${counted(signals.length)} senders, ${signals[0].from} … ${signals.at(-1).from}`];
+    },
+    () => {
+      const lines = each(({ to, error, gradient }) => `gradient to ${to} = error × activity = ${exact(error[0])} × ${a} = ${exact(gradient)}`);
+      if (facts.bias_learned) lines.push(`gradient of the bias = own error = ${exact(facts.bias_gradient)}`);
+      return lines.length ? lines : ["nothing to learn"];
+    },
+    () => {
+      const lines = each(({ to, weight, gradient, after }) => change(`weight to ${to}`, weight, gradient, after));
+      if (facts.bias_learned) lines.push(change("bias", facts.bias, facts.bias_gradient, facts.bias_after));
+      return lines.length ? lines : ["nothing changes"];
+    },
+  ];
+  return made[step - 1]();
+}
+
+/* ---- Slow motion ---- */
+
+const [TRAVEL, STEP, SPREAD] = [1, 1.6, 2.4];
+/* Seconds of a message, of a step, and from the first message of a layer to the last, at speed 1. */
+
+/** The moments of a traced pass in causal order: a message travels, or a neuron does one of its nine steps. Each has its seconds
+    `begin` and `end`; those of one `beat` belong together: the messages of a layer, or one step of its neurons. A sender has
+    ended step 4 or 7 before its messages begin, and a receiver begins step 1 or 5 when the last of them has arrived. */
+export function momentsOf(network, record) {
+  const placed = (name) => placeOf(network, name.split("…")[0]);
+  const waves = new Map();
+  for (const { number, kind, from, to, value } of record.messages) {
+    const message = { what: kind, number, value, sender: from, receiver: to, from: placed(from), to: placed(to) };
+    const key = kind + (message.to ?? message.from).layer;
+    waves.set(key, [...(waves.get(key) ?? []), message]);
+  }
+  const moments = [];
+  let [at, beat] = [0, 0];
+  const travel = (key) => {
+    const some = waves.get(key) ?? [];
+    const gap = some.length > 1 ? Math.min(0.2, SPREAD / (some.length - 1)) : 0;
+    some.forEach((message, i) => moments.push({ ...message, beat, begin: at + i * gap, end: at + i * gap + TRAVEL }));
+    if (some.length) [at, beat] = [moments.at(-1).end, beat + 1];
+  };
+  const act = (layer, steps) => {
+    for (const step of steps) {
+      for (const facts of record.neurons) {
+        if (facts.layer === layer) moments.push({ what: "step", step, facts, to: placed(facts.neuron), beat, begin: at, end: at + STEP });
+      }
+      [at, beat] = [at + STEP, beat + 1];
+    }
+  };
+  const last = network.layers.length - 1;
+  for (let layer = 0; layer <= last; layer++) {
+    travel(layer ? `signal${layer}` : "input0");
+    act(layer, [1, 2, 3, 4]);
+  }
+  travel(`output${last}`);
+  for (let layer = last; layer >= 0; layer--) {
+    travel(layer === last ? `target${last}` : `error${layer}`);
+    act(layer, [5, 6, 7, 8, 9]);
+  }
+  travel("done0");
+  return moments;
+}
+
+/** What happens in a beat: a title, and lines with the numbers of the selected neuron or, if it has no part, of the first one. */
+export function beatWords(network, moments, selected) {
+  const has = (place) => place && selected && place.layer === selected.layer && place.index === selected.index;
+  const one = moments.find(({ from, to }) => has(from) || has(to)) ?? moments[0];
+  if (one.what === "step") {
+    const others = moments.length - 1;
+    const more = others ? ` (and ${counted(others)} other${others > 1 ? "s" : ""} with it)` : "";
+    return { title: `Step ${one.step} of 9: ${STEPS[one.step - 1]} · ${one.facts.neuron}${more}`, lines: stepLines(one.facts, one.step) };
+  }
+  const [from, to] = [one.from, one.to].map((place) => (place ? network.words[place.layer] : "coordinator"));
+  const value = one.value === null ? "done" : exact(one.value);
+  const many = moments.length > 1 ? `${counted(moments.length)} ${one.what === "done" ? "reports" : `${one.what}s`}` : one.what;
+  return { title: `${many}: ${from} → ${to}`, lines: [`${one.sender} → ${one.receiver}: ${value}`] };
+}
+
+/* ---- The pad ---- */
+
+const PEN = 0.065;
+/* Half the width of a stroke, as a share of the picture's height. */
+const FINE = 4;
+/* An input has FINE × FINE points, of which the pen covers some. */
+
+/** How the pictures of the samples fill their square: the share of its height and width, whether narrow ones are stretched to the
+    full width, and whether there is no grey. */
+export function fillOf(network, view, count) {
+  const [rows, columns] = network.image;
+  const [talls, wides] = [[], []];
+  let sharp = count > 0;
+  for (let sample = 0; sample < count; sample++) {
+    const ink = Array.from(rowOf(network, view, sample), (value, i) => pixelShare(network, value, i));
+    sharp &&= ink.every((share) => Math.abs(share - 0.5) > 0.49);
+    const dark = [...ink.keys()].filter((i) => ink[i] > 0.25);
+    const range = (numbers) => Math.max(...numbers) - Math.min(...numbers) + 1;
+    if (!dark.length) continue;
+    talls.push(range(dark.map((i) => Math.floor(i / columns))) / rows);
+    wides.push(range(dark.map((i) => i % columns)) / columns);
+  }
+  const of = (shares, part) => shares.sort((a, b) => a - b)[Math.floor(part * (shares.length - 1))] ?? 1;
+  return { tall: of(talls, 0.5), wide: of(wides, 0.9), stretch: talls.length > 0 && of(wides, 0.1) >= 0.9, sharp };
+}
+
+/** The ink from 0 to 1 of each input under strokes, which are lists of points [x, y] from 0 to 1. The drawing is moved to the middle
+    and enlarged as the samples are. */
+export function inkUnder(network, strokes, { tall, wide, stretch, sharp }) {
+  const [rows, columns] = network.image;
+  const points = strokes.flat();
+  const [xs, ys] = [0, 1].map((axis) => points.map((point) => point[axis]));
+  const span = (numbers) => [Math.min(...numbers), Math.max(...numbers)];
+  const [[left, right], [top, bottom]] = [span(xs), span(ys)];
+  const fits = [(wide - 2 * PEN) / Math.max(right - left, 1e-3), (tall - 2 * PEN) / Math.max(bottom - top, 1e-3)];
+  const least = Math.min(4, ...fits);
+  const [growX, growY] = stretch ? fits.map((fit) => Math.min(fit, 4 * least)) : [least, least];
+  const [wideGrid, tallGrid] = [columns * FINE, rows * FINE];
+  const grid = new Uint8Array(wideGrid * tallGrid);
+  const placed = ([x, y]) => [(0.5 + (x - (left + right) / 2) * growX) * wideGrid, (0.5 + (y - (top + bottom) / 2) * growY) * tallGrid];
+  const radius = PEN * tallGrid;
+  for (const stroke of strokes) {
+    stroke.forEach((point, i) => {
+      const [x1, y1] = placed(stroke[Math.max(0, i - 1)]);
+      const [x2, y2] = placed(point);
+      const [dx, dy] = [x2 - x1, y2 - y1];
+      const [first, end] = span([y1, y2]);
+      const [near, far] = span([x1, x2]);
+      for (let y = Math.max(0, Math.floor(first - radius)); y < Math.min(tallGrid, end + radius); y++) {
+        for (let x = Math.max(0, Math.floor(near - radius)); x < Math.min(wideGrid, far + radius); x++) {
+          const along = Math.min(1, Math.max(0, ((x + 0.5 - x1) * dx + (y + 0.5 - y1) * dy) / (dx * dx + dy * dy || 1)));
+          if (Math.hypot(x + 0.5 - x1 - along * dx, y + 0.5 - y1 - along * dy) <= radius) grid[y * wideGrid + x] = 1;
+        }
+      }
+    });
+  }
+  const ink = new Float64Array(rows * columns);
+  grid.forEach((covered, i) => {
+    ink[Math.floor(i / wideGrid / FINE) * columns + Math.floor((i % wideGrid) / FINE)] += covered / FINE ** 2;
+  });
+  return sharp ? ink.map((share) => (share >= 0.5 ? 1 : 0)) : ink;
+}
+
+/** The inputs that stand for some ink: the inverse of `pixelShare`, within the range of the samples' inputs. */
+export function inputsOf(network, ink) {
+  const { offset, scale, range: [low, high] } = network.pixels;
+  const [least, most] = network.input_range;
+  return ink.map((share, i) => Math.min(most, Math.max(least, (low + share * (high - low) - offset[i]) / scale[i])));
 }
 
 /** The indices of some weights, the strongest first. */
@@ -214,6 +519,23 @@ export function snapshotWords(snapshot) {
   else if (snapshot.held_out_loss !== null) parts.push(`held-out loss ${shown(snapshot.held_out_loss)}`);
   if (snapshot.best) parts.push("best");
   return parts.join(" · ");
+}
+
+const SOURCES = { training: "first row of this step", sample: "the chosen sample", pad: "your drawing", trace: "the traced pass" };
+
+/** What a live picture shows: the run, and the row of inputs. */
+export function liveWords(network, live) {
+  const of = (number, all) => counted(number) + (all ? ` of ${counted(all)}` : "");
+  const run = [live.state, `step ${of(live.step, live.steps)}`];
+  if (live.epoch) run.push(`epoch ${of(live.epoch, live.epochs)}`);
+  const named = (label) => (typeof label === "number" ? network.classes?.[label] ?? shown(label) : label);
+  const known = (label) => label !== null && label !== undefined;
+  const row = [SOURCES[live.source] ?? live.source];
+  const mark = network.classes && known(live.label) ? (live.label === live.predicted ? " ✓" : " ✗") : "";
+  if (known(live.label)) row.push(`right answer ${named(live.label)}`);
+  if (known(live.predicted)) row.push(`predicted ${named(live.predicted)}${mark}`);
+  if (live.moment) row.push(live.moment);
+  return [run, row].map((parts) => parts.filter(Boolean).join(" · "));
 }
 
 /** The share of white to black, 0 to 1, of an input that is a pixel. */
@@ -526,7 +848,7 @@ const STYLE = `
 .exm button { font: inherit; color: var(--ink); background: var(--card); border: 1px solid var(--line); border-radius: 6px;
   min-width: 34px; min-height: 32px; padding: 3px 10px; cursor: pointer; }
 .exm button:hover { border-color: var(--accent); }
-.exm button:focus-visible, .exm canvas:focus-visible, .exm input:focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
+.exm :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
 .exm-body { display: flex; flex-wrap: wrap; gap: 14px; align-items: flex-start; }
 .exm-main { flex: 1 1 560px; min-width: 0; max-width: 100%; }
 .exm-stage { position: relative; }
@@ -534,9 +856,10 @@ const STYLE = `
 .exm-tip { position: absolute; z-index: 2; max-width: 320px; padding: 7px 10px; border-radius: 6px; border: 1px solid var(--line);
   background: var(--card); pointer-events: none; font-size: 13px; box-shadow: 0 3px 12px rgb(0 0 0 / 22%); }
 .exm-tip div:first-child, .exm-panel h2 { font-weight: 600; }
-.exm-panel { flex: 1 1 240px; max-width: 100%; min-width: 0; padding: 12px 14px; background: var(--card); border: 1px solid var(--line);
-  border-radius: 8px; }
+.exm-side { flex: 1 1 240px; max-width: 100%; min-width: 0; display: flex; flex-direction: column; gap: 14px; }
+.exm-panel, .exm-pad, .exm-motion { padding: 12px 14px; background: var(--card); border: 1px solid var(--line); border-radius: 8px; }
 .exm-panel h2 { margin: 0 0 6px; font-size: 15px; overflow-wrap: anywhere; }
+.exm-panel h3 { margin: 8px 0 2px; font-size: 14px; }
 .exm-panel p { margin: 0 0 8px; overflow-wrap: anywhere; }
 .exm-panel canvas { display: block; width: 132px; height: 132px; margin: 0 0 8px; border: 1px solid var(--line); }
 .exm-panel table { border-collapse: collapse; width: 100%; font-size: 13px; font-variant-numeric: tabular-nums; }
@@ -549,12 +872,23 @@ const STYLE = `
 .exm-samples button { padding: 3px; min-width: 0; min-height: 0; line-height: 1.1; font-size: 12px; text-align: center; }
 .exm-samples button[aria-pressed=true] { border-color: var(--accent); box-shadow: 0 0 0 1px var(--accent); }
 .exm-samples canvas { display: block; margin: 0 auto 2px; image-rendering: pixelated; }
+.exm-live > .exm-bar { min-height: 44px; font-variant-numeric: tabular-nums; }
+@media (max-width: 560px) { .exm-live .exm-samples { flex-wrap: nowrap; overflow-x: auto; padding: 2px; } .exm-live .exm-samples button { flex: none; } }
+.exm-pad { display: flex; flex-wrap: wrap; gap: 6px 12px; align-items: flex-start; }
+.exm-pad canvas { width: 160px; height: 160px; touch-action: none; cursor: crosshair; border: 1px solid var(--soft); }
+.exm-pad div { flex: 1 1 90px; font-size: 13px; }
+.exm-pad output { display: block; min-height: 30px; font-size: 20px; font-weight: 600; }
+.exm-motion { margin-top: 8px; min-height: 184px; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
+.exm-motion .exm-bar { gap: 6px; }
+.exm select { font: inherit; min-height: 32px; color: inherit; background: var(--card); border: 1px solid var(--line); border-radius: 6px; }
 .exm-note { margin: 6px 0 0; color: var(--soft); font-size: 13px; }
 .exm-keys { display: inline-block; width: 22px; height: 4px; margin: 0 4px 3px 10px; border-radius: 2px; }
 .exm-keys:first-child { margin-left: 0; }
 .exm-hidden { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 `;
 const FONT = "system-ui, sans-serif";
+const STILL = { playing: false, speed: 1 };
+const ANSWER_MS = 1000;
 const THUMBNAILS = 26;
 const LISTED = 5;
 const FAINTEST = 0.05;
@@ -581,31 +915,53 @@ class Picture {
     this.model = model;
     this.el = el;
     this.network = model.get("network");
-    this.snapshots = model.get("snapshots");
     this.samples = model.get("samples");
     this.mode = modeOf(this.network);
-    this.numbers = bytesOf(model.get("numbers"));
+    this.read();
     this.rows = bytesOf(model.get("rows"));
     this.pointed = null;
+    this.asked = this.questions = this.frames = this.beat = 0;
     this.zoom = { scale: 1, x: 0, y: 0 };
-    this.decoded = new Map();
     this.build();
     this.ends = [];
     const changed = () => this.update();
-    for (const name of ["snapshot", "sample", "selected"]) {
-      model.on(`change:${name}`, changed);
-      this.ends.push(() => model.off(`change:${name}`, changed));
-    }
+    const on = (name, listener) => {
+      model.on(name, listener);
+      this.ends.push(() => model.off(name, listener));
+    };
+    for (const name of ["snapshot", "sample", "selected"]) on(`change:${name}`, changed);
+    // These change together: draw once, and only while the page is visible.
+    const soon = () => {
+      this.due ??= requestAnimationFrame(() => {
+        this.due = null;
+        this.read();
+        if (!this.moments) this.update();
+      });
+    };
+    for (const name of ["live", "snapshots", "numbers", "passed", "inputs", "weights_change"]) on(`change:${name}`, soon);
+    on("change:record", () => this.trace());
+    on("change:motion", () => this.drive());
+    on("msg:custom", (message) => this.answered(message));
     const theme = matchMedia("(prefers-color-scheme: dark)");
     theme.addEventListener("change", changed);
     this.ends.push(() => theme.removeEventListener("change", changed));
     const sizes = new ResizeObserver(() => this.draw());
     sizes.observe(this.stage);
-    this.ends.push(() => sizes.disconnect(), () => this.stop());
+    this.ends.push(() => sizes.disconnect(), () => this.stop(), () => cancelAnimationFrame(this.due), () => this.pause(), () => clearTimeout(this.waiting));
+    this.record = null;
     this.update();
+    this.trace();
   }
 
   /* -- the model -- */
+
+  /** Read what a live page replaces. */
+  read() {
+    this.live = this.model.get("live") ?? null;
+    this.snapshots = this.model.get("snapshots");
+    this.numbers = bytesOf(this.model.get("numbers"));
+    this.decoded = new Map();
+  }
 
   set(name, value) {
     this.model.set(name, value);
@@ -647,12 +1003,15 @@ class Picture {
     this.tip = element("div", { className: "exm-tip", hidden: true });
     this.stage = element("div", { className: "exm-stage" }, this.canvas, this.tip);
     if (this.mode === "images") this.buildZoom(bar);
-    this.panel = element("div", { className: "exm-panel" });
-    this.live = element("div", { className: "exm-hidden", "aria-live": "polite" });
+    this.facts = element("div");
+    this.clear = element("button", { type: "button", onclick: () => this.set("selected", "") }, "Show all synapses");
+    const panel = element("div", { className: "exm-panel" }, this.facts, this.clear);
+    this.side = element("div", { className: "exm-side" }, panel);
+    this.voice = element("div", { className: "exm-hidden", "aria-live": "polite" });
     this.more = element("div", { className: "exm-more" });
     this.note = element("p", { className: "exm-note" });
-    const main = element("div", { className: "exm-main" }, this.stage, this.more, this.note);
-    this.root = element("div", { className: "exm" }, bar, element("div", { className: "exm-body" }, main, this.panel), this.live);
+    const main = element("div", { className: "exm-main" }, this.stage, this.buildMotion(), this.more, this.note);
+    this.root = element("div", { className: "exm" }, bar, element("div", { className: "exm-body" }, main, this.side), this.voice);
     this.el.replaceChildren(this.root);
     const place = this.el.getRootNode();
     const home = place.adoptedStyleSheets ? place : document;
@@ -663,6 +1022,286 @@ class Picture {
     this.canvas.addEventListener("keydown", (event) => this.press(event));
     this.canvas.addEventListener("blur", () => this.hide());
     this.buildSamples();
+  }
+
+  /** Add what only a live page has. */
+  buildLive() {
+    this.root.classList.add("exm-live");
+    // A number that changes all the time is not read aloud.
+    this.told.setAttribute("aria-live", "off");
+    if (this.network.image && !this.network.pooled) this.side.prepend(this.buildPad());
+  }
+
+  /* -- the pad -- */
+
+  buildPad() {
+    const pad = element("canvas", {
+      width: 320, height: 320, tabIndex: 0, role: "img",
+      "aria-label": "Pad to draw on; arrow keys move the pen, Space lowers or lifts it, Delete clears",
+    });
+    this.pad = pad;
+    this.strokes = [];
+    this.pen = { x: 0.5, y: 0.5, down: false, keys: false };
+    this.padded = element("output");
+    this.fill = fillOf(this.network, this.rows, this.samples.length);
+    const moved = (event) => {
+      const { left, top, width, height } = pad.getBoundingClientRect();
+      for (const one of event.getCoalescedEvents?.() ?? [event]) this.stroke((one.clientX - left) / width, (one.clientY - top) / height);
+    };
+    pad.addEventListener("pointerdown", (event) => {
+      pad.setPointerCapture(event.pointerId);
+      this.pen.keys = this.pen.down = false;
+      this.lower();
+      moved(event);
+    });
+    pad.addEventListener("pointermove", (event) => this.pen.down && !this.pen.keys && moved(event));
+    for (const end of ["pointerup", "pointercancel"]) pad.addEventListener(end, () => { this.pen.down = false; });
+    pad.addEventListener("blur", () => { this.pen.keys = this.pen.down = false; this.drawPad(); });
+    pad.addEventListener("keydown", (event) => {
+      const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
+      this.pen.keys = true;
+      if (step) this.stroke(...[this.pen.x, this.pen.y].map((place, axis) => place + step[axis] / 16));
+      else if (event.key === " ") {
+        if (this.pen.down) this.pen.down = false;
+        else this.lower();
+      } else if (event.key === "Delete" || event.key === "Backspace") this.clearPad();
+      else return;
+      event.preventDefault();
+      this.drawPad();
+    });
+    const words = element("div", {}, element("b", {}, "Draw here"), this.padded, element("button", { type: "button", onclick: () => this.clearPad() }, "Clear"));
+    return element("div", { className: "exm-pad" }, pad, words);
+  }
+
+  /** Begin a stroke. */
+  lower() {
+    this.pen.down = true;
+    this.strokes.push([]);
+    if (this.pen.keys) this.stroke(this.pen.x, this.pen.y);
+  }
+
+  /** Move the pen. */
+  stroke(x, y) {
+    [this.pen.x, this.pen.y] = [x, y].map((place) => Math.min(1, Math.max(0, place)));
+    const stroke = this.strokes.at(-1);
+    const last = stroke?.at(-1);
+    if (this.pen.down && !(last && Math.hypot(last[0] - this.pen.x, last[1] - this.pen.y) < 0.01)) {
+      stroke.push([this.pen.x, this.pen.y]);
+      this.ask();
+    }
+    this.drawPad();
+  }
+
+  clearPad() {
+    this.strokes = [];
+    this.pen.down = false;
+    this.answer = null;
+    this.padded.textContent = "";
+    this.drawPad();
+    this.update();
+  }
+
+  drawPad() {
+    if (!this.pad) return;
+    const pen = this.pad.getContext("2d");
+    const side = this.pad.width;
+    pen.fillStyle = css(this.colours.zero);
+    pen.fillRect(0, 0, side, side);
+    pen.strokeStyle = css(this.colours.ink);
+    pen.lineWidth = 2 * PEN * side;
+    pen.lineCap = pen.lineJoin = "round";
+    for (const stroke of this.strokes) {
+      pen.beginPath();
+      pen.moveTo(...stroke[0].map((place) => place * side));
+      for (const point of stroke) pen.lineTo(...point.map((place) => place * side));
+      pen.stroke();
+    }
+    if (!this.pen.keys) return;
+    pen.lineWidth = 4;
+    pen.strokeStyle = css(this.colours.glow);
+    pen.strokeRect(this.pen.x * side - 14, this.pen.y * side - 14, 28, 28);
+  }
+
+  /** Ask the network what is drawn. One question at a time: the latest drawing waits for the answer to the last one. */
+  ask() {
+    this.behind = Boolean(this.asked);
+    if (this.asked) return;
+    this.asked = ++this.questions;
+    const row = inputsOf(this.network, inkUnder(this.network, this.strokes, this.fill));
+    this.model.send({ ask: "answer", id: this.asked, row: Array.from(row) });
+    this.waiting = setTimeout(() => this.answered({ id: this.asked }), ANSWER_MS);
+  }
+
+  answered(message) {
+    if (!this.asked || message?.id !== this.asked) return;
+    clearTimeout(this.waiting);
+    this.asked = 0;
+    if (!this.strokes.length) return;
+    const passed = passedOf(this.network, message.passed);
+    if (passed) {
+      this.answer = { passed, row: rowOf(this.network, bytesOf(message.inputs), 0), predicted: message.predicted };
+      const { predicted } = message;
+      this.padded.textContent = `${this.network.classes?.[predicted] ?? predicted}`;
+      if (!this.moments) this.update();
+    } else if (message.error) this.padded.textContent = message.error;
+    if (this.behind) this.ask();
+  }
+
+  /* -- slow motion -- */
+
+  buildMotion() {
+    const button = (text, name, onclick) => element("button", { type: "button", "aria-label": name, title: name, onclick }, text);
+    this.go = button("▶", "Play", () => this.move({ playing: this.running === null }));
+    this.speed = element("select", { "aria-label": "Speed", onchange: () => this.move({ speed: Number(this.speed.value) }) },
+      ...[0.25, 0.5, 1, 2, 4].map((speed) => element("option", { value: speed, selected: speed === 1 }, `${speed} ×`)));
+    this.slow = matchMedia("(prefers-reduced-motion: reduce)");
+    const bar = element("div", { className: "exm-bar" }, element("b", {}, "Slow motion"),
+      button("❘◀", "To the beginning", () => this.jump(-Infinity)), button("◀", "Back", () => this.jump(-1)), this.go,
+      button("▶❘", "Next", () => this.jump(1)), this.speed, button("✕", "End slow motion", () => this.set("record", null)));
+    this.happens = element("div");
+    this.motion = element("div", { className: "exm-motion", hidden: true }, bar, this.happens);
+    return this.motion;
+  }
+
+  /** Begin or end to show a traced pass. */
+  trace() {
+    const record = this.model.get("record") ?? null;
+    if (record === this.record) return;
+    this.record = record;
+    this.pause();
+    this.motion.hidden = !record;
+    this.moments = record && this.mode === "synapses" ? momentsOf(this.network, record) : null;
+    this.happens.textContent = record ? "The network is too large to draw every message." : "";
+    if (this.moments) {
+      this.traced = tracedOf(this.network, record);
+      this.beats = Object.values(Object.groupBy(this.moments, ({ beat }) => beat));
+      [this.beat, this.clock, this.frozen] = [0, 0, true];
+    }
+    this.update();
+    if (this.moments) this.drive();
+  }
+
+  move(wanted) {
+    this.set("motion", { ...STILL, ...this.model.get("motion"), playing: this.running !== null, ...wanted });
+  }
+
+  /** Play or stand still, as the page or its reader wants. */
+  drive() {
+    const motion = { ...STILL, ...this.model.get("motion") };
+    this.speed.value = motion.speed;
+    this.pause();
+    // A reader who wants less motion goes from beat to beat.
+    this.go.hidden = this.speed.hidden = this.slow.matches;
+    if (!this.moments || !motion.playing || this.slow.matches) return;
+    if (this.beat === this.beats.length - 1) this.jump(-Infinity);
+    this.frozen = false;
+    this.nameGo("❚❚", "Pause");
+    let before = null;
+    const frame = (now) => {
+      this.clock += before === null ? 0 : (Math.min(100, now - before) / 1000) * motion.speed;
+      before = now;
+      this.frames++;
+      this.showBeat(this.beats.findLastIndex((beat) => beat[0].begin <= this.clock));
+      if (this.clock < this.moments.at(-1).end) this.running = requestAnimationFrame(frame);
+      else this.pause();
+    };
+    this.running = requestAnimationFrame(frame);
+  }
+
+  nameGo(sign, name) {
+    this.go.textContent = sign;
+    this.go.title = name;
+    this.go.setAttribute("aria-label", name);
+  }
+
+  pause() {
+    cancelAnimationFrame(this.running);
+    this.running = null;
+    this.nameGo("▶", "Play");
+  }
+
+  /** Go some beats on or back, and stand still. */
+  jump(by) {
+    this.pause();
+    const beat = Math.min(this.beats.length - 1, Math.max(0, this.beat + by));
+    this.clock = this.beats[beat][0].begin;
+    this.frozen = true;
+    this.showBeat(beat);
+    this.voice.textContent = this.happens.textContent;
+  }
+
+  showBeat(beat) {
+    if (beat === this.beat) this.paint();
+    else {
+      this.beat = beat;
+      this.tellBeat();
+      this.draw();
+    }
+  }
+
+  tellBeat() {
+    const { title, lines } = beatWords(this.network, this.beats[this.beat], this.selected);
+    this.happens.replaceChildren(element("b", {}, title), ...lines.map((line) => element("div", {}, line)));
+  }
+
+  /** Whether the neurons of a layer have their activity at this beat. */
+  isLit(layer) {
+    return !this.moments || this.beats.findIndex(([one]) => one.step === 2 && one.to.layer === layer) < this.beat;
+  }
+
+  /** Draw the moving part over a copy of the rest. */
+  paint() {
+    const pen = this.canvas.getContext("2d");
+    const scale = devicePixelRatio || 1;
+    const [width, height] = [this.canvas.width / scale, this.canvas.height / scale];
+    pen.drawImage(this.rest, 0, 0, width, height);
+    const some = this.beats[this.beat];
+    if (some[0].what === "step") {
+      pen.strokeStyle = css(this.colours.glow);
+      pen.lineWidth = 3;
+      const { layer } = some[0].to;
+      const shapes = this.places.kinds[layer] === "picture" ? [this.pictureBox()] : some.map(({ to }) => this.shapeOf(layer, to.index));
+      for (const { x, y, w, h } of shapes) pen.strokeRect(x - 1, y - 1, w + 2, h + 2);
+      return;
+    }
+    const chosen = this.selected;
+    const has = (place) => place?.layer === chosen.layer && place.index === chosen.index;
+    const peak = peakOf(some.map(({ value }) => value ?? 0));
+    const dots = [new Path2D(), new Path2D()];
+    for (const { from, to, value, begin, end } of some) {
+      const share = this.frozen ? 0.5 : (this.clock - begin) / (end - begin);
+      if (share < 0 || share > 1 || (chosen && !has(from) && !has(to))) continue;
+      const [x, y] = this.between(from, to, share, width);
+      const radius = 1.5 + 3.5 * Math.sqrt(Math.abs(value ?? 0) / peak);
+      const dot = dots[value < 0 ? 1 : 0];
+      dot.moveTo(x + radius, y);
+      dot.arc(x, y, radius, 0, 7);
+    }
+    dots.forEach((dot, sign) => {
+      pen.fillStyle = css(sign ? this.colours.negative : this.colours.positive);
+      pen.strokeStyle = css(this.colours.back);
+      pen.lineWidth = 1;
+      pen.stroke(dot);
+      pen.fill(dot);
+    });
+  }
+
+  /** The point of a message on its way: along its synapse, or from or to the edge of the picture. */
+  between(from, to, share, width) {
+    if (!from || !to) {
+      const place = from ?? to;
+      const { x, y, w, h } = this.shapeOf(place.layer, place.index);
+      const edge = place.layer && place.layer === this.network.layers.length - 1 ? width : 0;
+      const near = from ? 1 - share : share;
+      return [edge + (x + w / 2 - edge) * near, y + h / 2];
+    }
+    const back = from.layer > to.layer;
+    const [low, high] = back ? [to, from] : [from, to];
+    const [x1, y1, x2, y2] = this.endsOf(low.layer, low.index, high.index);
+    const t = back ? 1 - share : share;
+    const bend = (x2 - x1) * 0.45;
+    const weights = [(1 - t) ** 3, 3 * t * (1 - t) ** 2, 3 * t * t * (1 - t), t ** 3];
+    return [[x1, x1 + bend, x2 - bend, x2], [y1, y1, y2, y2]].map((ends) => ends.reduce((sum, end, i) => sum + end * weights[i], 0));
   }
 
   buildZoom(bar) {
@@ -694,7 +1333,7 @@ class Picture {
     if (this.network.pooled || !this.samples.length) return;
     this.thumbnails = [];
     if (!this.network.image) {
-      const step = (by) => () => this.set("sample", (this.sample + by + this.samples.length) % this.samples.length);
+      const step = (by) => () => this.set("sample", (Math.max(-1, this.sample + by) + this.samples.length) % this.samples.length);
       this.count = element("span");
       this.more.append(
         element("button", { type: "button", onclick: step(-1), "aria-label": "Previous sample" }, "◀"), this.count,
@@ -711,7 +1350,8 @@ class Picture {
       canvas.style.width = `${columns * scale}px`;
       canvas.style.height = `${rows * scale}px`;
       const label = element("span");
-      const button = element("button", { type: "button", onclick: () => this.set("sample", index) }, canvas, label);
+      const onclick = () => this.set("sample", this.live && this.isChosen(index) ? -1 : index);
+      const button = element("button", { type: "button", onclick }, canvas, label);
       this.more.append(button);
       this.thumbnails.push({ button, canvas, label, sample, index });
     });
@@ -776,7 +1416,7 @@ class Picture {
     }
     if (event.key.startsWith("Arrow")) {
       this.show(moved(this.places, this.pointed ?? this.selected, event.key));
-      this.live.textContent = this.linesAt(this.pointed).join(". ");
+      this.voice.textContent = this.linesAt(this.pointed).join(". ");
     } else if (event.key === "Enter" || event.key === " ") {
       const name = this.pointed ? nameOf(this.network, this.pointed.layer, this.pointed.index) : "";
       this.set("selected", name === this.model.get("selected") ? "" : name);
@@ -788,7 +1428,12 @@ class Picture {
   }
 
   linesAt(place) {
-    return linesOf(this.network, this.parameters, this.passed, place.layer, place.index);
+    const lines = linesOf(this.network, this.parameters, this.passed, place.layer, place.index, this.live, this.gradients);
+    const synapse = this.network.pooled ? null : synapseOf(place, this.selected);
+    if (!synapse) return lines;
+    const [from, to] = [nameOf(this.network, synapse.layer, synapse.from), nameOf(this.network, synapse.layer + 1, synapse.to)];
+    const weight = this.parameters.weights[synapse.layer][synapse.from * this.network.shapes[synapse.layer][1] + synapse.to];
+    return [...lines.slice(0, 2), `${from} → ${to}: weight ${shown(weight)}`, ...(this.canExplain() ? this.why(synapse) : [])];
   }
 
   /** Show the numbers of a neuron beside it, or hide them. */
@@ -824,28 +1469,69 @@ class Picture {
 
   /** Show the model's present values. */
   update() {
+    if (this.live && !this.root.classList.contains("exm-live")) this.buildLive();
     const dark = isDark();
     this.colours = palette(dark);
     this.root.classList.toggle("exm-dark", dark);
     const network = this.network;
-    this.parameters = this.parametersOf(this.snapshot);
-    this.row = this.sample >= 0 && !network.pooled ? rowOf(network, this.rows, this.sample) : null;
-    this.passed = this.row && forward(network, this.parameters, this.row);
+    this.parameters = this.moments ? this.traced.parameters : this.parametersOf(this.snapshot);
+    this.readRow();
     this.slider.value = this.snapshot;
-    const words = snapshotWords(this.snapshots[this.snapshot]);
-    this.told.textContent = words;
-    this.slider.setAttribute("aria-valuetext", words);
-    this.maps = null;
-    if (network.layers[0] === 2 && this.mode === "synapses") {
-      this.domain ??= domainOf(!this.samples.length ? [[-1, -1], [1, 1]] : this.samples.map((_, index) => rowOf(network, this.rows, index)));
-      this.maps = decisionMaps(network, this.parameters, this.domain, MAP_SIDE);
-    }
+    this.tellSource();
+    if (network.layers[0] === 2 && this.mode === "synapses") this.updateMaps();
     this.updateSamples();
     this.updatePanel();
+    this.drawPad();
+    if (this.moments) this.tellBeat();
     const of = `Network of ${counted(network.layers.reduce((a, b) => a + b, 0))} neurons in layers of ${network.layers.join(", ")}`;
     this.canvas.setAttribute("aria-label", `${of}; ${this.mode === "images" ? "plus and minus zoom, arrow keys move" : "arrow keys go from neuron to neuron, Enter selects, Escape clears"}`);
     this.draw();
     if (this.pointed) this.show(this.pointed);
+  }
+
+  /** The row of inputs shown and its pass: of the trace, the pad, the neurons of a live page, or computed here. */
+  readRow() {
+    const real = this.live && passedOf(this.network, this.model.get("passed"));
+    if (this.moments) ({ row: this.row, passed: this.passed } = this.traced);
+    else if (this.answer) ({ row: this.row, passed: this.passed } = this.answer);
+    else if (real) [this.row, this.passed] = [rowOf(this.network, bytesOf(this.model.get("inputs")), 0), real];
+    else {
+      this.row = this.sample >= 0 && !this.network.pooled ? rowOf(this.network, this.rows, this.sample) : null;
+      this.passed = this.row && forward(this.network, this.parameters, this.row);
+    }
+    this.gradients = real && !this.moments && !this.answer ? gradientsOf(this.network, this.model.get("weights_change")) : null;
+  }
+
+  tellSource() {
+    const snapshot = this.snapshots[this.snapshot];
+    if (!this.live) {
+      this.told.textContent = snapshotWords(snapshot);
+      this.slider.setAttribute("aria-valuetext", this.told.textContent);
+      return;
+    }
+    const given = this.moments ? { source: "trace", label: null, predicted: null, moment: this.record.moment }
+      : this.answer ? { source: "pad", label: null, predicted: this.answer.predicted } : {};
+    const lines = liveWords(this.network, { ...this.live, ...given });
+    this.told.replaceChildren(...lines.map((line) => element("div", {}, line)));
+    // Only what a reader must know is read aloud: not every step.
+    const gone = (this.live.dead ?? []).join(", ");
+    if (gone !== this.gone) this.voice.textContent = gone ? `dead: ${gone}` : this.gone ? "no neuron is dead" : "";
+    this.gone = gone;
+  }
+
+  /** Compute the decision maps; on a live page at most an eighth of the time. */
+  updateMaps() {
+    const now = performance.now();
+    if (this.live && this.maps && now < this.mapsAgain) return;
+    this.domain ??= domainOf(!this.samples.length ? [[-1, -1], [1, 1]] : this.samples.map((_, index) => rowOf(this.network, this.rows, index)));
+    this.maps = decisionMaps(this.network, this.parameters, this.domain, MAP_SIDE);
+    const end = performance.now();
+    this.mapsAgain = end + 7 * (end - now);
+  }
+
+  /** Whether a sample is shown: on a live page, it may be a row of the training instead. */
+  isChosen(index) {
+    return index >= 0 && index === this.sample && (!this.live || this.live.source === "sample");
   }
 
   updateSamples() {
@@ -859,12 +1545,14 @@ class Picture {
       }
       label.textContent = answer.right === null ? "" : `${answer.text.split(",")[0].slice(0, 8)} ${answer.right ? "✓" : "✗"}`;
       label.style.color = answer.right === false ? css(this.colours.wrong) : "";
-      button.setAttribute("aria-pressed", String(index === this.sample));
+      button.setAttribute("aria-pressed", String(this.isChosen(index)));
       button.title = `sample ${index + 1}: ${answer.text}`;
       button.setAttribute("aria-label", button.title);
     }
     this.inked = this.colours;
-    if (this.count && this.passed) {
+    if (!this.count) return;
+    if (!this.isChosen(this.sample)) this.count.textContent = `${counted(this.samples.length)} samples`;
+    else if (this.passed) {
       const answer = answerOf(this.network, this.samples[this.sample], this.passed.activities.at(-1));
       const kind = this.samples[this.sample].held_out ? "held-out sample" : "training sample";
       this.count.textContent = `${kind} ${this.sample + 1} of ${this.samples.length}: ${answer.text}`;
@@ -875,7 +1563,8 @@ class Picture {
   updatePanel() {
     const place = this.selected;
     const network = this.network;
-    this.note.textContent = network.pooled
+    this.clear.hidden = !place;
+    this.note.textContent = this.live ? "" : network.pooled
       ? "The network is too large for this file: each pixel is the strongest of several synapses."
       : "The numbers are computed here from the weights of the snapshot, which are rounded to 16 bits.";
     if (!place) {
@@ -887,7 +1576,7 @@ class Picture {
       const parts = [element("h2", {}, "How to read it"),
         element("p", {}, key(this.colours.positive), "positive weight", key(this.colours.negative), "negative weight")];
       parts.push(...explained(network, this.mode).map((text) => element("p", {}, text)));
-      this.panel.replaceChildren(...parts);
+      this.facts.replaceChildren(...parts);
       return;
     }
     const { layer, index } = place;
@@ -912,8 +1601,25 @@ class Picture {
       parts.push(...this.listOf("From", into, layer - 1));
       parts.push(...this.listOf("To", outgoing(network, this.parameters, layer, index), layer + 1));
     }
-    parts.push(element("button", { type: "button", onclick: () => this.set("selected", "") }, "Show all synapses"));
-    this.panel.replaceChildren(...parts);
+    if (this.canExplain()) parts.push(...this.whyParts(place));
+    this.facts.replaceChildren(...parts);
+  }
+
+  /** Whether the numbers of a step of the training are shown, which explain a change. */
+  canExplain() {
+    return this.gradients && this.live.source === "training" && !this.network.pooled;
+  }
+
+  why(synapse) {
+    return whyOf(this.network, this.parameters, this.gradients, this.passed, this.live, synapse);
+  }
+
+  /** Why the bias of a neuron changed, and that weight on its axon which changed most. */
+  whyParts({ layer, index }) {
+    const out = outgoing(this.network, this.gradients, layer, index);
+    const asked = layer ? [["the bias", { layer, from: index, to: null }]] : [];
+    if (out.length) asked.push([`the weight to ${nameOf(this.network, layer + 1, ranked(out)[0])}`, { layer, from: index, to: ranked(out)[0] }]);
+    return asked.flatMap(([what, synapse]) => [element("h3", {}, `Why did ${what} change?`), element("p", {}, this.why(synapse).join(" "))]);
   }
 
   listOf(word, weights, layer) {
@@ -959,7 +1665,45 @@ class Picture {
     this.network.layers.forEach((_, layer) => {
       if (layer || this.places.kinds[0] !== "picture") this.drawLayer(pen, layer);
     });
+    this.drawStates(pen);
     this.drawFrames(pen);
+    if (!this.moments) return;
+    this.rest ??= document.createElement("canvas");
+    [this.rest.width, this.rest.height] = [canvas.width, canvas.height];
+    this.rest.getContext("2d").drawImage(canvas, 0, 0);
+    this.paint();
+  }
+
+  /** Dead neurons have a cross and a dashed frame, silent ones a bar; both are pale. */
+  drawStates(pen) {
+    for (const [names, dead] of [[this.live?.dead, true], [this.live?.silent, false]]) {
+      for (const name of names ?? []) {
+        const place = placeOf(this.network, name);
+        if (!place) continue;
+        const { x, y, w, h } = this.shapeOf(place.layer, place.index);
+        pen.fillStyle = css(this.colours.back, 0.6);
+        pen.fillRect(x - 3, y - 3, w + 6, h + 6);
+        pen.strokeStyle = css(dead ? this.colours.wrong : this.colours.soft);
+        pen.lineWidth = Math.min(3, 0.5 + w / 16);
+        pen.beginPath();
+        const lines = dead ? [[x, y, x + w, y + h], [x, y + h, x + w, y]] : [[x, y + h / 2, x + w, y + h / 2]];
+        for (const [x1, y1, x2, y2] of lines) {
+          pen.moveTo(x1, y1);
+          pen.lineTo(x2, y2);
+        }
+        pen.stroke();
+        pen.setLineDash(dead ? [4, 3] : [1, 3]);
+        pen.strokeRect(x, y, w, h);
+        pen.setLineDash([]);
+      }
+    }
+  }
+
+  /** The drawn part of a neuron's box. */
+  shapeOf(layer, index) {
+    const box = this.places.boxes[layer][index];
+    const radius = Math.min(11, box.h / 2);
+    return this.places.kinds[layer] === "output" ? { x: box.x, y: box.y + box.h / 2 - radius, w: 2 * radius, h: 2 * radius } : box;
   }
 
   drawTitles(pen) {
@@ -979,7 +1723,7 @@ class Picture {
   }
 
   /** The two ends of a synapse. */
-  ends_of(layer, from, to) {
+  endsOf(layer, from, to) {
     const a = this.places.boxes[layer][from];
     const b = this.places.boxes[layer + 1][to];
     const picture = this.places.kinds[layer] === "picture";
@@ -1013,7 +1757,7 @@ class Picture {
       pen.lineWidth = width;
       pen.beginPath();
       for (const { layer, from, to } of some) {
-        const [x1, y1, x2, y2] = this.ends_of(layer, from, to);
+        const [x1, y1, x2, y2] = this.endsOf(layer, from, to);
         const bend = (x2 - x1) * 0.45;
         pen.moveTo(x1, y1);
         pen.bezierCurveTo(x1 + bend, y1, x2 - bend, y2, x2, y2);
@@ -1024,9 +1768,9 @@ class Picture {
 
   /** Draw the synapses from a copy, which is drawn again only if they have changed: lines take most of the time. */
   copySynapses(pen, width, height, scale) {
-    const key = [this.snapshot, this.model.get("selected"), width, height, scale, this.colours.back].join();
-    if (key !== this.copyKey) {
-      this.copyKey = key;
+    const key = [this.model.get("selected"), width, height, scale, this.colours.back].join();
+    if (key !== this.copyKey || this.parameters !== this.copied) {
+      [this.copyKey, this.copied] = [key, this.parameters];
       this.copy ??= document.createElement("canvas");
       this.copy.width = Math.round(width * scale);
       this.copy.height = Math.round(height * scale);
@@ -1039,7 +1783,7 @@ class Picture {
 
   drawLayer(pen, layer) {
     const kind = this.places.kinds[layer];
-    const activities = this.passed?.activities[layer];
+    const activities = this.isLit(layer) ? this.passed?.activities[layer] : null;
     const peak = activities ? peakOf(activities) : 1;
     const best = activities && this.network.classes && layer === this.network.layers.length - 1 ? classOf(activities) : -1;
     this.places.boxes[layer].forEach((box, index) => {
@@ -1054,12 +1798,17 @@ class Picture {
       }
     });
     if (kind === "picture") {
-      const boxes = this.places.boxes[layer];
-      const end = boxes.at(-1);
+      const { x, y, w, h } = this.pictureBox();
       pen.strokeStyle = css(this.colours.line);
       pen.lineWidth = 1;
-      pen.strokeRect(boxes[0].x, boxes[0].y, end.x + end.w - boxes[0].x, end.y + end.h - boxes[0].y);
+      pen.strokeRect(x, y, w, h);
     }
+  }
+
+  /** The picture that the inputs are. */
+  pictureBox() {
+    const [first, last] = [this.places.boxes[0][0], this.places.boxes[0].at(-1)];
+    return { x: first.x, y: first.y, w: last.x + last.w - first.x, h: last.y + last.h - first.y };
   }
 
   drawPixel(pen, box, index) {
@@ -1108,7 +1857,7 @@ class Picture {
     const left = x + radius + 7;
     const end = box.x + box.w;
     const name = names[index] ?? "";
-    const number = this.passed ? shown(this.passed.activities.at(-1)[index]) : "";
+    const number = share === null ? "" : shown(this.passed.activities.at(-1)[index]);
     const colour = best ? this.colours.ink : this.colours.soft;
     const size = best ? 14 : 13;
     pen.font = `${best ? 700 : 400} ${size}px ${FONT}`;

@@ -60,13 +60,13 @@ class Controls:
         self._pause = button("Pause")
         self._pause.on_click(self._pause_or_resume)
         button("Step", "Do one step, and pause").on_click(self._step)
-        self._to = ui.number("Run to step", min=1, step=1, format="%d").props("dense outlined").classes("short")
+        self._to = ui.number("Run to step", step=1, format="%d").props("dense outlined").classes("short")
         button("Run", "Run to this step, and pause").on_click(self._run_to)
-        self._rate = ui.number("Learning rate", min=0, format="%g").props("dense outlined").classes("short")
+        self._rate = ui.number("Learning rate", format="%g").props("dense outlined").classes("short")
         button("Set", "Set the learning rate").on_click(self._set_rate)
         self._rewind = button("Rewind…", "Go back to a kept snapshot")
         self._rewind.on_click(self._choose_snapshot)
-        self._dialog = ui.dialog()
+        self._dialog = ui.dialog().props('aria-label="Go back to a kept snapshot"')
 
     def _slow_motion(self) -> None:
         self._motion = button("Slow motion", "Trace one sample, and show its messages one by one")

@@ -57,7 +57,7 @@ class Answer:
 
 
 def asked(
-    kind: str = "http", query: str = "", method: str = "GET", anywhere: bool = False, **headers: str
+    kind: str = "http", query: str = "", method: str = "GET", **headers: str
 ) -> tuple[Answer, list[Any]]:
     """Send one request through the guard; return the answer, and the accesses with which the application was reached."""
     inner, sent = Inner(), list[MutableMapping[str, Any]]()
@@ -76,7 +76,7 @@ def asked(
     async def send(message: MutableMapping[str, Any]) -> None:
         sent.append(message)
 
-    asyncio.run(Guard(inner, TOKENS, ["page.example"], anywhere=anywhere)(scope, receive, send))
+    asyncio.run(Guard(inner, TOKENS, ["page.example"])(scope, receive, send))
     return Answer(sent), inner.reached
 
 
@@ -155,7 +155,9 @@ def test_a_websocket_names_its_origin() -> None:
     st.one_of(
         st.text(alphabet=st.characters(max_codepoint=255, exclude_characters="\r\n"), max_size=40),
         st.from_regex(r"[a-z0-9.\[\]:@-]{1,30}(:[0-9]{0,6})?", fullmatch=True),
-        st.sampled_from(["localhost.evil.example", "evil.example:8420", "127.0.0.1.evil.example", "[::1", "1", "0x7f.1", ""]),
+        st.sampled_from(
+            ["localhost.evil.example", "evil.example:8420", "127.0.0.1.evil.example", "[::1", "1", "0x7f.1", ""]
+        ),
     )
 )
 def test_another_host_reaches_nothing(host: str) -> None:

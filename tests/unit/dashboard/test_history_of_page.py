@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -14,12 +16,12 @@ def test_a_curve_is_bounded_and_evenly_spread(steps: int, most: int) -> None:
     curve = Curve(most)
     for step in range(steps):
         curve.add(step, step / 2, None)
-    kept = [point[0] for point in curve.points]
+    kept = [int(point[0] or 0) for point in curve.points]
     assert len(kept) <= most + 1
     assert kept[0] == 0 and kept[-1] == steps - 1
-    gaps = {after - before for before, after in zip(kept[:-2], kept[1:-1], strict=True) if before is not None}  # type: ignore[operator]
+    gaps = {after - before for before, after in itertools.pairwise(kept[:-1])}
     assert len(gaps) <= 1
-    assert all(point[1] == point[0] / 2 and point[2] is None for point in curve.points)  # type: ignore[operator]
+    assert curve.points == [[step, step / 2, None] for step in kept]
 
 
 @given(st.lists(st.integers(0, 60), min_size=1, max_size=80))
@@ -28,14 +30,14 @@ def test_a_curve_forgets_the_steps_that_a_rewind_undoes(steps: list[int]) -> Non
     curve = Curve(16)
     for step in steps:
         curve.add(step, float(step))
-    kept = [point[0] for point in curve.points]
+    kept = [int(point[0] or 0) for point in curve.points]
     assert kept == sorted(set(kept)) and kept[-1] == steps[-1]
 
 
 def test_accuracy_is_that_of_the_latest_predictions() -> None:
     """Older ones do not count."""
+    assert Predictions().accuracy is None
     predictions = Predictions()
-    assert predictions.accuracy is None
     for step in range(LATEST):
         predictions.add(Prediction(step, (), 0, 1))
     assert predictions.accuracy == 0.0

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from coordinator.dashboard.slot import Slot, frame_of
 
 VALUES = st.dictionaries(
-    st.sampled_from("abcde"), st.one_of(st.integers(-9, 9), st.text(max_size=5), st.binary(max_size=9), st.none()), max_size=5
+    st.sampled_from("abcde"),
+    st.one_of(st.integers(-9, 9), st.text(max_size=5), st.binary(max_size=9), st.none()),
+    max_size=5,
 )
 
 
