@@ -11,16 +11,14 @@
      snapshot    the index of the snapshot shown      sample    the index of the sample, or -1
      selected    the name of the selected neuron, or ""
 
-   A live page has more; they change together, several times a second:
+   A live page has more, which changes several times a second:
 
-     live            {step, steps, epoch, epochs, state, moment, source, label, predicted, learning_rate, silent, dead}, or null
-                     Then `numbers` has the biases and weights with which `passed` was computed.
-     inputs          the inputs of the row shown: float32
-     passed          what the neurons computed for it, float32: sums, activities and errors of all neurons; NaN where there is none
-     weights_change  the gradients of the step, float32, in the order of `numbers`, or null
-     record          a traced pass as `coordinator trace --json` writes it, or null    motion   {playing, speed}
+     live            {step, steps, epoch, epochs, pass, rows, state, moment, source, label, predicted, learning_rate, silent, dead}
+     passed          float32, computed by the neurons with `numbers`: sums, activities, errors of all neurons; NaN for none
+     inputs          float32: the inputs of that pass    weights_change  float32: the gradients of the step, as in `numbers`
+     record          a pass as `coordinator trace --json` writes it    motion   {playing, speed}
 
-   A drawing on the pad is sent as {ask: "answer", id, row}; the reply is the custom message {id, predicted, outputs, passed, inputs}.
+   A drawing is sent as {ask: "answer", id, row}; the custom message {id, predicted, passed, inputs} or {id, error} answers it.
 
    The first half is arithmetic without a page: numbers, layout, colours, words. */
 
@@ -275,28 +273,25 @@ export function synapseOf(one, other) {
 
 /** Why a weight changed in the step, or with to = null the bias of neuron `from`: sentences in the words of `coordinator explain`. */
 export function whyOf(network, parameters, gradients, passed, live, { layer, from, to }) {
+  const own = to === null;
   const sender = nameOf(network, layer, from);
-  const receiver = to === null ? "" : nameOf(network, layer + 1, to);
-  const columns = to === null ? 1 : network.shapes[layer][1];
-  const at = (arrays) => (to === null ? arrays.biases[layer][from] : arrays.weights[layer][from * columns + to]);
+  const receiver = own ? "" : nameOf(network, layer + 1, to);
+  const at = (arrays) => (own ? arrays.biases[layer][from] : arrays.weights[layer][from * network.shapes[layer][1] + to]);
   const [before, gradient, rate] = [at(parameters), at(gradients), live.learning_rate];
-  const what = to === null ? "bias" : "weight";
-  const name = to === null ? `the bias of ${sender}` : `the weight from ${sender} to ${receiver}`;
-  const rows = live.rows ? ` (pass ${counted(live.pass)}, ${counted(live.rows)} row${live.rows > 1 ? "s" : ""})` : "";
-  const factors = to === null ? [passed.errors[layer][from]] : [passed.errors[layer + 1][to], passed.activities[layer][from]];
-  const product = factors.reduce((a, b) => a * b);
-  const words = to === null ? "the neuron's own error" : `the error of ${receiver} × the activity of ${sender}`;
-  const written = factors.map(exact).join(" × ");
-  // A batch of one row has no mean.
-  const alone = live.rows ? live.rows === 1 : Math.abs(product - gradient) <= 1e-3 * Math.abs(gradient);
-  const subject = to === null ? "The gradient of a bias" : "The gradient";
-  let source = `${subject} is ${words} = ${to === null ? "" : `${written} = `}${exact(gradient)}.`;
-  if (!alone) source = `${subject} is the mean of ${words} over all rows = ${exact(gradient)}; in the row shown: ${written}${to === null ? "" : ` = ${exact(product)}`}.`;
+  const what = own ? "bias" : "weight";
+  const name = own ? `the bias of ${sender}` : `the weight from ${sender} to ${receiver}`;
+  const rows = `${counted(live.rows)} row${live.rows > 1 ? "s" : ""}`;
+  const factors = own ? [passed.errors[layer][from]] : [passed.errors[layer + 1][to], passed.activities[layer][from]];
+  const words = own ? "the neuron's own error" : `the error of ${receiver} × the activity of ${sender}`;
+  const written = own ? "" : `${factors.map(exact).join(" × ")} = `;
+  const subject = own ? "The gradient of a bias" : "The gradient";
   const [sign, larger, done] = gradient < 0 ? ["negative", "lower", "grew"] : ["positive", "raise", "fell"];
   return [
-    `In step ${counted(live.step)}${rows} ${name} changed from ${exact(before)} to ${exact(before - rate * gradient)}.`,
+    `In step ${counted(live.step)} (pass ${counted(live.pass)}, ${rows}) ${name} changed from ${exact(before)} to ${exact(before - rate * gradient)}.`,
     `Its change is −learning rate × gradient = −${exact(rate)} × ${bracketed(exact(gradient))} = ${exact(-rate * gradient)}.`,
-    source,
+    live.rows > 1
+      ? `${subject} is the mean of ${words} over all rows = ${exact(gradient)}; in the row shown: ${written}${exact(factors.reduce((a, b) => a * b))}.`
+      : `${subject} is ${words} = ${written}${exact(gradient)}.`,
     gradient === 0
       ? `A gradient of 0 means that the ${what} did not matter for these rows, so it stays.`
       : `The gradient is ${sign}: a larger ${what} would ${larger} the loss, so the ${what} ${done}.`,
@@ -380,9 +375,8 @@ export function stepLines(facts, step) {
 const [TRAVEL, STEP, SPREAD] = [1, 1.6, 2.4];
 /* Seconds of a message, of a step, and from the first message of a layer to the last, at speed 1. */
 
-/** The moments of a traced pass in causal order: a message travels, or a neuron does one of its nine steps. Each has its seconds
-    `begin` and `end`; those of one `beat` belong together: the messages of a layer, or one step of its neurons. A sender has
-    ended step 4 or 7 before its messages begin, and a receiver begins step 1 or 5 when the last of them has arrived. */
+/** The moments of a traced pass in causal order, with `begin` and `end` in seconds: a message travels, or a neuron does one of its
+    nine steps. The messages of a layer, or one step of its neurons, are a `beat`. */
 export function momentsOf(network, record) {
   const placed = (name) => placeOf(network, name.split("…")[0]);
   const waves = new Map();
@@ -443,8 +437,7 @@ const PEN = 0.065;
 const FINE = 4;
 /* An input has FINE × FINE points, of which the pen covers some. */
 
-/** How the pictures of the samples fill their square: the share of its height and width, whether narrow ones are stretched to the
-    full width, and whether there is no grey. */
+/** How the samples fill their square: shares of its height and width, whether all fill the width, and whether there is no grey. */
 export function fillOf(network, view, count) {
   const [rows, columns] = network.image;
   const [talls, wides] = [[], []];
@@ -462,8 +455,7 @@ export function fillOf(network, view, count) {
   return { tall: of(talls, 0.5), wide: of(wides, 0.9), stretch: talls.length > 0 && of(wides, 0.1) >= 0.9, sharp };
 }
 
-/** The ink from 0 to 1 of each input under strokes, which are lists of points [x, y] from 0 to 1. The drawing is moved to the middle
-    and enlarged as the samples are. */
+/** The ink from 0 to 1 of each input under strokes, lists of points [x, y] from 0 to 1, when they fill the square as samples do. */
 export function inkUnder(network, strokes, { tall, wide, stretch, sharp }) {
   const [rows, columns] = network.image;
   const points = strokes.flat();
@@ -889,6 +881,7 @@ const STYLE = `
 const FONT = "system-ui, sans-serif";
 const STILL = { playing: false, speed: 1 };
 const ANSWER_MS = 1000;
+const MOST_POINTS = 3000;
 const THUMBNAILS = 26;
 const LISTED = 5;
 const FAINTEST = 0.05;
@@ -902,6 +895,10 @@ function element(tag, properties = {}, ...children) {
   }
   made.append(...children);
   return made;
+}
+
+function button(text, name, onclick) {
+  return element("button", { type: "button", "aria-label": name, title: name, onclick }, text);
 }
 
 /** Whether the page around an element is dark: a notebook says so, else the browser does. */
@@ -920,7 +917,7 @@ class Picture {
     this.read();
     this.rows = bytesOf(model.get("rows"));
     this.pointed = null;
-    this.asked = this.questions = this.frames = this.beat = 0;
+    this.asked = this.questions = this.beat = 0;
     this.zoom = { scale: 1, x: 0, y: 0 };
     this.build();
     this.ends = [];
@@ -987,6 +984,14 @@ class Picture {
     return this.decoded.get(index);
   }
 
+  nameOf(layer, index) {
+    return nameOf(this.network, layer, index);
+  }
+
+  rowAt(sample) {
+    return rowOf(this.network, this.rows, sample);
+  }
+
   /* -- the page -- */
 
   build() {
@@ -1004,7 +1009,7 @@ class Picture {
     this.stage = element("div", { className: "exm-stage" }, this.canvas, this.tip);
     if (this.mode === "images") this.buildZoom(bar);
     this.facts = element("div");
-    this.clear = element("button", { type: "button", onclick: () => this.set("selected", "") }, "Show all synapses");
+    this.clear = button("Show all synapses", "Show all synapses", () => this.set("selected", ""));
     const panel = element("div", { className: "exm-panel" }, this.facts, this.clear);
     this.side = element("div", { className: "exm-side" }, panel);
     this.voice = element("div", { className: "exm-hidden", "aria-live": "polite" });
@@ -1046,7 +1051,9 @@ class Picture {
     this.fill = fillOf(this.network, this.rows, this.samples.length);
     const moved = (event) => {
       const { left, top, width, height } = pad.getBoundingClientRect();
-      for (const one of event.getCoalescedEvents?.() ?? [event]) this.stroke((one.clientX - left) / width, (one.clientY - top) / height);
+      // Some browsers coalesce nothing into the first event.
+      const all = event.getCoalescedEvents?.() ?? [];
+      for (const one of all.length ? all : [event]) this.stroke((one.clientX - left) / width, (one.clientY - top) / height);
     };
     pad.addEventListener("pointerdown", (event) => {
       pad.setPointerCapture(event.pointerId);
@@ -1060,16 +1067,15 @@ class Picture {
     pad.addEventListener("keydown", (event) => {
       const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
       this.pen.keys = true;
-      if (step) this.stroke(...[this.pen.x, this.pen.y].map((place, axis) => place + step[axis] / 16));
-      else if (event.key === " ") {
-        if (this.pen.down) this.pen.down = false;
-        else this.lower();
-      } else if (event.key === "Delete" || event.key === "Backspace") this.clearPad();
+      if (step) this.stroke(this.pen.x + step[0] / 16, this.pen.y + step[1] / 16);
+      else if (event.key === " " && this.pen.down) this.pen.down = false;
+      else if (event.key === " ") this.lower();
+      else if (event.key === "Delete" || event.key === "Backspace") this.clearPad();
       else return;
       event.preventDefault();
       this.drawPad();
     });
-    const words = element("div", {}, element("b", {}, "Draw here"), this.padded, element("button", { type: "button", onclick: () => this.clearPad() }, "Clear"));
+    const words = element("div", {}, element("b", {}, "Draw here"), this.padded, button("Clear", "Clear the pad", () => this.clearPad()));
     return element("div", { className: "exm-pad" }, pad, words);
   }
 
@@ -1085,7 +1091,8 @@ class Picture {
     [this.pen.x, this.pen.y] = [x, y].map((place) => Math.min(1, Math.max(0, place)));
     const stroke = this.strokes.at(-1);
     const last = stroke?.at(-1);
-    if (this.pen.down && !(last && Math.hypot(last[0] - this.pen.x, last[1] - this.pen.y) < 0.01)) {
+    const near = last && Math.hypot(last[0] - this.pen.x, last[1] - this.pen.y) < 0.01;
+    if (this.pen.down && !near && this.strokes.flat().length < MOST_POINTS) {
       stroke.push([this.pen.x, this.pen.y]);
       this.ask();
     }
@@ -1105,20 +1112,16 @@ class Picture {
     if (!this.pad) return;
     const pen = this.pad.getContext("2d");
     const side = this.pad.width;
-    pen.fillStyle = css(this.colours.zero);
-    pen.fillRect(0, 0, side, side);
-    pen.strokeStyle = css(this.colours.ink);
-    pen.lineWidth = 2 * PEN * side;
+    fill(pen, css(this.colours.zero), 0, 0, side, side);
+    line(pen, css(this.colours.ink), 2 * PEN * side);
     pen.lineCap = pen.lineJoin = "round";
     for (const stroke of this.strokes) {
       pen.beginPath();
-      pen.moveTo(...stroke[0].map((place) => place * side));
-      for (const point of stroke) pen.lineTo(...point.map((place) => place * side));
+      for (const point of [stroke[0] ?? [], ...stroke]) pen.lineTo(...point.map((place) => place * side));
       pen.stroke();
     }
     if (!this.pen.keys) return;
-    pen.lineWidth = 4;
-    pen.strokeStyle = css(this.colours.glow);
+    line(pen, css(this.colours.glow), 4);
     pen.strokeRect(this.pen.x * side - 14, this.pen.y * side - 14, 28, 28);
   }
 
@@ -1139,8 +1142,8 @@ class Picture {
     if (!this.strokes.length) return;
     const passed = passedOf(this.network, message.passed);
     if (passed) {
-      this.answer = { passed, row: rowOf(this.network, bytesOf(message.inputs), 0), predicted: message.predicted };
       const { predicted } = message;
+      this.answer = { passed, row: rowOf(this.network, bytesOf(message.inputs), 0), predicted };
       this.padded.textContent = `${this.network.classes?.[predicted] ?? predicted}`;
       if (!this.moments) this.update();
     } else if (message.error) this.padded.textContent = message.error;
@@ -1150,7 +1153,6 @@ class Picture {
   /* -- slow motion -- */
 
   buildMotion() {
-    const button = (text, name, onclick) => element("button", { type: "button", "aria-label": name, title: name, onclick }, text);
     this.go = button("▶", "Play", () => this.move({ playing: this.running === null }));
     this.speed = element("select", { "aria-label": "Speed", onchange: () => this.move({ speed: Number(this.speed.value) }) },
       ...[0.25, 0.5, 1, 2, 4].map((speed) => element("option", { value: speed, selected: speed === 1 }, `${speed} ×`)));
@@ -1158,7 +1160,7 @@ class Picture {
     const bar = element("div", { className: "exm-bar" }, element("b", {}, "Slow motion"),
       button("❘◀", "To the beginning", () => this.jump(-Infinity)), button("◀", "Back", () => this.jump(-1)), this.go,
       button("▶❘", "Next", () => this.jump(1)), this.speed, button("✕", "End slow motion", () => this.set("record", null)));
-    this.happens = element("div");
+    this.happens = element("div", { className: "exm-happens" });
     this.motion = element("div", { className: "exm-motion", hidden: true }, bar, this.happens);
     return this.motion;
   }
@@ -1200,7 +1202,6 @@ class Picture {
     const frame = (now) => {
       this.clock += before === null ? 0 : (Math.min(100, now - before) / 1000) * motion.speed;
       before = now;
-      this.frames++;
       this.showBeat(this.beats.findLastIndex((beat) => beat[0].begin <= this.clock));
       if (this.clock < this.moments.at(-1).end) this.running = requestAnimationFrame(frame);
       else this.pause();
@@ -1257,8 +1258,7 @@ class Picture {
     pen.drawImage(this.rest, 0, 0, width, height);
     const some = this.beats[this.beat];
     if (some[0].what === "step") {
-      pen.strokeStyle = css(this.colours.glow);
-      pen.lineWidth = 3;
+      line(pen, css(this.colours.glow), 3);
       const { layer } = some[0].to;
       const shapes = this.places.kinds[layer] === "picture" ? [this.pictureBox()] : some.map(({ to }) => this.shapeOf(layer, to.index));
       for (const { x, y, w, h } of shapes) pen.strokeRect(x - 1, y - 1, w + 2, h + 2);
@@ -1279,14 +1279,13 @@ class Picture {
     }
     dots.forEach((dot, sign) => {
       pen.fillStyle = css(sign ? this.colours.negative : this.colours.positive);
-      pen.strokeStyle = css(this.colours.back);
-      pen.lineWidth = 1;
+      line(pen, css(this.colours.back), 1);
       pen.stroke(dot);
       pen.fill(dot);
     });
   }
 
-  /** The point of a message on its way: along its synapse, or from or to the edge of the picture. */
+  /** The point of a message: on its synapse, or between a neuron and the edge. */
   between(from, to, share, width) {
     if (!from || !to) {
       const place = from ?? to;
@@ -1305,10 +1304,8 @@ class Picture {
   }
 
   buildZoom(bar) {
-    const button = (text, name, factor) => element("button", {
-      type: "button", "aria-label": name, onclick: () => this.zoomBy(factor, this.canvas.clientWidth / 2, this.canvas.clientHeight / 2),
-    }, text);
-    bar.append(element("span", {}, button("+", "Zoom in", 1.6), " ", button(MINUS, "Zoom out", 1 / 1.6), " ", button("1:1", "Show all", 1e-9)));
+    const by = (factor) => () => this.zoomBy(factor, this.canvas.clientWidth / 2, this.canvas.clientHeight / 2);
+    bar.append(element("span", {}, button("+", "Zoom in", by(1.6)), " ", button(MINUS, "Zoom out", by(1 / 1.6)), " ", button("1:1", "Show all", by(1e-9))));
     this.canvas.addEventListener("wheel", (event) => {
       // Without the key, the wheel scrolls the page; a pinch has it.
       if (!event.ctrlKey && !event.metaKey) return;
@@ -1336,8 +1333,7 @@ class Picture {
       const step = (by) => () => this.set("sample", (Math.max(-1, this.sample + by) + this.samples.length) % this.samples.length);
       this.count = element("span");
       this.more.append(
-        element("button", { type: "button", onclick: step(-1), "aria-label": "Previous sample" }, "◀"), this.count,
-        element("button", { type: "button", onclick: step(1), "aria-label": "Next sample" }, "▶"),
+        button("◀", "Previous sample", step(-1)), this.count, button("▶", "Next sample", step(1)),
       );
       this.more.classList.add("exm-bar");
       return;
@@ -1399,7 +1395,7 @@ class Picture {
     }
     const cell = this.mode === "images" && !this.network.pooled ? this.cellAt(event) : null;
     const found = this.mode === "images" ? cell && { layer: cell.pair + 1, index: cell.column } : this.at(event);
-    const name = found ? nameOf(this.network, found.layer, found.index) : "";
+    const name = found ? this.nameOf(found.layer, found.index) : "";
     this.set("selected", name === this.model.get("selected") ? "" : name);
   }
 
@@ -1418,7 +1414,7 @@ class Picture {
       this.show(moved(this.places, this.pointed ?? this.selected, event.key));
       this.voice.textContent = this.linesAt(this.pointed).join(". ");
     } else if (event.key === "Enter" || event.key === " ") {
-      const name = this.pointed ? nameOf(this.network, this.pointed.layer, this.pointed.index) : "";
+      const name = this.pointed ? this.nameOf(this.pointed.layer, this.pointed.index) : "";
       this.set("selected", name === this.model.get("selected") ? "" : name);
     } else if (event.key === "Escape") {
       this.set("selected", "");
@@ -1431,15 +1427,15 @@ class Picture {
     const lines = linesOf(this.network, this.parameters, this.passed, place.layer, place.index, this.live, this.gradients);
     const synapse = this.network.pooled ? null : synapseOf(place, this.selected);
     if (!synapse) return lines;
-    const [from, to] = [nameOf(this.network, synapse.layer, synapse.from), nameOf(this.network, synapse.layer + 1, synapse.to)];
+    const [from, to] = [this.nameOf(synapse.layer, synapse.from), this.nameOf(synapse.layer + 1, synapse.to)];
     const weight = this.parameters.weights[synapse.layer][synapse.from * this.network.shapes[synapse.layer][1] + synapse.to];
     return [...lines.slice(0, 2), `${from} → ${to}: weight ${shown(weight)}`, ...(this.canExplain() ? this.why(synapse) : [])];
   }
 
   /** Show the numbers of a neuron beside it, or hide them. */
   show(place) {
-    const before = this.pointed && nameOf(this.network, this.pointed.layer, this.pointed.index);
-    const now = place && nameOf(this.network, place.layer, place.index);
+    const before = this.pointed && this.nameOf(this.pointed.layer, this.pointed.index);
+    const now = place && this.nameOf(place.layer, place.index);
     this.pointed = place;
     this.tip.hidden = !place;
     if (place) this.tell(this.linesAt(place), this.places.boxes[place.layer][place.index]);
@@ -1496,7 +1492,7 @@ class Picture {
     else if (this.answer) ({ row: this.row, passed: this.passed } = this.answer);
     else if (real) [this.row, this.passed] = [rowOf(this.network, bytesOf(this.model.get("inputs")), 0), real];
     else {
-      this.row = this.sample >= 0 && !this.network.pooled ? rowOf(this.network, this.rows, this.sample) : null;
+      this.row = this.sample >= 0 && !this.network.pooled ? this.rowAt(this.sample) : null;
       this.passed = this.row && forward(this.network, this.parameters, this.row);
     }
     this.gradients = real && !this.moments && !this.answer ? gradientsOf(this.network, this.model.get("weights_change")) : null;
@@ -1523,10 +1519,9 @@ class Picture {
   updateMaps() {
     const now = performance.now();
     if (this.live && this.maps && now < this.mapsAgain) return;
-    this.domain ??= domainOf(!this.samples.length ? [[-1, -1], [1, 1]] : this.samples.map((_, index) => rowOf(this.network, this.rows, index)));
+    this.domain ??= domainOf(!this.samples.length ? [[-1, -1], [1, 1]] : this.samples.map((_, index) => this.rowAt(index)));
     this.maps = decisionMaps(this.network, this.parameters, this.domain, MAP_SIDE);
-    const end = performance.now();
-    this.mapsAgain = end + 7 * (end - now);
+    this.mapsAgain = 8 * performance.now() - 7 * now;
   }
 
   /** Whether a sample is shown: on a live page, it may be a row of the training instead. */
@@ -1537,7 +1532,7 @@ class Picture {
   updateSamples() {
     if (!this.thumbnails) return;
     for (const { button, canvas, label, sample, index } of this.thumbnails) {
-      const row = rowOf(this.network, this.rows, index);
+      const row = this.rowAt(index);
       const answer = answerOf(this.network, sample, forward(this.network, this.parameters, row).activities.at(-1));
       // The pixels of a sample depend on the theme alone.
       if (this.inked !== this.colours) {
@@ -1618,7 +1613,7 @@ class Picture {
   whyParts({ layer, index }) {
     const out = outgoing(this.network, this.gradients, layer, index);
     const asked = layer ? [["the bias", { layer, from: index, to: null }]] : [];
-    if (out.length) asked.push([`the weight to ${nameOf(this.network, layer + 1, ranked(out)[0])}`, { layer, from: index, to: ranked(out)[0] }]);
+    if (out.length) asked.push([`the weight to ${this.nameOf(layer + 1, ranked(out)[0])}`, { layer, from: index, to: ranked(out)[0] }]);
     return asked.flatMap(([what, synapse]) => [element("h3", {}, `Why did ${what} change?`), element("p", {}, this.why(synapse).join(" "))]);
   }
 
@@ -1626,7 +1621,7 @@ class Picture {
     if (!weights.length) return [];
     const rows = ranked(weights).slice(0, LISTED).map((index) => {
       const meaning = meaningOf(this.network, layer, index);
-      const name = nameOf(this.network, layer, index);
+      const name = this.nameOf(layer, index);
       return element("tr", {}, element("td", {}, meaning ? `${name} · ${meaning}` : name), element("td", {}, shown(weights[index])));
     });
     const head = element("tr", {}, element("th", { scope: "col" }, word), element("th", { scope: "col" }, "weight"));
@@ -1648,8 +1643,7 @@ class Picture {
     }
     const pen = canvas.getContext("2d");
     pen.setTransform(scale, 0, 0, scale, 0, 0);
-    pen.fillStyle = css(this.colours.back);
-    pen.fillRect(0, 0, width, height);
+    fill(pen, css(this.colours.back), 0, 0, width, height);
     pen.textBaseline = "middle";
     if (this.mode === "images") {
       const { scale, x, y } = this.zoom;
@@ -1681,10 +1675,8 @@ class Picture {
         const place = placeOf(this.network, name);
         if (!place) continue;
         const { x, y, w, h } = this.shapeOf(place.layer, place.index);
-        pen.fillStyle = css(this.colours.back, 0.6);
-        pen.fillRect(x - 3, y - 3, w + 6, h + 6);
-        pen.strokeStyle = css(dead ? this.colours.wrong : this.colours.soft);
-        pen.lineWidth = Math.min(3, 0.5 + w / 16);
+        fill(pen, css(this.colours.back, 0.6), x - 3, y - 3, w + 6, h + 6);
+        line(pen, css(dead ? this.colours.wrong : this.colours.soft), Math.min(3, 0.5 + w / 16));
         pen.beginPath();
         const lines = dead ? [[x, y, x + w, y + h], [x, y + h, x + w, y]] : [[x, y + h / 2, x + w, y + h / 2]];
         for (const [x1, y1, x2, y2] of lines) {
@@ -1753,8 +1745,7 @@ class Picture {
     });
     for (const [level, some] of levelsOf(lines)) {
       const { width, alpha } = strokeOf(level, Boolean(chosen));
-      pen.strokeStyle = css(level < 0 ? this.colours.negative : this.colours.positive, alpha);
-      pen.lineWidth = width;
+      line(pen, css(level < 0 ? this.colours.negative : this.colours.positive, alpha), width);
       pen.beginPath();
       for (const { layer, from, to } of some) {
         const [x1, y1, x2, y2] = this.endsOf(layer, from, to);
@@ -1799,8 +1790,7 @@ class Picture {
     });
     if (kind === "picture") {
       const { x, y, w, h } = this.pictureBox();
-      pen.strokeStyle = css(this.colours.line);
-      pen.lineWidth = 1;
+      line(pen, css(this.colours.line), 1);
       pen.strokeRect(x, y, w, h);
     }
   }
@@ -1813,8 +1803,7 @@ class Picture {
 
   drawPixel(pen, box, index) {
     const share = this.row ? pixelShare(this.network, this.row[index], index) : 0;
-    pen.fillStyle = css(inkOf(share, this.colours));
-    pen.fillRect(box.x, box.y, box.w + 0.4, box.h + 0.4);
+    fill(pen, css(inkOf(share, this.colours)), box.x, box.y, box.w + 0.4, box.h + 0.4);
   }
 
   /** An input of a table: its name, and a bar to the left or right of the middle. */
@@ -1826,13 +1815,10 @@ class Picture {
     const bar = above ? box.w : Math.min(56, box.w * 0.4);
     const [top, tall] = above ? [box.y + 15, box.h - 15] : [box.y, box.h];
     const middle = box.x + box.w - bar / 2;
-    pen.fillStyle = css(this.colours.card);
-    pen.fillRect(box.x + box.w - bar, top, bar, tall);
+    fill(pen, css(this.colours.card), box.x + box.w - bar, top, bar, tall);
     const length = (Math.max(-1, Math.min(1, value / most)) * bar) / 2;
-    pen.fillStyle = css(length < 0 ? this.colours.negative : this.colours.positive);
-    pen.fillRect(Math.min(middle, middle + length), top, Math.abs(length), tall);
-    pen.strokeStyle = css(this.colours.soft, 0.6);
-    pen.lineWidth = 1;
+    fill(pen, css(length < 0 ? this.colours.negative : this.colours.positive), Math.min(middle, middle + length), top, Math.abs(length), tall);
+    line(pen, css(this.colours.soft, 0.6), 1);
     pen.beginPath();
     pen.moveTo(middle, top);
     pen.lineTo(middle, top + tall);
@@ -1849,8 +1835,7 @@ class Picture {
     pen.arc(x, y, radius, 0, 2 * Math.PI);
     pen.fillStyle = css(share === null ? this.colours.card : diverging(share, this.colours));
     pen.fill();
-    pen.lineWidth = 1.2;
-    pen.strokeStyle = css(this.colours.soft);
+    line(pen, css(this.colours.soft), 1.2);
     pen.stroke();
     if (box.h < 9) return;
     const names = this.network.classes && this.network.layers.at(-1) > 1 ? this.network.classes : this.network.outputs;
@@ -1872,25 +1857,21 @@ class Picture {
     const from = left + wide + 8;
     const room = end - 56 - from;
     if (room < 20 || share === null) return;
-    pen.fillStyle = css(this.colours.card);
-    pen.fillRect(from, y - 3, room, 6);
-    pen.fillStyle = css(share < 0 ? this.colours.negative : this.colours.positive);
-    pen.fillRect(from, y - 3, Math.abs(share) * room, 6);
+    fill(pen, css(this.colours.card), from, y - 3, room, 6);
+    fill(pen, css(share < 0 ? this.colours.negative : this.colours.positive), from, y - 3, Math.abs(share) * room, 6);
   }
 
   /** A hidden neuron as its weights from the layer below: the receptive field, each neuron by its own strongest weight. */
   drawField(pen, box, layer, index) {
     const weights = incoming(this.network, this.parameters, layer, index);
     const peak = peakOf(weights);
-    pen.fillStyle = css(this.colours.card);
-    pen.fillRect(box.x, box.y, box.w, box.h);
+    fill(pen, css(this.colours.card), box.x, box.y, box.w, box.h);
     if (layer === 1 && this.network.image) {
       const [rows, columns] = this.network.image;
       const w = box.w / columns;
       const h = box.h / rows;
       weights.forEach((weight, i) => {
-        pen.fillStyle = css(diverging(weight / peak, this.colours));
-        pen.fillRect(box.x + (i % columns) * w, box.y + Math.floor(i / columns) * h, w + 0.4, h + 0.4);
+        fill(pen, css(diverging(weight / peak, this.colours)), box.x + (i % columns) * w, box.y + Math.floor(i / columns) * h, w + 0.4, h + 0.4);
       });
       return;
     }
@@ -1898,11 +1879,9 @@ class Picture {
     const middle = box.y + box.h / 2;
     weights.forEach((weight, i) => {
       const length = (-weight / peak) * (box.h / 2 - 2);
-      pen.fillStyle = css(weight < 0 ? this.colours.negative : this.colours.positive);
-      pen.fillRect(box.x + i * w + w * 0.12, Math.min(middle, middle + length), Math.max(0.6, w * 0.76), Math.abs(length));
+      fill(pen, css(weight < 0 ? this.colours.negative : this.colours.positive), box.x + i * w + w * 0.12, Math.min(middle, middle + length), Math.max(0.6, w * 0.76), Math.abs(length));
     });
-    pen.fillStyle = css(this.colours.soft, 0.7);
-    pen.fillRect(box.x, middle - 0.5, box.w, 1);
+    fill(pen, css(this.colours.soft, 0.7), box.x, middle - 0.5, box.w, 1);
   }
 
   drawMap(pen, box, layer, index) {
@@ -1925,7 +1904,7 @@ class Picture {
   drawPoints(pen, box) {
     const several = this.network.layers.at(-1) > 1;
     this.samples.forEach((sample, index) => {
-      const row = rowOf(this.network, this.rows, index);
+      const row = this.rowAt(index);
       const colour = this.network.classes && (!several || this.network.classes.length === 2)
         ? (sample.label ? this.colours.positive : this.colours.negative) : this.colours.ink;
       this.drawPoint(pen, box, row, colour, index === this.sample ? 5 : box.w > 150 ? 2.6 : 1.8);
@@ -1940,14 +1919,12 @@ class Picture {
     pen.arc(x, y, radius, 0, 2 * Math.PI);
     pen.fillStyle = css(colour);
     pen.fill();
-    pen.lineWidth = 1;
-    pen.strokeStyle = css(this.colours.back);
+    line(pen, css(this.colours.back), 1);
     pen.stroke();
   }
 
   drawGlow(pen, box, share) {
-    pen.strokeStyle = css(this.colours.line);
-    pen.lineWidth = 1;
+    line(pen, css(this.colours.line), 1);
     pen.strokeRect(box.x, box.y, box.w, box.h);
     if (share < 0.04) return;
     pen.save();
@@ -1964,8 +1941,7 @@ class Picture {
     for (const [place, width] of [[this.pointed, 2], [this.selected, 3]]) {
       if (!place) continue;
       const box = this.places.boxes[place.layer][place.index];
-      pen.strokeStyle = css(this.colours.ink);
-      pen.lineWidth = width;
+      line(pen, css(this.colours.ink), width);
       pen.strokeRect(box.x - 2.5, box.y - 2.5, box.w + 5, box.h + 5);
     }
   }
@@ -1993,18 +1969,15 @@ class Picture {
       const box = boxes[pair];
       pen.imageSmoothingEnabled = columns > box.w;
       pen.drawImage(image, box.x, box.y, box.w, box.h);
-      pen.strokeStyle = css(this.colours.line);
-      pen.lineWidth = 1;
+      line(pen, css(this.colours.line), 1);
       pen.strokeRect(box.x, box.y, box.w, box.h);
       if (!chosen || this.network.pooled) return;
-      pen.strokeStyle = css(this.colours.ink);
-      pen.lineWidth = 2;
+      line(pen, css(this.colours.ink), 2);
       const [w, h] = [box.w / columns, box.h / rows];
       if (chosen.layer === pair + 1) pen.strokeRect(box.x + chosen.index * w - 1, box.y - 1, w + 2, box.h + 2);
       if (chosen.layer === pair) pen.strokeRect(box.x - 1, box.y + chosen.index * h - 1, box.w + 2, h + 2);
     });
-    pen.fillStyle = css(this.colours.back);
-    pen.fillRect(0, 0, width, 40);
+    fill(pen, css(this.colours.back), 0, 0, width, 40);
     this.network.shapes.forEach((_, pair) => {
       const box = boxes[pair];
       const [from, to] = [this.network.words[pair], this.network.words[pair + 1]];
@@ -2018,6 +1991,17 @@ class Picture {
     this.ends.forEach((end) => end());
     this.el.replaceChildren();
   }
+}
+
+/** Set the pen for lines. */
+function line(pen, colour, width) {
+  pen.strokeStyle = colour;
+  pen.lineWidth = width;
+}
+
+function fill(pen, colour, x, y, w, h) {
+  pen.fillStyle = colour;
+  pen.fillRect(x, y, w, h);
 }
 
 /** Draw one pixel per number. */

@@ -5,9 +5,7 @@ Chromium opens the report as a file. A request to any other place fails the test
 
 from __future__ import annotations
 
-import base64
 import itertools
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,15 +13,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from coordinator.data.prepared import PreparedData
-from coordinator.page.picture_state import Frame, picture_state
 from coordinator.page.report import write_report
 from coordinator.page.resources import resource
-from coordinator.topology import Parameters
 from coordinator.verify.textbook import Textbook
 from tests.browser import chromium, needs_chromium
 from tests.drawn_runs import drawn_run
-from tests.networks import made_data, numbers, settings_of
+from tests.networks import settings_of
+from tests.pictures import network_state
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -98,21 +94,6 @@ def pixels(page: Page) -> str:
     """The content of the canvas."""
     found: str = page.evaluate("document.querySelector('.exm-stage canvas').toDataURL()")
     return found
-
-
-def network_state(layers: tuple[int, ...], **changes: Any) -> tuple[dict[str, Any], Parameters, PreparedData]:
-    """Return the state of a picture with one snapshot of arbitrary numbers, as a report has it."""
-    settings = settings_of(layers, **changes)
-    data = made_data(6, layers[0], layers[-1])
-    parameters = Parameters(
-        tuple(numbers(f"bias{layer}", 1, size)[0] for layer, size in enumerate(layers)),
-        tuple(numbers(f"weight{layer}", *sizes) for layer, sizes in enumerate(itertools.pairwise(layers))),
-    )
-    frame = Frame(1, 1, None, None, None, best=False, sha256="", parameters=parameters)
-    state = picture_state(settings, data.encoding, [frame], data)
-    for name in ("numbers", "rows"):
-        state[name] = base64.b64encode(state[name]).decode()
-    return json.loads(json.dumps(state)), parameters, data
 
 
 @pytest.mark.parametrize("activation", ["logistic", "tanh", "relu", "identity"])
