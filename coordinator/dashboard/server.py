@@ -171,14 +171,14 @@ class Dashboard:
 
     def _picture_sent(self, session: Session, message: Any) -> None:
         """Receive a message of the picture: a drawing that the network shall answer."""
-        if message.get("ask") == "answer" and session not in self._answering:
+        if message.get("ask") == "answer" and type(message.get("id")) is int and session not in self._answering:
             self._answering.add(session)
             task = asyncio.create_task(self._answer(session, message))
             task.add_done_callback(lambda _task: self._answering.discard(session))
 
     async def _answer(self, session: Session, message: Any) -> None:
         """Send a drawn row through the neurons, and give the browser what they computed."""
-        answer: dict[str, Any] = {"answer": True, "id": message.get("id")}
+        answer: dict[str, Any] = {"answer": True, "id": message["id"]}
         network, row = self.board.network, message.get("row")
         try:
             if network is None:
@@ -197,7 +197,6 @@ class Dashboard:
         unknown = [np.full(size, np.nan) for size in network.layers]
         passed = float32([*numbers.sums, *(each[0] for each in numbers.activities), *unknown])
         return {
-            "outputs": numbers.activities[-1][0].tolist(),
             "predicted": self.board.label_of(numbers.activities[-1]),
             "passed": b64encode(passed).decode(),
             "inputs": b64encode(float32([row])).decode(),

@@ -23,7 +23,7 @@ from tests.browser import chromium, needs_chromium
 from tests.processes.programs import Bench, Program, await_that
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page
+    from playwright.sync_api import Browser, Locator, Page
 
 pytest.importorskip("nicegui", reason="NiceGUI is not installed (pip install 'exmachina[dashboard]')")
 pytestmark = [pytest.mark.processes, needs_chromium, pytest.mark.xdist_group("dashboard")]
@@ -114,7 +114,11 @@ class Watched:
         self.page.wait_for_function(f"(() => {{ const get = (name) => exmachina.get(name); return {condition}; }})()")
 
     def click(self, name: str) -> None:
-        self.page.get_by_role("button", name=name, exact=True).click()
+        self.controls.get_by_role("button", name=name, exact=True).click()
+
+    @property
+    def controls(self) -> Locator:
+        return self.page.get_by_role("group", name="Controls")
 
     def await_said(self, pattern: str) -> str:
         """Wait for a line about what the visitor did."""
@@ -122,10 +126,10 @@ class Watched:
         return said.inner_text()
 
     def resume(self) -> None:
-        if self.page.get_by_role("button", name="Resume", exact=True).is_visible():
+        if self.controls.get_by_role("button", name="Resume", exact=True).is_visible():
             self.click("Resume")
             self.await_said("the training goes on")
-        self.page.get_by_role("button", name="Pause", exact=True).wait_for()
+        self.controls.get_by_role("button", name="Pause", exact=True).wait_for()
 
     def painted(self) -> str:
         """The picture as it is painted now."""
@@ -289,7 +293,7 @@ def test_slow_motion_shows_a_traced_pass(training: Watched) -> None:
     training.await_value("get('record')?.messages.length > 0")
     kinds = [message["kind"] for message in training.value("record")["messages"]]
     assert list(dict.fromkeys(kinds)) == ["input", "signal", "output", "target", "error", "done"]
-    training.click("End slow motion")
+    training.page.get_by_role("button", name="End slow motion").click()
     training.await_value("get('record') === null")
 
 
@@ -320,7 +324,7 @@ def test_a_drawing_is_answered_by_the_network(training: Watched) -> None:
     )
     training.page.wait_for_function("answers.length === 1")
     answer = training.page.evaluate("answers[0]")
-    assert answer["id"] == 7 and len(answer["outputs"]) == 1 and answer["predicted"] in (0, 1)
+    assert answer["id"] == 7 and answer["predicted"] in (0, 1)
     training.page.evaluate("exmachina.send({ ask: 'answer', id: 8, row: ['a'] })")
     training.page.wait_for_function("answers.length === 2")
     assert training.page.evaluate("answers[1].error").startswith("a drawing is a list of 2 numbers")

@@ -26,7 +26,6 @@ WORDS = {
     "ended": "ended",
     ABSENT: "coordinator absent",
 }
-SPEEDS = {0.25: "¼×", 0.5: "½×", 1.0: "1×", 2.0: "2×", 4.0: "4×"}
 
 
 class Controls:
@@ -71,11 +70,6 @@ class Controls:
     def _slow_motion(self) -> None:
         self._motion = button("Slow motion", "Trace one sample, and show its messages one by one")
         self._motion.on_click(self._start_motion)
-        self._speed = ui.select(SPEEDS, value=1.0).props('dense outlined aria-label="Speed of the slow motion"')
-        self._speed.classes("speed").on_value_change(self._change_speed)
-        self._stop = button("End slow motion")
-        self._stop.on_click(self._end_motion)
-        self._speed.visible = self._stop.visible = False
 
     def refresh(self) -> None:
         """Show the present state."""
@@ -164,20 +158,9 @@ class Controls:
         if facts is None:
             return
         messages = [message.to_json(number) for number, message in enumerate(messages_of(facts["neurons"]), 1)]
-        self._view.session.slot.put({"record": {**facts, "messages": messages}, "motion": self._motion_now()})
-        self._speed.visible = self._stop.visible = True
+        motion = {"playing": True, "speed": 1}
+        self._view.session.slot.put({"record": {**facts, "messages": messages}, "motion": motion})
         self.say(f"slow motion: the {len(messages):,} messages of one sample, after step {facts['step']:,}")
-
-    def _motion_now(self) -> dict[str, Any]:
-        return {"playing": True, "speed": self._speed.value}
-
-    def _change_speed(self) -> None:
-        self._view.session.slot.put({"motion": self._motion_now()})
-
-    def _end_motion(self) -> None:
-        self._view.session.slot.put({"record": None})
-        self._speed.visible = self._stop.visible = False
-        self.say("")
 
 
 def _whole(number: float) -> int | float:

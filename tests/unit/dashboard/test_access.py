@@ -56,9 +56,7 @@ class Answer:
         self.body = b"".join(message.get("body", b"") for message in sent[1:])
 
 
-def asked(
-    kind: str = "http", query: str = "", method: str = "GET", **headers: str
-) -> tuple[Answer, list[Any]]:
+def asked(kind: str = "http", query: str = "", method: str = "GET", **headers: str) -> tuple[Answer, list[Any]]:
     """Send one request through the guard; return the answer, and the accesses with which the application was reached."""
     inner, sent = Inner(), list[MutableMapping[str, Any]]()
     scope: dict[str, Any] = {

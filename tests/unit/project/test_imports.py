@@ -54,7 +54,8 @@ for folder, below in {
     "security": (),
     "bench": ("capacity", "security"),
     "page": ("storage", "verify"),
-    "cli": ("bench", "page", "security"),
+    "dashboard": ("page",),
+    "cli": ("bench", "dashboard", "security"),
 }.items():
     MAY_REACH[f"coordinator.{folder}"] = {f"coordinator.{name}" for name in below}.union(
         *(MAY_REACH[f"coordinator.{name}"] for name in below)
