@@ -142,7 +142,7 @@ def connector(runs: Path, where: dict[str, Any]) -> tuple[Callable[[Access, floa
 
 
 def _with_keys(door: str, where: dict[str, Any]) -> tuple[Callable[[Access, float], Client], bool]:
-    """Connect with the key of each role. Without an operator's key nobody can operate; without a viewer's, it serves both."""
+    """Connect with the key of each role. Without an operator's key no browser can operate; without a viewer's, it serves both."""
     keys: dict[Access, OwnKeys | None] = {}
     faults: list[UserError] = []
     for access, role in ((Access.OPERATOR, OPERATOR), (Access.VIEWER, VIEWER)):

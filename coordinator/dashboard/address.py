@@ -50,7 +50,7 @@ def listening_socket(address: Address) -> socket.socket:
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         made.bind(place)
-        # Two sockets with SO_REUSEADDR may have the same port until one of them listens.
+        # Two sockets with SO_REUSEADDR may have the same port until a socket listens.
         made.listen(128)
     except OSError as fault:
         made.close()

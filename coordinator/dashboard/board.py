@@ -60,6 +60,8 @@ class Board:
         self.predictions = Predictions()
         self.confusion: tuple[Any, int] | None = None
         """The confusion matrix of the held-out samples, and their number."""
+        self._measured: tuple[Any, Any] = (None, None)
+        """The latest loss and accuracy of the held-out samples."""
         self._silent: set[str] = set()
         self._killed: dict[str, Any] = {}
         """The process of each neuron that a person has killed, until another one hosts it."""
@@ -80,6 +82,10 @@ class Board:
         self.state = "paused" if paused and status["state"] == CoordinatorState.TRAINING.value else status["state"]
         self.versions["status"] += 1
         self._tell_live(state=self.state, **{name: status[name] for name in OF_STATUS if name in status})
+        measured = finite(status.get("test_loss")), finite(status.get("test_accuracy"))
+        if measured != self._measured:
+            self._measured = measured
+            self.held_out.add(status["step"], *measured)
         if status.get("samples_per_second") is not None:
             self.speed.add(status["step"], status["samples_per_second"], status.get("messages_per_second"))
 
@@ -131,9 +137,6 @@ class Board:
     def receive_event(self, event: str, facts: Mapping[str, Any]) -> None:
         """Receive an event of the run."""
         match event:
-            case "epoch":
-                step = self._live.get("step") or 0
-                self.held_out.add(step, finite(facts.get("test_loss")), finite(facts.get("test_accuracy")))
             case "intervention":
                 self._intervened(facts)
             case "recovery":

@@ -1,6 +1,6 @@
 """The page's connection to the coordinator, in a thread of its own: it receives all that the page shows.
 
-It survives the end of the coordinator: it says that nobody answers, and looks for the front door again and again.
+It survives the end of the coordinator: it says that no coordinator answers, and looks for the front door again and again.
 """
 
 from __future__ import annotations
@@ -39,8 +39,10 @@ SLOWER = 5
 """So many times longer are the intervals without a browser."""
 MANY_NEURONS = 300
 """More neurons are listed at a fifth of the pace."""
-TELLING = ("intervention", "recovered", "wired", "pausing", "finished", "epoch")
-"""Events after which the numbers may have changed without an update."""
+EVENTS_TOLD = (
+    "intervention", "recovery", "recovered", "wired", "pausing", "resumed", "killed", "regrouped", "rebalanced", "finished", "state",
+)  # fmt: skip
+"""The events that the page receives. Others, such as `epoch`, may come hundreds of times a second."""
 RUNNING_STATES = tuple(state.value for state in RUNNING)
 
 logger = logging.getLogger("exmachina")
@@ -106,7 +108,8 @@ class _Following:
 
     def run(self) -> None:
         """Ask and receive until the feed ends. Raises `NobodyAnswers`."""
-        self._client.watch_events()
+        for event in EVENTS_TOLD:
+            self._client.subscribe(EVENTS + event.encode())
         while not self._feed.ended:
             self._ask_what_is_due()
             if not self._described and self._state in RUNNING_STATES:
@@ -179,7 +182,8 @@ class _Following:
             return
         with contextlib.suppress(ValueError):
             event, facts = message[0].removeprefix(EVENTS).decode("utf-8", "replace"), json.loads(message[1])
-            self._stale = self._stale or event in TELLING
+            # The numbers may have changed without an update.
+            self._stale = True
             self._due["status"] = self._due["neurons"] = 0.0
             self._feed.tell("receive_event", event, facts)
 

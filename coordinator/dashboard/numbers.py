@@ -110,7 +110,7 @@ def _targets(activity: Floats, error: Floats, network: NetworkSettings) -> Float
     if network.loss == "cross_entropy":
         return activity - error
     slope = SLOPES[network.output_activation](activity)
-    # Where the slope is 0 the error is 0 whatever the target is; then the target counts as reached.
+    # Where the slope is 0 the error is 0 with every target; then the target counts as reached.
     return activity - np.divide(error, slope, out=np.zeros_like(error), where=slope != 0.0)
 
 

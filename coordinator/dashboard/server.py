@@ -240,6 +240,7 @@ def application(dashboard: Dashboard, tokens: Tokens, address: Address) -> App:
     ui.run_with(
         app,
         title="Exmachina",
+        language="en-US",
         favicon=ICON,
         dark=None,
         tailwind=False,

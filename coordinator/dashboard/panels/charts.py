@@ -90,7 +90,7 @@ def lines(
 
 
 def show(made: ui.echart, options: dict[str, Any]) -> None:
-    """Draw a chart anew."""
+    """Replace what a chart shows."""
     made.options.clear()
     made.options.update(options)
     made.update()

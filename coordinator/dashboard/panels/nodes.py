@@ -1,4 +1,4 @@
-"""All nodes: which neuron each hosts, whether it lives, and whom the run waits for."""
+"""All nodes: which neuron each hosts, whether it lives, and which neuron the run waits for."""
 
 from __future__ import annotations
 

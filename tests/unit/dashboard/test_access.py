@@ -139,7 +139,7 @@ def test_a_wrong_token_in_the_address_is_refused_in_one_line() -> None:
     st.sampled_from(["http", "websocket"]),
 )
 def test_another_origin_reaches_nothing(origin: str, kind: str) -> None:
-    """Whatever it is: only the page's own origin may."""
+    """Only the own origin of the page may."""
     _, reached = asked(kind, cookie=cookie("operator-token"), origin=origin)
     assert bool(reached) == (origin.lower() in (f"http://{HOST}", f"https://{HOST}"))
 
@@ -219,7 +219,7 @@ def test_only_get_and_head_are_taken(method: str) -> None:
 
 
 @given(st.text(min_size=1, max_size=20))
-def test_whatever_the_address_has_the_browser_stays_on_this_host(text: str) -> None:
+def test_with_any_address_the_browser_stays_on_this_host(text: str) -> None:
     """The answer to a right token leads to a path of this server, on one line."""
     answer, _ = asked(query=f"token=viewer-token&select={quote(text)}&{quote(text)}")
     location = answer.headers["location"]
