@@ -19,7 +19,7 @@ from coordinator.cli.options import door_options, runs_option
 from coordinator.cli.output import errors, results
 from coordinator.client import Client
 from coordinator.core.access import Access
-from coordinator.dashboard.address import DEFAULT_PORT, Address, free_port
+from coordinator.dashboard.address import DEFAULT_PORT, Address, free_port, listening_socket
 from coordinator.errors import JobError, UserError
 from coordinator.front_door import check_door
 from coordinator.storage.run_folder import RunFolder
@@ -63,12 +63,14 @@ def dashboard(port: int, host: str, names: tuple[str, ...], with_parent: bool, r
     gone, and finds it again. It ends with Ctrl-C.
     """
     check_installed()
+    connect, may_operate = connector(runs, where)
+    address = Address(host, port, names)
+    listening = listening_socket(address)
     # These take a second and tens of megabytes; no other command needs them.
     from coordinator.dashboard.access import Tokens  # noqa: PLC0415
     from coordinator.dashboard.server import serve  # noqa: PLC0415
 
-    connect, may_operate = connector(runs, where)
-    address, tokens = Address(host, port, names), Tokens.new()
+    tokens = Tokens.new()
 
     def announce() -> None:
         if may_operate:
@@ -77,8 +79,8 @@ def dashboard(port: int, host: str, names: tuple[str, ...], with_parent: bool, r
         sys.stdout.flush()
 
     # The command that has started this one says why it ends.
-    with contextlib.suppress(*([KeyboardInterrupt] if with_parent else [])):
-        serve(connect, address, tokens, announce, with_parent=with_parent)
+    with listening, contextlib.suppress(*([KeyboardInterrupt] if with_parent else [])):
+        serve(connect, listening, address, tokens, announce, with_parent=with_parent)
 
 
 def check_installed() -> None:

@@ -10,6 +10,7 @@ import os
 import time
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Sequence
+from socket import socket
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ from starlette.websockets import WebSocket
 from coordinator.client import Client
 from coordinator.core.access import Access
 from coordinator.dashboard.access import ACCESS, App, Guard, Tokens
-from coordinator.dashboard.address import Address, listening_socket
+from coordinator.dashboard.address import Address
 from coordinator.dashboard.board import Board
 from coordinator.dashboard.door import Door
 from coordinator.dashboard.feed import Feed
@@ -266,30 +267,30 @@ class _Server(uvicorn.Server):
 
 def serve(
     connect: Callable[[Access, float], Client],
+    listening: socket,
     address: Address,
     tokens: Tokens,
     announce: Callable[[], None],
     *,
     with_parent: bool = False,
 ) -> None:
-    """Serve the page until a signal ends it. Raises `UserError` if the port can't be used.
+    """Serve the page until a signal ends it. `listening` is the socket at its address.
 
     `announce` is called when browsers can connect. `with_parent`: end when the parent of this process has ended.
     """
-    with listening_socket(address) as made:
-        config = uvicorn.Config(
-            application(Dashboard(connect), tokens, address),
-            log_level="warning",
-            access_log=False,
-            server_header=False,
-            ws="websockets-sansio",
-            ws_max_size=LARGEST_MESSAGE,
-            ws_per_message_deflate=False,
-            timeout_graceful_shutdown=2,
-            timeout_keep_alive=30,
-            limit_concurrency=400,
-        )
-        server = _Server(config)
-        server.parent = os.getppid() if with_parent else None
-        announce()
-        server.run(sockets=[made])
+    config = uvicorn.Config(
+        application(Dashboard(connect), tokens, address),
+        log_level="warning",
+        access_log=False,
+        server_header=False,
+        ws="websockets-sansio",
+        ws_max_size=LARGEST_MESSAGE,
+        ws_per_message_deflate=False,
+        timeout_graceful_shutdown=2,
+        timeout_keep_alive=30,
+        limit_concurrency=400,
+    )
+    server = _Server(config)
+    server.parent = os.getppid() if with_parent else None
+    announce()
+    server.run(sockets=[listening])
