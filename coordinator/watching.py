@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from coordinator.client import Client
 from neuron_node.addresses import ADDRESS_LENGTH
 from neuron_node.errors import PeerError
-from neuron_node.frames import DataKind, parse, split
+from neuron_node.frames import DataFrame, DataKind, parse, split
 from neuron_node.telemetry import ShownNumbers, unpacked
 
 RENEWED_AFTER = 0.4
@@ -52,7 +52,7 @@ class Watch:
         """What the coordinator has granted; `state` is the state of the run at that time."""
         self._sizes: dict[int, tuple[int, int]] = {}
         """The numbers of neurons, and of synapses of each, by group."""
-        self._parts: dict[int, tuple[Mapping[str, Any], bytes]] = {}
+        self._parts: dict[int, tuple[Mapping[str, Any], DataFrame]] = {}
         self._renew()
         for topic in self.lease["topics"]:
             client.subscribe(topic.encode())
@@ -121,18 +121,16 @@ class Watch:
             for frame in split(bytes(ADDRESS_LENGTH) + message[2]):
                 data = parse(frame)
                 if data.kind == DataKind.TELEMETRY and data.sender in self._sizes:
-                    self._parts[data.sender] = facts, frame
+                    self._parts[data.sender] = facts, data
         except (PeerError, ValueError):
             # A message that was damaged on its way: the next one is whole.
             return None
-        ours = {number: frame for number, (told, frame) in self._parts.items() if told["pass"] == facts["pass"]}
+        ours = {number: data for number, (told, data) in self._parts.items() if told["pass"] == facts["pass"]}
         if ours.keys() != self._sizes.keys():
             return None
         self._parts.clear()
         try:
-            groups = {
-                number: unpacked(parse(frame).values[0], *self._sizes[number]) for number, frame in sorted(ours.items())
-            }
+            groups = {number: unpacked(data.values[0], *self._sizes[number]) for number, data in sorted(ours.items())}
         except PeerError:
             return None
         return Update(facts, groups)
