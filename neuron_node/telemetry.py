@@ -15,6 +15,7 @@ Both sides know the numbers of neurons and synapses from the topology; the numbe
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -56,7 +57,7 @@ def unpacked(row: Array, neurons: int, synapses: int) -> ShownNumbers:
     rows, rest = divmod(len(row) - fixed, 2 * neurons)
     if rest or not 0 < rows <= SHOWN_ROWS:
         raise WrongShape(f"{len(row)} numbers of {neurons} neurons with {synapses} synapses each")
-    shapes: list[tuple[int, ...]] = [(rows, neurons)] * 2 + [(neurons,)] * 3 + [(neurons, synapses)] * 3
+    shapes: Sequence[tuple[int, ...]] = [(rows, neurons)] * 2 + [(neurons,)] * 3 + [(neurons, synapses)] * 3
     parts, begin = [], 0
     for shape in shapes:
         end = begin + math.prod(shape)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import os
 import signal
 import subprocess
 import sys
@@ -53,10 +54,13 @@ MISSING = "the page needs NiceGUI; try: pip install 'exmachina[coordinator,dashb
     multiple=True,
     help="A name of this host in the address of the page, if browsers of other hosts use one; may be repeated.",
 )
-@click.option("--with-parent", is_flag=True, hidden=True)
+@click.option("--wait", is_flag=True, help="Print the addresses when the network can be seen, not at once.")
+@click.option("--with-parent", is_flag=True, help="End when the program ends that has started this one.")
 @door_options
 @runs_option
-def dashboard(port: int, host: str, names: tuple[str, ...], with_parent: bool, runs: Path, **where: Any) -> None:
+def dashboard(
+    port: int, host: str, names: tuple[str, ...], wait: bool, with_parent: bool, runs: Path, **where: Any
+) -> None:
     """Show a run as a live page in the browser: the network, its neurons, curves, predictions and programs.
 
     The command prints two addresses: an operator may change the run, a viewer may look. The page goes on when the coordinator is
@@ -80,7 +84,7 @@ def dashboard(port: int, host: str, names: tuple[str, ...], with_parent: bool, r
 
     # The command that has started this one says why it ends.
     with listening, contextlib.suppress(*([KeyboardInterrupt] if with_parent else [])):
-        serve(connect, listening, address, tokens, announce, with_parent=with_parent)
+        serve(connect, listening, address, tokens, announce, wait=wait, with_parent=with_parent)
 
 
 def check_installed() -> None:
@@ -125,7 +129,8 @@ def page_of(directory: RunFolder) -> Iterator[PageOfRun]:
 
 def connector(runs: Path, where: dict[str, Any]) -> tuple[Callable[[Access, float], Client], bool]:
     """Return how the page connects as a viewer or an operator, and whether it can operate at all. Raises `UserError`."""
-    run_name, door = where["run_name"], where["door"]
+    run_name = where["run_name"]
+    door = None if run_name else where["door"] or os.environ.get("EXMACHINA_DOOR")
     if run_name:
         RunFolder.existing(runs, run_name)
     elif door:

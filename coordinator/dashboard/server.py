@@ -60,7 +60,9 @@ logger = logging.getLogger("exmachina")
 class Dashboard:
     """The board, its feed, and all open pages."""
 
-    def __init__(self, connect: Callable[[Access, float], Client]) -> None:
+    def __init__(self, connect: Callable[[Access, float], Client], seen: Callable[[], None] | None = None) -> None:
+        """`seen` is called once, when there is a network to see."""
+        self._seen = seen
         self.board = Board()
         self.door = Door(connect)
         self.sessions: dict[str, tuple[Session, Page]] = {}
@@ -78,6 +80,9 @@ class Dashboard:
 
     def _receive(self, news: str, arguments: Sequence[Any]) -> None:
         getattr(self.board, news)(*arguments)
+        if self._seen is not None and "numbers" in self.board.values:
+            self._seen()
+            self._seen = None
         if changed := self.board.take():
             for session, _ in self.sessions.values():
                 session.share(changed)
@@ -272,14 +277,16 @@ def serve(
     tokens: Tokens,
     announce: Callable[[], None],
     *,
+    wait: bool = False,
     with_parent: bool = False,
 ) -> None:
     """Serve the page until a signal ends it. `listening` is the socket at its address.
 
-    `announce` is called when browsers can connect. `with_parent`: end when the parent of this process has ended.
+    `announce` is called when browsers can connect, or, with `wait`, when there is a network to see.
+    `with_parent`: end when the parent of this process has ended.
     """
     config = uvicorn.Config(
-        application(Dashboard(connect), tokens, address),
+        application(Dashboard(connect, announce if wait else None), tokens, address),
         log_level="warning",
         access_log=False,
         server_header=False,
@@ -292,5 +299,6 @@ def serve(
     )
     server = _Server(config)
     server.parent = os.getppid() if with_parent else None
-    announce()
+    if not wait:
+        announce()
     server.run(sockets=[listening])

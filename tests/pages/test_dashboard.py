@@ -20,7 +20,7 @@ from coordinator.core.journal import Entry
 from coordinator.storage.disk import REAL_DISK
 from coordinator.storage.journal_file import JournalFile
 from tests.browser import chromium, needs_chromium
-from tests.processes.programs import Bench, Program, await_that
+from tests.processes.programs import CHECKOUT, Bench, Program, await_that
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
@@ -481,3 +481,47 @@ def test_no_fault_and_no_request_to_another_host(training: Watched, shown: Shown
     """In all that the tests above have done."""
     assert training.faults == []
     assert training.hosts == {f"127.0.0.1:{shown.port}"}
+
+
+def test_a_run_with_a_page_prints_its_address_and_keeps_it_open(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Until Ctrl-C, which ends the page and leaves the result of the run: exit code 0, and one JSON object."""
+    bench = Bench(tmp_path, Path(tmp_path_factory.mktemp("s")))
+    try:
+        program = bench.learn("xor", "--hidden", "2", "--epochs", "20", "--dashboard")
+        line = program.await_line("page for the operator  http://127.0.0.1:")
+        address = urlsplit(line.split()[-1])
+        program.await_line("the page stays open")
+        connection = http.client.HTTPConnection("127.0.0.1", address.port, timeout=30)
+        connection.request("GET", f"/?{address.query}")
+        answer = connection.getresponse()
+        assert (answer.status, answer.getheader("Location")) == (303, "/")
+        connection.close()
+        program.process.send_signal(signal.SIGINT)
+        assert program.result()["epochs"] == 20
+        bench.check_nothing_left()
+    finally:
+        bench.kill_all()
+
+
+def test_without_nicegui_the_page_is_refused_with_what_to_install(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """In one line, before a run begins."""
+    bench = Bench(tmp_path, Path(tmp_path_factory.mktemp("s")))
+    hidden = tmp_path / "sitecustomize.py"
+    hidden.write_text(
+        "import importlib.util as util\n"
+        "find = util.find_spec\n"
+        "util.find_spec = lambda name, package=None: None if name == 'nicegui' else find(name, package)\n"
+    )
+    environment = {"PYTHONPATH": f"{tmp_path}:{CHECKOUT}"}
+    for command in (["dashboard"], ["learn", "xor", "--dashboard"]):
+        program = bench.start("coordinator", *command, environment=environment)
+        assert program.end() == 2
+        assert (
+            program.said()
+            == "coordinator: the page needs NiceGUI; try: pip install 'exmachina[coordinator,dashboard]'\n"
+        )
+    assert not bench.runs.exists()

@@ -99,7 +99,7 @@ def test_sums_inputs_and_targets_follow_from_what_neurons_report(
 
 
 def test_an_output_that_is_saturated_has_reached_its_target() -> None:
-    """Its slope and its error are 0, whatever the target was: it counts as right, and nothing is divided by 0."""
+    """Its slope and its error are 0 with every target: it counts as right, and nothing is divided by 0."""
     network = settings_of(LAYERS)
     update = step_of(network).update
     last = update.groups[3]

@@ -116,6 +116,14 @@ def coordinator_programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) 
     return environment_with(NODE_NEEDS + EXTRA_NEEDS, f"{wheel}[coordinator]", folder)
 
 
+@pytest.fixture(scope="module")
+def page_programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The programs of an environment with the extra of the live page too."""
+    folder = tmp_path_factory.mktemp("dashboard") / "environment"
+    needs = NODE_NEEDS + EXTRA_NEEDS + PROJECT["optional-dependencies"]["dashboard"]
+    return environment_with(needs, f"{wheel}[coordinator,dashboard]", folder)
+
+
 @pytest.mark.parametrize("program", ["neuron-node", "neuron-broker"])
 def test_a_neurons_programs_run_without_the_extra(node_programs: Path, program: str) -> None:
     """The installed programs of a neuron start with pyzmq, msgpack and numpy alone, and know their version."""
@@ -145,12 +153,12 @@ def test_with_its_extra_the_coordinator_runs(coordinator_programs: Path) -> None
     assert PROJECT["version"] in done.stdout
 
 
-def test_every_module_imports_with_the_extra(coordinator_programs: Path) -> None:
+def test_every_module_imports_with_the_extras(page_programs: Path) -> None:
     """No module of either package needs a library that the project does not name."""
-    done = run(coordinator_programs / "python", "-W", "error", "-c", IMPORT_ALL, "neuron_node", "coordinator")
+    done = run(page_programs / "python", "-W", "error", "-c", IMPORT_ALL, "neuron_node", "coordinator")
     assert done.returncode == 0, done.stderr
     for line in done.stdout.split():
-        assert Path(line).is_relative_to(coordinator_programs.parent)
+        assert Path(line).is_relative_to(page_programs.parent)
 
 
 def test_the_wheel_tells_type_checkers_that_it_is_typed(coordinator_programs: Path) -> None:
