@@ -52,16 +52,18 @@ def pip(*arguments: str | Path) -> None:
 
 def closure(requirements: Iterable[str]) -> set[str]:
     """The names of all distributions that these requirements need, from what is installed here."""
-    names: set[str] = set()
-    wanted = [Requirement(text) for text in requirements]
+    found: set[tuple[str, str]] = set()
+    wanted = [(Requirement(text), "") for text in requirements]
     while wanted:
-        requirement = wanted.pop()
-        name = canonicalize_name(requirement.name)
-        if name in names or (requirement.marker and not requirement.marker.evaluate({"extra": ""})):
+        requirement, extra = wanted.pop()
+        if requirement.marker and not requirement.marker.evaluate({"extra": extra}):
             continue
-        names.add(name)
-        wanted += [Requirement(text) for text in distribution(name).requires or ()]
-    return names
+        for own_extra in ("", *requirement.extras):
+            key = canonicalize_name(requirement.name), own_extra
+            if key not in found:
+                found.add(key)
+                wanted += [(Requirement(text), own_extra) for text in distribution(key[0]).requires or ()]
+    return {name for name, _ in found}
 
 
 def link_distributions(names: set[str], folder: Path) -> None:
