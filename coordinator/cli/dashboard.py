@@ -54,12 +54,25 @@ MISSING = "the page needs NiceGUI; try: pip install 'exmachina[coordinator,dashb
     multiple=True,
     help="A name of this host in the address of the page, if browsers of other hosts use one; may be repeated.",
 )
+@click.option(
+    "--public-port",
+    type=click.IntRange(0, 65_535),
+    default=0,
+    help="The port in the printed addresses, if a container or a proxy has another one.  [default: that of --port]",
+)
 @click.option("--wait", is_flag=True, help="Print the addresses when the network can be seen, not at once.")
 @click.option("--with-parent", is_flag=True, help="End when the program ends that has started this one.")
 @door_options
 @runs_option
 def dashboard(
-    port: int, host: str, names: tuple[str, ...], wait: bool, with_parent: bool, runs: Path, **where: Any
+    port: int,
+    host: str,
+    names: tuple[str, ...],
+    public_port: int,
+    wait: bool,
+    with_parent: bool,
+    runs: Path,
+    **where: Any,
 ) -> None:
     """Show a run as a live page in the browser: the network, its neurons, curves, predictions and programs.
 
@@ -68,7 +81,7 @@ def dashboard(
     """
     check_installed()
     connect, may_operate = connector(runs, where)
-    address = Address(host, port, names)
+    address = Address(host, port, names, public_port)
     listening = listening_socket(address)
     # These take a second and tens of megabytes; no other command needs them.
     from coordinator.dashboard.access import Tokens  # noqa: PLC0415
@@ -77,9 +90,9 @@ def dashboard(
     tokens = Tokens.new()
 
     def announce() -> None:
+        results.print(f"viewer    {address.link(tokens.viewer)}", markup=False, soft_wrap=True)
         if may_operate:
             results.print(f"operator  {address.link(tokens.operator)}", markup=False, soft_wrap=True)
-        results.print(f"viewer    {address.link(tokens.viewer)}", markup=False, soft_wrap=True)
         sys.stdout.flush()
 
     # The command that has started this one says why it ends.

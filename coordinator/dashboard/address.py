@@ -21,6 +21,8 @@ class Address(NamedTuple):
     port: int
     names: tuple[str, ...] = ()
     """Names of this host by which browsers reach it, besides localhost."""
+    public_port: int = 0
+    """The port for browsers, if a container or a proxy has another one; 0: the same."""
 
     @property
     def anywhere(self) -> bool:
@@ -32,7 +34,7 @@ class Address(NamedTuple):
         host = self.names[0] if self.names else self.host
         if host in ("0.0.0.0", "::"):
             host = LOOPBACK
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}/?token={token}"
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.public_port or self.port}/?token={token}"
 
 
 def listening_socket(address: Address) -> socket.socket:

@@ -50,7 +50,7 @@ class Shown:
         self.port = free_port()
         self.program = self.start_page(self.port)
         lines = await_that(lambda: self.lines(self.program), "the addresses of the page")
-        self.operator, self.viewer = (line.split()[1] for line in lines)
+        self.viewer, self.operator = (line.split()[1] for line in lines)
 
     def start_page(self, port: int, *more: str) -> Program:
         return self.bench.start("coordinator", "dashboard", "--run", NAME, "--port", str(port), *more)
