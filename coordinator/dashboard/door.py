@@ -53,8 +53,8 @@ class _Lane:
             self._client = None
 
     def close(self) -> None:
-        self._thread.submit(self._drop)
         self._thread.shutdown(wait=True, cancel_futures=True)
+        self._drop()
 
 
 class Door:
