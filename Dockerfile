@@ -1,4 +1,4 @@
-# Two images: `node` (neuron and broker) and `coordinator`.
+# Three images: `node` (neuron and broker), `coordinator`, and `dashboard` (the live page).
 #
 # All packages are pinned and checked against a hash (requirements/). The images contain no pip, no build tools and no
 # sources. A change of the code changes only the last, small layer.
@@ -34,6 +34,13 @@ RUN python -m pip install --require-hashes --requirement /requirements/node.txt 
 FROM environment AS coordinator-environment
 COPY requirements/coordinator.txt /requirements/
 RUN python -m pip install --require-hashes --requirement /requirements/coordinator.txt \
+    && python -m pip uninstall --quiet --yes pip
+
+
+# The requirements of the live page: those of the coordinator, and its extra.
+FROM environment AS dashboard-environment
+COPY requirements/dashboard.txt /requirements/
+RUN python -m pip install --require-hashes --requirement /requirements/dashboard.txt \
     && python -m pip uninstall --quiet --yes pip
 
 
@@ -75,6 +82,16 @@ COPY --from=program /opt/exmachina /opt/exmachina
 RUN PYTHONDONTWRITEBYTECODE= coordinator --version
 USER exmachina
 CMD ["coordinator", "serve"]
+
+
+FROM runtime AS dashboard
+LABEL org.opencontainers.image.description="The live page of a neural network in which every neuron is a program of its own"
+COPY --from=dashboard-environment /opt/exmachina /opt/exmachina
+COPY --from=program /opt/exmachina /opt/exmachina
+RUN PYTHONDONTWRITEBYTECODE= python -c "import coordinator.dashboard.server"
+USER exmachina
+EXPOSE 8420
+CMD ["coordinator", "dashboard", "--host", "0.0.0.0"]
 
 
 # This stage is the last one, so that a plain `docker build .` makes the image of a neuron.

@@ -13,11 +13,13 @@ from typing import Any
 from coordinator.core.events import (
     Answer,
     GenerationPersisted,
+    ListSnapshots,
     LoadSnapshot,
     Persist,
     Persisted,
     PersistGeneration,
     SnapshotLoaded,
+    SnapshotsListed,
 )
 from coordinator.core.machine import CoordinatorMachine
 from coordinator.core.run_plan import RunPlan
@@ -117,6 +119,9 @@ class MemoryNetwork:
                     self._handle(number, Persisted(snapshot.step))
                 case LoadSnapshot():
                     self._handle(number, self._kept(action))
+                case ListSnapshots(request_id):
+                    kept = {(each.snapshot.changes.branch, each.snapshot.step) for each in self._persisted()}
+                    self._handle(number, SnapshotsListed(request_id, tuple(sorted(kept))))
                 case PersistGeneration(generation):
                     self._handle(number, GenerationPersisted(generation))
                 case Answer(request_id, reply):
@@ -124,8 +129,11 @@ class MemoryNetwork:
                 case _:
                     self.actions.append(action)
 
+    def _persisted(self) -> list[Persist]:
+        return [action for action in self.actions if isinstance(action, Persist)]
+
     def _kept(self, wanted: LoadSnapshot) -> SnapshotLoaded:
-        kept = [action.snapshot for action in reversed(self.actions) if isinstance(action, Persist)]
+        kept = [action.snapshot for action in reversed(self._persisted())]
         for segment in wanted.segments:
             for snapshot in kept:
                 if snapshot.step == wanted.step and segment.has(snapshot.changes.branch, wanted.step):

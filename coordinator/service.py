@@ -20,6 +20,7 @@ from coordinator.core.access import KeyOf
 from coordinator.core.events import (
     Answer,
     Inspected,
+    ListSnapshots,
     LoadSnapshot,
     Persist,
     Persisted,
@@ -241,6 +242,8 @@ class Service:
                 return [self._unless_for_good(self._persist(action))]
             case LoadSnapshot():
                 return [self._store.load(action, self.plan.topology())]
+            case ListSnapshots():
+                return [self._store.kept(action)]
             case PersistGeneration():
                 return [self._unless_for_good(self._store.persist_generation(action))]
             case PrepareRun():

@@ -14,6 +14,8 @@ Both sides know the numbers of neurons and synapses from the topology; the numbe
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -55,9 +57,13 @@ def unpacked(row: Array, neurons: int, synapses: int) -> ShownNumbers:
     rows, rest = divmod(len(row) - fixed, 2 * neurons)
     if rest or not 0 < rows <= SHOWN_ROWS:
         raise WrongShape(f"{len(row)} numbers of {neurons} neurons with {synapses} synapses each")
-    shapes = [(rows, neurons)] * 2 + [(neurons,)] * 3 + [(neurons, synapses)] * 3
-    ends = np.cumsum([int(np.prod(shape)) for shape in shapes])[:-1]
-    return ShownNumbers(*(part.reshape(shape) for part, shape in zip(np.split(row, ends), shapes, strict=True)))
+    shapes: Sequence[tuple[int, ...]] = [(rows, neurons)] * 2 + [(neurons,)] * 3 + [(neurons, synapses)] * 3
+    parts, begin = [], 0
+    for shape in shapes:
+        end = begin + math.prod(shape)
+        parts.append(row[begin:end].reshape(shape))
+        begin = end
+    return ShownNumbers(*parts)
 
 
 def frame_bytes(neurons: int, synapses: int, rows: int) -> int:

@@ -1,6 +1,6 @@
 """Write the pinned requirements beside this file, from the ranges in pyproject.toml.
 
-* `node.txt`, `coordinator.txt`, `build.txt`: for the images; Linux on amd64 and arm64, CPython 3.13, wheels only, every
+* `node.txt`, `coordinator.txt`, `dashboard.txt`, `build.txt`: for the images; Linux on amd64 and arm64, CPython 3.13, wheels only, every
   file with its SHA-256, so that `pip install --require-hashes` accepts nothing else.
 * `constraints.txt`: for `make learn` and `make test`, on every Python that the project supports; versions only, since a
   hash a platform and a Python would be a thousand lines.
@@ -117,21 +117,24 @@ def write_constraints(wanted: Iterable[str], image: Pins) -> None:
 
 
 def main() -> None:
-    """Resolve and write all four files."""
+    """Resolve and write all five files."""
     if f"{sys.version_info.major}.{sys.version_info.minor}" != IMAGE_PYTHON:
         here = sys.version.split()[0]
         sys.exit(f"lock: needs Python {IMAGE_PYTHON}, as in the images, not {here}: make lock LOCK_PYTHON=PATH")
     project = tomllib.loads((FOLDER.parent / "pyproject.toml").read_text())
     node: list[str] = project["project"]["dependencies"]
     coordinator = node + project["project"]["optional-dependencies"]["coordinator"]
+    dashboard: list[str] = project["project"]["optional-dependencies"]["dashboard"]
     bench: list[str] = project["project"]["optional-dependencies"]["bench"]
     groups: dict[str, list[str]] = project["dependency-groups"]
     build: list[str] = project["build-system"]["requires"]
     everything = resolve_for_images(coordinator, {})
     write_hashed("coordinator.txt", "The coordinator's image", everything)
+    with_page = resolve_for_images([*coordinator, *dashboard], everything)
+    write_hashed("dashboard.txt", "The image of the live page", with_page)
     write_hashed("node.txt", "The image of neuron and broker", resolve_for_images(node, everything))
     write_hashed("build.txt", "What builds the project's wheel inside the images", resolve_for_images(build, {}))
-    write_constraints([*coordinator, *bench, *(need for group in groups.values() for need in group)], everything)
+    write_constraints([*coordinator, *bench, *(need for group in groups.values() for need in group)], with_page)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from coordinator.core.access import Access
-from coordinator.core.events import Asked, LoadSnapshot, Persist, PersistGeneration
+from coordinator.core.events import Asked, ListSnapshots, LoadSnapshot, Persist, PersistGeneration
 from coordinator.core.machine import CoordinatorMachine
 from coordinator.core.queries import NO_ROWS
 from coordinator.core.run_plan import RunPlan
@@ -50,6 +50,8 @@ class DiskNetwork(MemoryNetwork):
                     self._handle(number, self._store.persist_generation(action))
                 case LoadSnapshot():
                     self._handle(number, self._store.load(action, self._topology))
+                case ListSnapshots():
+                    self._handle(number, self._store.kept(action))
                 case _:
                     super()._perform(number, [action])
 

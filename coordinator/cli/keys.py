@@ -42,9 +42,10 @@ def keys() -> None:
 @keys_option
 @places_option
 @click.option("--keep", is_flag=True, help="Keep the keys that exist, and create only missing ones.")
-def init(folder: Path | None, places: int, keep: bool) -> None:
+@click.option("--viewer", is_flag=True, help="Create the key of a first viewer (viewer) too.")
+def init(folder: Path | None, places: int, keep: bool, viewer: bool) -> None:
     """Create the keys of the broker and the coordinator, and of a first node (neurons) and a first operator (operator)."""
-    for holder in _keyring(folder).init(places, keep=keep):
+    for holder in _keyring(folder).init(places, keep=keep, viewer=viewer):
         _say("created", holder)
 
 

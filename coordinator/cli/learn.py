@@ -20,6 +20,7 @@ from coordinator.capacity.wiring import check_relayed
 from coordinator.cli.chaos import Extras, RunChaos, check_identical, compared, extras_options, print_chaos
 from coordinator.cli.choices import say_data, say_placement
 from coordinator.cli.completing import complete_dataset, complete_run
+from coordinator.cli.dashboard import check_installed, page_of
 from coordinator.cli.exits import job_failure
 from coordinator.cli.figures import Figures
 from coordinator.cli.helping import HelpfulCommand
@@ -92,6 +93,7 @@ def check_machine(needs: Needs, advice: str = "it fits with") -> None:
     shell_complete=complete_run,
     help="Continue this run from its last snapshot, with its own settings.",
 )
+@click.option("--dashboard", "page", is_flag=True, help="Show the run as a live page too, and print its address.")
 @extras_options
 @runs_option
 @quiet_option
@@ -110,6 +112,7 @@ def learn(
     json_lines: bool,
     as_json: bool,
     extras: Extras,
+    page: bool,
     **flags: Any,
 ) -> None:
     """Train a network on this machine, with one process per group (by default, one per neuron).
@@ -118,6 +121,8 @@ def learn(
     file: a table (CSV, Parquet, JSON, ARFF, svmlight) or arrays (NPZ, NPY).
     """
     check_save(save)
+    if page:
+        check_installed()
     say_all(remove_remains())
     job = None
     if resume is not None:
@@ -144,16 +149,19 @@ def learn(
         directory = job.create_run(runs)
         say_data(job)
         say_placement(job)
-    result = _learnt(directory, nodes, extras, json_lines=json_lines)
-    if job and extras.compare:
-        errors.print("training again without chaos")
-        undisturbed = job.create_run(runs, name=f"{directory.path.name}-undisturbed", numbered=True)
-        result |= compared(result, _learnt(undisturbed, nodes, Extras(), json_lines=json_lines))
-        directory.write_json("result", result)
-    result |= _balanced(job, directory)
-    if json_lines:
-        result = {"event": "result", **result}
-    show_result(result, directory, save, as_json=as_json or json_lines)
+    with page_of(directory) if page else contextlib.nullcontext() as shown_page:
+        result = _learnt(directory, nodes, extras, json_lines=json_lines)
+        if job and extras.compare:
+            errors.print("training again without chaos")
+            undisturbed = job.create_run(runs, name=f"{directory.path.name}-undisturbed", numbered=True)
+            result |= compared(result, _learnt(undisturbed, nodes, Extras(), json_lines=json_lines))
+            directory.write_json("result", result)
+        result |= _balanced(job, directory)
+        if json_lines:
+            result = {"event": "result", **result}
+        show_result(result, directory, save, as_json=as_json or json_lines)
+        if shown_page:
+            shown_page.stay()
     check_identical(result)
 
 

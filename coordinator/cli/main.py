@@ -40,6 +40,10 @@ COMMANDS = {
     ),
     "runs": ("runs", "List all runs, the oldest first."),
     "history": ("history", "List the kept snapshots of a run: the last two, the best, and older ones."),
+    "dashboard": (
+        "dashboard",
+        "Show a run as a live page in the browser: the network, its neurons, curves, predictions and programs.",
+    ),
     "report": ("report", "Write a report of a run: one HTML file that needs no server."),
     "status": ("ask", "Show the state of the run and its figures so far."),
     "neurons": ("ask", "List all neurons: layer, state, and the program that each one runs in."),

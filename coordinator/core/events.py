@@ -85,6 +85,20 @@ class RunPrepared(NamedTuple):
     reason: str = ""
 
 
+class ListSnapshots(NamedTuple):
+    """List the kept snapshots for a client, and answer with `SnapshotsListed`."""
+
+    request_id: bytes
+
+
+class SnapshotsListed(NamedTuple):
+    """The branch and step of each kept snapshot, in order, or the reason why they can't be listed."""
+
+    request_id: bytes
+    kept: tuple[tuple[int, int], ...]
+    reason: str = ""
+
+
 class PersistGeneration(NamedTuple):
     """Make a generation durable, and answer with `GenerationPersisted` or `PersistFailed`. No group is granted before.
 

@@ -23,7 +23,15 @@ from coordinator.core.admission import Admission
 from coordinator.core.assignment import Assignment
 from coordinator.core.claim import Claim
 from coordinator.core.connectivity import Connectivity
-from coordinator.core.events import Asked, GenerationPersisted, Persisted, PersistFailed, RunPrepared, SnapshotLoaded
+from coordinator.core.events import (
+    Asked,
+    GenerationPersisted,
+    Persisted,
+    PersistFailed,
+    RunPrepared,
+    SnapshotLoaded,
+    SnapshotsListed,
+)
 from coordinator.core.failure_detector import FailureDetector
 from coordinator.core.queries import Queries
 from coordinator.core.recovery_stats import RecoveryStats
@@ -119,7 +127,7 @@ class CoordinatorMachine:
                 self.run.unsaved = None
                 if self.trainer.persisted(step):
                     self._grant_changes()
-            case SnapshotLoaded() | RunPrepared():
+            case SnapshotLoaded() | SnapshotsListed() | RunPrepared():
                 self.apply(self.queries.receive_prepared(event))
             case GenerationPersisted(generation):
                 self.assignment.persisted(generation)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -79,6 +80,8 @@ class Membership:
 
     def __init__(self) -> None:
         self.members: dict[bytes, Member] = {}
+        self.lives: Counter[str] = Counter()
+        """How often a node of each name has registered under a new incarnation."""
         self.gone: set[bytes] = set()
         self._in_order: list[Member] | None = []
         """None when it must be sorted again."""
@@ -97,6 +100,7 @@ class Membership:
         who = (message.name, message.host, message.process, message.fingerprint)
         member = Member(incarnation, *who, now_ms, message.endpoint, message.key)
         self.members[incarnation] = member
+        self.lives[message.name] += 1
         self._in_order = None
         return member, earlier
 

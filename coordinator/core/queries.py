@@ -15,7 +15,15 @@ from coordinator.core.access import Access
 from coordinator.core.answers import Answers, size_of
 from coordinator.core.assignment import Assignment
 from coordinator.core.editing import initial_snapshot
-from coordinator.core.events import Answer, LoadSnapshot, PrepareRun, RunPrepared, SnapshotLoaded
+from coordinator.core.events import (
+    Answer,
+    ListSnapshots,
+    LoadSnapshot,
+    PrepareRun,
+    RunPrepared,
+    SnapshotLoaded,
+    SnapshotsListed,
+)
 from coordinator.core.interventions import whole
 from coordinator.core.journal import BIAS, RATE, SILENCE, WAKE, WEIGHT, Segment
 from coordinator.core.membership import Member
@@ -133,7 +141,10 @@ class Queries:
             for group in run.topology.groups.values()
             for name in group.names
         ]
-        self._answer(message.id, {"neurons": rows})
+        nodes = [
+            describe_node(member, run, starts=run.membership.lives[member.name]) for member in run.membership.in_order()
+        ]
+        self._answer(message.id, {"neurons": rows, "nodes": nodes})
 
     def _neuron(self, message: Request) -> None:
         topology = self._run.topology
@@ -238,6 +249,20 @@ class Queries:
         lease = self._trainer.telemetry.watch(arguments.get("watcher"), groups, rate)
         self._answer(message.id, {**lease, "state": self._run.state.value, "run": self._run.plan.run.hex()})
 
+    def _history(self, message: Request) -> None:
+        self._run.outbox.act(ListSnapshots(message.id))
+
+    def _receive_list(self, listed: SnapshotsListed) -> None:
+        if listed.reason:
+            self._refuse(listed.request_id, listed.reason)
+            return
+        journal = self._trainer.interventions.journal
+        kept = [
+            {"branch": branch, "step": step, "on_path": any(one.has(branch, step) for one in journal.segments)}
+            for branch, step in listed.kept
+        ]
+        self._answer(listed.request_id, {"branch": journal.branch, "snapshots": kept})
+
     def _why(self, message: Request) -> None:
         name = _arguments(message).get("neuron")
         self._wait_graph.ask(None if name is None else self._group_of(name), message.id)
@@ -254,8 +279,8 @@ class Queries:
 
     def _describe(self, message: Request) -> None:
         plan, topology = self._run.plan, self._run.topology
-        encoding = plan.data.encoding.to_json()
-        self._answer(message.id, {"encoding": encoding, "layers": list(topology.layers), "loss": plan.network.loss})
+        facts = {"encoding": plan.data.encoding.to_json(), "network": plan.network.to_json()}
+        self._answer(message.id, {**facts, "layers": list(topology.layers), "loss": plan.network.loss})
 
     def _forward(self, message: Request) -> None:
         inputs = self._run.topology.layers[0]
@@ -273,17 +298,22 @@ class Queries:
 
     def _held_out(self, message: Request) -> None:
         """Answer with the held-out samples from `first` on: as many as a reply may have, without `first` all of them."""
-        data, first = self._run.plan.data, _arguments(message).get("first")
+        data, arguments = self._run.plan.data, _arguments(message)
+        first, count = arguments.get("first"), arguments.get("count")
         if first is not None and (type(first) is not int or not 0 <= first <= len(data.test_inputs)):
             raise UserError(f"first must be a whole number from 0 to {len(data.test_inputs)}, not {first!r}")
-        some = slice(0, None) if first is None else slice(first, first + rows_a_request(self._run.topology.layers))
+        most = rows_a_request(self._run.topology.layers)
+        if count is not None:
+            most = min(most, whole("number of samples", count))
+        some = slice(0, None) if first is None else slice(first, first + most)
         inputs, targets = data.test_inputs[some], data.test_targets[some]
         if first is not None and not len(inputs):
             self._answer(message.id, {}, np.empty((0, 2 * targets.shape[1])))
             return
 
         def done(activities: Array) -> None:
-            self._answer(message.id, {}, np.concatenate([activities, targets], axis=1))
+            before = [inputs] if arguments.get("inputs") is True else []
+            self._answer(message.id, {}, np.concatenate([*before, activities, targets], axis=1))
 
         self._trainer.forward(inputs, done, lambda reason: self._refuse(message.id, reason))
 
@@ -360,11 +390,15 @@ class Queries:
         segments = journal.segments if branch is None else (Segment(branch, 0),)
         self._run.outbox.act(LoadSnapshot(message.id, step, segments))
 
-    def receive_prepared(self, prepared: SnapshotLoaded | RunPrepared) -> LeaveNodes | None:
+    def receive_prepared(self, prepared: SnapshotLoaded | SnapshotsListed | RunPrepared) -> LeaveNodes | None:
         """Receive what the shell has prepared for a request, or the reason why it could not."""
-        if isinstance(prepared, RunPrepared):
-            return self._receive_run(prepared)
-        self._receive_snapshot(prepared)
+        match prepared:
+            case SnapshotLoaded():
+                self._receive_snapshot(prepared)
+            case SnapshotsListed():
+                self._receive_list(prepared)
+            case RunPrepared():
+                return self._receive_run(prepared)
         return None
 
     def _receive_snapshot(self, loaded: SnapshotLoaded) -> None:
@@ -509,6 +543,22 @@ def describe_host(neuron: str, layer: int, host: Member | None) -> dict[str, Any
     }
 
 
+def describe_node(member: Member, run: Run, *, starts: int) -> dict[str, Any]:
+    """Return a node, the neurons that it hosts, and how often it was started."""
+    groups = [run.topology.groups[number].names for number in member.groups]
+    return {
+        "node": member.name,
+        "state": member.state,
+        "host": member.host,
+        "process": member.process,
+        "neurons": sum(map(len, groups)),
+        "first_neuron": groups[0][0] if groups else None,
+        "messages_per_second": round(member.rate, 1),
+        "heard_seconds_ago": round(max(0.0, run.now_ms - member.received_ms) / 1000.0, 1),
+        "starts": starts,
+    }
+
+
 class Command(NamedTuple):
     """A command: the method that carries it out, and who may send it."""
 
@@ -525,6 +575,7 @@ COMMANDS: dict[str, Command] = {
     "describe": Command(Queries._describe, Access.VIEWER),
     "forward": Command(Queries._forward, Access.VIEWER),
     "held_out": Command(Queries._held_out, Access.VIEWER),
+    "history": Command(Queries._history, Access.VIEWER),
     "why": Command(Queries._why, Access.VIEWER),
     "stop": Command(Queries._stop, Access.OPERATOR),
     "pause": Command(Queries._pause, Access.OPERATOR),

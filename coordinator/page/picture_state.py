@@ -107,29 +107,18 @@ def picture_state(
     network: NetworkSettings, encoding: Encoding, frames: Iterable[Frame], data: PreparedData | None
 ) -> dict[str, Any]:
     """Return the values of the model. `numbers` and `rows` are bytes. Without data, there are no samples."""
-    shapes = shapes_of(network.layers)
     snapshots, numbers = [], bytearray()
     for frame in frames:
-        peaks = []
-        for layer, bias in enumerate(frame.parameters.biases):
-            arrays = [bias]
-            if layer < len(shapes):
-                weights = frame.parameters.weights[layer]
-                arrays.append(weights if weights.shape == shapes[layer] else pooled(weights, *shapes[layer]))
-            for array in arrays:
-                peak, content = packed(array)
-                peaks.append(peak)
-                numbers += content
-        facts = frame._asdict()
-        del facts["parameters"]
-        snapshots.append({**facts, "peaks": peaks})
+        snapshot, content = packed_frame(frame)
+        snapshots.append(snapshot)
+        numbers += content
     samples, rows = _samples(data)
     return {
         "network": {
             "layers": list(network.layers),
             "activations": list(network.activations),
             "words": _words(len(network.layers)),
-            "shapes": shapes,
+            "shapes": shapes_of(network.layers),
             "pooled": is_pooled(network.layers),
             "image": image_of(encoding),
             "inputs": [_short(name) for name in encoding.feature_names],
@@ -147,6 +136,24 @@ def picture_state(
         "sample": 0 if samples else -1,
         "selected": "",
     }
+
+
+def packed_frame(frame: Frame) -> tuple[dict[str, Any], bytes]:
+    """Return the facts of a snapshot with the peaks of its arrays, and its biases and weights."""
+    layers = [len(bias) for bias in frame.parameters.biases]
+    shapes, peaks, numbers = shapes_of(layers), [], bytearray()
+    for layer, bias in enumerate(frame.parameters.biases):
+        arrays = [bias]
+        if layer < len(shapes):
+            weights = frame.parameters.weights[layer]
+            arrays.append(weights if weights.shape == shapes[layer] else pooled(weights, *shapes[layer]))
+        for array in arrays:
+            peak, content = packed(array)
+            peaks.append(peak)
+            numbers += content
+    facts = frame._asdict()
+    del facts["parameters"]
+    return {**facts, "peaks": peaks}, bytes(numbers)
 
 
 def finite(value: Any) -> Any:

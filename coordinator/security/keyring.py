@@ -28,14 +28,15 @@ from neuron_node.keys import (
     NODE,
     OPERATOR,
     SUFFIX,
+    VIEWER,
     KeysFolder,
     PublicKeys,
     SecretKeys,
     check_name,
 )
 
-DEFAULT_NODE, DEFAULT_OPERATOR = "neurons", "operator"
-"""The names of the first keys of a node and of an operator."""
+DEFAULT_NODE, DEFAULT_OPERATOR, DEFAULT_VIEWER = "neurons", "operator", "viewer"
+"""The names of the first keys of a node, an operator and a viewer."""
 SECRET_MODE, PUBLIC_MODE = 0o600, 0o644
 SECRET_FOLDER_MODE, PUBLIC_FOLDER_MODE = 0o700, 0o755
 
@@ -52,15 +53,16 @@ class Keyring:
         self._folder = KeysFolder(path)
         self._time = time
 
-    def init(self, places: int, *, keep: bool = False) -> list[PublicKeys]:
+    def init(self, places: int, *, keep: bool = False, viewer: bool = False) -> list[PublicKeys]:
         """Create the keys of the broker and the coordinator, and of a first node and a first operator; return the new ones.
 
-        With `keep`, existing keys stay, and missing ones are created.
+        With `viewer`, a first viewer gets one too. With `keep`, existing keys stay, and missing ones are created.
 
         Raises:
             UserError: there are keys already, or the folder can't be written.
         """
-        first = ((BROKER, BROKER, 0), (COORDINATOR, COORDINATOR, 0), (DEFAULT_NODE, NODE, places))
+        first = [(BROKER, BROKER, 0), (COORDINATOR, COORDINATOR, 0), (DEFAULT_NODE, NODE, places)]
+        first += [(DEFAULT_OPERATOR, OPERATOR, 0), *([(DEFAULT_VIEWER, VIEWER, 0)] if viewer else [])]
         with self._locked(create=True):
             known = self._folder.holders()
             if known and not keep:
@@ -68,9 +70,7 @@ class Keyring:
                     f"{self._folder.path} has {len(known):,} keys already; `coordinator keys list` shows them"
                 )
             return [
-                self._create(name, role, count)
-                for name, role, count in (*first, (DEFAULT_OPERATOR, OPERATOR, 0))
-                if not self._is_complete(known.get(name))
+                self._create(name, role, count) for name, role, count in first if not self._is_complete(known.get(name))
             ]
 
     def _is_complete(self, known: PublicKeys | None) -> bool:

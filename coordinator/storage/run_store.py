@@ -9,6 +9,7 @@ from typing import NamedTuple
 from coordinator.core.editing import fault_of_entries
 from coordinator.core.events import (
     GenerationPersisted,
+    ListSnapshots,
     LoadSnapshot,
     Persist,
     Persisted,
@@ -16,6 +17,7 @@ from coordinator.core.events import (
     PersistGeneration,
     Snapshot,
     SnapshotLoaded,
+    SnapshotsListed,
 )
 from coordinator.core.journal import REWIND, Entry, Journal
 from coordinator.errors import Damaged, UserError
@@ -201,6 +203,17 @@ class RunStore:
                 action.request_id, None, f"the history can't be read: {fault.strerror or fault}; try again"
             )
         return SnapshotLoaded(action.request_id, self._origin.snapshot)
+
+    def kept(self, action: ListSnapshots) -> SnapshotsListed:
+        """List the kept snapshots."""
+        if self._history is None:
+            return SnapshotsListed(action.request_id, (), "this run keeps no history")
+        try:
+            return SnapshotsListed(action.request_id, tuple(self._history.keys()))
+        except OSError as fault:
+            return SnapshotsListed(
+                action.request_id, (), f"the history can't be read: {fault.strerror or fault}; try again"
+            )
 
     def persist_generation(self, action: PersistGeneration) -> GenerationPersisted | PersistFailed:
         """Make a generation durable."""

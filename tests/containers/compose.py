@@ -50,6 +50,7 @@ class Project:
         values = {
             "EXMACHINA_PORT": "0",
             "EXMACHINA_PORT_EVENTS": "0",
+            "EXMACHINA_PORT_PAGE": "0",
             "EXMACHINA_CONFIG_FOLDER": str(folder),
             **settings,
         }

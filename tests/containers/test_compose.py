@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import re
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+
+from tests.processes.programs import await_that
 
 from .compose import CHECKOUT, Project
 from .conftest import Projects
@@ -26,6 +30,7 @@ for path in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
 """
 IMAGES = {
     "keys": "exmachina-coordinator", "broker": "exmachina-node", "coordinator": "exmachina-coordinator", "neuron": "exmachina-node",
+    "dashboard": "exmachina-dashboard",
 }  # fmt: skip
 
 
@@ -85,7 +90,7 @@ def test_containers_run_without_privileges(network: Project) -> None:
         assert config["Image"] == IMAGES[service_of(container)]
 
 
-@pytest.mark.parametrize("service", ["broker", "coordinator", "neuron"])
+@pytest.mark.parametrize("service", ["broker", "coordinator", "dashboard", "neuron"])
 def test_processes_in_containers_have_no_capabilities_and_cannot_write(network: Project, service: str) -> None:
     """Seen from inside: the user is not root, holds no capability, and can't write to the image."""
     assert int(network.must("exec", "-T", service, "id", "-u")) > 0
@@ -96,7 +101,7 @@ def test_processes_in_containers_have_no_capabilities_and_cannot_write(network: 
     assert "Read-only file system" in refused.stderr
 
 
-def test_only_the_front_door_has_ports_and_only_on_loopback(network: Project) -> None:
+def test_only_front_door_and_page_have_ports_and_only_on_loopback(network: Project) -> None:
     """Nothing listens on another address of the host than 127.0.0.1."""
     addresses = {
         (service_of(container), binding["HostIp"])
@@ -104,7 +109,22 @@ def test_only_the_front_door_has_ports_and_only_on_loopback(network: Project) ->
         for bindings in container["NetworkSettings"]["Ports"].values()
         for binding in bindings or ()
     }
-    assert addresses == {("coordinator", "127.0.0.1")}
+    assert addresses == {("coordinator", "127.0.0.1"), ("dashboard", "127.0.0.1")}
+
+
+def test_the_last_line_names_the_page(network: Project) -> None:
+    """With an operator's token, which the page takes at its port on this machine."""
+
+    def last_line() -> str:
+        lines = network.must("logs", "--no-log-prefix", "dashboard").splitlines()
+        return lines[-1] if lines and lines[-1].startswith("operator ") else ""
+
+    address = urlsplit(await_that(last_line, "the address of the page").split()[-1])
+    connection = http.client.HTTPConnection(network.must("port", "dashboard", "8420").strip(), timeout=30)
+    connection.request("GET", f"/?{address.query}")
+    answer = connection.getresponse()
+    assert (answer.status, answer.getheader("Location")) == (303, "/")
+    connection.close()
 
 
 def test_health_checks_are_no_programs_of_ours(network: Project) -> None:

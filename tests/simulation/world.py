@@ -10,7 +10,16 @@ from pathlib import Path
 from typing import Any
 
 from coordinator.core.access import Access
-from coordinator.core.events import Answer, Asked, LoadSnapshot, Persist, PersistGeneration, Publish, Report
+from coordinator.core.events import (
+    Answer,
+    Asked,
+    ListSnapshots,
+    LoadSnapshot,
+    Persist,
+    PersistGeneration,
+    Publish,
+    Report,
+)
 from coordinator.core.machine import CoordinatorMachine
 from coordinator.core.run_plan import RunPlan
 from coordinator.core.state import CoordinatorState
@@ -114,7 +123,7 @@ class World(Network):
             elif kind is Answer:
                 self.answers[action.request_id] = action.reply
                 self._through_door(functools.partial(self._answer, action))
-            elif kind is Persist or kind is PersistGeneration or kind is LoadSnapshot:
+            elif kind in (Persist, PersistGeneration, LoadSnapshot, ListSnapshots):
                 self._persist(life, action)
                 if not life.alive:
                     return
@@ -157,6 +166,8 @@ class World(Network):
                 answer: Any = life.store.persist(action)
             elif type(action) is LoadSnapshot:
                 answer = life.store.load(action, self.topology)
+            elif type(action) is ListSnapshots:
+                answer = life.store.kept(action)
             else:
                 answer = life.store.persist_generation(action)
         except Killed:

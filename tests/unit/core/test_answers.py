@@ -19,7 +19,7 @@ from neuron_node.protocol import NOBODY, Header, Reply, Request
 from tests.coordinators import THREE, answers, in_state, request, tell, wired
 from tests.roles import NO_ROWS
 
-READING = {"status", "neurons", "neuron", "trace", "describe", "forward", "held_out", "why", "watch"}
+READING = {"status", "neurons", "neuron", "trace", "describe", "forward", "held_out", "history", "why", "watch"}
 
 
 def test_viewers_read_and_operators_do_all() -> None:

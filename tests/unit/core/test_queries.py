@@ -16,6 +16,7 @@ from coordinator.core.events import Answer, Asked
 from coordinator.core.machine import CoordinatorMachine
 from coordinator.core.run_plan import RunPlan
 from coordinator.core.tracing import REQUESTS
+from coordinator.defaults import NetworkSettings
 from neuron_node.codec import decode
 from neuron_node.events import Send, Tick
 from neuron_node.frames import DataFrame, DataKind, Mode
@@ -46,6 +47,7 @@ from tests.roles import matrix, messages
 from tests.simulation.scenario import Scenario
 
 PLAN = plan_of(settings_of((2, 1)), xor_data())
+LONG = plan_of(settings_of((2, 1), epochs=50), xor_data())
 
 
 def answer(actions: list[Any]) -> dict[str, Any]:
@@ -404,3 +406,41 @@ def test_the_held_out_samples_come_in_parts_of_a_limited_size() -> None:
     assert facts == {} and rest.shape == (0, 2)
     for wrong in (5, -1, "1", True):
         assert "first must be a whole number from 0 to 4" in ask("held_out", first=wrong)[0]["error"]
+
+
+def test_the_held_out_samples_come_with_their_inputs_and_as_many_as_asked() -> None:
+    """So that a page can show them as pictures."""
+    _, ask = running(LONG)
+    _, some = ask("held_out", first=1, count=2, inputs=True)
+    data = LONG.data
+    assert some.shape == (2, 4)
+    assert np.array_equal(some[:, [0, 1, 3]], np.concatenate([data.test_inputs, data.test_targets], axis=1)[1:3])
+    assert "'many' is no number of samples" in ask("held_out", first=0, count="many")[0]["error"]
+
+
+def test_a_description_has_all_settings_of_the_network() -> None:
+    """A program that has nothing else can build the same settings."""
+    _, ask = running(LONG)
+    assert NetworkSettings.from_json(ask("describe")[0]["network"]) == LONG.network
+
+
+def test_nodes_are_listed_with_spares_and_how_often_each_was_started() -> None:
+    """A node that comes back under its name was started twice."""
+    machine, _ = wired(PLAN)
+    register(machine, 9)
+    nodes = answer(request(machine, "neurons"))["nodes"]
+    assert [(node["node"], node["state"], node["neurons"], node["first_neuron"]) for node in nodes] == [
+        ("node-1", "working", 1, "input.0"),
+        ("node-2", "working", 1, "input.1"),
+        ("node-3", "working", 1, "output.0"),
+        ("node-9", "spare", 0, None),
+    ]
+    assert {node["starts"] for node in nodes} == {1}
+
+
+def test_the_kept_snapshots_are_listed() -> None:
+    """With the branch that the run is in."""
+    _, ask = running(LONG)
+    facts, _ = ask("history")
+    assert facts["branch"] == 0
+    assert all(each["on_path"] for each in facts["snapshots"])

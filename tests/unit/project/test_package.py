@@ -52,16 +52,18 @@ def pip(*arguments: str | Path) -> None:
 
 def closure(requirements: Iterable[str]) -> set[str]:
     """The names of all distributions that these requirements need, from what is installed here."""
-    names: set[str] = set()
-    wanted = [Requirement(text) for text in requirements]
+    found: set[tuple[str, str]] = set()
+    wanted = [(Requirement(text), "") for text in requirements]
     while wanted:
-        requirement = wanted.pop()
-        name = canonicalize_name(requirement.name)
-        if name in names or (requirement.marker and not requirement.marker.evaluate({"extra": ""})):
+        requirement, extra = wanted.pop()
+        if requirement.marker and not requirement.marker.evaluate({"extra": extra}):
             continue
-        names.add(name)
-        wanted += [Requirement(text) for text in distribution(name).requires or ()]
-    return names
+        for own_extra in ("", *requirement.extras):
+            key = canonicalize_name(requirement.name), own_extra
+            if key not in found:
+                found.add(key)
+                wanted += [(Requirement(text), own_extra) for text in distribution(key[0]).requires or ()]
+    return {name for name, _ in found}
 
 
 def link_distributions(names: set[str], folder: Path) -> None:
@@ -116,6 +118,14 @@ def coordinator_programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) 
     return environment_with(NODE_NEEDS + EXTRA_NEEDS, f"{wheel}[coordinator]", folder)
 
 
+@pytest.fixture(scope="module")
+def page_programs(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The programs of an environment with the extra of the live page too."""
+    folder = tmp_path_factory.mktemp("dashboard") / "environment"
+    needs = NODE_NEEDS + EXTRA_NEEDS + PROJECT["optional-dependencies"]["dashboard"]
+    return environment_with(needs, f"{wheel}[coordinator,dashboard]", folder)
+
+
 @pytest.mark.parametrize("program", ["neuron-node", "neuron-broker"])
 def test_a_neurons_programs_run_without_the_extra(node_programs: Path, program: str) -> None:
     """The installed programs of a neuron start with pyzmq, msgpack and numpy alone, and know their version."""
@@ -145,12 +155,12 @@ def test_with_its_extra_the_coordinator_runs(coordinator_programs: Path) -> None
     assert PROJECT["version"] in done.stdout
 
 
-def test_every_module_imports_with_the_extra(coordinator_programs: Path) -> None:
+def test_every_module_imports_with_the_extras(page_programs: Path) -> None:
     """No module of either package needs a library that the project does not name."""
-    done = run(coordinator_programs / "python", "-W", "error", "-c", IMPORT_ALL, "neuron_node", "coordinator")
+    done = run(page_programs / "python", "-W", "error", "-c", IMPORT_ALL, "neuron_node", "coordinator")
     assert done.returncode == 0, done.stderr
     for line in done.stdout.split():
-        assert Path(line).is_relative_to(coordinator_programs.parent)
+        assert Path(line).is_relative_to(page_programs.parent)
 
 
 def test_the_wheel_tells_type_checkers_that_it_is_typed(coordinator_programs: Path) -> None:

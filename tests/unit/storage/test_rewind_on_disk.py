@@ -10,7 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from coordinator.core.events import LoadSnapshot, Persist, Persisted, PersistFailed, SnapshotLoaded
+from coordinator.core.events import (
+    ListSnapshots,
+    LoadSnapshot,
+    Persist,
+    Persisted,
+    PersistFailed,
+    SnapshotLoaded,
+    SnapshotsListed,
+)
 from coordinator.core.journal import REWIND, Changes, Entry, Journal, Segment
 from coordinator.defaults import NetworkSettings
 from coordinator.errors import UserError
@@ -219,6 +227,14 @@ def test_a_snapshot_that_is_not_kept_is_refused_with_those_that_are(tmp_path: Pa
     assert store.load(LoadSnapshot(b"a", 4, (Segment(0, 0),)), TOPOLOGY).snapshot is not None
     without = RunStore(tmp_path, "whose")
     assert "keeps no history" in without.load(LoadSnapshot(b"a", 2, (Segment(0, 0),)), TOPOLOGY).reason
+
+
+def test_the_kept_snapshots_are_listed_with_their_branches(tmp_path: Path) -> None:
+    """Those of a branch that was left too; a run without a history says that it has none."""
+    store = store_with_three(tmp_path)
+    assert store.persist(back_to_2(store)) == Persisted(2)
+    assert store.kept(ListSnapshots(b"a")) == SnapshotsListed(b"a", ((0, 2), (0, 4), (0, 6), (1, 2)))
+    assert "keeps no history" in RunStore(tmp_path, "whose").kept(ListSnapshots(b"a")).reason
 
 
 def test_a_fault_at_any_call_to_the_disk_leaves_the_old_branch_or_the_new_one(tmp_path: Path) -> None:

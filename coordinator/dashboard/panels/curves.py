@@ -1,0 +1,53 @@
+"""Loss, accuracy and speed over the steps, with recoveries and interventions as marks."""
+
+from __future__ import annotations
+
+import time
+
+from coordinator.dashboard.panels.charts import chart, colours_of, lines, show
+from coordinator.dashboard.panels.markup import heading, hint, panel
+from coordinator.dashboard.view import View
+
+DRAWN_AGAIN_SECONDS = 2.0
+
+
+class CurvesPanel:
+    """Three charts."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self._seen: tuple[object, ...] = ()
+        self._drawn = 0.0
+        with panel("curves", "Curves") as self.element:
+            heading("How well it learns")
+            self._loss, self._accuracy, self._speed = (
+                chart(f"{name} over the steps") for name in ("Loss", "Accuracy", "Samples and messages per second")
+            )
+            self._words = hint()
+
+    def refresh(self) -> None:
+        """Draw again what is new, at most every other second."""
+        board, now = self._view.board, time.monotonic()
+        seen = (board.versions["curves"], board.versions["status"], self._view.session.dark)
+        if seen == self._seen or (now - self._drawn < DRAWN_AGAIN_SECONDS and seen[2:] == self._seen[2:]):
+            return
+        self._seen, self._drawn = seen, now
+        colours, marks = colours_of(self._view.session.dark), list(dict.fromkeys(board.marks))
+        training, held_out, speed = board.training.points, board.held_out.points, board.speed.points
+
+        def pair(column: int) -> list[tuple[str, str, list[list[float | None]]]]:
+            some = [("training", colours.training, training), ("held out", colours.held_out, held_out)]
+            return [(name, colour, [[row[0], row[column]] for row in points]) for name, colour, points in some]
+
+        show(self._loss, lines(colours, "loss", pair(1), marks, {"min": 0}))
+        has_accuracy = any(row[2] is not None for row in training)
+        self._accuracy.visible = has_accuracy
+        if has_accuracy:
+            show(self._accuracy, lines(colours, "accuracy", pair(2), marks, {"min": 0, "max": 1}))
+        names = (("samples/s", colours.training), ("messages/s", colours.held_out))
+        series = [(name, colour, [[row[0], row[at]] for row in speed]) for at, (name, colour) in enumerate(names, 1)]
+        show(self._speed, lines(colours, "speed", series, marks, {"min": 0}))
+        latest = ", ".join(f"{word} after step {step:,}" for step, word in marks[-3:])
+        self._words.text = (
+            f"Dotted lines: {latest}" if marks else "Dotted lines will mark recoveries and interventions."
+        )
