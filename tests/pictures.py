@@ -18,6 +18,27 @@ from coordinator.topology import Parameters
 from coordinator.trace.messages import messages_of
 from tests.networks import made_data, numbers, settings_of
 
+HOST = "<!doctype html><html lang=en><title>the page</title><main><h1>The page</h1><div id=here></div></main></html>"
+"""A page with a place for a picture."""
+SETUP = """async (source) => {
+  const m = await import(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
+  window.m = m;
+  class Fake extends m.PlainModel {
+    send(message) { this.sent.push(message); }
+    emit(message) { for (const listener of this.listeners.get("msg:custom")) listener(message); }
+    receive(values) {
+      Object.assign(this.values, values);
+      for (const name of Object.keys(values)) for (const listener of this.listeners.get(`change:${name}`) ?? []) listener();
+    }
+  }
+  window.show = (state) => {
+    window.model = new Fake(state);
+    window.end = m.render({ model, el: document.getElementById("here") });
+  };
+  window.drawn = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+}"""
+"""Loads the module: `show` draws a picture with a fake `model`, which can push values; `drawn` waits until it is drawn."""
+
 
 def base64_floats(values: Any) -> str:
     """Return numbers as little-endian float32 in base64, as a page receives bytes in tests."""
@@ -39,15 +60,14 @@ def network_state(layers: tuple[int, ...], **changes: Any) -> tuple[dict[str, An
     return json.loads(json.dumps(state)), parameters, data
 
 
-def pixel_state(side: int, rows: Any) -> dict[str, Any]:
+def pixel_state(side: int, rows: Any, layers: tuple[int, ...] | None = None) -> dict[str, Any]:
     """Return the state of a network whose inputs are the pixels of square pictures, from 0 to 16; `rows` are those of the samples."""
-    state, _, data = network_state((side * side, 3, 2))
+    layers = layers or (side * side, 3, 2)
+    state, _, data = network_state(layers)
     names = tuple(f"pixel_{row}_{column}" for row in range(side) for column in range(side))
     encoding = replace(data.encoding, feature_names=names, input_scale=(16.0,) * side**2)
     rows = encoding.scale_inputs(np.asarray(rows, dtype=float))
-    made = picture_state(
-        settings_of((side * side, 3, 2)), encoding, [], replace(data, encoding=encoding, test_inputs=rows)
-    )
+    made = picture_state(settings_of(layers), encoding, [], replace(data, encoding=encoding, test_inputs=rows))
     state |= {"network": json.loads(json.dumps(made["network"])), "rows": base64.b64encode(made["rows"]).decode()}
     state["samples"] = made["samples"][: len(rows)]
     return state

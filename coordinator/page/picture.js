@@ -271,7 +271,7 @@ export function synapseOf(one, other) {
   return { layer: low.layer, from: low.index, to: high.index };
 }
 
-/** Why a weight changed in the step, or with to = null the bias of neuron `from`: sentences in the words of `coordinator explain`. */
+/** Why a weight, or with to = null the bias of `from`, changed in the step: sentences in the words of `coordinator explain`. */
 export function whyOf(network, parameters, gradients, passed, live, { layer, from, to }) {
   const own = to === null;
   const sender = nameOf(network, layer, from);
@@ -308,7 +308,7 @@ const SLOPES = {
 const STEPS = ["wait for the signals", "activity", "signals", "send", "wait for the errors", "own error", "send the error back", "gradients", "update"];
 const TERMS = 3;
 
-/** The lines of one of the nine steps of a neuron of a traced pass, in the words of `coordinator trace`. */
+/** One of the nine steps of a neuron, as lines in the words of `coordinator trace`. */
 export function stepLines(facts, step) {
   const { axon, signals, kind } = facts;
   const of = (name) => exact(facts[name][0]);
@@ -373,7 +373,7 @@ export function stepLines(facts, step) {
 /* ---- Slow motion ---- */
 
 const [TRAVEL, STEP, SPREAD] = [1, 1.6, 2.4];
-/* Seconds of a message, of a step, and from the first message of a layer to the last, at speed 1. */
+/* Seconds of a message, of a step, and between the first and the last message of a layer. */
 
 /** The moments of a traced pass in causal order, with `begin` and `end` in seconds: a message travels, or a neuron does one of its
     nine steps. The messages of a layer, or one step of its neurons, are a `beat`. */
@@ -383,7 +383,8 @@ export function momentsOf(network, record) {
   for (const { number, kind, from, to, value } of record.messages) {
     const message = { what: kind, number, value, sender: from, receiver: to, from: placed(from), to: placed(to) };
     const key = kind + (message.to ?? message.from).layer;
-    waves.set(key, [...(waves.get(key) ?? []), message]);
+    if (!waves.has(key)) waves.set(key, []);
+    waves.get(key).push(message);
   }
   const moments = [];
   let [at, beat] = [0, 0];
@@ -415,15 +416,18 @@ export function momentsOf(network, record) {
   return moments;
 }
 
-/** What happens in a beat: a title, and lines with the numbers of the selected neuron or, if it has no part, of the first one. */
+/** A title and lines for a beat, with the numbers of the selected neuron or, if it has no part, of the first; of its largest message. */
 export function beatWords(network, moments, selected) {
   const has = (place) => place && selected && place.layer === selected.layer && place.index === selected.index;
-  const one = moments.find(({ from, to }) => has(from) || has(to)) ?? moments[0];
+  const ours = moments.filter(({ from, to }) => has(from) || has(to));
+  const some = ours[0] ? ours : moments;
+  let [one] = some;
   if (one.what === "step") {
     const others = moments.length - 1;
     const more = others ? ` (and ${counted(others)} other${others > 1 ? "s" : ""} with it)` : "";
     return { title: `Step ${one.step} of 9: ${STEPS[one.step - 1]} · ${one.facts.neuron}${more}`, lines: stepLines(one.facts, one.step) };
   }
+  for (const other of some) if (Math.abs(other.value) > Math.abs(one.value)) one = other;
   const [from, to] = [one.from, one.to].map((place) => (place ? network.words[place.layer] : "coordinator"));
   const value = one.value === null ? "done" : exact(one.value);
   const many = moments.length > 1 ? `${counted(moments.length)} ${one.what === "done" ? "reports" : `${one.what}s`}` : one.what;
@@ -837,7 +841,7 @@ const STYLE = `
 .exm-bar { display: flex; flex-wrap: wrap; align-items: center; gap: 6px 12px; margin-bottom: 8px; }
 .exm-bar input { flex: 1 1 180px; min-width: 120px; accent-color: var(--accent); height: 24px; }
 .exm-bar output { flex: 0 1 auto; font-variant-numeric: tabular-nums; }
-.exm button { font: inherit; color: var(--ink); background: var(--card); border: 1px solid var(--line); border-radius: 6px;
+.exm button, .exm select { font: inherit; color: var(--ink); background: var(--card); border: 1px solid var(--line); border-radius: 6px;
   min-width: 34px; min-height: 32px; padding: 3px 10px; cursor: pointer; }
 .exm button:hover { border-color: var(--accent); }
 .exm :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
@@ -845,6 +849,7 @@ const STYLE = `
 .exm-main { flex: 1 1 560px; min-width: 0; max-width: 100%; }
 .exm-stage { position: relative; }
 .exm-stage canvas { display: block; width: 100%; border-radius: 8px; touch-action: pan-y; cursor: pointer; }
+.exm-stage .exm-over { position: absolute; inset: 0; pointer-events: none; }
 .exm-tip { position: absolute; z-index: 2; max-width: 320px; padding: 7px 10px; border-radius: 6px; border: 1px solid var(--line);
   background: var(--card); pointer-events: none; font-size: 13px; box-shadow: 0 3px 12px rgb(0 0 0 / 22%); }
 .exm-tip div:first-child, .exm-panel h2 { font-weight: 600; }
@@ -865,14 +870,12 @@ const STYLE = `
 .exm-samples button[aria-pressed=true] { border-color: var(--accent); box-shadow: 0 0 0 1px var(--accent); }
 .exm-samples canvas { display: block; margin: 0 auto 2px; image-rendering: pixelated; }
 .exm-live > .exm-bar { min-height: 44px; font-variant-numeric: tabular-nums; }
-@media (max-width: 560px) { .exm-live .exm-samples { flex-wrap: nowrap; overflow-x: auto; padding: 2px; } .exm-live .exm-samples button { flex: none; } }
+@media (max-width: 560px) { .exm-live > .exm-bar { min-height: 66px; } .exm-live .exm-samples { flex-wrap: nowrap; overflow-x: auto; padding: 2px; } .exm-live .exm-samples button { flex: none; } }
 .exm-pad { display: flex; flex-wrap: wrap; gap: 6px 12px; align-items: flex-start; }
 .exm-pad canvas { width: 160px; height: 160px; touch-action: none; cursor: crosshair; border: 1px solid var(--soft); }
-.exm-pad div { flex: 1 1 90px; font-size: 13px; }
+.exm-pad div { flex: 1 1 90px; }
 .exm-pad output { display: block; min-height: 30px; font-size: 20px; font-weight: 600; }
 .exm-motion { margin-top: 8px; min-height: 184px; font-variant-numeric: tabular-nums; overflow-wrap: anywhere; }
-.exm-motion .exm-bar { gap: 6px; }
-.exm select { font: inherit; min-height: 32px; color: inherit; background: var(--card); border: 1px solid var(--line); border-radius: 6px; }
 .exm-note { margin: 6px 0 0; color: var(--soft); font-size: 13px; }
 .exm-keys { display: inline-block; width: 22px; height: 4px; margin: 0 4px 3px 10px; border-radius: 2px; }
 .exm-keys:first-child { margin-left: 0; }
@@ -899,6 +902,10 @@ function element(tag, properties = {}, ...children) {
 
 function button(text, name, onclick) {
   return element("button", { type: "button", "aria-label": name, title: name, onclick }, text);
+}
+
+function divs(lines) {
+  return lines.map((line) => element("div", {}, line));
 }
 
 /** Whether the page around an element is dark: a notebook says so, else the browser does. */
@@ -1086,7 +1093,6 @@ class Picture {
     if (this.pen.keys) this.stroke(this.pen.x, this.pen.y);
   }
 
-  /** Move the pen. */
   stroke(x, y) {
     [this.pen.x, this.pen.y] = [x, y].map((place) => Math.min(1, Math.max(0, place)));
     const stroke = this.strokes.at(-1);
@@ -1160,24 +1166,26 @@ class Picture {
     const bar = element("div", { className: "exm-bar" }, element("b", {}, "Slow motion"),
       button("❘◀", "To the beginning", () => this.jump(-Infinity)), button("◀", "Back", () => this.jump(-1)), this.go,
       button("▶❘", "Next", () => this.jump(1)), this.speed, button("✕", "End slow motion", () => this.set("record", null)));
+    this.over = element("canvas", { className: "exm-over" });
     this.happens = element("div", { className: "exm-happens" });
     this.motion = element("div", { className: "exm-motion", hidden: true }, bar, this.happens);
     return this.motion;
   }
 
-  /** Begin or end to show a traced pass. */
   trace() {
     const record = this.model.get("record") ?? null;
     if (record === this.record) return;
     this.record = record;
     this.pause();
     this.motion.hidden = !record;
+    this.over.remove();
     this.moments = record && this.mode === "synapses" ? momentsOf(this.network, record) : null;
     this.happens.textContent = record ? "The network is too large to draw every message." : "";
     if (this.moments) {
       this.traced = tracedOf(this.network, record);
       this.beats = Object.values(Object.groupBy(this.moments, ({ beat }) => beat));
       [this.beat, this.clock, this.frozen] = [0, 0, true];
+      this.stage.append(this.over);
     }
     this.update();
     if (this.moments) this.drive();
@@ -1242,7 +1250,7 @@ class Picture {
 
   tellBeat() {
     const { title, lines } = beatWords(this.network, this.beats[this.beat], this.selected);
-    this.happens.replaceChildren(element("b", {}, title), ...lines.map((line) => element("div", {}, line)));
+    this.happens.replaceChildren(element("b", {}, title), ...divs(lines));
   }
 
   /** Whether the neurons of a layer have their activity at this beat. */
@@ -1250,12 +1258,11 @@ class Picture {
     return !this.moments || this.beats.findIndex(([one]) => one.step === 2 && one.to.layer === layer) < this.beat;
   }
 
-  /** Draw the moving part over a copy of the rest. */
+  /** Draw what moves, on a canvas of its own above the network. */
   paint() {
-    const pen = this.canvas.getContext("2d");
-    const scale = devicePixelRatio || 1;
-    const [width, height] = [this.canvas.width / scale, this.canvas.height / scale];
-    pen.drawImage(this.rest, 0, 0, width, height);
+    const pen = this.over.getContext("2d");
+    const { width, height } = this.over;
+    pen.clearRect(0, 0, width, height);
     const some = this.beats[this.beat];
     if (some[0].what === "step") {
       line(pen, css(this.colours.glow), 3);
@@ -1279,8 +1286,6 @@ class Picture {
     }
     dots.forEach((dot, sign) => {
       pen.fillStyle = css(sign ? this.colours.negative : this.colours.positive);
-      line(pen, css(this.colours.back), 1);
-      pen.stroke(dot);
       pen.fill(dot);
     });
   }
@@ -1454,7 +1459,7 @@ class Picture {
 
   /** Write lines beside a box of the canvas. */
   tell(lines, box) {
-    this.tip.replaceChildren(...lines.map((line) => element("div", {}, line)));
+    this.tip.replaceChildren(...divs(lines));
     const width = this.stage.clientWidth;
     const right = box.x + box.w / 2 > width / 2;
     this.tip.style.left = right ? "" : `${Math.min(box.x + box.w + 8, width - 180)}px`;
@@ -1487,10 +1492,11 @@ class Picture {
 
   /** The row of inputs shown and its pass: of the trace, the pad, the neurons of a live page, or computed here. */
   readRow() {
-    const real = this.live && passedOf(this.network, this.model.get("passed"));
+    const inputs = this.model.get("inputs");
+    const real = this.live && inputs && passedOf(this.network, this.model.get("passed"));
     if (this.moments) ({ row: this.row, passed: this.passed } = this.traced);
     else if (this.answer) ({ row: this.row, passed: this.passed } = this.answer);
-    else if (real) [this.row, this.passed] = [rowOf(this.network, bytesOf(this.model.get("inputs")), 0), real];
+    else if (real) [this.row, this.passed] = [rowOf(this.network, bytesOf(inputs), 0), real];
     else {
       this.row = this.sample >= 0 && !this.network.pooled ? this.rowAt(this.sample) : null;
       this.passed = this.row && forward(this.network, this.parameters, this.row);
@@ -1508,7 +1514,7 @@ class Picture {
     const given = this.moments ? { source: "trace", label: null, predicted: null, moment: this.record.moment }
       : this.answer ? { source: "pad", label: null, predicted: this.answer.predicted } : {};
     const lines = liveWords(this.network, { ...this.live, ...given });
-    this.told.replaceChildren(...lines.map((line) => element("div", {}, line)));
+    this.told.replaceChildren(...divs(lines));
     // Only what a reader must know is read aloud: not every step.
     const gone = (this.live.dead ?? []).join(", ");
     if (gone !== this.gone) this.voice.textContent = gone ? `dead: ${gone}` : this.gone ? "no neuron is dead" : "";
@@ -1602,7 +1608,7 @@ class Picture {
 
   /** Whether the numbers of a step of the training are shown, which explain a change. */
   canExplain() {
-    return this.gradients && this.live.source === "training" && !this.network.pooled;
+    return this.gradients && this.live.rows && this.live.source === "training" && !this.network.pooled;
   }
 
   why(synapse) {
@@ -1662,13 +1668,11 @@ class Picture {
     this.drawStates(pen);
     this.drawFrames(pen);
     if (!this.moments) return;
-    this.rest ??= document.createElement("canvas");
-    [this.rest.width, this.rest.height] = [canvas.width, canvas.height];
-    this.rest.getContext("2d").drawImage(canvas, 0, 0);
+    [this.over.width, this.over.height] = [width, height];
     this.paint();
   }
 
-  /** Dead neurons have a cross and a dashed frame, silent ones a bar; both are pale. */
+  /** Dead neurons are crossed out in a dashed frame, silent ones have a bar. */
   drawStates(pen) {
     for (const [names, dead] of [[this.live?.dead, true], [this.live?.silent, false]]) {
       for (const name of names ?? []) {

@@ -9,40 +9,25 @@ import base64
 import itertools
 import math
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 
 from coordinator.page.resources import resource
+from coordinator.page.widget import state_of
 from coordinator.trace.explaining import explain_neuron, explain_weight
 from coordinator.trace.wording import shown, steps_of
 from tests.browser import chromium, needs_chromium
+from tests.drawn_runs import drawn_run
 from tests.networks import numbers
-from tests.pictures import base64_floats, live_values, network_state, pixel_state, traced
+from tests.pictures import HOST, SETUP, base64_floats, live_values, network_state, pixel_state, traced
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
 pytestmark = [needs_chromium, pytest.mark.xdist_group("browser")]
-SETUP = """async (source) => {
-  const m = await import(URL.createObjectURL(new Blob([source], { type: "text/javascript" })));
-  window.m = m;
-  class Fake extends m.PlainModel {
-    send(message) { this.sent.push(message); }
-    emit(message) { for (const listener of this.listeners.get("msg:custom")) listener(message); }
-    receive(values) {
-      Object.assign(this.values, values);
-      for (const name of Object.keys(values)) for (const listener of this.listeners.get(`change:${name}`) ?? []) listener();
-    }
-  }
-  window.show = (state) => {
-    window.model = new Fake(state);
-    window.end = m.render({ model, el: document.getElementById("here") });
-  };
-  window.drawn = () => new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
-}"""
-HOST = "<!doctype html><html lang=en><title>the page</title><main><h1>The page</h1><div id=here></div></main></html>"
 CANVAS = ".exm-stage canvas"
 
 
@@ -337,6 +322,46 @@ def test_samples_tell_how_a_drawing_fills_its_square(module: Callable[..., Any])
     )
 
 
+def bow(x: float, y: float, wide: float, tall: float, start: float, end: float) -> list[list[float]]:
+    """A part of an ellipse around x, y, from one angle to another in degrees."""
+    angles = np.radians(np.linspace(start, end, 17))
+    return [[x + wide * math.cos(angle), y + tall * math.sin(angle)] for angle in angles]
+
+
+WRITTEN = {
+    "0": [bow(0.5, 0.5, 0.22, 0.35, 0, 360)],
+    "2": [[*bow(0.5, 0.32, 0.2, 0.17, 180, 400), [0.3, 0.85], [0.72, 0.85]]],
+    "3": [[*bow(0.48, 0.33, 0.18, 0.17, 200, 450), *bow(0.48, 0.67, 0.2, 0.18, 270, 520)]],
+    "4": [[[0.58, 0.85], [0.58, 0.15], [0.28, 0.6], [0.75, 0.6]]],
+    "5": [[[0.7, 0.15], [0.35, 0.15], [0.33, 0.45], *bow(0.48, 0.63, 0.2, 0.2, 250, 500)]],
+    "7": [[[0.3, 0.17], [0.7, 0.17], [0.45, 0.85]]],
+    "8": [bow(0.5, 0.33, 0.16, 0.17, 90, 450), bow(0.5, 0.67, 0.19, 0.18, 270, 630)],
+    "9": [[*bow(0.48, 0.35, 0.18, 0.18, 0, 360), [0.66, 0.35], [0.6, 0.85]]],
+}
+"""Strokes of digits on the pad."""
+
+
+def test_trained_network_reads_what_is_drawn(module: Callable[..., Any], tmp_path: Path) -> None:
+    """A network that has learned scanned digits knows at least three quarters of those that are drawn with the pad's pen."""
+    drawn_run(tmp_path, 1800, 1800, dataset="digits", epochs=20)
+    state = state_of("drawn", tmp_path)
+    for name in ("numbers", "rows"):
+        state[name] = base64.b64encode(state[name]).decode()
+    found = module(
+        """(s, drawings) => {
+          const fill = m.fillOf(s.network, m.bytesOf(s.rows), s.samples.length);
+          const parameters = m.decodeSnapshot(s.network, m.bytesOf(s.numbers), s.snapshots.length - 1, s.snapshots.at(-1).peaks);
+          return drawings.map((strokes) => {
+            const row = m.inputsOf(s.network, m.inkUnder(s.network, strokes, fill));
+            return s.network.classes[m.classOf(m.forward(s.network, parameters, row).activities.at(-1))];
+          });
+        }""",
+        state,
+        list(WRITTEN.values()),
+    )
+    assert sum(guess == right for guess, right in zip(found, WRITTEN, strict=True)) >= 6
+
+
 def test_live_numbers_arrive(opened: Callable[..., Page]) -> None:
     """A new step changes picture, caption and formula; the selected neuron stays selected, and there is no slider."""
     layers = (4, 3, 2)
@@ -519,10 +544,20 @@ def test_slow_motion_plays(opened: Callable[..., Page]) -> None:
     """Messages move, the words follow, a pause stands still, and the end shows the live numbers again."""
     page = opened(live_state())
     before = pixels(page)
-    page.evaluate("(record) => model.receive({ record, motion: { playing: true, speed: 4 } })", traced((4, 3, 2), 1))
+    page.evaluate(
+        """(record) => {
+          // A title may be shown for less time than a look takes.
+          window.titles = [];
+          const note = () => titles.push(document.querySelector(".exm-happens b")?.textContent);
+          new MutationObserver(note).observe(document.querySelector(".exm-happens"), { childList: true });
+          model.receive({ record, motion: { playing: true, speed: 4 } });
+        }""",
+        traced((4, 3, 2), 1),
+    )
     assert page.locator(".exm-motion").is_visible() and "the traced pass" in page.inner_text(".exm-bar output")
-    page.locator(".exm-motion", has_text="Step 2 of 9: activity · input.0 (and 3 others with it)").wait_for()
-    page.locator(".exm-motion", has_text="12 signals: input → hidden").wait_for()
+    wait_for = "(title) => titles.includes(title)"
+    page.wait_for_function(wait_for, arg="Step 2 of 9: activity · input.0 (and 3 others with it)")
+    page.wait_for_function(wait_for, arg="12 signals: input → hidden")
     page.get_by_role("button", name="Pause").click()
     words, picture = page.inner_text(".exm-motion"), pixels(page)
     assert pixels(page) == picture and page.inner_text(".exm-motion") == words
@@ -530,7 +565,7 @@ def test_slow_motion_plays(opened: Callable[..., Page]) -> None:
     page.evaluate("(values) => model.receive(values)", live_values(traced((4, 3, 2)), step=90))
     assert pixels(page) == picture
     page.get_by_role("button", name="Play").click()
-    page.locator(".exm-motion", has_text="Step 1 of 9").wait_for()
+    page.wait_for_function(wait_for, arg="Step 1 of 9: wait for the signals · hidden.0 (and 2 others with it)")
     page.get_by_role("button", name="End slow motion").click()
     assert page.evaluate("model.get('record')") is None and not page.locator(".exm-motion").is_visible()
     page.evaluate("(values) => model.receive(values)", live_values(traced((4, 3, 2))))
