@@ -242,6 +242,8 @@ def application(dashboard: Dashboard, tokens: Tokens, address: Address) -> App:
         dashboard.build(ui.context.client, request)
 
     core.app.config.socket_io_js_transports = ["websocket"]
+    # The bar has no name for a screen reader, and there are no requests to wait for.
+    core.app.config.quasar_config["loadingBar"]["skipHijack"] = True
     nicegui_app.on_exception(lambda fault: logger.error("the page: %s", fault))
     ui.run_with(
         app,
