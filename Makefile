@@ -1,4 +1,5 @@
 # make learn      train a network of neuron programs on handwritten digits   (DATASET=iris ARGUMENTS="--seed 3" for another)
+# make page       the same, with a live page in the browser
 # make test       check style, types and prose, and run the tests, except those marked slow
 # make test-all   the same, and the slow tests too
 # make coverage   run the tests without containers, print the coverage of branches and lines, and check its limits
@@ -38,13 +39,16 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --co
 NEEDS := pyproject.toml requirements/constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help learn test test-all coverage docs figures screenshots simulate adversary lock release dev clean
+.PHONY: help learn page test test-all coverage docs figures screenshots simulate adversary lock release dev clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 
 learn: .venv/learn.stamp
 	@$(BIN)/coordinator learn $(DATASET) $(ARGUMENTS)
+
+page: .venv/page.stamp
+	@$(BIN)/coordinator learn $(DATASET) --dashboard $(ARGUMENTS)
 
 test: .venv/test.stamp
 	$(BIN)/ruff check
@@ -103,6 +107,11 @@ clean:
 .venv/learn.stamp: .venv/bin/python $(NEEDS)
 	@echo "installing the coordinator into .venv"
 	@$(INSTALL) --editable '.[coordinator]'
+	@touch $@
+
+.venv/page.stamp: .venv/learn.stamp $(NEEDS)
+	@echo "installing the page into .venv"
+	@$(INSTALL) --editable '.[coordinator,dashboard]'
 	@touch $@
 
 # Dependency groups need pip 25.1.

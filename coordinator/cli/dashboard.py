@@ -153,11 +153,16 @@ def connector(runs: Path, where: dict[str, Any]) -> tuple[Callable[[Access, floa
         raise UserError(
             f"several runs are live in {runs}: {names}; name one: coordinator dashboard --run {live[0].path.name}"
         )
-    elif live:
-        where = {**where, "run_name": live[0].path.name}
+    first = live[0] if not run_name and not door and live else None
     if not (door and is_tcp(door)):
         # On `ipc://` there are no keys: the page itself tells viewers from operators.
-        return lambda _access, patience: client_of(runs, {**where, "patience": patience}), True
+
+        def connect(_access: Access, patience: float) -> Client:
+            # After `coordinator restart`, another run of the service is live.
+            name = run_name or (first.path.name if first is not None and first.holder() is not None else None)
+            return client_of(runs, {**where, "run_name": name, "patience": patience})
+
+        return connect, True
     return _with_keys(door, where)
 
 

@@ -130,7 +130,8 @@ class Queries:
         waiting = {"nodes_registered": len(run.membership.members), "nodes_needed": self._assignment.nodes_needed}
         dropped = {"dropped": dict(run.drops.counts)}
         pause = {"pauses_after": self._trainer.interventions.pause_after}
-        answer = {"state": run.state.value, **facts, **waiting, **dropped, **pause, "failure": run.failure}
+        which = {"run": run.plan.run.hex(), "restarts": run.plan.restarts}
+        answer = {"state": run.state.value, **which, **facts, **waiting, **dropped, **pause, "failure": run.failure}
         self._answer(message.id, answer)
 
     def _neurons(self, message: Request) -> None:

@@ -93,7 +93,8 @@ class Board:
         """Receive the description of a network, and held-out rows: inputs, activities and targets."""
         if run != self._run:
             self._begin(run)
-            self.values.clear()
+            # Browsers must not draw numbers of the run before.
+            self._put(dict.fromkeys(self.values))
         network, encoding = NetworkSettings.from_json(facts["network"]), Encoding.from_json(facts["encoding"])
         self.network, self.encoding = network, encoding
         inputs, outputs = network.layers[0], network.layers[-1]

@@ -14,6 +14,8 @@ from coordinator.errors import NobodyAnswers, UserError
 from neuron_node.activations import Array
 
 PATIENCE_SECONDS = 10.0
+RESTART_PATIENCE_SECONDS = 300.0
+"""The coordinator reads the data of another run first."""
 WAITING_AT_MOST = 16
 """The most requests of all browsers that wait for one connection."""
 
@@ -58,11 +60,12 @@ class _Lane:
 
 
 class Door:
-    """The two connections."""
+    """The connections of viewers and operators, and one for requests that take long."""
 
     def __init__(self, connect: Callable[[Access, float], Client]) -> None:
         """`connect` returns a client with the key of a role, and so many seconds of patience."""
         self._lanes = {access: _Lane(lambda patience, access=access: connect(access, patience)) for access in Access}  # type: ignore[misc]
+        self._restarts = _Lane(lambda _patience: connect(Access.OPERATOR, RESTART_PATIENCE_SECONDS))
 
     async def ask(self, access: Access, command: str, rows: Array = NO_ROWS, **arguments: Any) -> Answer:
         """Send the request of a browser with this access.
@@ -74,9 +77,10 @@ class Door:
         """
         if COMMANDS[command].who > access:
             raise UserError(f"{command} is for operators: open the page with the operator's token to change the run")
-        return await self._lanes[access].ask(command, rows, arguments)
+        lane = self._restarts if command == "restart" else self._lanes[access]
+        return await lane.ask(command, rows, arguments)
 
     def close(self) -> None:
-        """Close both connections."""
-        for lane in self._lanes.values():
+        """Close all connections."""
+        for lane in (*self._lanes.values(), self._restarts):
             lane.close()

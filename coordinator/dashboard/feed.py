@@ -92,6 +92,10 @@ class _Following:
     def __init__(self, client: Client, feed: Feed) -> None:
         self._client = client
         self._feed = feed
+        self._run = ""
+        """The run that this connection has found first."""
+        self._other = False
+        """Whether the coordinator of another run answers now."""
         self._watch: Watch | None = None
         self._watchable = True
         self._described = False
@@ -110,7 +114,7 @@ class _Following:
         """Ask and receive until the feed ends. Raises `NobodyAnswers`."""
         for event in EVENTS_TOLD:
             self._client.subscribe(EVENTS + event.encode())
-        while not self._feed.ended:
+        while not self._feed.ended and not self._other:
             self._ask_what_is_due()
             if not self._described and self._state in RUNNING_STATES:
                 self._describe()
@@ -121,6 +125,10 @@ class _Following:
     def _ask_what_is_due(self) -> None:
         if self._is_due("status"):
             status, _ = self._client.ask("status")
+            self._run = self._run or status["run"]
+            self._other = status["run"] != self._run
+            if self._other:
+                return
             self._state = status["state"]
             if status["step"] != self._step[0]:
                 self._step = status["step"], time.monotonic()

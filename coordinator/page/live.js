@@ -88,18 +88,24 @@ const write = (message) => socket?.readyState === WebSocket.OPEN && socket.send(
 const model = new Model(write);
 window.exmachina = model;
 
+/** End the picture before its model gets the values of another network. */
+function clear() {
+  end?.();
+  end = null;
+  place.replaceChildren();
+}
+
 /** Draw into a child: NiceGUI owns the place itself. */
 function draw() {
-  end?.();
   place.replaceChildren(document.createElement("div"));
   end = render({ model, el: place.firstChild });
 }
 
 function receive({ link, answer, ...values }) {
   if (link !== undefined) history.replaceState(null, "", link || location.pathname);
-  const anew = "network" in values || "samples" in values || "rows" in values;
+  if ("network" in values || "samples" in values || "rows" in values) clear();
   model.receive(values);
-  if (model.get("network") && model.get("numbers") && (anew || !end)) draw();
+  if (!end && model.get("network") && model.get("numbers")) draw();
   if (answer) model.tell("msg:custom", answer);
 }
 

@@ -11,6 +11,7 @@ from nicegui import ui
 
 from coordinator.dashboard.board import ABSENT
 from coordinator.dashboard.panels.markup import button, hint
+from coordinator.dashboard.panels.restart import RestartDialog
 from coordinator.dashboard.view import View
 from coordinator.trace.messages import messages_of
 from neuron_node.wording import shown
@@ -66,6 +67,7 @@ class Controls:
         self._rewind = button("Rewind…", "Go back to a kept snapshot")
         self._rewind.on_click(self._choose_snapshot)
         self._dialog = ui.dialog().props('aria-label="Go back to a kept snapshot"')
+        self._restart = RestartDialog(self._view)
 
     def _slow_motion(self) -> None:
         self._motion = button("Slow motion", "Trace one sample, and show its messages one by one")
@@ -86,6 +88,7 @@ class Controls:
             self._title.text = f"Exmachina · {status['dataset']} {'-'.join(map(str, status['layers']))}"
             self._progress.text = board.unwatched or _progress_of(status)
         if self._view.may_operate:
+            self._restart.opens.visible = bool(status.get("restarts"))
             paused = status.get("pauses_after") is not None
             if paused != self._paused:
                 self._paused = paused

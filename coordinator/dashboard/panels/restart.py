@@ -1,0 +1,50 @@
+"""The dialog of an operator that begins another run of a service, with another seed, topology or data set."""
+
+from __future__ import annotations
+
+from nicegui import ui
+
+from coordinator.dashboard.panels.markup import button, hint
+from coordinator.dashboard.view import View
+from coordinator.data.sources import DATASET_NAMES
+
+FIELDS = {
+    "dataset": ("Data set or file", f"{', '.join(DATASET_NAMES[:3])} … or a file such as my.csv"),
+    "target": ("Target column", "of a file"),
+    "hidden": ("Hidden layers", "such as 12 or 16,12"),
+    "learning_rate": ("Learning rate", ""),
+    "epochs": ("Epochs", ""),
+    "seed": ("Seed", "a whole number"),
+}
+"""The settings that a visitor may change: their labels, and what they look like."""
+LONGEST_VALUE = 200
+
+
+class RestartDialog:
+    """The button that opens the dialog (`opens`), and the dialog."""
+
+    def __init__(self, view: View) -> None:
+        self._view = view
+        self.opens = button("Restart…", "Begin another run with other settings")
+        with ui.dialog().props('aria-label="Begin another run"') as self._dialog, ui.card().classes("dialog"):
+            ui.label("Begin another run").classes("heading").props("role=heading aria-level=2")
+            hint("A field that is left empty stays as it is. The present run ends where it is, and is kept.")
+            self._fields = {
+                name: ui.input(label, placeholder=example).props(f"dense outlined maxlength={LONGEST_VALUE}")
+                for name, (label, example) in FIELDS.items()
+            }
+            with ui.element("div").classes("line"):
+                button("Begin").on_click(self._begin)
+                button("Cancel").props("flat").on_click(self._dialog.close)
+        self.opens.visible = False
+        self.opens.on_click(self._dialog.open)
+
+    async def _begin(self) -> None:
+        values = {name: str(field.value or "").strip()[:LONGEST_VALUE] for name, field in self._fields.items()}
+        self._dialog.close()
+        self._view.say("the data of the other run are read")
+        facts = await self._view.ask("restart", settings={name: value for name, value in values.items() if value})
+        if facts is not None:
+            layers = "-".join(map(str, facts["layers"]))
+            notes = "".join(f"; {note}" for note in facts["notes"])
+            self._view.say(f"the run {facts['run']} begins: {facts['dataset']} {layers}{notes}")

@@ -1,0 +1,59 @@
+"""A visitor begins another run of a service on the live page."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.browser import chromium, needs_chromium
+from tests.pages.test_dashboard import PATIENCE_MS, Watched, free_port
+from tests.processes.programs import Bench, await_that
+from tests.processes.test_serve_again import Service
+
+pytest.importorskip("nicegui", reason="NiceGUI is not installed (pip install 'exmachina[dashboard]')")
+pytestmark = [pytest.mark.processes, needs_chromium, pytest.mark.xdist_group("dashboard")]
+
+
+@pytest.fixture
+def bench(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    made = Bench(tmp_path, Path(tmp_path_factory.mktemp("s")))
+    try:
+        yield made
+    finally:
+        made.kill_all()
+
+
+def test_another_run_takes_the_place_of_the_first(bench: Bench) -> None:
+    """With other hidden layers: the page follows to the other network, whose neurons the same programs are, and draws it
+    without a fault. A setting that can't be is refused in one line, and the present run goes on.
+    """
+    service = Service(bench)
+    program = service.serve("xor", "--hidden", "2", "--epochs", "1000000", "--start-again")
+    service.await_snapshots()
+    page = bench.start("coordinator", "dashboard", "--port", str(free_port()))
+    addresses = await_that(
+        lambda: re.findall(r"^operator +(\S+)$", page.stdout.read_text(), re.MULTILINE), "an address"
+    )
+    with chromium() as browser:
+        watched = Watched(browser, addresses[0])
+        watched.page.set_default_timeout(PATIENCE_MS)
+        watched.await_value("get('network')?.layers.join() === '2,2,1'")
+        watched.click("Begin another run with other settings")
+        dialog = watched.page.get_by_role("dialog")
+        dialog.get_by_label("Epochs").fill("none")
+        dialog.get_by_role("button", name="Begin", exact=True).click()
+        watched.await_said("--epochs must be a whole number")
+        watched.click("Begin another run with other settings")
+        dialog.get_by_label("Epochs").fill("")
+        dialog.get_by_label("Hidden layers").fill("4")
+        dialog.get_by_role("button", name="Begin", exact=True).click()
+        watched.await_said("the run xor-2 begins: xor 2-4-1; the network has 7 groups, and 6 nodes are present")
+        watched.await_value("get('network')?.layers.join() === '2,4,1' && get('live')?.source === 'training'")
+        watched.page.wait_for_selector("#picture canvas")
+        assert not watched.faults
+        watched.context.close()
+    program.await_line("the run xor-2 was begun by `coordinator restart`")
+    assert program.process.poll() is None and [node.process.poll() for node in service.nodes] == [None] * 6
