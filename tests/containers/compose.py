@@ -32,6 +32,8 @@ EPOCH = re.compile(rb"\| +epoch \d+: ")
 """A line of the coordinator's log after the name of its container."""
 LABEL = "label=com.docker.compose.project="
 _numbers = itertools.count(1)
+NO_PAGE = ("--scale", "dashboard=0")
+"""For tests that do not look at the page: it needs seconds of a core to start."""
 
 
 class Project:

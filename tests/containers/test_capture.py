@@ -18,7 +18,7 @@ from coordinator.data.prepared import PreparedData
 from coordinator.job import Job
 from coordinator.local.launcher import LocalRun
 
-from .compose import Project
+from .compose import NO_PAGE, Project
 from .conftest import Projects
 
 pytestmark = [pytest.mark.containers, pytest.mark.slow]
@@ -106,9 +106,9 @@ def test_the_network_of_the_containers_shows_nothing(
     """A whole run, from the first handshake to the last weight, has no number and no name in clear text."""
     settings = {f"EXMACHINA_{name.upper()}": str(value) for name, value in SETTINGS.items()}
     project = projects({"NEURONS": "12", "EXMACHINA_WIRING": wiring, **settings})
-    project.must("up", "--no-start", "--no-build")
+    project.must("up", "--no-start", "--no-build", *NO_PAGE)
     with captured(bridge_of(project), tmp_path / "packets"):
-        project.must("up", "--detach", "--no-build")
+        project.must("up", "--detach", "--no-build", *NO_PAGE)
         project.await_status(state="idle")
     names = [container["Config"]["Hostname"].encode() for container in project.containers()]
     numbers = numbers_of(Job.from_flags(SETTINGS, None).data)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from .compose import NO_PAGE
 from .conftest import Projects
 from .disturbing import container_of, engine, host_of, kill, recovering
 
@@ -26,7 +27,7 @@ SETTINGS = {
 def test_disturbed_containers_and_undisturbed_processes_come_to_the_same_bits(projects: Projects) -> None:
     """A neuron killed, one frozen and one unplugged until a spare has taken over, the broker and the coordinator killed."""
     project = projects(SETTINGS)
-    project.must("up", "--detach", "--no-build")
+    project.must("up", "--detach", "--no-build", *NO_PAGE)
     project.await_status(state="training")
     with recovering(project, GROUPS):
         kill(host_of(project, "hidden.0"), "neuron-node")

@@ -14,7 +14,7 @@ import pytest
 
 from tests.processes.programs import await_that
 
-from .compose import CHECKOUT, Project
+from .compose import CHECKOUT, NO_PAGE, Project
 from .conftest import Projects
 from .disturbing import service_of
 
@@ -168,10 +168,10 @@ def test_network_with_too_few_neurons_waits_and_learns_when_more_come(projects: 
     project.config.joinpath("plane.csv").write_text("\n".join(["x,y,quarter", *rows]) + "\n", encoding="utf-8")
     settings = 'dataset = "plane.csv"\nhidden = [6]\nepochs = 2\ngroup_size = 2\n'
     project.config.joinpath("network.toml").write_text(settings, encoding="utf-8")
-    up = project.start("up", "--no-build", stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    up = project.start("up", "--no-build", *NO_PAGE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     try:
         assert "2 more are needed" in project.line_with(up, "4 of 6 are here")
-        project.must("up", "--detach", "--no-build", "--no-recreate", "--scale", "neuron=6")
+        project.must("up", "--detach", "--no-build", "--no-recreate", *NO_PAGE, "--scale", "neuron=6")
         status = project.await_status(state="idle")
         assert (status["layers"], status["epochs"]) == ([2, 6, 4], 2)
         project.must("stop")

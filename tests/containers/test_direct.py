@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from .compose import Project
+from .compose import NO_PAGE, Project
 from .conftest import Projects
 from .disturbing import container_of, kill, recovering, service_of
 
@@ -43,7 +43,7 @@ def test_killed_containers_in_direct_wiring_come_to_the_bits_of_the_broker(
     """
     sizes = {"NEURONS": str(nodes), "EXMACHINA_GROUP_SIZE": group_size, "EXMACHINA_EPOCHS": str(epochs)}
     project = projects({**SETTINGS, **sizes})
-    project.must("up", "--detach", "--no-build")
+    project.must("up", "--detach", "--no-build", *NO_PAGE)
     victim = next(container["Id"] for container in project.containers() if service_of(container) == "neuron")
     coordinator = container_of(project, "coordinator")
     project.await_snapshot("straight")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from .compose import NO_PAGE
 from .conftest import Projects
 
 pytestmark = pytest.mark.containers
@@ -24,7 +25,7 @@ def test_a_coordinator_that_is_restarted_goes_on(projects: Projects) -> None:
     one run is still the only one.
     """
     project = projects(SETTINGS)
-    project.must("up", "--detach", "--no-build")
+    project.must("up", "--detach", "--no-build", *NO_PAGE)
     neurons = {container["Id"]: container["State"]["StartedAt"] for container in project.containers()}
     project.await_snapshot("xor")
     project.must("restart", "--timeout", "20", "coordinator")
@@ -46,7 +47,7 @@ def test_another_run_begins_in_the_same_containers(projects: Projects) -> None:
     the groups, and the coordinator's next start continues the new run.
     """
     project = projects(SETTINGS)
-    project.must("up", "--detach", "--no-build")
+    project.must("up", "--detach", "--no-build", *NO_PAGE)
     started = {container["Id"]: container["State"]["StartedAt"] for container in project.containers()}
     project.await_snapshot("xor")
     answer = project.ask("restart", "iris", "--group-size", "1", "--epochs", "2")

@@ -24,7 +24,7 @@ import psutil
 
 from coordinator.bench.network import made_samples
 from coordinator.client import Client
-from tests.containers.compose import Project
+from tests.containers.compose import NO_PAGE, Project
 from tests.containers.disturbing import host_of, kill, service_of
 
 Figure = dict[str, Any]
@@ -97,7 +97,7 @@ def _ended_by_themselves(project: Project) -> int:
 
 def _started(project: Project, figure: Figure) -> None:
     before, begun = psutil.virtual_memory().available, time.monotonic()
-    project.must("up", "--detach", "--no-build")
+    project.must("up", "--detach", "--no-build", *NO_PAGE)
     figure["seconds_started"] = time.monotonic() - begun
     _logged(project, [f"wired: {figure['containers']} nodes"])
     figure["seconds_wired"] = time.monotonic() - begun
