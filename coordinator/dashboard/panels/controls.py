@@ -114,7 +114,9 @@ class Controls:
             self.say(f"pauses after step {facts['pauses_after']:,}")
 
     async def _set_rate(self) -> None:
-        if facts := await self._view.ask("set", what="rate", value=self._rate.value):
+        if self._rate.value is None:
+            self.say("which learning rate? Type a number beside “Set”")
+        elif facts := await self._view.ask("set", what="rate", value=self._rate.value):
             self.say(
                 f"after step {facts['step']:,} the learning rate is {shown(facts['value'])}, before {shown(facts['before'])}"
             )

@@ -82,6 +82,8 @@ class NeuronPanel:
             self._asked = 0.0
         self._details.visible = self._facts is not None
         self._none.visible = not name
+        if not name:
+            self._title.text = "Selected neuron"
         if not name or self._asking:
             return
         self._show_place()
@@ -172,6 +174,9 @@ class NeuronPanel:
         self._sentences.content = "".join(f"<p>{escape(sentence)}</p>" for sentence in sentences)
 
     async def _set(self) -> None:
+        if self._value.value is None:
+            self._view.say("to which value? Type a number beside “Set”")
+            return
         receiver = self._synapse.value
         what = {"what": "bias"} if receiver == BIAS else {"what": "weight", "to": receiver}
         if done := await self._view.ask("set", neuron=self._shown, value=self._value.value, **what):
@@ -179,6 +184,7 @@ class NeuronPanel:
             self._view.say(
                 f"after step {done['step']:,} {name} is {shown(done['value'])}, before {shown(done['before'])}"
             )
+            self._sentences.content = ""
             self._step = None
 
     async def _silence_or_wake(self) -> None:
