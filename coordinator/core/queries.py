@@ -59,7 +59,10 @@ REASON_AT_MOST = 1_000
 """The most characters of a refusal: it quotes what the client has sent."""
 REPORTED_BYTES_AT_MOST = 64 * 1024 * 1024
 """The most bytes of the numbers of a training step that the groups send for one answer."""
-NO_STEP = "the present state; no numbers of a step are kept, because none was learned since the last grant, or a group is too large"
+NO_STEP = (
+    "the present state; no numbers of a step are kept, because no step was done since the network was wired or changed, "
+    "or a group is too large"
+)
 
 
 class Queries:

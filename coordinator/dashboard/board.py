@@ -86,7 +86,8 @@ class Board:
         if measured != self._measured:
             self._measured = measured
             self.held_out.add(status["step"], *measured)
-        if status.get("samples_per_second") is not None:
+        # A pause has no speed: the messages that keep programs connected are no messages of a step.
+        if self.state == CoordinatorState.TRAINING.value and status.get("samples_per_second") is not None:
             self.speed.add(status["step"], status["samples_per_second"], status.get("messages_per_second"))
 
     def describe(self, run: str, facts: Mapping[str, Any], held_out: Floats) -> None:

@@ -57,7 +57,7 @@ class Controls:
         self._said.text = text
 
     def _operate(self) -> None:
-        self._pause = button("Pause")
+        self._pause = button("Pause").props('title="Wait after the present step, or go on; no number changes"')
         self._pause.on_click(self._pause_or_resume)
         button("Step", "Do one step, and pause").on_click(self._step)
         self._to = ui.number("Run to step", step=1, format="%d").props("dense outlined").classes("short")
@@ -83,10 +83,12 @@ class Controls:
         self._state.text = WORDS.get(board.state, board.state)
         self._state.classes(replace=f"state state-{board.state}")
         if board.state == ABSENT:
-            self._progress.text = f"{board.why_absent}; the page goes on when a coordinator answers"
+            self._progress.text = (
+                f"{board.why_absent}; the page shows what it has seen, and goes on if a coordinator answers"
+            )
         elif status:
             self._title.text = f"Exmachina · {status['dataset']} {'-'.join(map(str, status['layers']))}"
-            self._progress.text = board.unwatched or _progress_of(status)
+            self._progress.text = board.unwatched or _progress_of(status, in_training=board.state == "training")
         if self._view.may_operate:
             self._restart.opens.visible = bool(status.get("restarts"))
             paused = status.get("pauses_after") is not None
@@ -112,7 +114,9 @@ class Controls:
             self.say(f"pauses after step {facts['pauses_after']:,}")
 
     async def _set_rate(self) -> None:
-        if facts := await self._view.ask("set", what="rate", value=self._rate.value):
+        if self._rate.value is None:
+            self.say("which learning rate? Type a number beside “Set”")
+        elif facts := await self._view.ask("set", what="rate", value=self._rate.value):
             self.say(
                 f"after step {facts['step']:,} the learning rate is {shown(facts['value'])}, before {shown(facts['before'])}"
             )
@@ -141,9 +145,13 @@ class Controls:
                     branch, step = keys[chosen.value]
                     where = {} if branch is None else {"branch": branch}
                     if done := await self._view.ask("rewind", step=step, **where):
+                        begins = (
+                            "the training will go on, when you press Resume,"
+                            if self._paused
+                            else "the training goes on"
+                        )
                         self.say(
-                            f"the training goes on from step {done['step']:,} of branch {done['origin']}, "
-                            f"as branch {done['branch']}"
+                            f"{begins} from step {done['step']:,} of branch {done['origin']}, as branch {done['branch']}"
                         )
 
                 button("Rewind").on_click(go)
@@ -180,11 +188,12 @@ def _snapshot_words(step: int, branch: int | None) -> str:
     return f"step {step:,}" + (f" of branch {branch}, which was left" if branch is not None else "")
 
 
-def _progress_of(status: Mapping[str, Any]) -> str:
+def _progress_of(status: Mapping[str, Any], *, in_training: bool) -> str:
     parts = [f"step {status['step']:,} of {status['steps']:,}", f"epoch {status['epoch']:,} of {status['epochs']:,}"]
-    for name, word in (("samples_per_second", "samples/s"), ("messages_per_second", "messages/s")):
-        if status.get(name) is not None:
-            parts.append(f"{status[name]:,.0f} {word}")
+    if in_training:
+        for name, word in (("samples_per_second", "samples/s"), ("messages_per_second", "messages/s")):
+            if status.get(name) is not None:
+                parts.append(f"{status[name]:,.0f} {word}")
     if status.get("recoveries"):
         parts.append(f"{status['recoveries']:,} recover{'y' if status['recoveries'] == 1 else 'ies'}")
     if status["nodes_registered"] < status["nodes_needed"]:

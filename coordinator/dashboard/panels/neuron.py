@@ -33,18 +33,23 @@ class NeuronPanel:
         self._asking = False
         self._asked = 0.0
         self._step: object = None
+        self._typed = ""
         self._listed = -1
         with panel("neuron", "Selected neuron") as self.element:
             self._title = heading("Selected neuron")
             self._none = hint("Click a neuron in the picture, or choose one here.")
             self._choice = ui.select([], label="Neuron", with_input=True).props("dense outlined options-dense")
             self._choice.classes("wide").on_value_change(self._chosen)
+            self._choice.on("input-value", self._note_typed)
+            self._choice.on("keydown.enter", self._choose_typed)
             with ui.element("div").classes("details") as self._details:
                 self._place, self._formula = hint(), html().classes("formula")
                 with ui.element("div").classes("line"):
                     self._synapse = ui.select({BIAS: "bias"}, label="Bias or weight", value=BIAS)
                     self._synapse.props("dense outlined options-dense").classes("grow")
-                    self._why = button("Why did it change?")
+                    self._why = button("Why did it change?").props(
+                        'title="Explain the last change of the bias or weight"'
+                    )
                     self._why.on_click(self._explain)
                 self._sentences = html().classes("sentences").props("aria-live=polite")
                 if view.may_operate:
@@ -60,7 +65,7 @@ class NeuronPanel:
         with ui.element("div").classes("line"):
             self._value = ui.number("New value", format="%g").props("dense outlined").classes("short")
             button("Set", "Set the bias or the weight to this value").on_click(self._set)
-            self._silence = button("Silence")
+            self._silence = button("Silence").props('title="Count the activity as 0, until the silence ends"')
             self._silence.on_click(self._silence_or_wake)
             button("Kill this neuron", "Kill the program of this neuron").classes("danger").on_click(self._kill)
 
@@ -77,6 +82,8 @@ class NeuronPanel:
             self._asked = 0.0
         self._details.visible = self._facts is not None
         self._none.visible = not name
+        if not name:
+            self._title.text = "Selected neuron"
         if not name or self._asking:
             return
         self._show_place()
@@ -98,6 +105,15 @@ class NeuronPanel:
     def _chosen(self) -> None:
         name = self._choice.value or ""
         if name != self._view.session.selected:
+            self._view.select(name)
+
+    def _note_typed(self, event: Any) -> None:
+        self._typed = event.args if isinstance(event.args, str) else ""
+
+    def _choose_typed(self) -> None:
+        """Select the neuron whose whole name was typed: the list takes only a row that an arrow key has reached."""
+        name = self._typed.strip()
+        if name in self._view.board.names and name != self._view.session.selected:
             self._view.select(name)
 
     def _show_place(self) -> None:
@@ -158,6 +174,9 @@ class NeuronPanel:
         self._sentences.content = "".join(f"<p>{escape(sentence)}</p>" for sentence in sentences)
 
     async def _set(self) -> None:
+        if self._value.value is None:
+            self._view.say("to which value? Type a number beside “Set”")
+            return
         receiver = self._synapse.value
         what = {"what": "bias"} if receiver == BIAS else {"what": "weight", "to": receiver}
         if done := await self._view.ask("set", neuron=self._shown, value=self._value.value, **what):
@@ -165,6 +184,7 @@ class NeuronPanel:
             self._view.say(
                 f"after step {done['step']:,} {name} is {shown(done['value'])}, before {shown(done['before'])}"
             )
+            self._sentences.content = ""
             self._step = None
 
     async def _silence_or_wake(self) -> None:
