@@ -59,6 +59,8 @@ LEARNING_RATES: dict[tuple[str, str, str], float] = {
     ("logistic", "squared_error", "identity"): 0.2,
 }
 """The default learning rate by (hidden activation, loss, output activation), for data without a default of its own."""
+LARGEST_RATE = 1000.0
+"""The largest learning rate."""
 CAREFUL_LEARNING_RATE = 0.05
 """The default learning rate of all other combinations: their outputs are unbounded, and larger steps diverge."""
 

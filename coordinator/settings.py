@@ -30,6 +30,7 @@ from coordinator.defaults import (
     ACTIVATION_NAMES,
     CAREFUL_LEARNING_RATE,
     HISTORY_BYTES,
+    LARGEST_RATE,
     LEARNING_RATES,
     LEAST_HIDDEN,
     MOST_EPOCHS,
@@ -227,7 +228,7 @@ class LearnSettings(BaseModel):
         title="Factor of each gradient",
         default=None,
         gt=0.0,
-        le=1000.0,
+        le=LARGEST_RATE,
         allow_inf_nan=False,
         description="a number above 0 and at most 1000",
     )

@@ -29,12 +29,13 @@ from coordinator.core.journal import (
     Journal,
 )
 from coordinator.core.run import Run
+from coordinator.defaults import LARGEST_RATE
 from neuron_node.errors import UserError
 from neuron_node.schema import MAX_NUMBER
 
 WAITING_AT_MOST = 16
 LARGEST_NUMBER = 1e6
-"""The largest weight, bias or learning rate that may be set, in either direction."""
+"""The largest weight or bias that may be set, in either direction."""
 PAUSE_ANSWERED_MS = 400.0
 """A pause is answered after this time, although its last step may not be done."""
 
@@ -297,11 +298,12 @@ def _facts_of(entry: Entry) -> dict[str, Any]:
 
 
 def _number(what: str, value: object, *, above_zero: bool = False) -> float:
-    low = "a number above 0, at most" if above_zero else f"a number from -{LARGEST_NUMBER:,.0f} to"
-    right = f"right would be {low} {LARGEST_NUMBER:,.0f}"
+    largest = LARGEST_RATE if above_zero else LARGEST_NUMBER
+    low = "a number above 0, at most" if above_zero else f"a number from -{largest:,.0f} to"
+    right = f"right would be {low} {largest:,.0f}"
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise UserError(f"{value!r} is no {what}; {right}")
-    if not abs(value) <= LARGEST_NUMBER or (above_zero and value <= 0):
+    if not abs(value) <= largest or (above_zero and value <= 0):
         raise UserError(f"a {what} of {str(value)[:30]} is out of range; {right}")
     return float(value)
 

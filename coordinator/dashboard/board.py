@@ -239,7 +239,7 @@ class Board:
 
     def _tell_live(self, **facts: Any) -> None:
         self._live |= facts
-        if self.network is not None and "numbers" in self.values:
+        if self.network is not None and self.values.get("numbers") is not None:
             self._put({"live": {**finite(self._live), "silent": sorted(self._silent), "dead": self.dead}})
 
     def _put(self, values: Mapping[str, Any]) -> None:

@@ -58,7 +58,7 @@ class Page:
 
     def refresh(self) -> None:
         """Show what is new in all panels that are not hidden."""
-        self._waiting.visible = "numbers" not in self._view.board.values
+        self._waiting.visible = self._view.board.values.get("numbers") is None
         shown = [name for name in PANELS if name not in self._session.hidden]
         for name, each in zip(("controls", *self._built), self._panels, strict=True):
             if name == "controls" or name in shown:

@@ -80,7 +80,7 @@ class Dashboard:
 
     def _receive(self, news: str, arguments: Sequence[Any]) -> None:
         getattr(self.board, news)(*arguments)
-        if self._seen is not None and "numbers" in self.board.values:
+        if self._seen is not None and self.board.values.get("numbers") is not None:
             self._seen()
             self._seen = None
         if changed := self.board.take():
@@ -117,12 +117,9 @@ class Dashboard:
     async def _show_sample(self, session: Session) -> None:
         """Give a browser what the neurons compute for the sample that it has chosen."""
         board, sample, now = self.board, session.sample, time.monotonic()
+        network = board.network
         inputs, targets = board.samples
-        if (
-            board.network is None
-            or sample >= len(inputs)
-            or now - self._traced.get(sample, -math.inf) < SAMPLE_AGAIN_SECONDS
-        ):
+        if network is None or sample >= len(inputs) or now - self._traced.get(sample, -math.inf) < SAMPLE_AGAIN_SECONDS:
             return
         self._traced = {known: at for known, at in self._traced.items() if now - at < SAMPLE_AGAIN_SECONDS} | {
             sample: now
@@ -130,10 +127,13 @@ class Dashboard:
         row = np.concatenate([inputs[sample], targets[sample]])[None, :]
         with contextlib.suppress(UserError, JobError):
             facts, _ = await self.door.ask(Access.VIEWER, "trace", row)
-            numbers = numbers_of_trace(facts, board.network)
+            if board.network is not network:
+                # Another run has begun meanwhile.
+                return
+            numbers = numbers_of_trace(facts, network)
             values = board.values_of(numbers, {"step": facts["step"]})
             live = {
-                **board.values["live"],
+                **(board.values["live"] or {}),
                 "step": facts["step"],
                 "source": "sample",
                 "moment": facts["moment"],
