@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -28,6 +27,7 @@ PICTURES = CHECKOUT / "docs" / "pictures"
 COORDINATOR = (sys.executable, "-m", "coordinator")
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
 WIDTH, HEIGHT = 1280, 720
+PATIENCE_MS = 600_000
 
 LIVE = {"page-light.png": "&select=hidden.8"}
 """Each picture of the live page, and what its address says besides the token."""
@@ -53,7 +53,7 @@ def live_page(folder: Path) -> Iterator[str]:
         yield told.removeprefix(ADDRESS).strip()
     finally:
         # The few lines that the run has written since then are read here.
-        learning.send_signal(signal.SIGINT)
+        learning.terminate()
         learning.communicate()
 
 
@@ -67,7 +67,7 @@ def report_in(folder: Path) -> Path:
 def shoot(browser: Browser, address: str, name: str, ready: str = "() => true") -> None:
     """Write a picture of the page at `address` when `ready` holds."""
     page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, color_scheme="light")
-    page.set_default_timeout(120_000)
+    page.set_default_timeout(PATIENCE_MS)
     page.goto(address)
     page.wait_for_selector("#picture canvas")
     page.wait_for_function(ready)
