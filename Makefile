@@ -5,7 +5,7 @@
 # make coverage   run the tests without containers, print the coverage of branches and lines, and check its limits
 # make docs       build the documentation site into build/site, and check its links
 # make figures    measure faults and costs of a network of 86 programs; takes an hour on an idle machine
-# make screenshots  train a network, and make the pictures of the documents from its report; needs Chromium
+# make screenshots  train a network, and make the pictures of the documents from its page and its report; needs Chromium
 # make simulate   simulate a thousand runs with faults of network, clock and disk   (SEEDS=10000, or SEED=7 to trace one)
 # make adversary  send signals at random to the programs of two hundred runs; takes half an hour   (SCHEDULES=20 SEED=7)
 # make lock       write the pinned requirements again, after a change of pyproject.toml

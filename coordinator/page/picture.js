@@ -1189,6 +1189,8 @@ class Picture {
     }
     this.update();
     if (this.moments) this.drive();
+    // On a low window its buttons and words are below the picture's edge.
+    if (record) this.motion.scrollIntoView({ block: "nearest" });
   }
 
   move(wanted) {

@@ -24,6 +24,7 @@ VARYING = tuple(
     for pattern, replacement in (
         (r"\b\d{8}-\d{6}-([\w.]+?)(-\d+)?\b", r"DATE-\1"),
         (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}", "TIME"),
+        (r"http://127\.0\.0\.1:\d+/\?token=\S+", "PAGE"),
         (r"[\d.,]+ s\b", "N s"),
         (r"[\d.,]+ (steps|samples|messages)/s", r"N \1/s"),
         (r"^(steps/s|samples/s|messages) +[\d.,]+", r"\1 N"),
@@ -36,7 +37,7 @@ VARYING = tuple(
         (r"neuron \S+ were no longer finite", "neuron NAME were no longer finite"),
     )
 )
-"""Parts of a line that differ from run to run: names made of dates, times, speeds, process ids, tiny differences."""
+"""Parts of a line that differ from run to run: names made of dates, addresses of pages, times, speeds, process ids, tiny differences."""
 
 SHA256 = re.compile(r"^[0-9a-f]{64}$")
 LIVE_NUMBER = re.compile(r"(?<![\w.])[-+−]?\d[\d,]*(\.\d+)?(e[-+−]\d+)?(?![\w.]*\w)")

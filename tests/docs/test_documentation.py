@@ -64,6 +64,10 @@ STANDS_FOR = {
         "coordinator learn digits --group-size layer --save digits.safetensors",
         {r"\b86(?= nodes connected| hosted neurons)": "3"},
     ),
+    "make page ARGUMENTS='--epochs 1000'": (
+        "coordinator learn digits --group-size layer --dashboard --epochs 1000",
+        {},
+    ),
 }
 """Shorter commands that are typed instead of commands that take a minute, and how they change the output. The digits learn in
 three processes instead of 86, with the same losses.

@@ -421,6 +421,41 @@ def test_a_port_in_use_is_refused_with_another_one(shown: Shown) -> None:
     )
 
 
+SCREENSHOTS = CHECKOUT / "build" / "screenshots"
+
+
+@pytest.mark.parametrize("size", [(1280, 720), (1920, 1080), (390, 844)], ids=lambda size: "{}x{}".format(*size))
+def test_the_page_fits_the_window(training: Watched, size: tuple[int, int]) -> None:
+    """Laptop, projector and phone, light and dark: nothing is cut off sideways, and the network is seen without scrolling.
+
+    The screenshots are kept for people.
+    """
+    page, (width, height) = training.page, size
+    training.page.evaluate("exmachina.set('selected', 'hidden.1'); exmachina.save_changes()")
+    panel = page.get_by_role("region", name="Selected neuron")
+    panel.get_by_text(re.compile("activity = ")).first.wait_for()
+    page.set_viewport_size({"width": width, "height": height})
+    try:
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
+            training.await_value(f"document.body.classList.contains('body--{scheme}')")
+            page.evaluate("scrollTo(0, 0)")
+            # The picture follows the window in its next frame.
+            page.wait_for_function(
+                "document.querySelector('#picture canvas').getBoundingClientRect().right <= document.body.clientWidth"
+            )
+            assert page.evaluate("document.documentElement.scrollWidth") <= width
+            canvas = page.locator("#picture canvas").first.bounding_box()
+            assert canvas is not None
+            assert canvas["x"] >= 0 and canvas["x"] + canvas["width"] <= width
+            assert canvas["y"] >= 0 and canvas["y"] + canvas["height"] <= height
+            SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+            page.screenshot(path=SCREENSHOTS / f"dashboard-{width}x{height}-{scheme}.png")
+    finally:
+        page.set_viewport_size({"width": 1280, "height": 720})
+        page.emulate_media(color_scheme="light", reduced_motion="no-preference")
+
+
 def test_controls_have_names_and_the_text_has_contrast(training: Watched) -> None:
     """axe finds no serious fault; light and dark."""
     from axe_playwright_python.sync_playwright import Axe

@@ -78,6 +78,7 @@ class NeuronPanel:
         if name != self._shown:
             self._shown, self._facts, self._step = name, None, None
             self._choice.value = name if name in board.names else None
+            self._title.text = name or "Selected neuron"
             self._sentences.content = ""
             self._asked = 0.0
         self._details.visible = self._facts is not None
@@ -118,7 +119,6 @@ class NeuronPanel:
 
     def _show_place(self) -> None:
         row = next((row for row in self._view.board.neurons if row["neuron"] == self._shown), None)
-        self._title.text = self._shown
         if row is not None:
             where = f"process {row['process']} on {row['host']}, node {row['node']}" if row["process"] else row["state"]
             dead = " · dead" if self._shown in self._view.board.dead else ""
