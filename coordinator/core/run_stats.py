@@ -60,6 +60,7 @@ class RunStats:
         plan, topology, trainer = self._run.plan, self._run.topology, self._trainer
         schedule, facts, measured = trainer.training.schedule, trainer.facts(), trainer.train_measured
         seconds = facts["seconds_training"]
+        # Of this life, and of all branches: a rewind takes back steps and their time, but not their messages.
         training_messages = self._run.messages - self._messages_before_training
         final = trainer.snapshot if trainer.done else None
         figures: dict[str, Any] = {"r2": None, "mean_absolute_error": None}
@@ -92,7 +93,9 @@ class RunStats:
             "seconds_training": seconds,
             "steps_per_second": facts["steps_per_second"],
             "samples_per_second": facts["samples_per_second"],
-            "messages_per_second": training_messages / seconds if seconds else None,
+            "messages_per_second": training_messages / trainer.steps_done * facts["step"] / seconds
+            if seconds and trainer.steps_done
+            else None,
             "model_path": plan.model_path if final else None,
             "weights_sha256": topology.assemble(final.states).sha256() if final else None,
             **self.counts(),
