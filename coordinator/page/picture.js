@@ -46,7 +46,7 @@ export function countOf(network) {
   return network.shapes.reduce((sum, [rows, columns]) => sum + rows * columns, sizeOf(network));
 }
 
-/** Biases and weights of one snapshot, as arrays per layer. Weights lie row by row: from a neuron to all of the next layer. */
+/** Biases and weights of one snapshot, by layer. A row of weights leads from a neuron to all of the next layer. */
 export function decodeSnapshot(network, view, index, peaks) {
   let at = index * countOf(network) * 2;
   let array = 0;
@@ -137,7 +137,7 @@ export function forward(network, parameters, row) {
   return { sums, activities };
 }
 
-/** The index of the class that output activities mean: the largest, or for one output whether it is above the threshold. */
+/** The class that output activities mean: the largest, or for one output whether it is above 0.5. */
 export function classOf(activities) {
   if (activities.length === 1) return activities[0] > 0.5 ? 1 : 0;
   return activities.indexOf(Math.max(...activities));
@@ -164,7 +164,7 @@ export function peakOf(numbers) {
   return peak || 1;
 }
 
-/** An activity as a share of its range: 0 to 1 for a logistic neuron, -1 to 1 for the others. `peak` is the largest of its layer. */
+/** An activity as a share of its range: 0 to 1 (logistic) or -1 to 1. `peak` is the largest of its layer. */
 export function shareOf(activity, activation, peak) {
   if (activation === "logistic") return activity;
   if (activation === "tanh") return activity;
@@ -217,7 +217,7 @@ export function placeOf(network, name) {
   return { layer, index };
 }
 
-/** The formula of a neuron's activity with its numbers, in the words of step 2. Numbers of real neurons are those of `trace`. */
+/** The formula of a neuron's activity with its numbers, in the words of step 2. */
 export function formulaOf(network, parameters, passed, layer, index) {
   const told = passed.errors ? exact : shown;
   const bias = parameters.biases[layer][index];
@@ -239,7 +239,7 @@ export function meaningOf(network, layer, index) {
   return (network.classes ?? network.outputs)[index] ?? "";
 }
 
-/** The lines that describe a neuron. `passed` is the pass of the chosen sample, or null; `live` and `gradients` those of a live page. */
+/** The lines that describe a neuron. `passed` is the pass of the chosen sample, or null. */
 export function linesOf(network, parameters, passed, layer, index, live = null, gradients = null) {
   const name = nameOf(network, layer, index);
   const meaning = meaningOf(network, layer, index);
@@ -416,7 +416,7 @@ export function momentsOf(network, record) {
   return moments;
 }
 
-/** A title and lines for a beat, with the numbers of the selected neuron or, if it has no part, of the first; of its largest message. */
+/** A title and lines for a beat, with the numbers of the selected neuron or, if it has no part, of the first. */
 export function beatWords(network, moments, selected) {
   const has = (place) => place && selected && place.layer === selected.layer && place.index === selected.index;
   const ours = moments.filter(({ from, to }) => has(from) || has(to));
@@ -572,7 +572,7 @@ export function explained(network, mode) {
   return lines;
 }
 
-/* ---- Colours: blue for positive, orange for negative, which all common kinds of colour blindness tell apart ---- */
+/* ---- Colours: blue for positive, orange for negative ---- */
 
 const LIGHT = {
   back: [255, 255, 255], card: [246, 248, 250], ink: [27, 36, 48], soft: [91, 103, 117], line: [214, 221, 229],
@@ -1131,7 +1131,7 @@ class Picture {
     pen.strokeRect(this.pen.x * side - 14, this.pen.y * side - 14, 28, 28);
   }
 
-  /** Ask the network what is drawn. One question at a time: the latest drawing waits for the answer to the last one. */
+  /** Ask the network what is drawn, one question at a time. */
   ask() {
     this.behind = Boolean(this.asked);
     if (this.asked) return;
@@ -1763,7 +1763,7 @@ class Picture {
     }
   }
 
-  /** Draw the synapses from a copy, which is drawn again only if they have changed: lines take most of the time. */
+  /** Draw the synapses from a copy: lines take most of the time. */
   copySynapses(pen, width, height, scale) {
     const key = [this.model.get("selected"), width, height, scale, this.colours.back].join();
     if (key !== this.copyKey || this.parameters !== this.copied) {

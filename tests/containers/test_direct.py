@@ -33,7 +33,7 @@ def steps_gone_back_to(project: Project) -> list[int]:
 
 @pytest.mark.parametrize(
     ("group_size", "nodes", "epochs"),
-    [("layer", 3, 600), pytest.param("2", 7, 300, marks=pytest.mark.slow)],
+    [pytest.param("layer", 3, 600, marks=pytest.mark.slow), pytest.param("2", 7, 300, marks=pytest.mark.slow)],
 )
 def test_killed_containers_in_direct_wiring_come_to_the_bits_of_the_broker(
     projects: Projects, group_size: str, nodes: int, epochs: int

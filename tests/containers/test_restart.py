@@ -42,6 +42,7 @@ def test_a_coordinator_that_is_restarted_goes_on(projects: Projects) -> None:
     project.down()
 
 
+@pytest.mark.slow
 def test_another_run_begins_in_the_same_containers(projects: Projects) -> None:
     """`coordinator restart` with another data set of more groups than containers: no container ends, the three neurons share
     the groups, and the coordinator's next start continues the new run.

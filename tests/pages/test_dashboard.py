@@ -476,6 +476,7 @@ def test_controls_have_names_and_the_text_has_contrast(training: Watched) -> Non
     training.page.emulate_media(color_scheme="light", reduced_motion="no-preference")
 
 
+@pytest.mark.slow
 def test_a_stalled_browser_slows_nothing_and_costs_bounded_memory(
     training: Watched, shown: Shown, browser: Browser
 ) -> None:
@@ -519,6 +520,7 @@ def test_no_fault_and_no_request_to_another_host(training: Watched, shown: Shown
     assert training.hosts == {f"127.0.0.1:{shown.port}"}
 
 
+@pytest.mark.slow
 def test_a_run_with_a_page_prints_its_address_and_keeps_it_open(
     tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:

@@ -26,6 +26,7 @@ def bench(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         made.kill_all()
 
 
+@pytest.mark.slow
 def test_another_run_takes_the_place_of_the_first(bench: Bench) -> None:
     """With other hidden layers: the page follows to the other network, whose neurons the same programs are, and draws it
     without a fault. A setting that can't be is refused in one line, and the present run goes on.

@@ -133,7 +133,7 @@ def test_as_many_open_files_as_are_needed_are_enough(bench: Bench) -> None:
     assert program.result()["steps"] == 3
 
 
-@pytest.mark.parametrize("megabytes", [60, 100, 200, 400])
+@pytest.mark.parametrize("megabytes", [60, 100, *(pytest.param(size, marks=pytest.mark.slow) for size in (200, 400))])
 def test_too_little_memory_is_told_with_how_much_is_needed(bench: Bench, megabytes: int) -> None:
     """Before the libraries are imported, which would end in tracebacks or never; exit 2, and nothing was begun."""
     program = bench.start("coordinator", "learn", "iris", first=f"ulimit -v {megabytes * 1024}")

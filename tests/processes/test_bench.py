@@ -56,6 +56,7 @@ def test_a_data_set_stands_for_its_sizes(bench: Bench) -> None:
     bench.check_nothing_left()
 
 
+@pytest.mark.slow
 def test_bench_compares_encryption_with_plain_tcp(bench: Bench) -> None:
     """Network and wire get steps done over both; the ratios are those of the repeats, and no key file stays behind."""
     program = bench.start(
@@ -82,7 +83,7 @@ def test_bench_of_encryption_refuses_what_it_does_not_measure(bench: Bench, more
     ("batch_size", "learning", "wiring"),
     [
         (1, True, "broker"),
-        (10_000, True, "direct"),
+        pytest.param(10_000, True, "direct", marks=pytest.mark.slow),
         (1, False, "direct"),
         pytest.param(1, True, "direct", marks=pytest.mark.slow),
         pytest.param(1, False, "broker", marks=pytest.mark.slow),

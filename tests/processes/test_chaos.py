@@ -78,6 +78,7 @@ def test_disturbed_and_undisturbed_weights_are_the_same(bench: Bench, chaos: str
     learnt_as_undisturbed(bench, *XOR, "--chaos", chaos, *arguments)
 
 
+@pytest.mark.slow
 def test_a_comparison_runs_once_more_without_chaos(bench: Bench) -> None:
     """In a folder of its own; the two digests are told to be the same, and both runs' figures are kept."""
     result = bench.learn(*XOR, "--chaos", "kill=3", "--compare").result()

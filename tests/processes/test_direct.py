@@ -14,7 +14,9 @@ pytestmark = pytest.mark.processes
 DIRECT = ("--wiring", "direct")
 
 
-@pytest.mark.parametrize("group_size", [pytest.param("1", marks=pytest.mark.slow), "2", "layer"])
+@pytest.mark.parametrize(
+    "group_size", [pytest.param("1", marks=pytest.mark.slow), pytest.param("2", marks=pytest.mark.slow), "layer"]
+)
 def test_direct_wiring_gives_the_bits_of_the_broker(bench: Bench, group_size: str) -> None:
     """At every group size; and the sockets are gone."""
     program = bench.learn("iris", "--epochs", "4", "--group-size", group_size, *DIRECT)

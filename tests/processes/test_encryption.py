@@ -56,7 +56,7 @@ def last_line(program: Program) -> str:
     return program.said().splitlines()[-1]
 
 
-@pytest.mark.parametrize("wiring", ["broker", "direct"])
+@pytest.mark.parametrize("wiring", ["broker", pytest.param("direct", marks=pytest.mark.slow)])
 def test_a_network_with_keys_learns_the_same_weights(bench: Bench, wiring: str) -> None:
     """With encryption and signatures, in broker and direct wiring, the weights are those of the computation in memory."""
     network = Network(bench, "--epochs", "40", "--wiring", wiring)
@@ -118,7 +118,8 @@ def test_a_key_is_used_by_no_more_nodes_than_it_has_places(bench: Bench) -> None
     network.stop(nodes)
 
 
-@pytest.mark.parametrize("wiring", ["broker", pytest.param("direct", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("wiring", ["broker", "direct"])
 def test_a_revoked_node_is_locked_out_and_the_run_recovers(bench: Bench, wiring: str) -> None:
     """The node of a revoked key ends with one line; a spare takes its neuron, and the weights are those of a calm run."""
     network = Network(bench, "--epochs", "1000", "--regroup-after-seconds", "0", "--wiring", wiring)

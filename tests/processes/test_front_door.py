@@ -32,7 +32,8 @@ def door_of(bench: Bench, name: str) -> str:
     return door
 
 
-@pytest.mark.parametrize("wiring", ["broker", pytest.param("direct", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("wiring", ["broker", "direct"])
 def test_watching_shows_the_neurons_and_changes_no_weight(bench: Bench, wiring: str) -> None:
     """Updates of all neurons and of one arrive while a run learns, and the run ends with the weights of an unwatched one."""
     program = bench.learn("xor", "--epochs", "1500", "--wiring", wiring, "--name", "a")

@@ -41,7 +41,7 @@ def test_one_json_object_tells_everything(bench: Bench) -> None:
     bench.check_nothing_left()
 
 
-@pytest.mark.parametrize("group_size", ["1", "4", "layer"])
+@pytest.mark.parametrize("group_size", ["1", pytest.param("4", marks=pytest.mark.slow), "layer"])
 def test_real_processes_and_machines_in_memory_come_to_the_same_bits(bench: Bench, group_size: str) -> None:
     """One digest, whatever carries the messages."""
     result = bench.learn("iris", "--hidden", "5", "--epochs", "2", "--seed", "3", "--group-size", group_size).result()
@@ -127,7 +127,7 @@ def test_run_interrupted_while_starting_leaves_nothing(bench: Bench) -> None:
     bench.check_nothing_left()
 
 
-@pytest.mark.parametrize("victim", ["the command line", "supervisor"])
+@pytest.mark.parametrize("victim", ["the command line", pytest.param("supervisor", marks=pytest.mark.slow)])
 def test_run_whose_parent_is_killed_leaves_nothing(bench: Bench, victim: str) -> None:
     """kill -9, which nobody can catch: everything else ends by itself; who is left to say so says why in one line, exit 1."""
     program = bench.learn(*ENDLESS)

@@ -151,7 +151,11 @@ def broker(bench: Bench, request: pytest.FixtureRequest) -> Iterator[tuple[Progr
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=lambda attack: attack.__name__)
-@pytest.mark.parametrize("broker", [(), ("--no-join",)], ids=["joins", "proxy"], indirect=True)
+@pytest.mark.parametrize(
+    "broker",
+    [pytest.param((), id="joins"), pytest.param(("--no-join",), id="proxy", marks=pytest.mark.slow)],
+    indirect=True,
+)
 def test_memory_of_a_broker_is_bounded(broker: tuple[Program, tuple[str, str]], attack: Attack) -> None:
     """The memory stays within its bound under each attack, whether the broker joins frames or not."""
     program, ends = broker

@@ -46,6 +46,7 @@ def test_another_run_begins_with_the_same_nodes(bench: Bench) -> None:
     assert "Traceback" not in first.said() + second.said()
 
 
+@pytest.mark.slow
 def test_a_service_begins_the_other_run_by_itself(bench: Bench) -> None:
     """With --start-again the same process goes on, several times, also after the training; and more groups than nodes
     share the nodes that are present, which the answer says.

@@ -65,6 +65,7 @@ def test_run_goes_on_after_all_its_programs_were_killed(bench: Bench) -> None:
     check_as_undisturbed(bench, program)
 
 
+@pytest.mark.slow
 def test_a_resumed_run_has_as_many_nodes_as_it_was_begun_with(bench: Bench) -> None:
     """Each with several groups, to the weights of one group a node; and the number can't be changed."""
     begun(bench, "--nodes", "2")
@@ -151,6 +152,7 @@ def test_deaths_that_the_supervisor_saw_are_in_the_log_of_events(bench: Bench) -
     assert [snapshot["whole"] for snapshot in facts["snapshots"]] == [True, True]
 
 
+@pytest.mark.slow
 def test_resumed_run_with_a_limit_of_steps_ends_there(bench: Bench) -> None:
     """As `verify` makes them: of so many steps at most. One that was never begun is as good as any."""
     job = Job.from_flags({"dataset": "xor", "epochs": 30}, None)

@@ -38,7 +38,7 @@ class Service:
 
 @pytest.mark.parametrize(
     "number",
-    [signal.SIGKILL, signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)],
+    [signal.SIGKILL, *(pytest.param(number, marks=pytest.mark.slow) for number in (signal.SIGTERM, signal.SIGINT))],
     ids=["kill -9", "SIGTERM", "Ctrl-C"],
 )
 def test_the_next_coordinator_goes_on(bench: Bench, number: signal.Signals) -> None:
@@ -90,6 +90,7 @@ def test_a_network_that_has_learned_answers_again_at_once(bench: Bench) -> None:
     assert (row["state"], row["accuracy"]) == ("answering", result["test_accuracy"])
 
 
+@pytest.mark.slow
 def test_service_with_other_settings_begins_a_run_of_its_own(bench: Bench) -> None:
     """A name that is taken by other settings gets a number; the run of that number goes on afterwards."""
     service = Service(bench)

@@ -142,7 +142,7 @@ def test_a_supervisor_that_is_told_to_end_says_how_the_run_goes_on(bench: Bench,
         pytest.param("broker", "supervisor", "broker", marks=pytest.mark.slow),
         ("all", "supervisor", "direct"),
         pytest.param("all", "the command line", "broker", marks=pytest.mark.slow),
-        ("supervisor", "the command line", "direct"),
+        pytest.param("supervisor", "the command line", "direct", marks=pytest.mark.slow),
     ],
 )
 def test_stopped_programs_end_when_their_parent_is_killed(bench: Bench, stopped: str, killed: str, wiring: str) -> None:

@@ -57,8 +57,12 @@ class Controls:
         self._said.text = text
 
     def _operate(self) -> None:
-        self._pause = button("Pause").props('title="Wait after the present step, or go on; no number changes"')
-        self._pause.on_click(self._pause_or_resume)
+        # Two buttons: a click must mean what the visitor reads, although the state may change meanwhile.
+        self._pause = button("Pause").props('title="Wait after the present step; no number changes"')
+        self._pause.on_click(self._do_pause)
+        self._resume = button("Resume").props('title="Go on; no number changes"')
+        self._resume.on_click(self._do_resume)
+        self._resume.visible = False
         button("Step", "Do one step, and pause").on_click(self._step)
         self._to = ui.number("Run to step", step=1, format="%d").props("dense outlined").classes("short")
         button("Run", "Run to this step, and pause").on_click(self._run_to)
@@ -94,14 +98,17 @@ class Controls:
             paused = status.get("pauses_after") is not None
             if paused != self._paused:
                 self._paused = paused
-                self._pause.text = "Resume" if paused else "Pause"
+                self._pause.visible, self._resume.visible = not paused, paused
             if self._rate.value is None and status.get("learning_rate") is not None:
                 self._rate.value = status["learning_rate"]
 
-    async def _pause_or_resume(self) -> None:
-        command = "resume" if self._paused else "pause"
-        if facts := await self._view.ask(command):
-            self.say("the training goes on" if facts["pauses_after"] is None else _paused(facts))
+    async def _do_pause(self) -> None:
+        if facts := await self._view.ask("pause"):
+            self.say(_paused(facts))
+
+    async def _do_resume(self) -> None:
+        if await self._view.ask("resume"):
+            self.say("the training goes on")
 
     async def _step(self) -> None:
         if facts := await self._view.ask("step"):
