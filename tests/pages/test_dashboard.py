@@ -213,6 +213,8 @@ def test_why_a_weight_changed_is_explained(training: Watched) -> None:
     """In the sentences of `explain`."""
     training.page.evaluate("exmachina.set('selected', 'hidden.0'); exmachina.save_changes()")
     panel = training.page.get_by_role("region", name="Selected neuron")
+    # The selection and the click reach the server by two connections.
+    panel.get_by_role("heading", name="hidden.0", exact=True).wait_for()
     panel.get_by_role("button", name="Why did it change?").click()
     panel.get_by_text(re.compile(r"^Its change is −learning rate × gradient = ")).wait_for()
 

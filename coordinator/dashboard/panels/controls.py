@@ -97,18 +97,24 @@ class Controls:
             self._restart.opens.visible = bool(status.get("restarts"))
             paused = status.get("pauses_after") is not None
             if paused != self._paused:
-                self._paused = paused
-                self._pause.visible, self._resume.visible = not paused, paused
+                self._show_paused(paused=paused)
             if self._rate.value is None and status.get("learning_rate") is not None:
                 self._rate.value = status["learning_rate"]
 
     async def _do_pause(self) -> None:
         if facts := await self._view.ask("pause"):
+            self._show_paused(paused=True)
             self.say(_paused(facts))
 
     async def _do_resume(self) -> None:
         if await self._view.ask("resume"):
+            self._show_paused(paused=False)
             self.say("the training goes on")
+
+    def _show_paused(self, *, paused: bool) -> None:
+        """Show the button that is of use. The next status says the same, a second later."""
+        self._paused = paused
+        self._pause.visible, self._resume.visible = not paused, paused
 
     async def _step(self) -> None:
         if facts := await self._view.ask("step"):
