@@ -283,7 +283,10 @@ class Queries:
 
     def _describe(self, message: Request) -> None:
         plan, topology = self._run.plan, self._run.topology
-        facts = {"encoding": plan.data.encoding.to_json(), "network": plan.network.to_json()}
+        data = plan.data
+        # Without held-out samples, those of the training are measured.
+        held_out = 0 if np.array_equal(data.train_inputs, data.test_inputs) else len(data.test_inputs)
+        facts = {"encoding": data.encoding.to_json(), "network": plan.network.to_json(), "held_out": held_out}
         self._answer(message.id, {**facts, "layers": list(topology.layers), "loss": plan.network.loss})
 
     def _forward(self, message: Request) -> None:

@@ -52,6 +52,8 @@ class Board:
         self.waits: list[str] = []
         self.network: NetworkSettings | None = None
         self.encoding: Encoding | None = None
+        self.measured = "held out"
+        """Which samples are measured after each epoch."""
         self.samples: tuple[Floats, Floats] = (np.empty((0, 0)), np.empty((0, 0)))
         """Inputs and targets of the held-out samples of the picture."""
         self.training, self.held_out, self.speed = Curve(), Curve(), Curve()
@@ -98,6 +100,7 @@ class Board:
             self._put(dict.fromkeys(self.values))
         network, encoding = NetworkSettings.from_json(facts["network"]), Encoding.from_json(facts["encoding"])
         self.network, self.encoding = network, encoding
+        self.measured = "held out" if facts["held_out"] else "all samples"
         inputs, outputs = network.layers[0], network.layers[-1]
         self.samples = held_out[:, :inputs], held_out[:, inputs + outputs :]
         rows, targets = self.samples

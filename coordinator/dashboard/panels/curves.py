@@ -36,7 +36,7 @@ class CurvesPanel:
         training, held_out, speed = board.training.points, board.held_out.points, board.speed.points
 
         def pair(column: int) -> list[tuple[str, str, list[list[float | None]]]]:
-            some = [("training", colours.training, training), ("held out", colours.held_out, held_out)]
+            some = [("training", colours.training, training), (board.measured, colours.held_out, held_out)]
             return [(name, colour, [[row[0], row[column]] for row in points]) for name, colour, points in some]
 
         show(self._loss, lines(colours, "loss", pair(1), marks, {"min": 0}))

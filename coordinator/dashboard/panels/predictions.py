@@ -32,7 +32,7 @@ class PredictionsPanel:
             heading("Latest predictions")
             self._accuracy = hint()
             self._latest = html().classes("predictions")
-            self._confusion_title = heading("Held-out samples: what it says of each class")
+            self._confusion_title = heading("")
             self._confusion = html()
 
     def refresh(self) -> None:
@@ -50,6 +50,7 @@ class PredictionsPanel:
         )
         image = board.encoding is not None and image_of(board.encoding) is not None
         self._latest.content = "".join(map(self._words_of, board.predictions.newest(PICTURES if image else ROWS)))
+        self._confusion_title.text = f"{board.measured.capitalize()}: what the network says of each class"
         self._confusion_title.visible = board.confusion is not None
         if board.confusion is not None and board.encoding is not None and board.encoding.classes is not None:
             self._confusion.content = matrix(board.encoding.classes, *board.confusion)

@@ -424,23 +424,12 @@ def test_a_description_has_all_settings_of_the_network() -> None:
     assert NetworkSettings.from_json(ask("describe")[0]["network"]) == LONG.network
 
 
-def test_nodes_are_listed_with_spares_and_how_often_each_was_started() -> None:
-    """A node that comes back under its name was started twice."""
-    machine, _ = wired(PLAN)
-    register(machine, 9)
-    nodes = answer(request(machine, "neurons"))["nodes"]
-    assert [(node["node"], node["state"], node["neurons"], node["first_neuron"]) for node in nodes] == [
-        ("node-1", "working", 1, "input.0"),
-        ("node-2", "working", 1, "input.1"),
-        ("node-3", "working", 1, "output.0"),
-        ("node-9", "spare", 0, None),
-    ]
-    assert {node["starts"] for node in nodes} == {1}
-
-
-def test_the_kept_snapshots_are_listed() -> None:
-    """With the branch that the run is in."""
+def test_a_description_says_how_many_samples_are_held_out() -> None:
+    """None, if those of the training are measured."""
+    data = xor_data()
+    assert np.array_equal(data.train_inputs, data.test_inputs)
     _, ask = running(LONG)
-    facts, _ = ask("history")
-    assert facts["branch"] == 0
-    assert all(each["on_path"] for each in facts["snapshots"])
+    assert ask("describe")[0]["held_out"] == 0
+    some = replace(data, test_inputs=data.test_inputs[:3], test_targets=data.test_targets[:3])
+    _, ask = running(replace(LONG, data=some))
+    assert ask("describe")[0]["held_out"] == 3

@@ -111,7 +111,7 @@ def test_an_output_that_is_saturated_has_reached_its_target() -> None:
 def board_of(run: str = "r") -> Board:
     board, data = Board(), xor_data()
     network = settings_of(LAYERS)
-    facts = {"network": network.to_json(), "encoding": data.encoding.to_json()}
+    facts = {"network": network.to_json(), "encoding": data.encoding.to_json(), "held_out": len(data.test_inputs)}
     board.describe(run, facts, np.concatenate([data.test_inputs, data.test_targets, data.test_targets], axis=1))
     return board
 
@@ -142,12 +142,13 @@ def test_another_run_begins_with_an_empty_board() -> None:
     board = board_of("r")
     board.receive_update(step_of(settings_of(LAYERS)).update, GROUPS)
     data = xor_data()
-    facts = {"network": settings_of(LAYERS).to_json(), "encoding": data.encoding.to_json()}
+    facts = {"network": settings_of(LAYERS).to_json(), "encoding": data.encoding.to_json(), "held_out": 0}
     rows = np.concatenate([data.test_inputs, data.test_targets, data.test_targets], axis=1)
     board.describe("r", facts, rows)
     assert board.training.points and board.predictions.count == 4
     board.describe("s", facts, rows)
     assert not board.training.points and board.predictions.count == 0
+    assert board.measured == "all samples"
     # Browsers are told that the numbers of before are gone.
     assert board.take()["numbers"] is None
 
