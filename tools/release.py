@@ -1,6 +1,6 @@
 """Check that version, changelog, wheel and images agree: `make release`.
 
-The version is the one in pyproject.toml. The check builds the wheel into dist/, and both images with Docker.
+The version is the one in pyproject.toml. The check builds the wheel into dist/, and all images with Docker.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 CHECKOUT = Path(__file__).resolve().parents[1]
 PACKAGES = ("neuron_node", "coordinator")
 SUFFIXES = {".css", ".html", ".js", ".py"}
-IMAGES = {"node": ("neuron-node", "neuron-broker"), "coordinator": ("coordinator",)}
+IMAGES = {"node": ("neuron-node", "neuron-broker"), "coordinator": ("coordinator",), "dashboard": ("coordinator",)}
 """The programs of each image that print the version."""
 HEADING = re.compile(r"^## (?P<version>\S+)(?: - (?P<date>\d{4}-\d\d-\d\d))?$", re.MULTILINE)
 
@@ -63,7 +63,7 @@ def check_wheel(wheel: Path, version: str, sources: Iterable[str]) -> None:
 
 
 def check_images(version: str, run: Run) -> None:
-    """Build both images. Raise `Disagreement` unless each program in them prints this version."""
+    """Build all images. Raise `Disagreement` unless each program in them prints this version."""
     for target, programs in IMAGES.items():
         image = f"exmachina-{target}:{version}"
         run(["docker", "build", "--quiet", "--target", target, "--tag", image, "."])

@@ -142,7 +142,7 @@ def test_images_must_say_the_version() -> None:
         return "coordinator, version 1.2.0\n" if "coordinator" in command else f"{command[-2]} 1.2.0\n"
 
     release.check_images("1.2.0", engine)
-    assert asked == ["build", "neuron-node", "neuron-broker", "build", "coordinator"]
+    assert asked == ["build", "neuron-node", "neuron-broker", "build", "coordinator", "build", "coordinator"]
     with pytest.raises(release.Disagreement, match=r"neuron-node --version says 'neuron-node 1\.2\.0'"):
         release.check_images("1.2", engine)
 
