@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ from coordinator.errors import UserError
 from coordinator.job import Job
 from coordinator.settings import LearnSettings
 from coordinator.storage.disk import read_regular, write_whole
+from coordinator.storage.resumption import config_to_go_on
 from coordinator.storage.run_folder import RunFolder
 
 FILE = "restarted.json"
@@ -87,7 +89,7 @@ def recall(runs: Path, given: Settings) -> Recalled:
             None, f"the settings were changed, so the run {remembered.run} of `coordinator restart` is left aside"
         )
     try:
-        RunFolder.existing(runs, remembered.run)
+        config_to_go_on(RunFolder.existing(runs, remembered.run))
     except UserError as fault:
         return Recalled(None, f"{fault}; it was begun by `coordinator restart`; the run is that of the given settings")
     return Recalled(remembered)
@@ -140,7 +142,8 @@ class Restarting:
         check_needs(job.needs(), other_machines())
         name = job.settings.name or job.data.dataset
         directory = job.create_run(self._runs, name=name, mixed_arithmetic=self._mixed_arithmetic, numbered=True)
-        try:
+        with ExitStack() as undo:
+            undo.callback(directory.discard)
             self._check(directory)
             facts = {
                 "run": directory.path.name,
@@ -158,13 +161,11 @@ class Restarting:
                 request=wanted.request_id.hex(),
                 answer=facts,
             )
-            write_whole(self._runs / FILE, remembered.model_dump_json(indent=1).encode())
-        except OSError as fault:
-            directory.discard()
-            raise UserError(f"{self._runs / FILE} can't be written: {fault.strerror or fault}") from None
-        except UserError:
-            directory.discard()
-            raise
+            try:
+                write_whole(self._runs / FILE, remembered.model_dump_json(indent=1).encode())
+            except OSError as fault:
+                raise UserError(f"{self._runs / FILE} can't be written: {fault.strerror or fault}") from None
+            undo.pop_all()
         return facts
 
     def _given(self, changed: Mapping[str, Any]) -> dict[str, object]:

@@ -200,10 +200,9 @@ def _check_messages(directory: RunFolder, message_bytes: int) -> None:
 
 
 def _begun_by_restart(remembered: Remembered, runs: Path) -> RunFolder:
-    """Return the run that a client has begun. Raises `UserError` if it can't go on, or another coordinator works on it."""
+    """Return the run that a client has begun. Raises `UserError` if another coordinator works on it."""
     directory = RunFolder.existing(runs, remembered.run)
     directory.check_free()
-    config_to_go_on(directory)
     errors.print(f"the run {remembered.run} was begun by `coordinator restart`, in the place of the given settings")
     return directory
 

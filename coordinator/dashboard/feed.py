@@ -168,8 +168,7 @@ class _Following:
             # The network is too large to be watched; all else is shown.
             self._watchable = False
             self._feed.tell("unwatchable", str(fault))
-        run = str(self._watch.lease["run"]) if self._watch else ""
-        self._feed.tell("describe", run, facts, held_out)
+        self._feed.tell("describe", self._run, facts, held_out)
         self._described = True
         self._trace()
 

@@ -136,6 +136,14 @@ def test_a_damaged_file_is_left_aside(tmp_path: Path, content: bytes) -> None:
     assert note == f"{tmp_path / FILE} can't be used (its contents are wrong), so the run is that of the given settings"
 
 
+def test_a_run_that_cannot_go_on_is_left_aside(tmp_path: Path) -> None:
+    """Its data are damaged: the service must not end again and again, so the given settings count."""
+    name = prepared(tmp_path, {"seed": "3"}).facts["run"]
+    RunFolder.existing(tmp_path / "runs", name).data.write_bytes(b"damaged")
+    remembered, note = recall(tmp_path / "runs", BASE)
+    assert remembered is None and "it was begun by `coordinator restart`" in note
+
+
 def test_other_settings_of_the_service_set_the_run_aside(tmp_path: Path) -> None:
     """A service that is started with other settings does what they say, and says so; the same with a run that is gone."""
     name = prepared(tmp_path, {"seed": "3"}).facts["run"]
