@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,8 @@ def training(runs: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
         [sys.executable, "-m", "coordinator", *command], cwd=CHECKOUT, stderr=subprocess.PIPE, text=True
     )
     assert process.stderr is not None
+    # Without a handler, SIGTERM would end this program at once, and leave the run behind.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     try:
         for line in process.stderr:
             if line.startswith("wired"):
@@ -98,18 +101,18 @@ def _measure(client: Client, door: str, pid: int, options: argparse.Namespace) -
     """Return the ratio of the speeds and the memory of the coordinator, from windows in turn without and with clients."""
     coordinator = program_below(pid, "coordinator")
     pairs = max(1, round(options.seconds / options.window))
-    before, ratios, memory = speed(client, options.window), [], [memory_mb(coordinator)]
-    for _ in range(pairs):
+    memory = [memory_mb(coordinator)]
+
+    def with_clients() -> float:
         asking = subprocess.Popen([sys.executable, "-c", ASKS, door, str(options.clients)], cwd=CHECKOUT)
         try:
-            with_clients = speed(client, options.window)
+            return speed(client, options.window)
         finally:
             asking.kill()
             asking.wait()
-        memory.append(memory_mb(coordinator))
-        after = speed(client, options.window)
-        ratios.append(with_clients / ((before + after) / 2))
-        before = after
+            memory.append(memory_mb(coordinator))
+
+    ratios, _ = in_turn(client, options.window, pairs, with_clients)
     return {
         "clients": options.clients,
         "seconds_with_clients": pairs * options.window,
@@ -117,6 +120,20 @@ def _measure(client: Client, door: str, pid: int, options: argparse.Namespace) -
         "ratio_of_each_window": [round(ratio, 3) for ratio in ratios],
         "coordinator_mb": memory,
     }
+
+
+def in_turn(client: Client, window: float, pairs: int, disturbed: Callable[[], float]) -> tuple[list[float], float]:
+    """Measure the speed without and with a disturbance in turn, in windows of so many seconds.
+
+    `disturbed` returns the speed with it. Return each such speed divided by the mean of those before and after, and the last
+    speed without.
+    """
+    before, ratios = speed(client, window), []
+    for _ in range(pairs):
+        during, after = disturbed(), speed(client, window)
+        ratios.append(during / statistics.mean((before, after)))
+        before = after
+    return ratios, before
 
 
 def speed(client: Client, seconds: float) -> float:

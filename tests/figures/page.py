@@ -14,7 +14,6 @@ import contextlib
 import http.client
 import json
 import re
-import socket
 import statistics
 import subprocess
 import sys
@@ -30,8 +29,9 @@ from websockets.asyncio.client import connect
 
 from coordinator.client import Client
 from tests.browser import REASON, chromium
-from tests.figures.clients import PATIENCE_SECONDS, speed, training
+from tests.figures.clients import PATIENCE_SECONDS, in_turn, speed, training
 from tests.figures.disturbed import CHECKOUT
+from tests.ports import free_ports
 
 RECEIVES = "import sys; from tests.figures.page import receive_on; receive_on(*sys.argv[1:])"
 MB = 1024 * 1024
@@ -83,10 +83,7 @@ def _worst(values: Any, choose: Any) -> float:
 @contextmanager
 def page_server(runs: str) -> Iterator[Page]:
     """Serve the page of the run; yield when a browser can open it."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = ["dashboard", "--run", "measured", "--runs", runs, "--port", str(port)]
+    command = ["dashboard", "--run", "measured", "--runs", runs, "--port", str(free_ports(1)[0])]
     process = subprocess.Popen(
         [sys.executable, "-m", "coordinator", *command], cwd=CHECKOUT, stdout=subprocess.PIPE, text=True
     )
@@ -183,8 +180,9 @@ def _receiving(page: Page, browsers: int, seconds: float) -> subprocess.Popen[st
 
 def _with_a_browser(client: Client, page: Page, options: argparse.Namespace) -> dict[str, Any]:
     """Return the ratio of the speeds, and the server's share of a core, from windows in turn without and with a browser."""
-    before, ratios, updates, shares = speed(client, options.window), [], [], []
-    for _ in range(options.pairs):
+    updates, shares = [], []
+
+    def with_a_browser() -> float:
         with _receiving(page, 1, SETTLES_SECONDS + options.window) as receiving:
             time.sleep(SETTLES_SECONDS)
             used, begun = _cpu_seconds(page), time.monotonic()
@@ -192,13 +190,13 @@ def _with_a_browser(client: Client, page: Page, options: argparse.Namespace) -> 
             shares.append(100 * (_cpu_seconds(page) - used) / (time.monotonic() - begun))
             told, _ = receiving.communicate()
         updates.append(json.loads(told)[0] / (options.window + SETTLES_SECONDS))
-        after = speed(client, options.window)
-        ratios.append(during / statistics.mean((before, after)))
-        before = after
+        return during
+
+    ratios, last = in_turn(client, options.window, options.pairs, with_a_browser)
     return {
         "ratio": round(statistics.median(ratios), 3),
         "ratio_of_each_window": [round(ratio, 3) for ratio in ratios],
-        "steps_per_second": round(before, 1),
+        "steps_per_second": round(last, 1),
         "updates_per_second": [round(each, 2) for each in updates],
         "server_core_percent": [round(share, 2) for share in shares],
         "server_mb": round(page.process.memory_info().rss / MB, 1),

@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 from coordinator.client import Client
-from tests.figures.clients import PATIENCE_SECONDS, speed, training
+from tests.figures.clients import PATIENCE_SECONDS, in_turn, speed, training
 from tests.figures.disturbed import CHECKOUT
 
 WATCHES = "import sys; from tests.figures.watching import watch_on; watch_on(sys.argv[1], float(sys.argv[2]), float(sys.argv[3]))"
@@ -58,22 +58,23 @@ def watch_on(door: str, rate: float, seconds: float) -> None:
 
 def _with_a_watcher(client: Client, door: str, options: argparse.Namespace) -> dict[str, Any]:
     """Return the ratio of the speeds, and the updates per second, from windows in turn without and with a watcher."""
-    before, ratios, updates = speed(client, options.window), [], []
-    for _ in range(options.pairs):
+    updates = []
+
+    def with_a_watcher() -> float:
         command = [sys.executable, "-c", WATCHES, door, str(options.rate), str(options.window)]
         with subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True) as watching:
             during = speed(client, options.window)
             told, _ = watching.communicate()
         updates.append(int(told) / options.window)
-        after = speed(client, options.window)
-        ratios.append(during / statistics.mean((before, after)))
-        before = after
+        return during
+
+    ratios, last = in_turn(client, options.window, options.pairs, with_a_watcher)
     return {
         "ratio": round(statistics.median(ratios), 3),
         "ratio_of_each_window": [round(ratio, 3) for ratio in ratios],
         "ratio_at_least": SLOWEST_RATIO,
         "updates_per_second": [round(each, 2) for each in updates],
-        "steps_per_second": round(before, 1),
+        "steps_per_second": round(last, 1),
     }
 
 

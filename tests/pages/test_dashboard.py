@@ -6,7 +6,6 @@ import http.client
 import json
 import re
 import signal
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +19,7 @@ from coordinator.core.journal import Entry
 from coordinator.storage.disk import REAL_DISK
 from coordinator.storage.journal_file import JournalFile
 from tests.browser import chromium, needs_chromium
+from tests.ports import free_ports
 from tests.processes.programs import CHECKOUT, Bench, Program, await_that
 
 if TYPE_CHECKING:
@@ -32,13 +32,6 @@ NAME = "seen"
 PATIENCE_MS = 30_000
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
 class Shown:
     """A run, its page, and the addresses of the page."""
 
@@ -47,7 +40,7 @@ class Shown:
         arguments = ("xor", "--hidden", "2", "--epochs", "1000000", "--name", NAME, "--snapshot-interval-steps", "40")
         self.learning = bench.learn(*arguments)
         bench.await_wired()
-        self.port = free_port()
+        self.port = free_ports(1)[0]
         self.program = self.start_page(self.port)
         lines = await_that(lambda: self.lines(self.program), "the addresses of the page")
         self.viewer, self.operator = (line.split()[1] for line in lines)

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.browser import chromium, needs_chromium
-from tests.pages.test_dashboard import PATIENCE_MS, Watched, free_port
+from tests.pages.test_dashboard import PATIENCE_MS, Watched
+from tests.ports import free_ports
 from tests.processes.programs import Bench, await_that
 from tests.processes.test_serve_again import Service
 
@@ -34,7 +35,7 @@ def test_another_run_takes_the_place_of_the_first(bench: Bench) -> None:
     service = Service(bench)
     program = service.serve("xor", "--hidden", "2", "--epochs", "1000000", "--start-again")
     service.await_snapshots()
-    page = bench.start("coordinator", "dashboard", "--port", str(free_port()))
+    page = bench.start("coordinator", "dashboard", "--port", str(free_ports(1)[0]))
     addresses = await_that(
         lambda: re.findall(r"^operator +(\S+)$", page.stdout.read_text(), re.MULTILINE), "an address"
     )
