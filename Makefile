@@ -21,7 +21,7 @@ PYTEST_ARGUMENTS ?=
 SELECTION := -m "not slow"
 # Most tests wait for programs, so two workers take half the time.
 WORKERS ?= 2
-PYTEST := -m pytest --numprocesses $(WORKERS) --dist loadgroup --durations=20
+PYTEST := -m pytest --numprocesses $(WORKERS) --dist load --durations=20
 FIGURES ?=
 SEEDS ?= 1000
 SEED ?=

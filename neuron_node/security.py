@@ -15,7 +15,7 @@ from neuron_node.transport import is_tcp
 
 INSECURE_VARIABLE = "EXMACHINA_INSECURE"
 WARNING = (
-    "WARNING: --insecure: connections over TCP are neither encrypted nor protected by keys; "
+    "--insecure: connections over TCP are neither encrypted nor protected by keys; "
     "any program of this machine can read them and command the network"
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, Phase, settings
@@ -40,11 +41,15 @@ def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
         end_interrupted_worker()
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run all tests with containers in one worker, one after the other: they share images and networks."""
-    for item in items:
-        if item.get_closest_marker("containers"):
-            item.add_marker(pytest.mark.xdist_group("containers"))
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """Give all tests of a file to one worker, and all tests of some folders: they share programs, a browser, or containers.
+
+    The mark `xdist_group` has no effect: pytest-xdist 3.8 changes the id of a test, which pytest 9.2 does not read.
+    """
+    from tests.scheduling import FilesOfAWorker
+
+    return FilesOfAWorker(config, log)
 
 
 @pytest.fixture(autouse=True)

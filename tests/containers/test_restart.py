@@ -7,7 +7,7 @@ import pytest
 from .compose import NO_PAGE
 from .conftest import Projects
 
-pytestmark = pytest.mark.containers
+pytestmark = [pytest.mark.containers, pytest.mark.slow]
 
 SETTINGS = {
     "NEURONS": "3",

@@ -31,10 +31,13 @@ CHECKOUT = Path(__file__).resolve().parents[2]
 
 def await_that(condition: Callable[[], T], what: str, at_most_seconds: float = AT_MOST_SECONDS) -> T:
     """Wait until something holds, and what it gave. Fails, with what was waited for, when it never does."""
-    deadline = time.monotonic() + at_most_seconds
+    deadline = (begun := time.monotonic()) + at_most_seconds
     while not (value := condition()):
-        assert time.monotonic() < deadline, f"waited in vain for {what}"
-        time.sleep(LOOK_AGAIN_SECONDS)
+        now = time.monotonic()
+        assert now < deadline, f"waited in vain for {what}"
+        # A look at all programs costs time that they need: look a fifth of the time at most.
+        time.sleep(max(LOOK_AGAIN_SECONDS, 4 * (now - begun)))
+        begun = time.monotonic()
     return value
 
 

@@ -51,6 +51,7 @@ def intervene(bench: Bench) -> None:
         ask("silence", neuron="hidden.2", end=True)
 
 
+@pytest.mark.slow
 def test_chaos_with_interventions_ends_as_a_calm_run_with_the_same_journal(bench: Bench) -> None:
     """The same sha256. The calm run gets settings, data and journal, and no snapshot; `verify` finds nothing in either."""
     program = bench.learn(*XOR, *CHAOS)

@@ -24,7 +24,7 @@ from tests.pictures import network_state
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
 
-pytestmark = [needs_chromium, pytest.mark.xdist_group("browser")]
+pytestmark = needs_chromium
 SIZES = {"desk": (1280, 720), "phone": (390, 844)}
 
 

@@ -18,8 +18,6 @@ from tests.browser import chromium, needs_chromium
 from tests.drawn_runs import drawn_run
 from tests.finished_runs import finished_run
 
-pytestmark = pytest.mark.xdist_group("browser")
-"""The notebook runs once for all tests."""
 CELLS = (
     "import coordinator\npicture = coordinator.view('drawn', runs='runs')\npicture",
     "picture.snapshot = 1\npicture.selected = 'hidden.2'\nprint(len(picture.snapshots))",
