@@ -14,48 +14,43 @@ ENV PATH=/opt/exmachina/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
     PYTHONDONTWRITEBYTECODE=1
 
 
-# An empty environment. Its pip installs only wheels, and keeps no cache.
+# An empty environment, and beside it the pip that fills it: only with wheels, and without a cache.
 FROM base AS environment
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 \
     PIP_NO_CACHE_DIR=1 \
     PIP_ONLY_BINARY=:all: \
     PIP_NO_DEPS=1
-RUN python -m venv /opt/exmachina
+RUN python -m venv /opt/pip && python -m venv --without-pip /opt/exmachina
 
 
-# The requirements of a neuron: pyzmq, msgpack, numpy.
+# The requirements of a neuron: pyzmq, msgpack, numpy, PyNaCl.
 FROM environment AS node-environment
 COPY requirements/node.txt /requirements/
-RUN python -m pip install --require-hashes --requirement /requirements/node.txt \
-    && python -m pip uninstall --quiet --yes pip
+RUN /opt/pip/bin/pip --python /opt/exmachina/bin/python install --require-hashes --requirement /requirements/node.txt
 
 
 # The requirements of the coordinator: the same, and its extra.
-FROM environment AS coordinator-environment
+FROM node-environment AS coordinator-environment
 COPY requirements/coordinator.txt /requirements/
-RUN python -m pip install --require-hashes --requirement /requirements/coordinator.txt \
-    && python -m pip uninstall --quiet --yes pip
+RUN /opt/pip/bin/pip --python /opt/exmachina/bin/python install --require-hashes --requirement /requirements/coordinator.txt
 
 
 # The requirements of the live page: those of the coordinator, and its extra.
-FROM environment AS dashboard-environment
+FROM coordinator-environment AS dashboard-environment
 COPY requirements/dashboard.txt /requirements/
-RUN python -m pip install --require-hashes --requirement /requirements/dashboard.txt \
-    && python -m pip uninstall --quiet --yes pip
+RUN /opt/pip/bin/pip --python /opt/exmachina/bin/python install --require-hashes --requirement /requirements/dashboard.txt
 
 
 # The project itself, built by a pinned setuptools, in an environment with the same path.
 FROM environment AS program
 COPY requirements/build.txt /requirements/
-RUN python -m venv /opt/build \
-    && /opt/build/bin/python -m pip install --require-hashes --requirement /requirements/build.txt
+RUN /opt/pip/bin/pip install --require-hashes --requirement /requirements/build.txt
 WORKDIR /source
 COPY pyproject.toml README.md LICENSE ./
 COPY neuron_node neuron_node
 COPY coordinator coordinator
-RUN /opt/build/bin/python -m pip wheel --no-build-isolation --wheel-dir /wheel . \
-    && python -m pip install --no-index /wheel/*.whl \
-    && python -m pip uninstall --quiet --yes pip
+RUN /opt/pip/bin/pip wheel --no-build-isolation --wheel-dir /wheel . \
+    && /opt/pip/bin/pip --python /opt/exmachina/bin/python install --no-index /wheel/*.whl
 
 
 FROM base AS runtime
@@ -70,13 +65,28 @@ LABEL org.opencontainers.image.title="Exmachina" \
       org.opencontainers.image.licenses="MIT"
 
 
-FROM runtime AS coordinator
+# The packages of the three images. Each image has those of the one before it in the same layer, so that the machine
+# stores them once; its own layer has only what is new.
+FROM runtime AS node-packages
+COPY --from=node-environment /opt/exmachina /opt/exmachina
+
+
+FROM node-packages AS coordinator-packages
+RUN --mount=type=bind,from=coordinator-environment,source=/opt/exmachina,target=/packages \
+    tar --create --directory /packages . | tar --extract --skip-old-files --directory /opt/exmachina
+
+
+FROM coordinator-packages AS dashboard-packages
+RUN --mount=type=bind,from=dashboard-environment,source=/opt/exmachina,target=/packages \
+    tar --create --directory /packages . | tar --extract --skip-old-files --directory /opt/exmachina
+
+
+FROM coordinator-packages AS coordinator
 LABEL org.opencontainers.image.description="Coordinator of a neural network in which every neuron is a program of its own"
 # The folder for data sets that scikit-learn fetches: the root is read-only.
 ENV SCIKIT_LEARN_DATA=/runs/datasets
 # A new volume that is mounted here gets this owner.
 RUN install --directory --owner exmachina --group exmachina /runs
-COPY --from=coordinator-environment /opt/exmachina /opt/exmachina
 COPY --from=program /opt/exmachina /opt/exmachina
 # The base image has no bytecode of the standard library: compile the modules that the programs import.
 RUN PYTHONDONTWRITEBYTECODE= coordinator --version
@@ -84,9 +94,8 @@ USER exmachina
 CMD ["coordinator", "serve"]
 
 
-FROM runtime AS dashboard
+FROM dashboard-packages AS dashboard
 LABEL org.opencontainers.image.description="The live page of a neural network in which every neuron is a program of its own"
-COPY --from=dashboard-environment /opt/exmachina /opt/exmachina
 COPY --from=program /opt/exmachina /opt/exmachina
 RUN PYTHONDONTWRITEBYTECODE= python -c "import coordinator.dashboard.server"
 USER exmachina
@@ -95,9 +104,8 @@ CMD ["coordinator", "dashboard", "--host", "0.0.0.0"]
 
 
 # This stage is the last one, so that a plain `docker build .` makes the image of a neuron.
-FROM runtime AS node
+FROM node-packages AS node
 LABEL org.opencontainers.image.description="One neuron of a neural network in which every neuron is a program of its own"
-COPY --from=node-environment /opt/exmachina /opt/exmachina
 COPY --from=program /opt/exmachina /opt/exmachina
 RUN PYTHONDONTWRITEBYTECODE= neuron-node --version \
     && PYTHONDONTWRITEBYTECODE= neuron-broker --version
