@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 PLACES = 4
 """Digits after the decimal point, and the least number of significant digits."""
+MORE_AT_MOST = 12
 SMALLEST_PLAIN = 1e-4
 LARGEST_PLAIN = 1e9
 EVERY_STEP = range(1, 10)
@@ -42,15 +43,25 @@ class Line(NamedTuple):
     text: str
 
 
-def shown(number: float) -> str:
-    """Format a number for a formula, with four decimals or four significant digits; whole numbers have none."""
+def shown(number: float, more: int = 0) -> str:
+    """Format a number for a formula, with four decimals or four significant digits; whole numbers have none.
+
+    `more` digits are added.
+    """
     size = abs(number)
     if size < LARGEST_PLAIN and number == int(number):
         return str(int(number)).replace("-", "−")
     if not SMALLEST_PLAIN <= size < LARGEST_PLAIN:
-        return f"{number:.{PLACES - 1}e}".replace("-", "−")
-    places = PLACES + max(0, -1 - math.floor(math.log10(size)))
+        return f"{number:.{PLACES - 1 + more}e}".replace("-", "−")
+    places = PLACES + more + max(0, -1 - math.floor(math.log10(size)))
     return f"{number:.{places}f}".replace("-", "−")
+
+
+def shown_apart(before: float, after: float) -> tuple[str, str]:
+    """Format two numbers with so many digits that they differ."""
+    change = abs(after - before)
+    more = min(MORE_AT_MOST, max(0, math.ceil(-math.log10(change)) - PLACES)) if change else 0
+    return shown(before, more), shown(after, more)
 
 
 def steps_of(

@@ -183,13 +183,13 @@ export function shown(number) {
 }
 
 /** A number in a formula, as `trace` writes it: four decimals or four digits. */
-export function exact(number) {
+export function exact(number, more = 0) {
   if (number === null || number === undefined || Number.isNaN(number)) return "–";
   const size = Math.abs(number);
   let text;
   if (size < 1e9 && Number.isInteger(size)) text = String(size);
-  else if (size < 1e-4 || size >= 1e9) text = size.toExponential(3).replace(/([+-])(\d)$/, (_, sign, digit) => `${sign}0${digit}`);
-  else text = size.toFixed(4 + Math.max(0, -1 - Math.floor(Math.log10(size))));
+  else if (size < 1e-4 || size >= 1e9) text = size.toExponential(3 + more).replace(/([+-])(\d)$/, (_, sign, digit) => `${sign}0${digit}`);
+  else text = size.toFixed(4 + more + Math.max(0, -1 - Math.floor(Math.log10(size))));
   return (number < 0 ? MINUS : "") + text.replace("-", MINUS);
 }
 
@@ -278,17 +278,20 @@ export function whyOf(network, parameters, gradients, passed, live, { layer, fro
   const receiver = own ? "" : nameOf(network, layer + 1, to);
   const at = (arrays) => (own ? arrays.biases[layer][from] : arrays.weights[layer][from * network.shapes[layer][1] + to]);
   const [before, gradient, rate] = [at(parameters), at(gradients), live.learning_rate];
+  const change = rate * gradient;
+  // Enough digits to tell them apart.
+  const more = change && Math.min(12, Math.max(0, Math.ceil(-Math.log10(Math.abs(change))) - 4));
   const what = own ? "bias" : "weight";
   const name = own ? `the bias of ${sender}` : `the weight from ${sender} to ${receiver}`;
   const rows = `${counted(live.rows)} row${live.rows > 1 ? "s" : ""}`;
   const factors = own ? [passed.errors[layer][from]] : [passed.errors[layer + 1][to], passed.activities[layer][from]];
   const words = own ? "the neuron's own error" : `the error of ${receiver} × the activity of ${sender}`;
-  const written = own ? "" : `${factors.map(exact).join(" × ")} = `;
+  const written = own ? "" : `${factors.map((one) => exact(one)).join(" × ")} = `;
   const subject = own ? "The gradient of a bias" : "The gradient";
   const [sign, larger, done] = gradient < 0 ? ["negative", "lower", "grew"] : ["positive", "raise", "fell"];
   return [
-    `In step ${counted(live.step)} (pass ${counted(live.pass)}, ${rows}) ${name} changed from ${exact(before)} to ${exact(before - rate * gradient)}.`,
-    `Its change is −learning rate × gradient = −${exact(rate)} × ${bracketed(exact(gradient))} = ${exact(-rate * gradient)}.`,
+    `In step ${counted(live.step)} (pass ${counted(live.pass)}, ${rows}) ${name} changed from ${exact(before, more)} to ${exact(before - change, more)}.`,
+    `Its change is −learning rate × gradient = −${exact(rate)} × ${bracketed(exact(gradient))} = ${exact(-change)}.`,
     live.rows > 1
       ? `${subject} is the mean of ${words} over all rows = ${exact(gradient)}; in the row shown: ${written}${exact(factors.reduce((a, b) => a * b))}.`
       : `${subject} is ${words} = ${written}${exact(gradient)}.`,
@@ -1150,7 +1153,7 @@ class Picture {
     if (passed) {
       const { predicted } = message;
       this.answer = { passed, row: rowOf(this.network, bytesOf(message.inputs), 0), predicted };
-      this.padded.textContent = `${this.network.classes?.[predicted] ?? predicted}`;
+      this.padded.textContent = `The network reads ${this.network.classes?.[predicted] ?? predicted}`;
       if (!this.moments) this.update();
     } else if (message.error) this.padded.textContent = message.error;
     if (this.behind) this.ask();

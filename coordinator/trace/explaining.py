@@ -8,7 +8,7 @@ from typing import Any
 
 from coordinator.data.suggestion import did_you_mean
 from coordinator.errors import UserError
-from neuron_node.wording import direction, shown
+from neuron_node.wording import direction, shown, shown_apart
 
 BETWEEN = re.compile(r"\s*(?:→|->|>|:)\s*")
 ROWS_SHOWN = 4
@@ -81,7 +81,8 @@ def _check_learned(facts: Mapping[str, Any]) -> None:
 def _changed(facts: Mapping[str, Any], what: str, before: float, after: float) -> str:
     rows = f"{facts['rows']:,} row{'s' if facts['rows'] > 1 else ''}"
     where = f"In step {facts['step']:,} (pass {facts['pass']:,}, {rows})"
-    return f"{where} {what} changed from {shown(before)} to {shown(after)}."
+    first, then = shown_apart(before, after)
+    return f"{where} {what} changed from {first} to {then}."
 
 
 def _product(rate: float, gradient: float) -> str:

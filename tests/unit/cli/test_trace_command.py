@@ -6,12 +6,14 @@ import json
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from coordinator.cli.main import run
 from coordinator.storage.model_file import Model, save_model
 from coordinator.trace.explaining import explain_weight, parts_of_weight
 from neuron_node.errors import UserError
-from neuron_node.wording import shown
+from neuron_node.wording import shown, shown_apart
 from tests.networks import parameters, plan_of, settings_of, trained, xor_data
 
 
@@ -89,6 +91,16 @@ def test_numbers_have_four_decimals_or_four_digits() -> None:
     """Whole numbers have none; the minus sign is that of a formula."""
     texts = [shown(number) for number in (-1.2073, 0.0, 12.0, 0.00123456, -1.5e-7, 1e12)]
     assert texts == ["−1.2073", "0", "12", "0.001235", "−1.500e−07", "1.000e+12"]
+
+
+@given(st.floats(-1e6, 1e6), st.floats(1e-9, 1.0))
+def test_a_small_change_can_be_seen(before: float, change: float) -> None:
+    """Before and after have as many digits as that takes."""
+    texts = shown_apart(before, before + change)
+    first, then = (float(text.replace("−", "-")) for text in texts)
+    assert first < then
+    assert shown_apart(before, before) == (shown(before), shown(before))
+    assert shown_apart(-0.51234567, -0.51236) == ("−0.51235", "−0.51236")
 
 
 @pytest.mark.parametrize("text", ["a:b", "a→b", "a->b", "a > b"])
