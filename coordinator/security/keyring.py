@@ -102,7 +102,9 @@ class Keyring:
         with self._locked():
             holder = self._known(name)
             if holder.role in (BROKER, COORDINATOR):
-                raise UserError(f"without a key, no {name} can run; replace it: coordinator keys rotate {name}")
+                raise UserError(
+                    f"without a key, no {name} can run; replace it: coordinator keys rotate {name} --keys {self._folder.path}"
+                )
             if not holder.revoked:
                 holder = holder._replace(revoked=self._time())
                 self._write_public(holder)
