@@ -46,7 +46,9 @@ def test_workflow_runs_what_ci_runs_on_every_supported_python() -> None:
     supported = [text.rsplit(" ", 1)[1] for text in PROJECT["classifiers"] if "Python :: 3." in text]
     assert jobs["linux"]["strategy"]["matrix"]["python"] == supported
     assert set(jobs["macos"]["strategy"]["matrix"]["python"]) <= set(supported)
-    assert jobs["linux"]["steps"][-1] == {"run": "bash .ci/run"}
+    *_, tests, pictures = jobs["linux"]["steps"]
+    assert tests == {"run": "bash .ci/run"}
+    assert pictures["uses"].startswith("actions/upload-artifact@") and pictures["with"]["path"] == "build/screenshots"
     assert jobs["macos"]["steps"][-1] == {"run": "make test"}
     assert "EXMACHINA_CONTAINER_TESTS" not in str(jobs["macos"])
 
