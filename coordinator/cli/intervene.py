@@ -39,7 +39,7 @@ def _print_entry(facts: dict[str, Any], as_json: bool) -> None:
         return
     if facts["change"] == "rewind":
         results.print(
-            f"the training goes on from step {facts['step']:,} of branch {facts['origin']}, as branch {facts['branch']}"
+            f"back at step {facts['step']:,} of branch {facts['origin']}; the steps from here on are branch {facts['branch']}"
         )
         return
     neuron = facts.get("neuron")
