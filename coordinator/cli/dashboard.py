@@ -60,7 +60,11 @@ MISSING = "the page needs NiceGUI; try: pip install 'exmachina[coordinator,dashb
     default=0,
     help="The port in the printed addresses, if a container or a proxy has another one.  [default: that of --port]",
 )
-@click.option("--wait", is_flag=True, help="Print the addresses when the network can be seen, not at once.")
+@click.option(
+    "--wait",
+    is_flag=True,
+    help="Print the addresses when the network can be seen, not at once, and again when it has been trained.",
+)
 @click.option("--with-parent", is_flag=True, help="End when the program ends that has started this one.")
 @door_options
 @runs_option
@@ -95,8 +99,8 @@ def dashboard(
             results.print(f"operator  {address.link(tokens.operator)}", markup=False, soft_wrap=True)
         sys.stdout.flush()
 
-    # The command that has started this one says why it ends.
-    with listening, contextlib.suppress(*([KeyboardInterrupt] if with_parent else [])):
+    # A signal is the way to end a page; nothing is interrupted.
+    with listening, contextlib.suppress(KeyboardInterrupt):
         serve(connect, listening, address, tokens, announce, wait=wait, with_parent=with_parent)
 
 

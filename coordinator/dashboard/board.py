@@ -22,6 +22,7 @@ from coordinator.watching import Update
 
 ABSENT = "absent"
 """The state while no coordinator answers."""
+ENDING = (CoordinatorState.STOPPING.value, CoordinatorState.ENDED.value)
 MOST_MARKS = 60
 MOST_CLASSES = 20
 """The largest confusion matrix that is shown."""
@@ -34,6 +35,8 @@ class Board:
     def __init__(self) -> None:
         self.state = "connecting"
         self.why_absent = ""
+        self._ending = False
+        """Whether the coordinator has said that it ends."""
         self.status: dict[str, Any] = {}
         self.versions = dict.fromkeys(("curves", "predictions", "confusion", "nodes", "status"), 0)
         """Counters that tell a panel whether what it shows is old."""
@@ -72,14 +75,18 @@ class Board:
     # News.
 
     def absent(self, why: str) -> None:
-        """Note that no coordinator answers."""
+        """Note that no coordinator answers. A run that has ended is no fault."""
         self.state, self.why_absent = ABSENT, why
+        if self._ending:
+            self.state, self.why_absent = CoordinatorState.ENDED.value, "the run has ended"
         self.versions["status"] += 1
-        self._tell_live(state=ABSENT)
+        self._tell_live(state=self.state)
 
     def receive_status(self, status: Mapping[str, Any]) -> None:
         """Receive the answer to `status`."""
         self.status = dict(status)
+        self._ending = status["state"] in ENDING
+        self.why_absent = ""
         paused = status["pauses_after"] is not None and status["step"] >= status["pauses_after"]
         self.state = "paused" if paused and status["state"] == CoordinatorState.TRAINING.value else status["state"]
         self.versions["status"] += 1
@@ -146,6 +153,9 @@ class Board:
                 self._intervened(facts)
             case "recovery":
                 self.marks.append((facts.get("step") or 0, "recovery"))
+            case "state":
+                self._ending = facts["state"] in ENDING
+                return
             case "killed":
                 hosts = {row["neuron"]: row["process"] for row in self.neurons}
                 self._killed[facts["neuron"]] = hosts.get(facts["neuron"])

@@ -1,12 +1,12 @@
-"""The page of one browser: its panels, what is hidden, and the link that says both."""
+"""The page of one browser: its panels, what is hidden, and the link that says what it shows."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from urllib.parse import quote, urlencode
 
 from nicegui import ui
 
+from coordinator.dashboard.link import link_of, settings_of_link, settings_of_run
 from coordinator.dashboard.panels.controls import Controls
 from coordinator.dashboard.panels.curves import CurvesPanel
 from coordinator.dashboard.panels.markup import hint, panel
@@ -32,10 +32,12 @@ class Page:
     """Builds the page, and keeps it up to date."""
 
     def __init__(self, view: View, session_id: str, query: Mapping[str, str]) -> None:
-        """Build the elements in the present slot. `query` are the parameters of the link: `select` and `hide`."""
+        """Build the elements in the present slot. `query` are the parameters of the link."""
         self._view, self._session = view, view.session
         self._session.selected = query.get("select", "")[:LONGEST_NAME]
         self._session.hidden = {name for name in query.get("hide", "").split(",") if name in PANELS}
+        self._session.wanted = settings_of_link(query)
+        self._link = ""
         self._elements: dict[str, ui.element] = {}
         self._panels: list[Panel] = []
         with ui.element("div").classes("dashboard"):
@@ -63,6 +65,7 @@ class Page:
         for name, each in zip(("controls", *self._built), self._panels, strict=True):
             if name == "controls" or name in shown:
                 each.refresh()
+        self._tell_link()
 
     @property
     def _built(self) -> list[str]:
@@ -79,7 +82,7 @@ class Page:
             for name, title in PANELS.items():
                 box = ui.checkbox(title, value=name not in self._session.hidden).props("dense")
                 box.on_value_change(lambda event, name=name: self._toggle(name, shown=event.value))
-            hint("The address of this page keeps the selected neuron and the hidden panels.")
+            hint("The address of this page keeps the settings of the run, the selected neuron and the hidden panels.")
 
     def _toggle(self, name: str, *, shown: bool) -> None:
         (self._session.hidden.discard if shown else self._session.hidden.add)(name)
@@ -91,15 +94,18 @@ class Page:
             element.visible = name not in self._session.hidden
 
     def _changed(self, name: str) -> None:
-        if name == "selected":
-            self._tell_link()
+        if name == "record":
+            # The line that announced slow motion is old.
+            self._view.say("")
         self.refresh()
 
     def _tell_link(self) -> None:
-        """Give the browser the address of what it shows."""
-        query = {
-            "select": self._session.selected,
-            "hide": ",".join(name for name in PANELS if name in self._session.hidden),
-        }
-        link = urlencode({name: value for name, value in query.items() if value}, safe=",", quote_via=quote)
-        self._session.slot.put({"link": f"?{link}" if link else ""})
+        """Give the browser the address of what it shows, if it is new."""
+        board, session = self._view.board, self._session
+        settings = session.wanted
+        if not settings and board.network is not None and board.status:
+            settings = settings_of_run(board.status, board.network)
+        link = link_of(settings, session.selected, (name for name in PANELS if name in session.hidden))
+        if link != self._link:
+            self._link = link
+            session.slot.put({"link": link})

@@ -25,6 +25,7 @@ from starlette.websockets import WebSocket
 
 from coordinator.client import Client
 from coordinator.core.access import Access
+from coordinator.core.state import CoordinatorState
 from coordinator.dashboard.access import ACCESS, App, Guard, Tokens
 from coordinator.dashboard.address import Address
 from coordinator.dashboard.board import Board
@@ -61,8 +62,10 @@ class Dashboard:
     """The board, its feed, and all open pages."""
 
     def __init__(self, connect: Callable[[Access, float], Client], seen: Callable[[], None] | None = None) -> None:
-        """`seen` is called once, when there is a network to see."""
+        """`seen` is called when there is a network to see, and again when it has been trained."""
         self._seen = seen
+        self._told = ""
+        """The state of the run when `seen` was called last."""
         self.board = Board()
         self.door = Door(connect)
         self.sessions: dict[str, tuple[Session, Page]] = {}
@@ -80,12 +83,19 @@ class Dashboard:
 
     def _receive(self, news: str, arguments: Sequence[Any]) -> None:
         getattr(self.board, news)(*arguments)
-        if self._seen is not None and self.board.values.get("numbers") is not None:
-            self._seen()
-            self._seen = None
+        self._announce()
         if changed := self.board.take():
             for session, _ in self.sessions.values():
                 session.share(changed)
+
+    def _announce(self) -> None:
+        state = self.board.state
+        if self._seen is None or state == self._told or self.board.values.get("numbers") is None:
+            return
+        if not self._told or state == CoordinatorState.IDLE.value:
+            self._seen()
+        if not self._told or state in (CoordinatorState.IDLE.value, CoordinatorState.TRAINING.value):
+            self._told = state
 
     @contextlib.asynccontextmanager
     async def running(self, _app: FastAPI) -> AsyncIterator[None]:
@@ -284,7 +294,7 @@ def serve(
 ) -> None:
     """Serve the page until a signal ends it. `listening` is the socket at its address.
 
-    `announce` is called when browsers can connect, or, with `wait`, when there is a network to see.
+    `announce` is called when browsers can connect, or, with `wait`, when there is a network to see, and when it is trained.
     `with_parent`: end when the parent of this process has ended.
     """
     config = uvicorn.Config(

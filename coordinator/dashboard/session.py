@@ -38,7 +38,11 @@ class Session:
         self.selected = ""
         self.sample = -1
         """The sample of the picture that is shown; -1: the row that the network learns from."""
+        self.record: None = None
+        """The traced pass of slow motion; the browser can only end it."""
         self.hidden: set[str] = set()
+        self.wanted: dict[str, str] = {}
+        """The settings of the link, while the run has others."""
         self.dark = False
         self.heard = -math.inf
         """When the browser was heard last."""
@@ -129,6 +133,7 @@ SETTABLE: dict[str, Callable[[Any], bool]] = {
     "selected": lambda value: isinstance(value, str) and len(value) <= 64,
     "sample": lambda value: type(value) is int and -1 <= value < 1_000,
     "dark": lambda value: isinstance(value, bool),
+    "record": lambda value: value is None,
 }
 """The values that a browser may set, and what they must be."""
 

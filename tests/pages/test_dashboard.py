@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
 pytest.importorskip("nicegui", reason="NiceGUI is not installed (pip install 'exmachina[dashboard]')")
-pytestmark = [pytest.mark.processes, needs_chromium, pytest.mark.xdist_group("dashboard")]
+pytestmark = [pytest.mark.processes, needs_chromium]
 
 NAME = "seen"
 PATIENCE_MS = 30_000
@@ -199,7 +199,7 @@ def test_selecting_a_neuron_shows_where_it_runs_and_its_formula(training: Watche
     panel = training.page.get_by_role("region", name="Selected neuron")
     panel.get_by_text(f"process {shown.process_of('hidden.1')} on").wait_for()
     panel.get_by_text(re.compile(r"activity = logistic\(.+ \+ .+\) = 0\.\d+")).first.wait_for()
-    training.page.wait_for_url("**/?select=hidden.1")
+    training.page.wait_for_url(re.compile(r"&select=hidden\.1$"))
 
 
 def test_why_a_weight_changed_is_explained(training: Watched) -> None:
@@ -260,7 +260,7 @@ def test_rewind_goes_back_to_a_kept_snapshot(training: Watched, shown: Shown) ->
     training.page.get_by_role("option", name="step 0, the beginning").wait_for()
     training.page.keyboard.press("Enter")
     training.page.get_by_role("dialog").get_by_role("button", name="Rewind", exact=True).click()
-    training.await_said(r"^the training goes on from step 0 of branch 0, as branch \d+$")
+    training.await_said(r"^back at step 0 of branch 0; the steps from here on are branch \d+$")
     assert shown.journal()[-1].kind == "rewind"
 
 
@@ -290,6 +290,7 @@ def test_slow_motion_shows_a_traced_pass(training: Watched) -> None:
     assert list(dict.fromkeys(kinds)) == ["input", "signal", "output", "target", "error", "done"]
     training.page.get_by_role("button", name="End slow motion").click()
     training.await_value("get('record') === null")
+    training.page.wait_for_function("!document.querySelector('.said').innerText.includes('slow motion')")
 
 
 def test_a_timeline_has_a_row_for_each_program(training: Watched) -> None:
@@ -333,7 +334,24 @@ def test_hidden_panels_are_in_the_link(shown: Shown, browser: Browser) -> None:
     assert not page.get_by_role("region", name="Nodes").is_visible()
     page.get_by_role("checkbox", name="Programs").click()
     page.get_by_role("region", name="Nodes").wait_for()
-    page.wait_for_url("**/?select=output.0&hide=curves")
+    page.wait_for_url(re.compile(r"/\?dataset=\w+&hidden=.*&seed=\d+&select=output\.0&hide=curves$"))
+    watched.context.close()
+
+
+def test_a_link_for_another_run_says_so(shown: Shown, browser: Browser) -> None:
+    """It begins nothing: a viewer reads which settings differ, and the command for them. Then the link is that of the run."""
+    watched = Watched(browser, f"{shown.viewer}&seed=98765&learning_rate=0.125;ls")
+    line = watched.page.locator(".offer")
+    line.wait_for()
+    assert line.inner_text().startswith(
+        "The link is for another run: learning rate 0.125;ls, seed 98765. "
+        "To begin it: coordinator learn digits --learning-rate '0.125;ls' --seed 98765 --dashboard"
+    )
+    assert not line.get_by_role("button", name="Begin").is_visible() and "seed=98765" in watched.page.url
+    line.get_by_role("button", name="Stay with the present run").click()
+    line.wait_for(state="hidden")
+    watched.page.wait_for_url(re.compile(r"&seed=(?!98765)\d+$"))
+    assert not watched.faults
     watched.context.close()
 
 

@@ -15,7 +15,7 @@ from tests.processes.programs import Bench, await_that
 from tests.processes.test_serve_again import Service
 
 pytest.importorskip("nicegui", reason="NiceGUI is not installed (pip install 'exmachina[dashboard]')")
-pytestmark = [pytest.mark.processes, needs_chromium, pytest.mark.xdist_group("dashboard")]
+pytestmark = [pytest.mark.processes, needs_chromium]
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def bench(tmp_path: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 @pytest.mark.slow
 def test_another_run_takes_the_place_of_the_first(bench: Bench) -> None:
-    """With other hidden layers: the page follows to the other network, whose neurons the same programs are, and draws it
+    """With the hidden layers of a link: the page follows to the other network, whose neurons the same programs are, and draws it
     without a fault. A setting that can't be is refused in one line, and the present run goes on.
     """
     service = Service(bench)
@@ -48,13 +48,17 @@ def test_another_run_takes_the_place_of_the_first(bench: Bench) -> None:
         dialog.get_by_label("Epochs").fill("none")
         dialog.get_by_role("button", name="Begin", exact=True).click()
         watched.await_said("--epochs must be a whole number")
-        watched.click("Begin another run with other settings")
-        dialog.get_by_label("Epochs").fill("")
-        dialog.get_by_label("Hidden layers").fill("4")
+        dialog.wait_for(state="hidden")
+        watched.page.goto(f"{watched.page.url.split('?')[0]}?hidden=4&select=output.0")
+        watched.page.locator(".offer").get_by_text("The link is for another run: hidden 4.").wait_for()
+        watched.page.get_by_role("button", name="Begin a run with the settings of the link").click()
+        assert dialog.get_by_label("Hidden layers").input_value() == "4"
         dialog.get_by_role("button", name="Begin", exact=True).click()
         watched.await_said("the run xor-2 begins: xor 2-4-1; the network has 7 groups, and 6 nodes are present")
         watched.await_value("get('network')?.layers.join() === '2,4,1' && get('live')?.source === 'training'")
         watched.page.wait_for_selector("#picture canvas")
+        watched.page.locator(".offer").wait_for(state="hidden")
+        watched.page.wait_for_url(re.compile(r"/\?dataset=xor&hidden=4&.*&select=output\.0$"))
         assert not watched.faults
         watched.context.close()
     program.await_line("the run xor-2 was begun by `coordinator restart`")

@@ -11,6 +11,7 @@ from nicegui import ui
 
 from coordinator.dashboard.board import ABSENT
 from coordinator.dashboard.panels.markup import button, hint
+from coordinator.dashboard.panels.offer import LinkOffer
 from coordinator.dashboard.panels.restart import RestartDialog
 from coordinator.dashboard.view import View
 from coordinator.trace.messages import messages_of
@@ -36,6 +37,7 @@ class Controls:
         self._view = view
         self._seen = -1
         self._paused: bool | None = None
+        self._restart: RestartDialog | None = None
         with ui.element("header").classes("head"):
             with ui.element("div").classes("line"):
                 self._title = ui.label("Exmachina").classes("title").props("role=heading aria-level=1")
@@ -49,6 +51,7 @@ class Controls:
                 else:
                     hint("You may look, and change nothing. The operator's address is for those who may.")
                 self._slow_motion()
+            self._offer = LinkOffer(view, self._restart)
             self._said = ui.label().classes("said").props("role=status aria-live=polite")
         view.say = self.say
 
@@ -79,6 +82,7 @@ class Controls:
 
     def refresh(self) -> None:
         """Show the present state."""
+        self._offer.refresh()
         board = self._view.board
         if board.versions["status"] == self._seen:
             return
@@ -86,7 +90,7 @@ class Controls:
         status = board.status
         self._state.text = WORDS.get(board.state, board.state)
         self._state.classes(replace=f"state state-{board.state}")
-        if board.state == ABSENT:
+        if board.why_absent:
             self._progress.text = (
                 f"{board.why_absent}; the page shows what it has seen, and goes on if a coordinator answers"
             )
@@ -94,6 +98,7 @@ class Controls:
             self._title.text = f"Exmachina · {status['dataset']} {'-'.join(map(str, status['layers']))}"
             self._progress.text = board.unwatched or _progress_of(status, in_training=board.state == "training")
         if self._view.may_operate:
+            assert self._restart is not None
             self._restart.opens.visible = bool(status.get("restarts"))
             paused = status.get("pauses_after") is not None
             if paused != self._paused:
@@ -138,9 +143,13 @@ class Controls:
         facts = await self._view.ask("history")
         if facts is None:
             return
-        # A snapshot of the present path needs no branch.
+        now = self._view.board.status.get("step", math.inf)
         choices: dict[tuple[int | None, int], str] = {}
         for each in reversed(facts["snapshots"]):
+            if each["on_path"] and each["step"] >= now:
+                # The network is there already.
+                continue
+            # A snapshot of the present path needs no branch.
             branch = None if each["on_path"] else each["branch"]
             choices[branch, each["step"]] = _snapshot_words(each["step"], branch)
         choices[None, 0] = "step 0, the beginning"
@@ -158,13 +167,9 @@ class Controls:
                     branch, step = keys[chosen.value]
                     where = {} if branch is None else {"branch": branch}
                     if done := await self._view.ask("rewind", step=step, **where):
-                        begins = (
-                            "the training will go on, when you press Resume,"
-                            if self._paused
-                            else "the training goes on"
-                        )
                         self.say(
-                            f"{begins} from step {done['step']:,} of branch {done['origin']}, as branch {done['branch']}"
+                            f"back at step {done['step']:,} of branch {done['origin']}; "
+                            f"the steps from here on are branch {done['branch']}"
                         )
 
                 button("Rewind").on_click(go)

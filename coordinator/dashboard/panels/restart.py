@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from nicegui import ui
 
+from coordinator.dashboard.link import LONGEST_VALUE
 from coordinator.dashboard.panels.markup import button, hint
 from coordinator.dashboard.view import View
 from coordinator.data.sources import DATASET_NAMES
@@ -16,8 +19,7 @@ FIELDS = {
     "epochs": ("Epochs", ""),
     "seed": ("Seed", "a whole number"),
 }
-"""The settings that a visitor may change: their labels, and what they look like."""
-LONGEST_VALUE = 200
+"""The settings that a visitor may change: their labels, and what they look like. Their names are those of a link."""
 
 
 class RestartDialog:
@@ -38,6 +40,12 @@ class RestartDialog:
                 button("Cancel").props("flat").on_click(self._dialog.close)
         self.opens.visible = False
         self.opens.on_click(self._dialog.open)
+
+    def open_with(self, settings: Mapping[str, str]) -> None:
+        """Open the dialog with the settings of a link."""
+        for name, field in self._fields.items():
+            field.value = settings.get(name, "")
+        self._dialog.open()
 
     async def _begin(self) -> None:
         values = {name: str(field.value or "").strip()[:LONGEST_VALUE] for name, field in self._fields.items()}

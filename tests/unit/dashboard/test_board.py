@@ -1,0 +1,52 @@
+"""What the page says of a coordinator that answers no more."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from coordinator.dashboard.board import ABSENT, Board
+
+STATUS: dict[str, Any] = {
+    "state": "training",
+    "step": 4,
+    "pauses_after": None,
+    "test_loss": None,
+    "test_accuracy": None,
+}
+
+
+@pytest.mark.parametrize("ending", ["stopping", "ended"])
+def test_a_run_that_has_ended_is_not_absent(ending: str) -> None:
+    """The coordinator says before its end that it ends, in an event or in its status."""
+    for news in ("event", "status"):
+        board = Board()
+        board.receive_status(STATUS)
+        if news == "event":
+            board.receive_event("state", {"state": ending})
+        else:
+            board.receive_status({**STATUS, "state": ending})
+        board.absent("no coordinator answers")
+        assert (board.state, board.why_absent) == ("ended", "the run has ended")
+
+
+def test_a_coordinator_that_is_gone_without_a_word_is_absent() -> None:
+    """Also one that was idle; when it answers again, nothing is left of that."""
+    board = Board()
+    board.receive_status({**STATUS, "state": "idle"})
+    board.receive_event("state", {"state": "idle"})
+    board.absent("no coordinator answers")
+    assert (board.state, board.why_absent) == (ABSENT, "no coordinator answers")
+    board.receive_status(STATUS)
+    assert (board.state, board.why_absent) == ("training", "")
+
+
+def test_the_coordinator_of_the_next_run_may_be_gone_too() -> None:
+    """The end of the run before says nothing of it."""
+    board = Board()
+    board.receive_event("state", {"state": "stopping"})
+    board.absent("no coordinator answers")
+    board.receive_status(STATUS)
+    board.absent("no coordinator answers")
+    assert board.state == ABSENT
