@@ -23,8 +23,8 @@ from tests.simulation.run_seed import LEAST_SNAPSHOTS, Outcome, run_seed
 
 SEEDS_AT_ONCE = 50
 LEAST_STEPS, LEAST_MEDIAN_RECOVERIES = 12, 3
-ENOUGH_SEEDS = 1_000
-"""From so many on, every row and every kind of fault is expected to have come."""
+ENOUGH_SEEDS = 1_260
+"""From so many on, every row and every kind of fault is expected to have come: the rarest row comes after seed 1,000."""
 FRAMES = (
     "frame lost", "frame doubled", "frame delayed", "frames joined", "joined frames lost", "joined frame lost",
     "copy altered", "frame with a NaN", "frame too long", "dropped at the high-water mark",
