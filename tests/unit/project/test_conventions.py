@@ -160,3 +160,12 @@ def test_sources_of_the_wheel_are_found() -> None:
     } <= found
     assert not any(name.startswith("tests") for name in found)
     assert release.version_of(CHECKOUT) == PROJECT["version"]
+
+
+def test_each_image_has_the_packages_of_the_one_before() -> None:
+    """In the same versions: an image takes these files as they are, and only adds new ones."""
+    packages = [
+        set(re.findall(r"^[^#\s]+==\S+", (CHECKOUT / f"requirements/{name}.txt").read_text(), re.MULTILINE))
+        for name in ("node", "coordinator", "dashboard")
+    ]
+    assert packages[0] and packages[0] < packages[1] < packages[2]
