@@ -39,7 +39,7 @@ WAITING: dict[str, Callable[[dict[str, Any]], str]] = {
 
 
 def _recovery(facts: dict[str, Any]) -> str:
-    return f"recovering: {facts['reason']}; generation {facts['generation']} goes on after step {facts['step']}"
+    return f"recovering: {facts['reason']}; generation {facts['generation']} goes on after step {facts['step']:,}"
 
 
 def _recovered(facts: dict[str, Any]) -> str:

@@ -122,7 +122,7 @@ def trace(
             assert network.model is not None
             given = np.array([[*facts["inputs"][0], *facts["targets"][0]]])
             facts["learned"] = learned(network.model, facts, given)
-            facts["moment"] = f"one sample after step {facts['step']}; learned in memory, the file is unchanged"
+            facts["moment"] = f"one sample after step {facts['step']:,}; learned in memory, the file is unchanged"
     whole = not arguments
     messages = messages_of(facts["neurons"]) if whole else []
     if json_file:

@@ -351,7 +351,7 @@ class CoordinatorMachine:
         changed = self.trainer.changes.learning_rate
         rate = self.run.plan.network.learning_rate if changed is None else changed
         self._fail(
-            f"diverged: the numbers of neuron {message.neuron} were no longer finite at step {message.step}; "
+            f"diverged: the numbers of neuron {message.neuron} were no longer finite at step {message.step:,}; "
             f"try a smaller learning rate (it is {rate:g}), or inputs scaled to a smaller range"
         )
 

@@ -176,7 +176,7 @@ class Queries:
 
         def done(reports: Reports) -> None:
             first = reports[next(iter(topology.groups))]
-            moment = f"one sample after step {first.step}; no weight was changed"
+            moment = f"one sample after step {first.step:,}; no weight was changed"
             facts = {
                 **self._pass_facts(reports, first.group),
                 "moment": moment,

@@ -295,7 +295,7 @@ class Trainer:
         step = self.training.progress.step + 1
         times = self._stall.times + 1 if self._stall and self._stall.step == step else 1
         missing = ", ".join(late.missing_names(self._topology))
-        self._stall = Stall(step, times, f"step {step} did not finish; no answer from {missing}")
+        self._stall = Stall(step, times, f"step {step:,} did not finish; no answer from {missing}")
         return self._stall
 
     def request_again(self) -> None:

@@ -143,12 +143,12 @@ class WaitGraph:
         after = trainer.interventions.pause_after
         if after is not None and trainer.training.progress.step >= after:
             return Chain((f"the training is paused after step {after:,}; `coordinator resume` continues it",), None)
-        return Chain((f"nothing is blocked: step {trainer.training.progress.step} is done",), None)
+        return Chain((f"nothing is blocked: step {trainer.training.progress.step:,} is done",), None)
 
     def _in_pass(self, flight: InFlightPass, group: int | None) -> Chain:
         seconds = (self._run.now_ms - flight.started_ms) / 1000.0
         step = self._trainer.training.progress.step + 1
-        what = {Mode.FORWARD: "a forward pass", Mode.TRACE: "a trace"}.get(flight.mode, f"step {step}")
+        what = {Mode.FORWARD: "a forward pass", Mode.TRACE: "a trace"}.get(flight.mode, f"step {step:,}")
         sentences = [f"{what} (pass {flight.number}) has been under way for {seconds:.1f} s"]
         if flight.attempt:
             sentences[0] += f" and was repeated {flight.attempt} times"

@@ -157,7 +157,7 @@ class RunStore:
             self.metrics.append(action.rows)
             self._snapshots.write(snapshot, action.generation, self.metrics.extent())
         except OSError as fault:
-            return PersistFailed(f"the snapshot after step {snapshot.step} can't be saved: {fault.strerror or fault}")
+            return PersistFailed(f"the snapshot after step {snapshot.step:,} can't be saved: {fault.strerror or fault}")
         self._durable_step, self._half_done = snapshot.step, False
         self._branch = snapshot.changes.branch
         return Persisted(snapshot.step)

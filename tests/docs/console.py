@@ -31,7 +31,7 @@ VARYING = tuple(
         (r"^((?:input|hidden\d*|output)\.\d+ +\d+ +\w+ +\S+ +)\d+ +[\d.,]+ *$", r"\1 PROCESS N"),
         (r"[\d.,]+ (kB|MB)$", "N bytes"),
         (r"^pass +[\d,]+, with", "pass N, with"),
-        (r"goes on after step \d+", "goes on after step N"),
+        (r"goes on after step [\d,]+", "goes on after step N"),
         (r": step [\d,]+ of", ": step N of"),
         (r"\d\.\de[-+]\d\d \(.*?\)", "TINY (WHERE)"),
         (r"neuron \S+ were no longer finite", "neuron NAME were no longer finite"),

@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import NamedTuple
 
 NUMBER = r"[−-]?\d+(?:\.\d+)?(?:e[−+]\d+)?"
-EXPRESSION = re.compile(rf"(?:(?:logistic|tanh|relu)?\(|\)|[−+×/]|{NUMBER}|\s)+$")
+EXPRESSION = re.compile(rf"(?:(?:logistic|tanh|relu)?\(|\)|[−+×/]|{NUMBER}|\s)++$")
 SIGNALS = re.compile(rf"signals?: (.*); sum = ({NUMBER})$")
 """The first step of a neuron, with the senders of its signals."""
 RESULT = re.compile(rf"\s*({NUMBER})(?![\d×])")

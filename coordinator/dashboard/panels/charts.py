@@ -72,7 +72,7 @@ def lines(
             "lineStyle": {"color": colours.mark, "type": "dotted", "width": 1.5},
             "label": {"show": False},
             "emphasis": {"label": {"show": True, "color": colours.ink, "formatter": "{b}"}},
-            "data": [{"name": f"step {step}: {word}", "xAxis": step} for step, word in marks],
+            "data": [{"name": f"step {step:,}: {word}", "xAxis": step} for step, word in marks],
         }
     return {
         "animation": False,
