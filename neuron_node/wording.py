@@ -60,7 +60,7 @@ def shown(number: float, more: int = 0) -> str:
 def shown_apart(before: float, after: float) -> tuple[str, str]:
     """Format two numbers with so many digits that they differ."""
     change = abs(after - before)
-    more = min(MORE_AT_MOST, max(0, math.ceil(-math.log10(change)) - PLACES)) if change else 0
+    more = min(MORE_AT_MOST, max(0, math.ceil(-math.log10(change)) - PLACES)) if change and math.isfinite(change) else 0
     return shown(before, more), shown(after, more)
 
 

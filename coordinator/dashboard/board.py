@@ -209,6 +209,11 @@ class Board:
         return taken
 
     @property
+    def is_described(self) -> bool:
+        """Whether the status is that of the network that is known. After a restart the status of the next run comes first."""
+        return self.network is not None and self.status.get("run") == self._run
+
+    @property
     def names(self) -> list[str]:
         """The names of all neurons, in order."""
         return [row["neuron"] for row in self.neurons]

@@ -34,9 +34,11 @@ class Page:
     def __init__(self, view: View, session_id: str, query: Mapping[str, str]) -> None:
         """Build the elements in the present slot. `query` are the parameters of the link."""
         self._view, self._session = view, view.session
-        self._session.selected = query.get("select", "")[:LONGEST_NAME]
+        selected = query.get("select", "")[:LONGEST_NAME]
+        self._session.selected = selected if selected.isprintable() else ""
         self._session.hidden = {name for name in query.get("hide", "").split(",") if name in PANELS}
-        self._session.wanted = settings_of_link(query)
+        wanted = settings_of_link(query)
+        self._session.wanted = wanted.settings
         self._link = ""
         self._elements: dict[str, ui.element] = {}
         self._panels: list[Panel] = []
@@ -55,6 +57,8 @@ class Page:
                 self._add("nodes", NodesPanel)
                 self._add("timeline", TimelinePanel)
             self._choose_panels()
+        if wanted.unusable:
+            view.say(f"the link has no {' and no '.join(wanted.unusable)} that can be used")
         self._hide()
         self._session.changed = self._changed
 
@@ -103,7 +107,11 @@ class Page:
         """Give the browser the address of what it shows, if it is new."""
         board, session = self._view.board, self._session
         settings = session.wanted
-        if not settings and board.network is not None and board.status:
+        if not settings and not board.is_described:
+            # The address stays as it is until the run is known.
+            return
+        if not settings:
+            assert board.network is not None
             settings = settings_of_run(board.status, board.network)
         link = link_of(settings, session.selected, (name for name in PANELS if name in session.hidden))
         if link != self._link:

@@ -130,7 +130,7 @@ class Session:
 
 
 SETTABLE: dict[str, Callable[[Any], bool]] = {
-    "selected": lambda value: isinstance(value, str) and len(value) <= 64,
+    "selected": lambda value: isinstance(value, str) and len(value) <= 64 and value.isprintable(),
     "sample": lambda value: type(value) is int and -1 <= value < 1_000,
     "dark": lambda value: isinstance(value, bool),
     "record": lambda value: value is None,

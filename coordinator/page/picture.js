@@ -280,7 +280,7 @@ export function whyOf(network, parameters, gradients, passed, live, { layer, fro
   const [before, gradient, rate] = [at(parameters), at(gradients), live.learning_rate];
   const change = rate * gradient;
   // Enough digits to tell them apart.
-  const more = change && Math.min(12, Math.max(0, Math.ceil(-Math.log10(Math.abs(change))) - 4));
+  const more = change && Math.min(3, Math.max(0, Math.ceil(-Math.log10(Math.abs(change))) - 4));
   const what = own ? "bias" : "weight";
   const name = own ? `the bias of ${sender}` : `the weight from ${sender} to ${receiver}`;
   const rows = `${counted(live.rows)} row${live.rows > 1 ? "s" : ""}`;

@@ -339,18 +339,21 @@ def test_hidden_panels_are_in_the_link(shown: Shown, browser: Browser) -> None:
 
 
 def test_a_link_for_another_run_says_so(shown: Shown, browser: Browser) -> None:
-    """It begins nothing: a viewer reads which settings differ, and the command for them. Then the link is that of the run."""
-    watched = Watched(browser, f"{shown.viewer}&seed=98765&learning_rate=0.125;ls")
+    """It begins nothing: a visitor reads which settings differ, and the command for them. Then the link is that of the run."""
+    watched = Watched(browser, f"{shown.viewer}&seed=98765&learning_rate=0.125;ls&epochs=--help&select=hidden.7")
     line = watched.page.locator(".offer")
     line.wait_for()
     assert line.inner_text().startswith(
         "The link is for another run: learning rate 0.125;ls, seed 98765. "
-        "To begin it: coordinator learn digits --learning-rate '0.125;ls' --seed 98765 --dashboard"
+        "To begin it: coordinator learn xor --learning-rate '0.125;ls' --seed 98765 --dashboard"
     )
-    assert not line.get_by_role("button", name="Begin").is_visible() and "seed=98765" in watched.page.url
+    watched.await_said("the link has no epochs that can be used")
+    assert not line.get_by_role("button", name="Begin").is_visible()
+    watched.page.get_by_text("The present run has no neuron hidden.7.").wait_for()
+    assert "seed=98765&select=hidden.7" in watched.page.url
     line.get_by_role("button", name="Stay with the present run").click()
     line.wait_for(state="hidden")
-    watched.page.wait_for_url(re.compile(r"&seed=(?!98765)\d+$"))
+    watched.page.wait_for_url(re.compile(r"&seed=(?!98765)\d+&select=hidden\.7$"))
     assert not watched.faults
     watched.context.close()
 

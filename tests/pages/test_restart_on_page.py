@@ -49,8 +49,9 @@ def test_another_run_takes_the_place_of_the_first(bench: Bench) -> None:
         dialog.get_by_role("button", name="Begin", exact=True).click()
         watched.await_said("--epochs must be a whole number")
         dialog.wait_for(state="hidden")
-        watched.page.goto(f"{watched.page.url.split('?')[0]}?hidden=4&select=output.0")
-        watched.page.locator(".offer").get_by_text("The link is for another run: hidden 4.").wait_for()
+        watched.page.goto(f"{watched.page.url.split('?')[0]}?hidden=4&select=hidden.3")
+        watched.page.locator(".offer").get_by_text("The link is for another run: hidden layers 4.").wait_for()
+        watched.page.get_by_text("The present run has no neuron hidden.3.").wait_for()
         watched.page.get_by_role("button", name="Begin a run with the settings of the link").click()
         assert dialog.get_by_label("Hidden layers").input_value() == "4"
         dialog.get_by_role("button", name="Begin", exact=True).click()
@@ -58,7 +59,10 @@ def test_another_run_takes_the_place_of_the_first(bench: Bench) -> None:
         watched.await_value("get('network')?.layers.join() === '2,4,1' && get('live')?.source === 'training'")
         watched.page.wait_for_selector("#picture canvas")
         watched.page.locator(".offer").wait_for(state="hidden")
-        watched.page.wait_for_url(re.compile(r"/\?dataset=xor&hidden=4&.*&select=output\.0$"))
+        watched.page.wait_for_url(re.compile(r"/\?dataset=xor&hidden=4&.*&select=hidden\.3$"))
+        watched.page.get_by_role("region", name="Selected neuron").get_by_text("hidden.3").first.wait_for()
+        watched.await_value("get('selected') === 'hidden.3'")
+
         assert not watched.faults
         watched.context.close()
     program.await_line("the run xor-2 was begun by `coordinator restart`")

@@ -143,10 +143,11 @@ class Controls:
         facts = await self._view.ask("history")
         if facts is None:
             return
-        now = self._view.board.status.get("step", math.inf)
+        rests = self._view.board.state in ("paused", "idle")
+        now = self._view.board.status.get("step") if rests else None
         choices: dict[tuple[int | None, int], str] = {}
         for each in reversed(facts["snapshots"]):
-            if each["on_path"] and each["step"] >= now:
+            if each["on_path"] and each["step"] == now:
                 # The network is there already.
                 continue
             # A snapshot of the present path needs no branch.

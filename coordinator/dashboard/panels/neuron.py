@@ -18,6 +18,7 @@ from neuron_node.wording import shown, steps_of
 AGAIN_SECONDS = 2.0
 LISTED_AT_MOST = 40
 """The most weights, signals or errors that are listed: the strongest ones."""
+CHOOSE = "Click a neuron in the picture, or choose one here."
 BIAS = "bias"
 FORMULAS = (2, 6)
 """The steps whose formulas are shown at once: activity and own error."""
@@ -34,10 +35,10 @@ class NeuronPanel:
         self._asked = 0.0
         self._step: object = None
         self._typed = ""
-        self._listed = -1
+        self._listed: list[str] = []
         with panel("neuron", "Selected neuron") as self.element:
             self._title = heading("Selected neuron")
-            self._none = hint("Click a neuron in the picture, or choose one here.")
+            self._none = hint(CHOOSE)
             self._choice = ui.select([], label="Neuron", with_input=True).props("dense outlined options-dense")
             self._choice.classes("wide").on_value_change(self._chosen)
             self._choice.on("input-value", self._note_typed)
@@ -72,20 +73,24 @@ class NeuronPanel:
     def refresh(self) -> None:
         """Ask for the neuron again if its numbers may be old."""
         board, name = self._view.board, self._view.session.selected
-        if board.names and len(board.names) != self._listed:
-            self._listed = len(board.names)
-            self._choice.set_options(board.names, value=name or None)
+        names = board.names
+        known = name in names
+        if names and names != self._listed:
+            self._listed = names
+            self._choice.set_options(names, value=name if known else None)
+            self._shown = ""
         if name != self._shown:
             self._shown, self._facts, self._step = name, None, None
-            self._choice.value = name if name in board.names else None
+            self._choice.value = name if known else None
             self._title.text = name or "Selected neuron"
             self._sentences.content = ""
             self._asked = 0.0
         self._details.visible = self._facts is not None
-        self._none.visible = not name
+        self._none.visible = not known
+        self._none.text = f"The present run has no neuron {name}." if names and name and not known else CHOOSE
         if not name:
             self._title.text = "Selected neuron"
-        if not name or self._asking:
+        if not known or self._asking:
             return
         self._show_place()
         now, step = time.monotonic(), (board.status.get("step"), board.status.get("generation"))
@@ -104,8 +109,9 @@ class NeuronPanel:
                 self._show(facts)
 
     def _chosen(self) -> None:
-        name = self._choice.value or ""
-        if name != self._view.session.selected:
+        # No value means a neuron that this run does not have: the next run may have it.
+        name = self._choice.value
+        if name and name != self._view.session.selected:
             self._view.select(name)
 
     def _note_typed(self, event: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nicegui import ui
 
-from coordinator.dashboard.link import command_of, differences
+from coordinator.dashboard.link import command_of, differences, words_of
 from coordinator.dashboard.panels.markup import button, hint
 from coordinator.dashboard.panels.restart import RestartDialog
 from coordinator.dashboard.view import View
@@ -16,6 +16,7 @@ class LinkOffer:
     def __init__(self, view: View, restart: RestartDialog | None) -> None:
         self._view = view
         self._restart = restart
+        self._others: dict[str, str] = {}
         with ui.element("div").classes("line offer").props("role=status") as self._line:
             self._text = hint()
             self._begin = button("Begin that run…", "Begin a run with the settings of the link")
@@ -26,24 +27,29 @@ class LinkOffer:
     def refresh(self) -> None:
         """Show the line if the link is for another run."""
         board, session = self._view.board, self._view.session
-        if not session.wanted or board.network is None or not board.status:
+        if not session.wanted or not board.is_described:
             return
-        others = differences(session.wanted, board.status, board.network)
-        self._line.visible = bool(others)
-        if not others:
+        assert board.network is not None and board.encoding is not None
+        self._others = differences(session.wanted, board.status, board.network, board.encoding.target_name)
+        self._line.visible = bool(self._others)
+        if not self._others:
             # From now on the link has the settings of the run.
             session.wanted = {}
             return
-        words = ", ".join(f"{name.replace('_', ' ')} {value}" for name, value in others.items())
-        can_begin = self._restart is not None and bool(board.status.get("restarts"))
-        self._begin.visible = can_begin
-        self._text.text = f"The link is for another run: {words}."
-        if not can_begin:
-            self._text.text += f" To begin it: {command_of(session.wanted)}"
+        self._begin.visible = self._restart is not None and bool(board.status["restarts"])
+        self._text.text = f"The link is for another run: {words_of(self._others)}.{self._how()}"
+
+    def _how(self) -> str:
+        """Say how that run can begin, unless the button says it."""
+        status = self._view.board.status
+        if status["restarts"]:
+            return "" if self._restart is not None else " An operator can begin it."
+        command = command_of(self._view.session.wanted, status["dataset"])
+        return f" To begin it: {command}" if command else ""
 
     def _open(self) -> None:
         if self._restart is not None:
-            self._restart.open_with(self._view.session.wanted)
+            self._restart.open_with(self._others)
 
     def _stay(self) -> None:
         self._view.session.wanted = {}

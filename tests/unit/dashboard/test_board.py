@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from coordinator.dashboard.board import ABSENT, Board
+from tests.networks import encoding_of, settings_of
 
 STATUS: dict[str, Any] = {
     "state": "training",
@@ -50,3 +52,18 @@ def test_the_coordinator_of_the_next_run_may_be_gone_too() -> None:
     board.receive_status(STATUS)
     board.absent("no coordinator answers")
     assert board.state == ABSENT
+
+
+def test_a_network_is_described_only_by_the_status_of_its_own_run() -> None:
+    """After a restart, the status of the next run comes before its network."""
+    board = Board()
+    encoding = encoding_of(2, 1, classes=True).to_json()
+    network = settings_of((2, 3, 1)).to_json()
+    found = []
+    board.receive_status({**STATUS, "run": "first"})
+    found.append(board.is_described)
+    board.describe("first", {"network": network, "encoding": encoding, "held_out": 0}, np.zeros((4, 4)))
+    found.append(board.is_described)
+    board.receive_status({**STATUS, "run": "second"})
+    found.append(board.is_described)
+    assert found == [False, True, False]
