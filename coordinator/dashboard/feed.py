@@ -21,7 +21,7 @@ from coordinator.page.picture_state import MOST_POINTS, MOST_SAMPLES
 from coordinator.watching import Watch
 from neuron_node.activations import Array
 
-RATE, IDLE_RATE = 7.0, 0.5
+RATE, IDLE_RATE = 6.0, 0.5
 """Updates per second, with a browser and without."""
 PATIENCE_SECONDS = 2.0
 """The time without an answer after which the coordinator counts as absent."""
