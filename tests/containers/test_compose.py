@@ -159,6 +159,7 @@ def test_a_wrong_setting_is_told_in_one_line(projects: Projects) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_network_with_too_few_neurons_waits_and_learns_when_more_come(projects: Projects) -> None:
     """`docker compose up` with four containers for six groups says so, shows nothing but the coordinator, and goes on
     when two more are added; settings and data come from mounted files; all end when asked to, none has to be killed;

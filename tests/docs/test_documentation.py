@@ -76,7 +76,7 @@ three processes instead of 86, with the same losses.
 SESSIONS = [path for path in TYPED if any(command.text not in ELSEWHERE for command in commands_of(path))]
 """The documents with commands that are typed here."""
 
-TAKE_LONG = {"tutorial", "lesson", "chaos", "watch"}
+TAKE_LONG = {"tutorial", "lesson", "chaos", "report", "runs", "watch"}
 """Documents of which only `make test-all` types the commands."""
 
 LINK = re.compile(r"\]\((?!https?://)(?P<path>[^)#\s]*)(#(?P<part>[^)\s]+))?\)")

@@ -103,6 +103,7 @@ def test_the_bare_wire_goes_round(
     bench.check_nothing_left()
 
 
+@pytest.mark.slow
 def test_prediction_is_measured(bench: Bench) -> None:
     """Forward passes of a network of programs, beside a wire with one on its way and one with many."""
     program = bench.start(
@@ -118,6 +119,7 @@ def test_prediction_is_measured(bench: Bench) -> None:
     bench.check_nothing_left()
 
 
+@pytest.mark.slow
 def test_wirings_and_parts_of_a_batch_are_measured(bench: Bench) -> None:
     """A row for each of them; `auto` takes direct wiring for so few programs, and predictions have no parts."""
     program = bench.start(

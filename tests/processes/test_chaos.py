@@ -47,12 +47,12 @@ def check_done(result: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("chaos", "arguments"),
     [
-        ("kill=4", ("--nodes", "2")),
         ("layer=1,all=1", ()),
         ("kill=2,pause=1,partition=1,broker=1,coordinator=1,everything=1", ("--spares", "1")),
         *(
             pytest.param(*case, marks=pytest.mark.slow)
             for case in (
+                ("kill=4", ("--nodes", "2")),
                 ("kill=6", ()),
                 ("kill=6", ("--spares", "2")),
                 ("kill=2,pause=1", ("--nodes", "2", "--spares", "1")),
@@ -97,7 +97,8 @@ def test_a_comparison_runs_once_more_without_chaos(bench: Bench) -> None:
     bench.check_nothing_left()
 
 
-@pytest.mark.parametrize("chaos", ["pause=2", pytest.param("partition=2", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("chaos", ["pause=2", "partition=2"])
 def test_node_that_was_replaced_while_it_was_held_is_ignored(bench: Bench, chaos: str) -> None:
     """A spare takes over; who was held wakes up, speaks as the life that is over, is told so, and begins another one. The
     weights are those of an undisturbed run.

@@ -39,6 +39,7 @@ def test_data_go_from_program_to_program(bench: Bench) -> None:
     bench.check_nothing_left()
 
 
+@pytest.mark.slow
 def test_programs_killed_in_direct_wiring_change_no_weight(bench: Bench) -> None:
     """Nodes, the broker, the coordinator, and all of them at once, with a spare; compared with an undisturbed run."""
     chaos = ("--chaos", "kill=3,pause=1,broker=1,coordinator=1,everything=1", "--chaos-seed", "3", "--compare")
@@ -48,6 +49,7 @@ def test_programs_killed_in_direct_wiring_change_no_weight(bench: Bench) -> None
     assert all(facts["done"] for facts in result["chaos"].values())
 
 
+@pytest.mark.slow
 def test_resumed_run_keeps_its_wiring(bench: Bench) -> None:
     """Killed with all its programs, and resumed."""
     begun = ("xor", "--batch-size", "2", "--epochs", "300", "--snapshot-interval-steps", "20", "--name", "r", *DIRECT)
@@ -98,7 +100,9 @@ def test_options_that_exclude_each_other_are_refused(bench: Bench) -> None:
     assert node.end() == 2 and len(node.said().splitlines()) == 1 and "--listen" in node.said()
 
 
-@pytest.mark.parametrize(("layers", "picked"), [("4,3,3", "direct"), ("4,30,3", "broker")])
+@pytest.mark.parametrize(
+    ("layers", "picked"), [("4,3,3", "direct"), pytest.param("4,30,3", "broker", marks=pytest.mark.slow)]
+)
 def test_wiring_auto_says_its_choice(bench: Bench, layers: str, picked: str) -> None:
     """One line: direct where few programs hear each other."""
     program = bench.learn("iris", "--epochs", "1", "--layers", layers, "--wiring", "auto")

@@ -88,6 +88,7 @@ def test_commands_find_the_only_live_run_and_list_several(bench: Bench) -> None:
     bench.check_nothing_left()
 
 
+@pytest.mark.slow
 def test_clients_that_never_read_change_nothing(bench: Bench) -> None:
     """Beside a client that asks all the time and never reads, other clients get answers, and the weights are those of a calm run."""
     program = bench.learn("xor", "--epochs", "1000", "--name", "r")
@@ -127,6 +128,7 @@ def test_clients_that_never_read_change_nothing(bench: Bench) -> None:
     bench.check_nothing_left()
 
 
+@pytest.mark.slow
 def test_watching_ends_with_the_run(bench: Bench) -> None:
     """`status --watch` prints the state until the run is stopped."""
     program = bench.learn("xor", *LONG, "--name", "r")

@@ -66,6 +66,7 @@ def test_a_service_begins_the_other_run_by_itself(bench: Bench) -> None:
     assert [each.end() for each in (program, *service.nodes)] == [0] * 7
 
 
+@pytest.mark.slow
 def test_a_run_that_cannot_begin_changes_nothing(bench: Bench) -> None:
     """One line says what is wrong, the exit code is 2, no folder and no file is left, and the present run goes on to its end."""
     service = Service(bench)

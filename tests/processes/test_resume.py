@@ -89,6 +89,7 @@ def test_an_interrupted_run_says_how_it_goes_on_and_does(bench: Bench) -> None:
     assert not any(line.startswith("epoch 1:") for line in again.said().splitlines())
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_before_its_first_snapshot_begins_anew(bench: Bench) -> None:
     """There is nothing to go on from but the settings and the data, and they are enough."""
     program = bench.learn(*XOR, "--snapshot-interval-steps", "1000000")
@@ -98,6 +99,7 @@ def test_a_run_that_was_stopped_before_its_first_snapshot_begins_anew(bench: Ben
     check_as_undisturbed(bench, bench.learn("--resume", "r"))
 
 
+@pytest.mark.slow
 def test_a_run_that_goes_on_is_not_resumed(bench: Bench) -> None:
     """While one coordinator is at work the second is refused, with the number of the first; so are questions about
     removing it; nobody's files change, and the first one finishes.

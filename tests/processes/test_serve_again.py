@@ -62,6 +62,7 @@ def test_the_next_coordinator_goes_on(bench: Bench, number: signal.Signals) -> N
     assert "Traceback" not in first.said() + second.said()
 
 
+@pytest.mark.slow
 def test_a_network_that_has_learned_answers_again_at_once(bench: Bench) -> None:
     """The next coordinator of a finished run trains nothing: result and metrics stay as they are, and the answers too."""
     service = Service(bench)
@@ -103,6 +104,7 @@ def test_service_with_other_settings_begins_a_run_of_its_own(bench: Bench) -> No
     assert sorted(path.name for path in bench.runs.iterdir()) == ["xor", "xor-2"]
 
 
+@pytest.mark.slow
 def test_two_coordinators_on_one_folder(bench: Bench) -> None:
     """The second is refused in one line, below the data's, that names the first; the first is not disturbed."""
     service = Service(bench)

@@ -58,6 +58,7 @@ def test_groups_move_to_a_free_node() -> None:
     scenario.finish()
 
 
+@pytest.mark.slow
 def test_auto_moves_them_by_itself() -> None:
     """With `rebalance` auto, a free node gets the groups without a command, once."""
     scenario = scenario_of(epochs=1_000, rebalances=True)
