@@ -22,7 +22,7 @@ SETTINGS = {
     "epochs": "epochs",
     "seed": "seed",
 }
-"""The settings of a run that a link has, and the words for them. They are those of the dialog *Restart…*."""
+"""The settings of a run that a link and the dialog *Restart…* have, and the words for them."""
 LONGEST_VALUE = 400
 LONGEST_SHOWN = 40
 NO_HIDDEN_LAYER = "none"
@@ -71,6 +71,14 @@ def differences(
     """Return those of the wanted settings that are not those of the run; `target` is the name of its target column."""
     found = {**settings_of_run(status, network), "dataset": status["dataset"], "target": target}
     return {name: value for name, value in wanted.items() if _meaning(name, value) != _meaning(name, found[name])}
+
+
+def settings_to_begin(wanted: Mapping[str, str], others: Mapping[str, str]) -> dict[str, str]:
+    """Return the settings to begin the wanted run with; `others` are those that differ from the present run.
+
+    With another data set these are all of them: a restart keeps no setting of the data before, such as the target column.
+    """
+    return dict(wanted if "dataset" in others else others)
 
 
 def link_of(settings: Mapping[str, str], selected: str, hidden: Iterable[str]) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from nicegui import ui
 
-from coordinator.dashboard.link import command_of, differences, words_of
+from coordinator.dashboard.link import command_of, differences, settings_to_begin, words_of
 from coordinator.dashboard.panels.markup import button, hint
 from coordinator.dashboard.panels.restart import RestartDialog
 from coordinator.dashboard.view import View
@@ -49,7 +49,7 @@ class LinkOffer:
 
     def _open(self) -> None:
         if self._restart is not None:
-            self._restart.open_with(self._others)
+            self._restart.open_with(settings_to_begin(self._view.session.wanted, self._others))
 
     def _stay(self) -> None:
         self._view.session.wanted = {}

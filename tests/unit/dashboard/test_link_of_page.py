@@ -19,6 +19,7 @@ from coordinator.dashboard.link import (
     link_of,
     settings_of_link,
     settings_of_run,
+    settings_to_begin,
     words_of,
 )
 from coordinator.defaults import NetworkSettings
@@ -86,6 +87,14 @@ def test_a_file_is_known_by_its_name() -> None:
     assert "dataset" not in settings_of_run(status, network(2, 1))
     assert not differences({"dataset": "data/iris.csv"}, status, network(2, 1), "")
     assert all(differences({"dataset": other}, status, network(2, 1), "") for other in ("iris", "iris.parquet"))
+
+
+def test_another_data_set_begins_with_all_settings_of_the_link() -> None:
+    """Also with a target column of the same name: the coordinator forgets that of the present data."""
+    wanted = {"dataset": "flowers.csv", "target": "class", "seed": "3"}
+    others = differences(wanted, STATUS, network(2, 1), "class")
+    assert others == {"dataset": "flowers.csv"} and settings_to_begin(wanted, others) == wanted
+    assert settings_to_begin({"seed": "4", "target": "class"}, {"seed": "4"}) == {"seed": "4"}
 
 
 def test_a_network_without_hidden_neurons() -> None:
