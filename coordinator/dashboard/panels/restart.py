@@ -6,20 +6,18 @@ from collections.abc import Mapping
 
 from nicegui import ui
 
-from coordinator.dashboard.link import LONGEST_VALUE
+from coordinator.dashboard.link import LONGEST_VALUE, SETTINGS
 from coordinator.dashboard.panels.markup import button, hint
 from coordinator.dashboard.view import View
 from coordinator.data.sources import DATASET_NAMES
 
-FIELDS = {
-    "dataset": ("Data set or file", f"{', '.join(DATASET_NAMES[:3])} … or a file such as my.csv"),
-    "target": ("Target column", "of a file"),
-    "hidden": ("Hidden layers", "such as 12 or 16,12"),
-    "learning_rate": ("Learning rate", ""),
-    "epochs": ("Epochs", ""),
-    "seed": ("Seed", "a whole number"),
+EXAMPLES = {
+    "dataset": f"{', '.join(DATASET_NAMES[:3])} … or a file such as my.csv",
+    "target": "of a file",
+    "hidden": "such as 12 or 16,12",
+    "seed": "a whole number",
 }
-"""The settings that a visitor may change: their labels, and what they look like. Their names are those of a link."""
+"""What the values of some settings look like."""
 
 
 class RestartDialog:
@@ -32,8 +30,10 @@ class RestartDialog:
             ui.label("Begin another run").classes("heading").props("role=heading aria-level=2")
             hint("A field that is left empty stays as it is. The present run ends where it is, and is kept.")
             self._fields = {
-                name: ui.input(label, placeholder=example).props(f"dense outlined maxlength={LONGEST_VALUE}")
-                for name, (label, example) in FIELDS.items()
+                name: ui.input(words.capitalize(), placeholder=EXAMPLES.get(name, "")).props(
+                    f"dense outlined maxlength={LONGEST_VALUE}"
+                )
+                for name, words in SETTINGS.items()
             }
             with ui.element("div").classes("line"):
                 button("Begin").on_click(self._begin)
