@@ -20,6 +20,14 @@ from neuron_node.initializers import uniform
 FINGERPRINT = "arithmetic of the tests"
 RUN = b"the-run."
 COORDINATOR_LIFE = b"coordin."
+TRAINING: dict[str, Any] = {
+    "state": "training",
+    "step": 4,
+    "pauses_after": None,
+    "test_loss": None,
+    "test_accuracy": None,
+}
+"""What the live page reads of the status of a network that trains."""
 
 
 def numbers(key: str, rows: int, columns: int, low: float = -1.0, high: float = 1.0) -> Array:

@@ -12,14 +12,7 @@ from coordinator.client import Client
 from coordinator.core.access import Access
 from coordinator.dashboard.server import Dashboard
 from coordinator.errors import NobodyAnswers
-
-STATUS: dict[str, Any] = {
-    "state": "training",
-    "step": 4,
-    "pauses_after": None,
-    "test_loss": None,
-    "test_accuracy": None,
-}
+from tests.networks import TRAINING
 
 
 def refused(_access: Access, _patience: float) -> Client:
@@ -32,7 +25,7 @@ def test_the_addresses_are_told_when_there_is_a_network_and_when_it_is_trained()
     dashboard = Dashboard(refused, lambda: told.append(dashboard.board.state))
 
     def receive(**status: Any) -> None:
-        dashboard._receive("receive_status", [{**STATUS, **status}])
+        dashboard._receive("receive_status", [{**TRAINING, **status}])
 
     receive()
     assert told == []
@@ -56,5 +49,5 @@ def test_a_network_that_was_trained_before_is_told_once() -> None:
     dashboard = Dashboard(refused, lambda: told.append("told"))
     dashboard.board.values["numbers"] = b""
     for _ in range(3):
-        dashboard._receive("receive_status", [{**STATUS, "state": "idle"}])
+        dashboard._receive("receive_status", [{**TRAINING, "state": "idle"}])
     assert told == ["told"]

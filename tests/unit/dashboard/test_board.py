@@ -2,21 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 
 from coordinator.dashboard.board import ABSENT, Board
-from tests.networks import encoding_of, settings_of
-
-STATUS: dict[str, Any] = {
-    "state": "training",
-    "step": 4,
-    "pauses_after": None,
-    "test_loss": None,
-    "test_accuracy": None,
-}
+from tests.networks import TRAINING, encoding_of, settings_of
 
 
 @pytest.mark.parametrize("ending", ["stopping", "ended"])
@@ -24,11 +14,11 @@ def test_a_run_that_has_ended_is_not_absent(ending: str) -> None:
     """The coordinator says before its end that it ends, in an event or in its status."""
     for news in ("event", "status"):
         board = Board()
-        board.receive_status(STATUS)
+        board.receive_status(TRAINING)
         if news == "event":
             board.receive_event("state", {"state": ending})
         else:
-            board.receive_status({**STATUS, "state": ending})
+            board.receive_status({**TRAINING, "state": ending})
         board.absent("no coordinator answers")
         assert (board.state, board.why_absent) == ("ended", "the run has ended")
 
@@ -36,11 +26,11 @@ def test_a_run_that_has_ended_is_not_absent(ending: str) -> None:
 def test_a_coordinator_that_is_gone_without_a_word_is_absent() -> None:
     """Also one that was idle; when it answers again, nothing is left of that."""
     board = Board()
-    board.receive_status({**STATUS, "state": "idle"})
+    board.receive_status({**TRAINING, "state": "idle"})
     board.receive_event("state", {"state": "idle"})
     board.absent("no coordinator answers")
     assert (board.state, board.why_absent) == (ABSENT, "no coordinator answers")
-    board.receive_status(STATUS)
+    board.receive_status(TRAINING)
     assert (board.state, board.why_absent) == ("training", "")
 
 
@@ -49,7 +39,7 @@ def test_the_coordinator_of_the_next_run_may_be_gone_too() -> None:
     board = Board()
     board.receive_event("state", {"state": "stopping"})
     board.absent("no coordinator answers")
-    board.receive_status(STATUS)
+    board.receive_status(TRAINING)
     board.absent("no coordinator answers")
     assert board.state == ABSENT
 
@@ -60,10 +50,10 @@ def test_a_network_is_described_only_by_the_status_of_its_own_run() -> None:
     encoding = encoding_of(2, 1, classes=True).to_json()
     network = settings_of((2, 3, 1)).to_json()
     found = []
-    board.receive_status({**STATUS, "run": "first"})
+    board.receive_status({**TRAINING, "run": "first"})
     found.append(board.is_described)
     board.describe("first", {"network": network, "encoding": encoding, "held_out": 0}, np.zeros((4, 4)))
     found.append(board.is_described)
-    board.receive_status({**STATUS, "run": "second"})
+    board.receive_status({**TRAINING, "run": "second"})
     found.append(board.is_described)
     assert found == [False, True, False]
