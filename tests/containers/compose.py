@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import itertools
 import json
 import os
 import re
 import selectors
 import subprocess
-import tarfile
 import tempfile
 import threading
 import time
@@ -159,8 +157,8 @@ class Project:
             check=True,
             cwd=CHECKOUT,
         )
-        with tarfile.open(fileobj=io.BytesIO(archive.stdout)) as packed:
-            packed.extractall(folder, filter="fully_trusted")
+        # The guide uses tar too. The filter of `extractall` came with Python 3.11.4 only.
+        subprocess.run(["tar", "-x"], input=archive.stdout, cwd=folder, timeout=self._command_seconds, check=True)
         return folder / "keys"
 
     @contextlib.contextmanager
