@@ -24,6 +24,9 @@ LOOK_INTERVAL_MS = 250
 """The time between two looks at the folder of public keys: a revoked key is locked out within a heartbeat's interval."""
 LEAST_LOOK_SECONDS = 0.05
 """The time between two looks, when programs connect: a flood of handshakes does not read the folder at each of them."""
+PAUSE_SECONDS = 0.05
+"""The time between two answers to handshakes, or to many that arrived meanwhile: each wake-up of the handler's thread delays the
+thread that relays messages. A handshake that comes alone is answered at once."""
 LOG_SECONDS = 60.0
 WITHOUT_KEY = "refused a program: it has no key (--keys), or speaks another protocol"
 HANDSHAKE_FAILED = zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
@@ -92,18 +95,23 @@ class ZapHandler(Authenticator):
         try:
             with contextlib.suppress(zmq.ContextTerminated):
                 while True:
-                    for _ in zmq.zmq_poll(awaited, LOOK_INTERVAL_MS):
-                        self._answer()
+                    if zmq.zmq_poll(awaited, LOOK_INTERVAL_MS):
+                        self._answer_all()
+                        time.sleep(PAUSE_SECONDS)
                     self._look()
         finally:
             for monitor in self._monitors:
                 monitor.close(0)
             self.stop()
 
-    def _answer(self) -> None:
-        # The coroutine never waits for anything.
-        with contextlib.suppress(StopIteration):
-            self.handle_zap_message(self.zap_socket.recv_multipart()).send(None)
+    def _answer_all(self) -> None:
+        """Answer all handshakes that wait."""
+        with contextlib.suppress(zmq.Again):
+            while True:
+                message = self.zap_socket.recv_multipart(zmq.NOBLOCK)
+                # The coroutine never waits for anything.
+                with contextlib.suppress(StopIteration):
+                    self.handle_zap_message(message).send(None)
 
     def _look(self) -> None:
         """Read failed handshakes, and the public keys if they have changed; ask for the end of all connections of an ended key."""

@@ -50,6 +50,10 @@ class Session:
         """Called with the name of a value that the browser has set."""
         self.received: Callable[[Mapping[str, Any]], None] = lambda _message: None
         """Called with a message from the picture."""
+        self.has_drawn = False
+        """Whether the browser has drawn the network."""
+        self._drawing = False
+        """Whether the frame that was sent last has the numbers of the network."""
         self._sent: float | None = None
         """When the frame was sent that the browser has not confirmed."""
         self._confirmed = asyncio.Event()
@@ -91,7 +95,7 @@ class Session:
             while True:
                 values = await self.slot.take()
                 self._confirmed.clear()
-                self._sent = time.monotonic()
+                self._sent, self._drawing = time.monotonic(), "numbers" in values
                 await socket.send_bytes(frame_of(values))
                 try:
                     await asyncio.wait_for(self._confirmed.wait(), GONE_SECONDS)
@@ -119,6 +123,7 @@ class Session:
     def _take(self, message: Mapping[str, Any]) -> None:
         if "got" in message:
             self._sent = None
+            self.has_drawn = self.has_drawn or self._drawing
             self._confirmed.set()
         values = message.get("set")
         for name, check in SETTABLE.items():

@@ -37,9 +37,11 @@ NO_PAGE = ("--scale", "dashboard=0")
 class Project:
     """The services of compose.yaml under a name of their own, with the given settings."""
 
-    def __init__(self, settings: Mapping[str, str], folder: Path, patience: float = 1.0) -> None:
+    def __init__(
+        self, settings: Mapping[str, str], folder: Path, patience: float = 1.0, changes: Path | None = None
+    ) -> None:
         """`folder` takes the settings' file and is /config in the coordinator's container. A large project may take so many
-        times as long as a small one.
+        times as long as a small one. `changes` is a second Compose file.
         """
         self.name = f"exmachina-test-{os.getpid()}-{next(_numbers)}"
         self.config = folder
@@ -58,7 +60,8 @@ class Project:
         env_file = folder / "test.env"
         env_file.write_text("".join(f"{name}={value}\n" for name, value in values.items()), encoding="utf-8")
         self._base = ["docker", "compose", "--ansi", "never", "--progress", "plain", "--project-name", self.name]
-        self._base += ["--file", str(CHECKOUT / "compose.yaml"), "--env-file", str(env_file)]
+        files = [CHECKOUT / "compose.yaml", *([changes] if changes else [])]
+        self._base += [word for file in files for word in ("--file", str(file))] + ["--env-file", str(env_file)]
         self._environment = {name: value for name, value in os.environ.items() if not name.startswith(OF_THE_USER)}
 
     def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:

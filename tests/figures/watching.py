@@ -45,12 +45,16 @@ def main() -> int:
 
 
 def watch_on(door: str, rate: float, seconds: float) -> None:
-    """Watch all neurons for some seconds, and print the number of updates."""
+    """Watch all neurons for some seconds after the first update. Print a line then, and the number of updates at the end."""
     # A benchmark of another commit may not have the module.
     from coordinator.watching import Watch
 
     with Client(door, PATIENCE_SECONDS) as client:
-        watching, updates, end = Watch(client, None, rate), 0, time.monotonic() + seconds
+        watching, updates = Watch(client, None, rate), 0
+        while watching.next(PATIENCE_SECONDS) is None:
+            pass
+        print("watching", flush=True)
+        end = time.monotonic() + seconds
         while (rest := end - time.monotonic()) > 0:
             updates += watching.next(rest) is not None
     print(updates)
@@ -63,6 +67,8 @@ def _with_a_watcher(client: Client, door: str, options: argparse.Namespace) -> d
     def with_a_watcher() -> float:
         command = [sys.executable, "-c", WATCHES, door, str(options.rate), str(options.window)]
         with subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True) as watching:
+            # The start of the watcher's own program costs CPU too, but once.
+            assert watching.stdout is not None and watching.stdout.readline(), "the watcher ended"
             during = speed(client, options.window)
             told, _ = watching.communicate()
         updates.append(int(told) / options.window)

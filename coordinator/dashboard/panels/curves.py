@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 
+from nicegui import ui
+
 from coordinator.dashboard.panels.charts import chart, colours_of, lines, show
 from coordinator.dashboard.panels.markup import heading, hint, panel
 from coordinator.dashboard.view import View
@@ -20,18 +22,25 @@ class CurvesPanel:
         self._drawn = 0.0
         with panel("curves", "Curves") as self.element:
             heading("How well it learns")
-            self._loss, self._accuracy, self._speed = (
-                chart(f"{name} over the steps") for name in ("Loss", "Accuracy", "Samples and messages per second")
-            )
+            self._place = ui.element("div").classes("wide")
             self._words = hint()
+        self._charts: list[ui.echart] = []
 
     def refresh(self) -> None:
-        """Draw again what is new, at most every other second."""
+        """Draw again what is new, at most every other second. The network comes first: it does not wait for the charts."""
+        if not self._view.session.has_drawn:
+            return
         board, now = self._view.board, time.monotonic()
         seen = (board.versions["curves"], board.versions["status"], self._view.session.dark)
         if seen == self._seen or (now - self._drawn < DRAWN_AGAIN_SECONDS and seen[2:] == self._seen[2:]):
             return
         self._seen, self._drawn = seen, now
+        if not self._charts:
+            # The browser loads the library of the charts now.
+            with self._place:
+                names = ("Loss over the steps", "Accuracy over the steps", "Samples and messages per second")
+                self._charts = [chart(name) for name in names]
+        loss, accuracy, samples = self._charts
         colours, marks = colours_of(self._view.session.dark), list(dict.fromkeys(board.marks))
         training, held_out, speed = board.training.points, board.held_out.points, board.speed.points
 
@@ -39,14 +48,14 @@ class CurvesPanel:
             some = [("training", colours.training, training), (board.measured, colours.held_out, held_out)]
             return [(name, colour, [[row[0], row[column]] for row in points]) for name, colour, points in some]
 
-        show(self._loss, lines(colours, "loss", pair(1), marks, {"min": 0}))
+        show(loss, lines(colours, "loss", pair(1), marks, {"min": 0}))
         has_accuracy = any(row[2] is not None for row in training)
-        self._accuracy.visible = has_accuracy
+        accuracy.visible = has_accuracy
         if has_accuracy:
-            show(self._accuracy, lines(colours, "accuracy", pair(2), marks, {"min": 0, "max": 1}))
+            show(accuracy, lines(colours, "accuracy", pair(2), marks, {"min": 0, "max": 1}))
         names = (("samples/s", colours.training), ("messages/s", colours.held_out))
         series = [(name, colour, [[row[0], row[at]] for row in speed]) for at, (name, colour) in enumerate(names, 1)]
-        show(self._speed, lines(colours, "speed", series, marks, {"min": 0}))
+        show(samples, lines(colours, "speed", series, marks, {"min": 0}))
         latest = ", ".join(f"{word} after step {step:,}" for step, word in marks[-3:])
         self._words.text = (
             f"Dotted lines: {latest}" if marks else "Dotted lines will mark recoveries and interventions."

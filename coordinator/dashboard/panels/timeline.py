@@ -26,6 +26,7 @@ class TimelinePanel:
     def __init__(self, view: View) -> None:
         self._view = view
         self._facts: Mapping[str, Any] | None = None
+        self._chart: ui.echart | None = None
         self._dark: bool | None = None
         with panel("timeline", "Timeline") as self.element:
             with ui.element("div").classes("line"):
@@ -34,8 +35,8 @@ class TimelinePanel:
             self._words = hint(
                 "Send one sample forward and back, and see what each program does when. No weight changes."
             )
-            self._chart = chart("When each program fired and replied")
-            self._chart.visible = False
+            # The browser loads the library of the charts with the first chart, so the page has none at first.
+            self._place = ui.element("div").classes("wide")
             with ui.expansion("Steps and messages as text").props("dense") as self._more:
                 self._steps, self._messages = html(), html()
             self._more.visible = False
@@ -58,7 +59,10 @@ class TimelinePanel:
     def _draw(self, facts: Mapping[str, Any]) -> None:
         self._dark = self._view.session.dark
         neurons = facts["neurons"][:MOST_PROGRAMS]
-        self._chart.visible = self._more.visible = True
+        self._more.visible = True
+        if self._chart is None:
+            with self._place:
+                self._chart = chart("When each program fired and replied")
         self._chart.style(f"height: {70 + ROW_PX * len(neurons)}px")
         show(self._chart, timeline_of(neurons, colours_of(self._view.session.dark)))
         hosts = {neuron["host"] for neuron in neurons}
