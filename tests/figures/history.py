@@ -51,8 +51,8 @@ def _compared(arguments: list[str], pairs: int) -> dict[str, Any]:
     """Return the sizes of runs in turn without and with a history."""
     found: dict[str, list[dict[str, float]]] = {kind: [] for kind in KINDS}
     for _ in range(pairs):
-        for kind, more in KINDS.items():
-            found[kind].append(_measured([*arguments, *more]))
+        for kind, choice in KINDS.items():
+            found[kind].append(_measured([*arguments, *choice]))
             print(f"{kind}: {found[kind][-1]}", file=sys.stderr, flush=True)
     sizes = {
         name: {kind: [each[name] for each in runs] for kind, runs in found.items()} for name in ("disk_mb", "memory_mb")

@@ -38,8 +38,8 @@ class CurvesPanel:
         if not self._charts:
             # The browser loads the library of the charts now.
             with self._place:
-                names = ("Loss over the steps", "Accuracy over the steps", "Samples and messages per second")
-                self._charts = [chart(name) for name in names]
+                whats = ("Loss", "Accuracy", "Samples and messages per second")
+                self._charts = [chart(f"{what} over the steps") for what in whats]
         loss, accuracy, samples = self._charts
         colours, marks = colours_of(self._view.session.dark), list(dict.fromkeys(board.marks))
         training, held_out, speed = board.training.points, board.held_out.points, board.speed.points
