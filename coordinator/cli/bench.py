@@ -17,7 +17,7 @@ from coordinator.capacity.autotune import place
 from coordinator.capacity.host import this_machine
 from coordinator.capacity.wiring import picked_wiring
 from coordinator.cli.helping import HelpfulCommand
-from coordinator.cli.options import json_option
+from coordinator.cli.options import FiniteRange, json_option
 from coordinator.cli.output import errors, print_json, print_table
 from coordinator.cli.sizes import batch_sizes_of, group_sizes_of, layers_of, nodes_of, parts_of
 from coordinator.errors import UserError
@@ -54,7 +54,7 @@ WIRINGS = ("broker", "direct", "auto")
 )
 @click.option("--repeats", type=click.IntRange(1, 1_000), default=5, show_default=True, help="Number of repeats.")
 @click.option(
-    "--seconds", type=click.FloatRange(0.01, 3600), default=3.0, show_default=True, help="Seconds per measurement."
+    "--seconds", type=FiniteRange(0.01, 3600), default=3.0, show_default=True, help="Seconds per measurement."
 )
 @click.option("--profile", is_flag=True, help="Also show where the time of a step is spent, by role.")
 @click.option(

@@ -134,9 +134,11 @@ def run(arguments: list[str] | None = None) -> int:
     try:
         code = cli.main(arguments, prog_name="coordinator", standalone_mode=False)
         _flush()
-    except click.ClickException as fault:
+    except click.exceptions.NoArgsIsHelpError as fault:
         fault.show()
-        return _reported(USAGE, fault.format_message(), as_json)
+        return _reported(USAGE, "a command is missing", as_json)
+    except click.ClickException as fault:
+        return _said(_in_one_line(fault), USAGE, as_json)
     except (UserError, JobError) as fault:
         return _said(fault, exit_of(fault), as_json)
     except MemoryError:
@@ -153,6 +155,13 @@ def run(arguments: list[str] | None = None) -> int:
         where = f"{fault.filename}: " if fault.filename else "cannot write the output or start a program: "
         return _said(f"{where}{fault.strerror or fault}", FAILED, False)
     return code if isinstance(code, int) else 0
+
+
+def _in_one_line(fault: click.ClickException) -> str:
+    """Return what is wrong with options or arguments, and where help is."""
+    message = " ".join(fault.format_message().split()).removesuffix(".")
+    context = fault.ctx if isinstance(fault, click.UsageError) else None
+    return f"{message}; see '{context.command_path} --help'" if context else message
 
 
 def _flush() -> None:

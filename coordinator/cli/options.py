@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -30,6 +31,18 @@ SETTINGS = (
 
 FOUND = Path("exmachina.toml")
 """The file with settings that is used if no other is named."""
+
+
+class FiniteRange(click.FloatRange):
+    """A number between two limits. click's own type lets nan through."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number. Fails if it is not within the limits."""
+        number = super().convert(value, param, ctx)
+        if math.isnan(number):
+            self.fail(f"nan is not in the range {self._describe_range()}", param, ctx)
+        return number
+
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object on stdout.")
 
@@ -146,7 +159,7 @@ def door_options(command: Command, patience_seconds: float = 10.0) -> Command:
     """Add the options that locate a running service to a command."""
     command = click.option(
         "--patience",
-        type=click.FloatRange(0.1, 3600),
+        type=FiniteRange(0.1, 3600),
         default=patience_seconds,
         show_default=True,
         help="Seconds to wait for an answer.",

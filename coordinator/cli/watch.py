@@ -13,7 +13,7 @@ from coordinator.cli.ask import names_of
 from coordinator.cli.completing import complete_neuron
 from coordinator.cli.finding import client_of
 from coordinator.cli.helping import HelpfulCommand
-from coordinator.cli.options import door_options, runs_option
+from coordinator.cli.options import FiniteRange, door_options, runs_option
 from coordinator.cli.output import errors, print_table, results
 from coordinator.client import Client
 from coordinator.core.state import CoordinatorState
@@ -47,7 +47,7 @@ OVER = (CoordinatorState.IDLE.value, CoordinatorState.STOPPING.value, Coordinato
 )
 @click.option(
     "--rate",
-    type=click.FloatRange(LEAST_RATE, MOST_RATE),
+    type=FiniteRange(LEAST_RATE, MOST_RATE),
     default=DEFAULT_RATE,
     show_default=True,
     help="The most updates per second. The coordinator sends fewer if they would be more than 3 % of the messages.",

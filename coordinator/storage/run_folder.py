@@ -54,6 +54,7 @@ from neuron_node.fingerprint import fingerprint
 from neuron_node.frames import IDENTITY_LENGTH
 
 NAMES_TRIED = 1_000
+MOST_NAMED = 5
 LABEL_CHARACTERS = 48
 """The longest label in the name of a folder: a name has at most 255 bytes, and a character up to four."""
 LARGEST_JSON_BYTES = 64 * 1024 * 1024
@@ -127,7 +128,8 @@ class RunFolder:
             known = [directory.path.name for directory in cls.all_in(base)]
             if similar := did_you_mean(name, known):
                 raise UserError(f"no run {name!r} in {base}{similar}")
-            names = f"there are {', '.join(known[-5:])}" if known else "there is none"
+            some = "" if len(known) <= MOST_NAMED else f" {len(known)}, among them"
+            names = f"there are{some} {', '.join(known[-MOST_NAMED:])}" if known else "there is none"
             raise UserError(f"no run {name!r} in {base}; {names}")
         return cls(path)
 

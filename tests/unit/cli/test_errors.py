@@ -46,6 +46,33 @@ def test_misspelled_name_leads_to_the_right_one(terminal: Terminal, arguments: l
     assert "did you mean" in said.err.lower() and meant in said.err
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["bench", "--seconds", "nan"], ["--seconds", "nan is not in the range"]),
+        (["status", "--patience", "nan"], ["--patience", "nan is not in the range"]),
+        (["watch", "--rate", "nan"], ["--rate", "nan is not in the range"]),
+        (["runs", "--limit", "0"], ["--limit", "0 is not in the range", "'coordinator runs --help'"]),
+        (["step", "-1"], ["-1", "'coordinator step --help'"]),
+        (["completion", "tcsh"], ["'bash', 'zsh', 'fish'", "'coordinator completion --help'"]),
+    ],
+)
+def test_wrong_option_or_argument_gets_one_line(terminal: Terminal, arguments: list[str], words: list[str]) -> None:
+    """It names the option, says what is wrong with it, and where help is; nothing is started."""
+    said = terminal.type(*arguments)
+    assert (said.code, said.out, said.err.count("\n")) == (2, "", 1)
+    assert all(word in said.err for word in words), said.err
+
+
+def test_unknown_run_among_many(terminal: Terminal) -> None:
+    """The line says how many runs there are, and names some."""
+    for number in range(8):
+        finished_run(Path("runs"), f"run-{number}")
+    said = terminal.type("status", "--run", "quite another")
+    assert (said.code, said.err.count("\n")) == (2, 1)
+    assert "there are 8, among them" in said.err and "run-7" in said.err
+
+
 class _Refuses:
     """A service that refuses every change. It may end after its answer."""
 
