@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
 import statistics
 import subprocess
 import sys
@@ -114,10 +115,18 @@ def _speed_during(client: Client, kind: str, how: Prepared, count: int, rate: fl
     """Return the steps per second during an attack, and what the attacker reports."""
     targets = [option for endpoint in how.broker for option in ("--target", endpoint)]
     command = ["tests.intruders", kind, *targets, "--keys", str(how.keys), "--count", str(count), "--rate", str(rate)]
-    begun, first = time.monotonic(), client.ask("status")[0]["step"]
+    begun, first, used = time.monotonic(), client.ask("status")[0]["step"], _seconds_of_senders()
     done = subprocess.run([sys.executable, "-m", *command], cwd=CHECKOUT, check=True, stdout=subprocess.PIPE, text=True)
     last = client.ask("status")[0]["step"]
-    return (last - first) / (time.monotonic() - begun), json.loads(done.stdout)
+    seconds = time.monotonic() - begun
+    # The sender takes CPU from the network, because both are on one machine.
+    share = round(100 * (_seconds_of_senders() - used) / seconds, 1)
+    return (last - first) / seconds, {"sender_core_percent": share, **json.loads(done.stdout)}
+
+
+def _seconds_of_senders() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def _compared(directory: RunFolder) -> dict[str, Any]:
