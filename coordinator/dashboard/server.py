@@ -248,6 +248,7 @@ def application(dashboard: Dashboard, tokens: Tokens, address: Address) -> App:
             ui.label(f"{MOST_BROWSERS} pages are open already; close one, and reload this page")
             return
         ui.add_head_html('<link rel="stylesheet" href="/files/dashboard.css">')
+        ui.add_head_html('<link rel="modulepreload" href="/files/picture.js">')
         ui.add_body_html('<script type="module" src="/files/live.js"></script>')
         dashboard.build(ui.context.client, request)
 

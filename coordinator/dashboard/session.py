@@ -50,8 +50,8 @@ class Session:
         """Called with the name of a value that the browser has set."""
         self.received: Callable[[Mapping[str, Any]], None] = lambda _message: None
         """Called with a message from the picture."""
-        self.has_drawn = False
-        """Whether the browser has drawn the network."""
+        self.drawn_at = math.inf
+        """When the browser had drawn the network first."""
         self._drawing = False
         """Whether the frame that was sent last has the numbers of the network."""
         self._sent: float | None = None
@@ -123,7 +123,8 @@ class Session:
     def _take(self, message: Mapping[str, Any]) -> None:
         if "got" in message:
             self._sent = None
-            self.has_drawn = self.has_drawn or self._drawing
+            if self._drawing:
+                self.drawn_at = min(self.drawn_at, time.monotonic())
             self._confirmed.set()
         values = message.get("set")
         for name, check in SETTABLE.items():

@@ -11,6 +11,8 @@ from coordinator.dashboard.panels.markup import heading, hint, panel
 from coordinator.dashboard.view import View
 
 DRAWN_AGAIN_SECONDS = 2.0
+AFTER_PICTURE_SECONDS = 1.0
+"""The browser loads the library of the charts so long after it has drawn the network: loading takes it some tenths of a second."""
 
 
 class CurvesPanel:
@@ -27,16 +29,15 @@ class CurvesPanel:
         self._charts: list[ui.echart] = []
 
     def refresh(self) -> None:
-        """Draw again what is new, at most every other second. The network comes first: it does not wait for the charts."""
-        if not self._view.session.has_drawn:
-            return
+        """Draw again what is new, at most every other second, and for the first time after the network."""
         board, now = self._view.board, time.monotonic()
+        if now - self._view.session.drawn_at < AFTER_PICTURE_SECONDS:
+            return
         seen = (board.versions["curves"], board.versions["status"], self._view.session.dark)
         if seen == self._seen or (now - self._drawn < DRAWN_AGAIN_SECONDS and seen[2:] == self._seen[2:]):
             return
         self._seen, self._drawn = seen, now
         if not self._charts:
-            # The browser loads the library of the charts now.
             with self._place:
                 whats = ("Loss", "Accuracy", "Samples and messages per second")
                 self._charts = [chart(f"{what} over the steps") for what in whats]
