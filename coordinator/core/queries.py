@@ -424,7 +424,7 @@ class Queries:
             raise UserError(f"no program runs {name} at present; try again when the run is in training")
         outbox = self._run.outbox
         outbox.send(node_address(host.incarnation), Stop(outbox.header(), at_once=True))
-        outbox.report("killed", neuron=name, node=host.name)
+        outbox.report("killed", neuron=name, node=host.name, process=host.process)
         killed = {"node": host.name, "host": host.host, "process": host.process, "groups": len(host.groups)}
         step = self._trainer.training.progress.step
         self._answer(message.id, {"neuron": name, **killed, "step": step})

@@ -157,8 +157,8 @@ class Board:
                 self._ending = facts["state"] in ENDING
                 return
             case "killed":
-                hosts = {row["neuron"]: row["process"] for row in self.neurons}
-                self._killed[facts["neuron"]] = hosts.get(facts["neuron"])
+                # Its successor may be known already: the next answer to `neurons` says so.
+                self._killed[facts["neuron"]] = facts["process"]
                 self._tell_live()
             case _:
                 return

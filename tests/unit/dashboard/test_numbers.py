@@ -162,12 +162,22 @@ def test_a_killed_neuron_is_dead_until_another_process_hosts_it() -> None:
     """The coordinator may list the old process for a while."""
     board = board_of()
     board.receive_neurons(listed(5))
-    board.receive_event("killed", {"neuron": "hidden.1", "node": "n"})
+    board.receive_event("killed", {"neuron": "hidden.1", "node": "n", "process": 5})
     assert board.dead == ["hidden.1"]
     board.receive_neurons(listed(5))
     assert board.dead == ["hidden.1"]
     board.receive_neurons(listed(None, "waiting for a node"))
     assert board.dead == ["hidden.1"]
+    board.receive_neurons(listed(6))
+    assert board.dead == []
+
+
+def test_a_killed_neuron_is_not_dead_if_its_successor_was_listed_before_the_event() -> None:
+    """An answer may overtake an event: they have connections of their own."""
+    board = board_of()
+    board.receive_neurons(listed(5))
+    board.receive_neurons(listed(6))
+    board.receive_event("killed", {"neuron": "hidden.1", "node": "n", "process": 5})
     board.receive_neurons(listed(6))
     assert board.dead == []
 
