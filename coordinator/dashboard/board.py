@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,8 @@ ABSENT = "absent"
 """The state while no coordinator answers."""
 ENDING = (CoordinatorState.STOPPING.value, CoordinatorState.ENDED.value)
 MOST_MARKS = 60
+DEATH_SHOWN_SECONDS = 1.0
+"""A killed neuron may be back within tenths of a second. Its death is shown at least so long, so that people see it."""
 MOST_CLASSES = 20
 """The largest confusion matrix that is shown."""
 OF_STATUS = ("step", "steps", "epoch", "epochs", "learning_rate")
@@ -32,7 +35,8 @@ OF_STATUS = ("step", "steps", "epoch", "epochs", "learning_rate")
 class Board:
     """The state of the page. Each method receives one kind of news; `take` returns the values of the picture that changed."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self.state = "connecting"
         self.why_absent = ""
         self._ending = False
@@ -68,8 +72,8 @@ class Board:
         self._measured: tuple[Any, Any] = (None, None)
         """The latest loss and accuracy of the held-out samples."""
         self._silent: set[str] = set()
-        self._killed: dict[str, Any] = {}
-        """The process of each neuron that a person has killed, until another one hosts it."""
+        self._killed: dict[str, tuple[Any, float]] = {}
+        """The process of each neuron that a person has killed, until another one hosts it, and the end of the shortest time."""
         self._live: dict[str, Any] = {}
 
     # News.
@@ -158,7 +162,7 @@ class Board:
                 return
             case "killed":
                 # Its successor may be known already: the next answer to `neurons` says so.
-                self._killed[facts["neuron"]] = facts["process"]
+                self._killed[facts["neuron"]] = facts["process"], self._clock() + DEATH_SHOWN_SECONDS
                 self._tell_live()
             case _:
                 return
@@ -176,11 +180,11 @@ class Board:
     def receive_neurons(self, facts: Mapping[str, Any]) -> None:
         """Receive the answer to `neurons`."""
         self.neurons, self.nodes = facts["neurons"], facts["nodes"]
-        hosts = {row["neuron"]: row for row in self.neurons}
+        hosts, now = {row["neuron"]: row for row in self.neurons}, self._clock()
         self._killed = {
-            name: process
-            for name, process in self._killed.items()
-            if name in hosts and (hosts[name]["process"] == process or hosts[name]["state"] != "working")
+            name: (process, until)
+            for name, (process, until) in self._killed.items()
+            if name in hosts and (now < until or hosts[name]["process"] == process or hosts[name]["state"] != "working")
         }
         self.versions["nodes"] += 1
         self._tell_live()

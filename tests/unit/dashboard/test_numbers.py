@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import struct
+import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -108,8 +110,8 @@ def test_an_output_that_is_saturated_has_reached_its_target() -> None:
     assert found.targets.tolist() == [[1.0]] * 4
 
 
-def board_of(run: str = "r") -> Board:
-    board, data = Board(), xor_data()
+def board_of(run: str = "r", clock: Callable[[], float] = time.monotonic) -> Board:
+    board, data = Board(clock), xor_data()
     network = settings_of(LAYERS)
     facts = {"network": network.to_json(), "encoding": data.encoding.to_json(), "held_out": len(data.test_inputs)}
     board.describe(run, facts, np.concatenate([data.test_inputs, data.test_targets, data.test_targets], axis=1))
@@ -160,10 +162,12 @@ def listed(process: int | None, state: str = "working") -> dict[str, object]:
 
 def test_a_killed_neuron_is_dead_until_another_process_hosts_it() -> None:
     """The coordinator may list the old process for a while."""
-    board = board_of()
+    times = [0.0]
+    board = board_of(clock=lambda: times[0])
     board.receive_neurons(listed(5))
     board.receive_event("killed", {"neuron": "hidden.1", "node": "n", "process": 5})
     assert board.dead == ["hidden.1"]
+    times[0] = 60.0
     board.receive_neurons(listed(5))
     assert board.dead == ["hidden.1"]
     board.receive_neurons(listed(None, "waiting for a node"))
@@ -172,14 +176,20 @@ def test_a_killed_neuron_is_dead_until_another_process_hosts_it() -> None:
     assert board.dead == []
 
 
-def test_a_killed_neuron_is_not_dead_if_its_successor_was_listed_before_the_event() -> None:
-    """An answer may overtake an event: they have connections of their own."""
-    board = board_of()
-    board.receive_neurons(listed(5))
-    board.receive_neurons(listed(6))
+@pytest.mark.parametrize("overtaken", [False, True])
+def test_a_short_death_is_shown_for_a_second(overtaken: bool) -> None:
+    """Also if the list of neurons has overtaken the event, because each has a connection of its own."""
+    times = [0.0]
+    board = board_of(clock=lambda: times[0])
+    board.receive_update(step_of(settings_of(LAYERS)).update, GROUPS)
+    board.receive_neurons(listed(6 if overtaken else 5))
     board.receive_event("killed", {"neuron": "hidden.1", "node": "n", "process": 5})
+    times[0] = 0.9
     board.receive_neurons(listed(6))
-    assert board.dead == []
+    assert board.dead == board.values["live"]["dead"] == ["hidden.1"]
+    times[0] = 1.1
+    board.receive_neurons(listed(6))
+    assert board.dead == board.values["live"]["dead"] == []
 
 
 def test_recoveries_and_interventions_are_marked() -> None:
