@@ -141,7 +141,7 @@ class LearnSettings(BaseModel):
     `epochs`, `batch_size` or `learning_rate` leaves the choice to `resolve_network`, which knows the data.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+    model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid", validate_default=True)
 
     dataset: str = Field(
         title="Data set to learn",
