@@ -53,7 +53,7 @@ def main() -> int:
 
 
 def ask_on(door: str, clients: int) -> None:
-    """Be `clients` clients at a front door, one of which never reads, until the process is killed."""
+    """Be `clients` clients at a front door, one of which never reads, until the process is killed. Print a line when all ask."""
     with zmq.Context() as context:
         deaf, listener = context.socket(zmq.DEALER), context.socket(zmq.SUB)
         for socket, endpoint in ((deaf, door), (listener, published(door))):
@@ -63,6 +63,8 @@ def ask_on(door: str, clients: int) -> None:
         others = [Client(door, PATIENCE_SECONDS) for _ in range(clients - 1)]
         for client in others:
             client.watch_events()
+            client.ask("status")
+        print("asking", flush=True)
         interval, number = DEAF_INTERVAL_SECONDS, 0
         while True:
             for client in others:
@@ -104,13 +106,15 @@ def _measure(client: Client, door: str, pid: int, options: argparse.Namespace) -
     memory = [memory_mb(coordinator)]
 
     def with_clients() -> float:
-        asking = subprocess.Popen([sys.executable, "-c", ASKS, door, str(options.clients)], cwd=CHECKOUT)
-        try:
-            return speed(client, options.window)
-        finally:
-            asking.kill()
-            asking.wait()
-            memory.append(memory_mb(coordinator))
+        command = [sys.executable, "-c", ASKS, door, str(options.clients)]
+        with subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True) as asking:
+            try:
+                # The start of the clients' own program costs CPU too, but once.
+                assert asking.stdout is not None and asking.stdout.readline(), "the clients ended"
+                return speed(client, options.window)
+            finally:
+                asking.kill()
+                memory.append(memory_mb(coordinator))
 
     ratios, _ = in_turn(client, options.window, pairs, with_clients)
     return {
