@@ -16,6 +16,7 @@ pytestmark = pytest.mark.processes
 SHORT = ("--repeats", "1", "--seconds", "0.02")
 
 
+@pytest.mark.slow
 def test_bench_measures_each_combination_of_sizes(bench: Bench) -> None:
     """A row for each combination; wire, network and NumPy have got steps done in each."""
     program = bench.start(
