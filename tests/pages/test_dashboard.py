@@ -119,8 +119,10 @@ class Watched:
         return said.inner_text()
 
     def resume(self) -> None:
-        if self.controls.get_by_role("button", name="Resume", exact=True).is_visible():
-            self.click("Resume")
+        resume = self.controls.get_by_role("button", name="Resume", exact=True)
+        if resume.is_visible():
+            # The button may go now, if the page hears only now that the training goes on. A second request changes nothing.
+            resume.dispatch_event("click")
             self.await_said("the training goes on")
         self.controls.get_by_role("button", name="Pause", exact=True).wait_for()
 
