@@ -106,11 +106,8 @@ def _measure(client: Client, door: str, pid: int, options: argparse.Namespace) -
     memory = [memory_mb(coordinator)]
 
     def with_clients() -> float:
-        command = [sys.executable, "-c", ASKS, door, str(options.clients)]
-        with subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True) as asking:
+        with begun(ASKS, door, options.clients) as asking:
             try:
-                # The start of the clients' own program costs CPU too, but once.
-                assert asking.stdout is not None and asking.stdout.readline(), "the clients ended"
                 return speed(client, options.window)
             finally:
                 asking.kill()
@@ -124,6 +121,15 @@ def _measure(client: Client, door: str, pid: int, options: argparse.Namespace) -
         "ratio_of_each_window": [round(ratio, 3) for ratio in ratios],
         "coordinator_mb": memory,
     }
+
+
+@contextmanager
+def begun(code: str, *arguments: object) -> Iterator[subprocess.Popen[str]]:
+    """Run Python code as a program; yield it when it has printed a line. Its start costs CPU too, but once."""
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    with subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None and process.stdout.readline(), "the program ended"
+        yield process
 
 
 def in_turn(client: Client, window: float, pairs: int, disturbed: Callable[[], float]) -> tuple[list[float], float]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -18,8 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from coordinator.client import Client
-from tests.figures.clients import PATIENCE_SECONDS, in_turn, speed, training
-from tests.figures.disturbed import CHECKOUT
+from tests.figures.clients import PATIENCE_SECONDS, begun, in_turn, speed, training
 
 WATCHES = "import sys; from tests.figures.watching import watch_on; watch_on(sys.argv[1], float(sys.argv[2]), float(sys.argv[3]))"
 SLOWEST_RATIO = 0.95
@@ -65,10 +63,7 @@ def _with_a_watcher(client: Client, door: str, options: argparse.Namespace) -> d
     updates = []
 
     def with_a_watcher() -> float:
-        command = [sys.executable, "-c", WATCHES, door, str(options.rate), str(options.window)]
-        with subprocess.Popen(command, cwd=CHECKOUT, stdout=subprocess.PIPE, text=True) as watching:
-            # The start of the watcher's own program costs CPU too, but once.
-            assert watching.stdout is not None and watching.stdout.readline(), "the watcher ended"
+        with begun(WATCHES, door, options.rate, options.window) as watching:
             during = speed(client, options.window)
             told, _ = watching.communicate()
         updates.append(int(told) / options.window)
