@@ -141,6 +141,7 @@ class LearnSettings(BaseModel):
     `epochs`, `batch_size` or `learning_rate` leaves the choice to `resolve_network`, which knows the data.
     """
 
+    # Most commands need no check of settings: it is built when one does.
     model_config = ConfigDict(defer_build=True, frozen=True, extra="forbid", validate_default=True)
 
     dataset: str = Field(
