@@ -19,8 +19,8 @@ DATASET ?= digits
 ARGUMENTS ?=
 PYTEST_ARGUMENTS ?=
 SELECTION := -m "not slow"
-# Most tests wait for programs, so two workers take half the time. Three are a tenth faster on two cores, but then programs that wait
-# for each other miss their heartbeats.
+# Most tests wait for programs, so two workers take half the time. Three are a tenth faster on two cores, but with them
+# tests failed that count recoveries.
 WORKERS ?= 2
 PYTEST := -m pytest --numprocesses $(WORKERS) --dist load --durations=20
 FIGURES ?=
